@@ -1,0 +1,110 @@
+# homeward_library(NAME journal LAYER 2 SOURCES a.cc b.h DEPS os status LINK absl::strings [GRPC])
+#
+# Declares the library homeward_<NAME>. DEPS are libraries of ours, by their short names; LINK are
+# third-party targets. Configuring stops when a dependency
+#   * is not defined yet (the order of add_subdirectory is the order of the layers),
+#   * is in a higher layer, or
+#   * crosses from one daemon's room into another's.
+# GRPC gives the target the precompiled header of gRPC and protobuf.
+#
+# homeward_program(NAME homeward-agent SOURCES ... DEPS ...)   an executable, same rules
+# homeward_test(NAME journal_test SOURCES ... DEPS ... [LABELS unit])
+
+set_property(GLOBAL PROPERTY HOMEWARD_GRAPH "")
+
+function(_homeward_room out)
+  file(RELATIVE_PATH relative "${CMAKE_SOURCE_DIR}" "${CMAKE_CURRENT_SOURCE_DIR}")
+  string(REGEX REPLACE "/.*" "" room "${relative}")
+  if(relative MATCHES "^config_server/(cli|web)")
+    set(room "config_server/${CMAKE_MATCH_1}")
+  endif()
+  set(${out} "${room}" PARENT_SCOPE)
+endfunction()
+
+function(_homeward_add target name layer)
+  cmake_parse_arguments(ARG "GRPC" "" "SOURCES;DEPS;LINK" ${ARGN})
+  _homeward_room(room)
+  foreach(dep ${ARG_DEPS})
+    if(NOT TARGET homeward_${dep})
+      message(FATAL_ERROR "${name}: dependency '${dep}' is not defined yet. Depend downward only: "
+                          "the order of add_subdirectory is the order of the layers.")
+    endif()
+    get_target_property(dep_layer homeward_${dep} HOMEWARD_LAYER)
+    get_target_property(dep_room homeward_${dep} HOMEWARD_ROOM)
+    if(dep_layer GREATER layer)
+      message(FATAL_ERROR "${name} (layer ${layer}) may not depend on '${dep}' (layer ${dep_layer}).")
+    endif()
+    if(NOT room STREQUAL "tests" AND NOT dep_room STREQUAL room AND NOT dep_room MATCHES "^(common|proto)$")
+      message(FATAL_ERROR "${name} in ${room}/ may not depend on '${dep}' in ${dep_room}/.")
+    endif()
+  endforeach()
+  list(TRANSFORM ARG_DEPS PREPEND homeward_ OUTPUT_VARIABLE deps)
+  get_target_property(kind ${target} TYPE)
+  target_sources(${target} PRIVATE ${ARG_SOURCES})
+  target_link_libraries(${target} PUBLIC homeward_flags ${deps} ${ARG_LINK} PRIVATE homeward_warnings)
+  set_target_properties(${target} PROPERTIES HOMEWARD_LAYER ${layer} HOMEWARD_ROOM ${room})
+  if(ARG_GRPC AND NOT HOMEWARD_THREAD_SAFETY)
+    target_precompile_headers(${target} REUSE_FROM homeward_proto)
+  endif()
+  list(JOIN ARG_SOURCES "," sources)
+  list(JOIN ARG_DEPS "," dep_names)
+  file(RELATIVE_PATH directory "${CMAKE_SOURCE_DIR}" "${CMAKE_CURRENT_SOURCE_DIR}")
+  set_property(GLOBAL APPEND_STRING PROPERTY HOMEWARD_GRAPH
+               "${name}|${layer}|${directory}|${sources}|${dep_names}\n")
+endfunction()
+
+function(homeward_library)
+  cmake_parse_arguments(ARG "GRPC" "NAME;LAYER" "SOURCES;DEPS;LINK" ${ARGN})
+  add_library(homeward_${ARG_NAME} STATIC)
+  set(grpc "")
+  if(ARG_GRPC)
+    set(grpc GRPC)
+  endif()
+  _homeward_add(homeward_${ARG_NAME} ${ARG_NAME} ${ARG_LAYER} SOURCES ${ARG_SOURCES}
+                DEPS ${ARG_DEPS} LINK ${ARG_LINK} ${grpc})
+  # A library with headers only still needs a language to link with.
+  set_target_properties(homeward_${ARG_NAME} PROPERTIES LINKER_LANGUAGE CXX)
+endfunction()
+
+function(homeward_program)
+  cmake_parse_arguments(ARG "GRPC" "NAME" "SOURCES;DEPS;LINK" ${ARGN})
+  add_executable(${ARG_NAME})
+  set(grpc "")
+  if(ARG_GRPC)
+    set(grpc GRPC)
+  endif()
+  _homeward_add(${ARG_NAME} ${ARG_NAME} 4 SOURCES ${ARG_SOURCES} DEPS ${ARG_DEPS} LINK ${ARG_LINK} ${grpc})
+  set_target_properties(${ARG_NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/bin")
+endfunction()
+
+function(homeward_test)
+  cmake_parse_arguments(ARG "GRPC;NO_CTEST" "NAME;TIMEOUT" "SOURCES;DEPS;LINK;LABELS" ${ARGN})
+  if(NOT HOMEWARD_TESTS)
+    return()
+  endif()
+  add_executable(${ARG_NAME})
+  set(grpc "")
+  if(ARG_GRPC)
+    set(grpc GRPC)
+  endif()
+  _homeward_add(${ARG_NAME} ${ARG_NAME} 5 SOURCES ${ARG_SOURCES} DEPS ${ARG_DEPS}
+                LINK ${ARG_LINK} GTest::gtest GTest::gmock GTest::gtest_main ${grpc})
+  target_compile_definitions(${ARG_NAME} PRIVATE HOMEWARD_SOURCE_DIR="${CMAKE_SOURCE_DIR}")
+  set_target_properties(${ARG_NAME} PROPERTIES RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}/tests")
+  if(NOT ARG_LABELS)
+    set(ARG_LABELS unit)
+  endif()
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 300)
+  endif()
+  if(NOT ARG_NO_CTEST)
+    add_test(NAME ${ARG_NAME} COMMAND ${ARG_NAME})
+    set_tests_properties(${ARG_NAME} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT})
+  endif()
+endfunction()
+
+# Writes target|layer|directory|sources|deps lines for tests/lint.
+function(homeward_write_graph)
+  get_property(graph GLOBAL PROPERTY HOMEWARD_GRAPH)
+  file(WRITE "${CMAKE_BINARY_DIR}/homeward_graph.txt" "${graph}")
+endfunction()

@@ -1,0 +1,40 @@
+# Compiler settings shared by every target of the project.
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE RelWithDebInfo)
+endif()
+set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O2 -g1")
+
+find_program(HOMEWARD_CCACHE ccache)
+if(HOMEWARD_CCACHE)
+  # Precompiled headers are cacheable only with these two kinds of sloppiness.
+  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env
+      CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
+      ${HOMEWARD_CCACHE})
+  set(CMAKE_C_COMPILER_LAUNCHER ${HOMEWARD_CCACHE})
+endif()
+
+# Flags for our own code; generated code does not take the warnings.
+add_library(homeward_flags INTERFACE)
+target_include_directories(homeward_flags INTERFACE "${CMAKE_SOURCE_DIR}")
+target_compile_options(homeward_flags INTERFACE -fpch-preprocess)
+if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+  set_target_properties(homeward_flags PROPERTIES INTERFACE_COMPILE_OPTIONS "")
+endif()
+if(HOMEWARD_SANITIZE)
+  target_compile_options(homeward_flags INTERFACE -fsanitize=${HOMEWARD_SANITIZE} -fno-omit-frame-pointer)
+  target_link_options(homeward_flags INTERFACE -fsanitize=${HOMEWARD_SANITIZE})
+endif()
+if(HOMEWARD_FAULT_POINTS)
+  target_compile_definitions(homeward_flags INTERFACE HOMEWARD_FAULT_POINTS=1)
+endif()
+add_library(homeward_warnings INTERFACE)
+target_compile_options(homeward_warnings INTERFACE -Wall -Wextra -Wno-unused-parameter -Werror=return-type
+                       -Werror=unused-result -Wnon-virtual-dtor)
+if(HOMEWARD_THREAD_SAFETY)
+  target_compile_options(homeward_warnings INTERFACE -Werror=thread-safety)
+endif()

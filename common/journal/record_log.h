@@ -1,0 +1,70 @@
+// RecordLog: an append-only file of checksummed records. Format: docs/formats/record_log.md.
+#ifndef HOMEWARD_COMMON_JOURNAL_RECORD_LOG_H_
+#define HOMEWARD_COMMON_JOURNAL_RECORD_LOG_H_
+
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "common/os/file_system.h"
+
+namespace homeward {
+
+enum class LogPurpose : uint32_t { kDelta = 1, kSpoolSegment = 2 };
+inline constexpr size_t kLogRecordBytesMax = 8 * kMiB;
+
+// Where a body lies in its file, so that it can be read again without its neighbours.
+struct LogRecord {
+  uint32_t type = 0;
+  uint64_t offset = 0;  // of the record, not its body
+  absl::string_view body;
+};
+
+// Not thread-safe. After a failed Append() or Sync() the log is broken: every later call fails.
+class RecordLog {
+ public:
+  // A new file with its header; neither it nor its name is durable yet. Replaces a file of that name, which can
+  // only be one whose creation a crash interrupted.
+  static absl::StatusOr<std::unique_ptr<RecordLog>> Create(FileSystem& files, const std::string& path,
+                                                           LogPurpose purpose, uint64_t number);
+  // Reads every whole record in order into `visit`, cuts a torn tail, and is ready to append.
+  // DATA_LOSS names the file and offset of damage. Whatever `visit` refuses ends the reading.
+  static absl::StatusOr<std::unique_ptr<RecordLog>> Open(
+      FileSystem& files, const std::string& path, LogPurpose purpose, uint64_t number,
+      const std::function<absl::Status(const LogRecord&)>& visit);
+  // Reads without cutting, until the end or until `visit` returns CANCELLED (which is not an error).
+  static absl::Status Scan(FileSystem& files, const std::string& path, LogPurpose purpose, uint64_t number,
+                           const std::function<absl::Status(const LogRecord&)>& visit);
+
+  // Appends and returns the record's offset. Not durable before Sync(). RESOURCE_EXHAUSTED when the disk is
+  // full: the file is cut back to its last whole record and stays usable.
+  absl::StatusOr<uint64_t> Append(uint32_t type, absl::string_view body);
+  absl::Status Sync();
+  // Reads one record back into `body`. DATA_LOSS when it is not what was written.
+  absl::Status ReadBack(uint64_t offset, uint32_t type, std::string* body);
+
+  uint64_t size_bytes() const { return size_bytes_; }
+  uint64_t number() const { return number_; }
+  const std::string& path() const { return path_; }
+
+ private:
+  RecordLog(std::unique_ptr<File> file, std::string path, uint64_t number);
+  absl::Status ReadHeader(LogPurpose purpose);
+  absl::Status ReadRecord(uint64_t offset, uint64_t file_bytes, uint32_t* type, std::string* body,
+                          uint64_t* synced_bytes = nullptr);
+  absl::Status Replay(const std::function<absl::Status(const LogRecord&)>& visit);
+  // Whether a valid record behind `offset` says that the file was once synced past `offset`.
+  absl::StatusOr<bool> WasSyncedPast(uint64_t offset, uint64_t file_bytes);
+
+  const std::unique_ptr<File> file_;
+  const std::string path_;
+  const uint64_t number_;
+  uint64_t size_bytes_ = 0;    // end of the last whole record
+  uint64_t synced_bytes_ = 0;  // all before this offset is durable
+  absl::Status broken_;
+};
+
+}  // namespace homeward
+
+#endif  // HOMEWARD_COMMON_JOURNAL_RECORD_LOG_H_

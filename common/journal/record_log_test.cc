@@ -1,0 +1,112 @@
+#include "common/journal/record_log.h"
+
+#include <random>
+#include <vector>
+
+#include "common/os/memory_disk.h"
+#include "gtest/gtest.h"
+#include "tests/golden/golden.h"
+
+namespace homeward {
+namespace {
+
+constexpr char kPath[] = "/logs/1.log";
+
+class RecordLogTest : public ::testing::Test {
+ protected:
+  RecordLogTest() { EXPECT_TRUE(disk_.MakeDirectories("/logs").ok()); }
+
+  std::unique_ptr<RecordLog> Create() {
+    auto log = RecordLog::Create(disk_, kPath, LogPurpose::kDelta, 1);
+    EXPECT_TRUE(log.ok()) << log.status();
+    EXPECT_TRUE((*log)->Sync().ok());
+    EXPECT_TRUE(disk_.SyncDirectory("/logs").ok());
+    return *std::move(log);
+  }
+  absl::StatusOr<std::unique_ptr<RecordLog>> Reopen(std::vector<std::string>* bodies) {
+    bodies->clear();
+    return RecordLog::Open(disk_, kPath, LogPurpose::kDelta, 1, [&](const LogRecord& record) {
+      bodies->emplace_back(record.body);
+      return absl::OkStatus();
+    });
+  }
+
+  MemoryDisk disk_{1};
+};
+
+TEST_F(RecordLogTest, HasTheGoldenBytes) {
+  auto log = Create();
+  ASSERT_TRUE(log->Append(1, "first").ok());
+  ASSERT_TRUE(log->Sync().ok());
+  ASSERT_TRUE(log->Append(2, "second").ok());
+  testing::ExpectGolden("record_log_v1.bin", disk_.Content(kPath));
+}
+
+TEST_F(RecordLogTest, ReplayStopsAtTheLastWholeRecordAfterATornWrite) {
+  for (uint64_t seed = 1; seed <= 200; ++seed) {
+    disk_ = MemoryDisk(seed);
+    ASSERT_TRUE(disk_.MakeDirectories("/logs").ok());
+    std::mt19937_64 random(seed);
+    auto log = Create();
+    std::vector<std::string> written;
+    size_t synced = 0;
+    for (int i = 0; i < 12; ++i) {
+      written.push_back(std::string(1 + random() % 3000, static_cast<char>('a' + i)));
+      ASSERT_TRUE(log->Append(1, written.back()).ok());
+      if (random() % 3 == 0) {
+        ASSERT_TRUE(log->Sync().ok());
+        synced = written.size();
+      }
+    }
+    disk_.Crash();
+    std::vector<std::string> bodies;
+    auto reopened = Reopen(&bodies);
+    ASSERT_TRUE(reopened.ok()) << "seed " << seed << ": " << reopened.status();
+    ASSERT_GE(bodies.size(), synced) << "seed " << seed;
+    for (size_t i = 0; i < bodies.size(); ++i) ASSERT_EQ(bodies[i], written[i]) << "seed " << seed;
+    ASSERT_TRUE((*reopened)->Append(1, "after").ok());
+    ASSERT_TRUE((*reopened)->Sync().ok());
+    bodies.clear();
+    ASSERT_TRUE(Reopen(&bodies).ok());
+    ASSERT_EQ(bodies.back(), "after");
+  }
+}
+
+TEST_F(RecordLogTest, DamageBeforeTheLastSyncIsRefusedWithFileAndOffset) {
+  auto log = Create();
+  const absl::StatusOr<uint64_t> offset = log->Append(1, std::string(100, 'x'));
+  ASSERT_TRUE(offset.ok());
+  ASSERT_TRUE(log->Sync().ok());
+  ASSERT_TRUE(log->Append(1, "later").ok());
+  ASSERT_TRUE(log->Sync().ok());
+  disk_.FlipByte(kPath, *offset + 60);
+  std::vector<std::string> bodies;
+  const absl::Status status = Reopen(&bodies).status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
+  EXPECT_NE(status.message().find("/logs/1.log: no whole record at offset 24"), absl::string_view::npos) << status;
+}
+
+TEST_F(RecordLogTest, AFullDiskLeavesTheLogUsable) {
+  auto log = Create();
+  ASSERT_TRUE(log->Append(1, "kept").ok());
+  disk_.set_capacity_bytes(200);
+  EXPECT_EQ(log->Append(1, std::string(1000, 'x')).status().code(), absl::StatusCode::kResourceExhausted);
+  ASSERT_TRUE(log->Append(1, "small").ok());
+  ASSERT_TRUE(log->Sync().ok());
+  std::vector<std::string> bodies;
+  ASSERT_TRUE(Reopen(&bodies).ok());
+  EXPECT_EQ(bodies, (std::vector<std::string>{"kept", "small"}));
+}
+
+TEST_F(RecordLogTest, AFailedSyncIsFinal) {
+  auto log = Create();
+  ASSERT_TRUE(log->Append(1, "x").ok());
+  disk_.set_fail_syncs(true);
+  EXPECT_FALSE(log->Sync().ok());
+  disk_.set_fail_syncs(false);
+  EXPECT_FALSE(log->Sync().ok()) << "the second sync would claim what the first lost";
+  EXPECT_FALSE(log->Append(1, "y").ok());
+}
+
+}  // namespace
+}  // namespace homeward

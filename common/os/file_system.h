@@ -1,0 +1,74 @@
+// FileSystem and File: every byte of durable state goes through these, so that tests/simulation can
+// replace them by a disk that crashes. The promises are those of POSIX, no more:
+//   * a write is durable only after Sync() of that File,
+//   * a name (created, renamed, removed) is durable only after SyncDirectory() of its parent,
+//   * after a crash any subset of unsynced 512-byte sectors may have been written.
+#ifndef HOMEWARD_COMMON_OS_FILE_SYSTEM_H_
+#define HOMEWARD_COMMON_OS_FILE_SYSTEM_H_
+
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/status.h"
+#include "absl/status/statusor.h"
+#include "common/base/bytes.h"
+
+namespace homeward {
+
+// An open file. One thread at a time, except that reads may run beside each other.
+class File {
+ public:
+  virtual ~File() = default;
+  // Reads exactly `out.size()` bytes. OUT_OF_RANGE at the end of the file.
+  virtual absl::Status Read(uint64_t offset, MutableBytes out) = 0;
+  // RESOURCE_EXHAUSTED when the file system is full. Part of `bytes` may then have been written.
+  virtual absl::Status Write(uint64_t offset, ConstBytes bytes) = 0;
+  // Makes `length` bytes at `offset` read as zeroes, freeing their room where the file system can.
+  virtual absl::Status WriteZeroes(uint64_t offset, uint64_t length) = 0;
+  // Blocks until all earlier writes are durable. A failure is final: the caller must stop using the file.
+  virtual absl::Status Sync() = 0;
+  virtual absl::StatusOr<uint64_t> Size() = 0;
+  virtual absl::Status Truncate(uint64_t size_bytes) = 0;
+};
+
+enum class OpenMode { kReadOnly, kReadWrite, kCreate /* may exist */, kCreateNew /* must not exist */ };
+
+struct VolumeSpace {
+  uint64_t total_bytes = 0;
+  uint64_t free_bytes = 0;
+};
+
+// Thread-safe.
+class FileSystem {
+ public:
+  virtual ~FileSystem() = default;
+  // NOT_FOUND, ALREADY_EXISTS, RESOURCE_EXHAUSTED, or what the system said.
+  virtual absl::StatusOr<std::unique_ptr<File>> Open(const std::string& path, OpenMode mode) = 0;
+  virtual absl::Status Rename(const std::string& from, const std::string& to) = 0;
+  // OK when there was nothing to remove.
+  virtual absl::Status Remove(const std::string& path) = 0;
+  // Names in `directory`, sorted, without the directory. NOT_FOUND when it does not exist.
+  virtual absl::StatusOr<std::vector<std::string>> List(const std::string& directory) = 0;
+  // Creates the directory and its parents, and makes their names durable.
+  virtual absl::Status MakeDirectories(const std::string& directory) = 0;
+  virtual absl::Status SyncDirectory(const std::string& directory) = 0;
+  virtual absl::StatusOr<VolumeSpace> Space(const std::string& directory) = 0;
+};
+
+// The file system of this machine. Lives for the whole process.
+FileSystem& RealFileSystem();
+
+// Replaces the whole of `path` so that a crash leaves the old content or the new: write to a
+// temporary name, sync, rename, sync the directory. Durable on return.
+absl::Status WriteFileAtomically(FileSystem& files, const std::string& path, absl::string_view content);
+// The whole content. RESOURCE_EXHAUSTED over `size_max_bytes`.
+absl::StatusOr<std::string> ReadWholeFile(FileSystem& files, const std::string& path,
+                                          uint64_t size_max_bytes = 16 * kMiB);
+std::string JoinPath(absl::string_view directory, absl::string_view name);
+std::string ParentDirectory(absl::string_view path);
+
+}  // namespace homeward
+
+#endif  // HOMEWARD_COMMON_OS_FILE_SYSTEM_H_

@@ -1,0 +1,71 @@
+// MemoryDisk: a FileSystem in memory that crashes like a real one. For tests and simulation.
+//
+// Fault model: a crash keeps everything synced, and of what was written since the last sync of a file any subset
+// of 512-byte sectors; an unsynced change of a name or a size happens or does not. The disk can be full, a sync
+// can fail, and the machine can be made to die at the n-th operation from now.
+#ifndef HOMEWARD_COMMON_OS_MEMORY_DISK_H_
+#define HOMEWARD_COMMON_OS_MEMORY_DISK_H_
+
+#include <map>
+#include <memory>
+#include <random>
+#include <string>
+
+#include "common/base/extent_set.h"
+#include "common/os/file_system.h"
+
+namespace homeward {
+
+// Not thread-safe. Outlives the files it opened.
+class MemoryDisk : public FileSystem {
+ public:
+  explicit MemoryDisk(uint64_t seed) : random_(seed) {}
+
+  absl::StatusOr<std::unique_ptr<File>> Open(const std::string& path, OpenMode mode) override;
+  absl::Status Rename(const std::string& from, const std::string& to) override;
+  absl::Status Remove(const std::string& path) override;
+  absl::StatusOr<std::vector<std::string>> List(const std::string& directory) override;
+  absl::Status MakeDirectories(const std::string& directory) override;
+  absl::Status SyncDirectory(const std::string& directory) override;
+  absl::StatusOr<VolumeSpace> Space(const std::string& directory) override;
+
+  // Applies the fault model; files opened before fail from now on.
+  void Crash();
+  // The operation after `operations` more writes, syncs and name changes fails, and all after it, until Crash().
+  void DieAfter(uint64_t operations) { operations_left_ = operations; }
+  bool dead() const { return dead_; }
+  uint64_t operation_count() const { return operation_count_; }
+  void set_capacity_bytes(uint64_t bytes) { capacity_bytes_ = bytes; }
+  void set_fail_syncs(bool fail) { fail_syncs_ = fail; }
+  // Loses all content, as a new disk would.
+  void Replace();
+  // What a reader would see now. Empty when there is no such file.
+  std::string Content(const std::string& path) const;
+  // Changes one durable byte behind everybody's back.
+  void FlipByte(const std::string& path, uint64_t offset);
+
+ private:
+  friend class MemoryFile;
+  struct Inode {
+    std::string content;
+    std::string durable;
+    ExtentSet unsynced;  // in whole sectors
+  };
+  absl::Status Operation();
+  uint64_t UsedBytes() const;
+
+  std::mt19937_64 random_;
+  std::map<std::string, std::shared_ptr<Inode>> names_;  // shared with open files, as in a real file system
+  std::map<std::string, std::shared_ptr<Inode>> durable_names_;
+  std::map<std::string, bool> directories_;
+  uint64_t incarnation_ = 0;
+  uint64_t operations_left_ = UINT64_MAX;
+  uint64_t operation_count_ = 0;
+  uint64_t capacity_bytes_ = UINT64_MAX;
+  bool dead_ = false;
+  bool fail_syncs_ = false;
+};
+
+}  // namespace homeward
+
+#endif  // HOMEWARD_COMMON_OS_MEMORY_DISK_H_

@@ -1,0 +1,167 @@
+#include "common/os/file_system.h"
+
+#include <dirent.h>
+#include <fcntl.h>
+#include <linux/falloc.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/statvfs.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "common/os/posix/unique_fd.h"
+#include "common/status/status_macros.h"
+
+namespace homeward {
+namespace {
+
+absl::Status ErrnoStatus(int error, absl::string_view doing, const std::string& path) {
+  if (error == ENOSPC || error == EDQUOT) {
+    return absl::ResourceExhaustedError(absl::StrCat(doing, " ", path, ": no space left"));
+  }
+  return absl::ErrnoToStatus(error, absl::StrCat(doing, " ", path));
+}
+
+class PosixFile : public File {
+ public:
+  PosixFile(UniqueFd fd, std::string path, bool is_block_device)
+      : fd_(std::move(fd)), path_(std::move(path)), is_block_device_(is_block_device) {}
+
+  absl::Status Read(uint64_t offset, MutableBytes out) override {
+    size_t done = 0;
+    while (done < out.size()) {
+      const ssize_t n = ::pread(fd_.get(), out.data() + done, out.size() - done, offset + done);
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) return ErrnoStatus(errno, "read", path_);
+      if (n == 0) return absl::OutOfRangeError(absl::StrCat("read past the end of ", path_));
+      done += n;
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Write(uint64_t offset, ConstBytes bytes) override {
+    size_t done = 0;
+    while (done < bytes.size()) {
+      const ssize_t n = ::pwrite(fd_.get(), bytes.data() + done, bytes.size() - done, offset + done);
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) return ErrnoStatus(errno, "write", path_);
+      done += n;
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status WriteZeroes(uint64_t offset, uint64_t length) override {
+    const int punch = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
+    if (::fallocate(fd_.get(), punch, offset, length) == 0) return absl::OkStatus();
+    if (errno != EOPNOTSUPP && errno != ENODEV) return ErrnoStatus(errno, "punch a hole in", path_);
+    const std::string zeroes(std::min<uint64_t>(length, kMiB), '\0');
+    for (uint64_t done = 0; done < length;) {
+      const uint64_t part = std::min<uint64_t>(zeroes.size(), length - done);
+      HW_RETURN_IF_ERROR(Write(offset + done, AsBytes(zeroes).subspan(0, part)));
+      done += part;
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Sync() override {
+    if (::fdatasync(fd_.get()) != 0) return ErrnoStatus(errno, "sync", path_);
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<uint64_t> Size() override {
+    if (is_block_device_) {
+      uint64_t size = 0;
+      if (::ioctl(fd_.get(), BLKGETSIZE64, &size) != 0) return ErrnoStatus(errno, "size of", path_);
+      return size;
+    }
+    struct stat info;
+    if (::fstat(fd_.get(), &info) != 0) return ErrnoStatus(errno, "size of", path_);
+    return static_cast<uint64_t>(info.st_size);
+  }
+
+  absl::Status Truncate(uint64_t size_bytes) override {
+    if (::ftruncate(fd_.get(), size_bytes) != 0) return ErrnoStatus(errno, "resize", path_);
+    return absl::OkStatus();
+  }
+
+ private:
+  const UniqueFd fd_;
+  const std::string path_;
+  const bool is_block_device_;
+};
+
+class PosixFileSystem : public FileSystem {
+ public:
+  absl::StatusOr<std::unique_ptr<File>> Open(const std::string& path, OpenMode mode) override {
+    int flags = O_CLOEXEC | (mode == OpenMode::kReadOnly ? O_RDONLY : O_RDWR);
+    if (mode == OpenMode::kCreate) flags |= O_CREAT;
+    if (mode == OpenMode::kCreateNew) flags |= O_CREAT | O_EXCL;
+    UniqueFd fd(::open(path.c_str(), flags, 0600));
+    if (!fd.valid()) return ErrnoStatus(errno, "open", path);
+    struct stat info;
+    if (::fstat(fd.get(), &info) != 0) return ErrnoStatus(errno, "inspect", path);
+    return std::make_unique<PosixFile>(std::move(fd), path, S_ISBLK(info.st_mode));
+  }
+
+  absl::Status Rename(const std::string& from, const std::string& to) override {
+    if (::rename(from.c_str(), to.c_str()) != 0) return ErrnoStatus(errno, "rename", from);
+    return absl::OkStatus();
+  }
+
+  absl::Status Remove(const std::string& path) override {
+    if (::unlink(path.c_str()) != 0 && errno != ENOENT) return ErrnoStatus(errno, "remove", path);
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<std::vector<std::string>> List(const std::string& directory) override {
+    DIR* const stream = ::opendir(directory.c_str());
+    if (stream == nullptr) return ErrnoStatus(errno, "list", directory);
+    std::vector<std::string> names;
+    while (const dirent* entry = ::readdir(stream)) {
+      const std::string name = entry->d_name;
+      if (name != "." && name != "..") names.push_back(name);
+    }
+    ::closedir(stream);
+    std::sort(names.begin(), names.end());
+    return names;
+  }
+
+  absl::Status MakeDirectories(const std::string& directory) override {
+    struct stat info;
+    if (::stat(directory.c_str(), &info) == 0) {
+      if (S_ISDIR(info.st_mode)) return absl::OkStatus();
+      return absl::FailedPreconditionError(absl::StrCat(directory, " is not a directory"));
+    }
+    const std::string parent = ParentDirectory(directory);
+    HW_RETURN_IF_ERROR(MakeDirectories(parent));
+    if (::mkdir(directory.c_str(), 0700) != 0 && errno != EEXIST) {
+      return ErrnoStatus(errno, "make directory", directory);
+    }
+    return SyncDirectory(parent);
+  }
+
+  absl::Status SyncDirectory(const std::string& directory) override {
+    UniqueFd fd(::open(directory.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+    if (!fd.valid()) return ErrnoStatus(errno, "open directory", directory);
+    if (::fsync(fd.get()) != 0) return ErrnoStatus(errno, "sync directory", directory);
+    return absl::OkStatus();
+  }
+
+  absl::StatusOr<VolumeSpace> Space(const std::string& directory) override {
+    struct statvfs info;
+    if (::statvfs(directory.c_str(), &info) != 0) return ErrnoStatus(errno, "measure", directory);
+    return VolumeSpace{.total_bytes = uint64_t{info.f_blocks} * info.f_frsize,
+                       .free_bytes = uint64_t{info.f_bavail} * info.f_frsize};
+  }
+};
+
+}  // namespace
+
+FileSystem& RealFileSystem() {
+  static PosixFileSystem* const files = new PosixFileSystem;
+  return *files;
+}
+
+}  // namespace homeward

@@ -1,0 +1,294 @@
+#include "common/wire/change_batch.h"
+
+#include <lz4.h>
+#include <zstd.h>
+
+#include <utility>
+
+#include "common/base/check.h"
+#include "common/status/status_macros.h"
+#include "common/wire/checksum.h"
+
+namespace homeward {
+namespace {
+
+constexpr absl::string_view kMagic = "HWB1";
+constexpr size_t kChecksumOffset = 48;
+constexpr uint32_t kZeroesFlag = 1;
+constexpr size_t kMarkerIdBytesMax = 64;
+
+struct RawHeader {
+  uint16_t kind = 0;
+  uint16_t encoding = 0;
+  StreamPosition position;
+  uint64_t generation = 0;
+  uint32_t extent_count = 0;
+  uint32_t payload_bytes = 0;
+  uint32_t stored_bytes = 0;
+  uint64_t checksum = 0;
+};
+
+std::string SealRaw(const RawHeader& header, absl::string_view extents, absl::string_view stored) {
+  std::string out;
+  out.reserve(kBatchHeaderBytes + extents.size() + stored.size());
+  FieldWriter writer(&out);
+  writer.Raw(kMagic);
+  writer.U16(header.kind);
+  writer.U16(header.encoding);
+  writer.U64(header.position.epoch);
+  writer.U64(header.position.sequence);
+  writer.U64(header.generation);
+  writer.U32(header.extent_count);
+  writer.U32(header.payload_bytes);
+  writer.U32(header.stored_bytes);
+  writer.U32(0);
+  writer.U64(0);
+  writer.Raw(extents);
+  writer.Raw(stored);
+  const ConstBytes bytes = AsBytes(out);
+  const uint64_t checksum =
+      Checksum64(bytes.subspan(0, kChecksumOffset), bytes.subspan(kBatchHeaderBytes));
+  std::string field;
+  FieldWriter(&field).U64(checksum);
+  out.replace(kChecksumOffset, sizeof(checksum), field);
+  return out;
+}
+
+absl::Status Corrupt(absl::string_view what) {
+  return absl::DataLossError(absl::StrCat("change batch: ", what));
+}
+
+absl::Status ReadRawHeader(absl::string_view sealed, RawHeader* header) {
+  FieldReader reader(sealed);
+  if (reader.Raw(kMagic.size()) != kMagic) return Corrupt("wrong magic");
+  header->kind = reader.U16();
+  header->encoding = reader.U16();
+  header->position.epoch = reader.U64();
+  header->position.sequence = reader.U64();
+  header->generation = reader.U64();
+  header->extent_count = reader.U32();
+  header->payload_bytes = reader.U32();
+  header->stored_bytes = reader.U32();
+  reader.U32();
+  header->checksum = reader.U64();
+  if (!reader.ok()) return Corrupt("shorter than its header");
+  if (header->kind < 1 || header->kind > 5) return Corrupt(absl::StrCat("unknown kind ", header->kind));
+  if (header->encoding > 2) return Corrupt(absl::StrCat("unknown encoding ", header->encoding));
+  if (header->position.epoch == 0) return Corrupt("epoch 0");
+  if (header->extent_count > kBatchExtentsMax) {
+    return Corrupt(absl::StrCat(header->extent_count, " extents, at most ", kBatchExtentsMax));
+  }
+  if (header->payload_bytes > kBatchPayloadBytesMax || header->stored_bytes > kBatchPayloadBytesMax) {
+    return Corrupt(absl::StrCat("a payload of ", header->payload_bytes, " bytes, at most ",
+                                kBatchPayloadBytesMax));
+  }
+  const size_t expected =
+      kBatchHeaderBytes + header->extent_count * kBatchExtentBytes + header->stored_bytes;
+  if (sealed.size() != expected) {
+    return Corrupt(absl::StrCat(sealed.size(), " bytes where its lengths add up to ", expected));
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> Decode(PayloadEncoding encoding, absl::string_view stored, size_t length) {
+  std::string out(length, '\0');
+  if (encoding == PayloadEncoding::kZstd) {
+    const size_t n = ZSTD_decompress(out.data(), out.size(), stored.data(), stored.size());
+    if (ZSTD_isError(n) || n != length) return Corrupt("zstd payload does not decode");
+  } else {
+    const int n = LZ4_decompress_safe(stored.data(), out.data(), static_cast<int>(stored.size()),
+                                      static_cast<int>(out.size()));
+    if (n < 0 || static_cast<size_t>(n) != length) return Corrupt("lz4 payload does not decode");
+  }
+  return out;
+}
+
+}  // namespace
+
+bool BatchBuilder::Fits(uint64_t payload_bytes) const {
+  return extents_.size() < kBatchExtentsMax && payload_bytes <= kBatchPayloadBytesMax &&
+         payload_.size() + payload_bytes <= kBatchPayloadBytesMax;
+}
+
+MutableBytes BatchBuilder::AddData(uint32_t disk, Extent extent) {
+  HW_CHECK(Fits(extent.length));
+  extents_.push_back({disk, false, extent});
+  const size_t at = payload_.size();
+  payload_.resize(at + extent.length);
+  return {reinterpret_cast<uint8_t*>(payload_.data()) + at, extent.length};
+}
+
+void BatchBuilder::AddZeroes(uint32_t disk, Extent extent) {
+  HW_CHECK(Fits(0));
+  extents_.push_back({disk, true, extent});
+}
+
+void BatchBuilder::DropLast() {
+  HW_CHECK(!extents_.empty());
+  if (!extents_.back().zeroes) payload_.resize(payload_.size() - extents_.back().extent.length);
+  extents_.pop_back();
+}
+
+std::string BatchBuilder::Seal(const BatchHeader& header) {
+  std::string table;
+  FieldWriter writer(&table);
+  for (const BatchExtent& extent : extents_) {
+    writer.U32(extent.disk);
+    writer.U32(extent.zeroes ? kZeroesFlag : 0);
+    writer.U64(extent.extent.offset);
+    writer.U64(extent.extent.length);
+  }
+  const auto payload_bytes = static_cast<uint32_t>(payload_.size());
+  std::string sealed = SealRaw({.kind = static_cast<uint16_t>(header.kind),
+                                .position = header.position,
+                                .generation = header.generation,
+                                .extent_count = static_cast<uint32_t>(extents_.size()),
+                                .payload_bytes = payload_bytes,
+                                .stored_bytes = payload_bytes},
+                               table, payload_);
+  extents_.clear();
+  payload_.clear();
+  return sealed;
+}
+
+absl::Status ParseBatch(absl::string_view sealed, bool decode, ParsedBatch* out) {
+  RawHeader header;
+  HW_RETURN_IF_ERROR(ReadRawHeader(sealed, &header));
+  const ConstBytes bytes = AsBytes(sealed);
+  if (Checksum64(bytes.subspan(0, kChecksumOffset), bytes.subspan(kBatchHeaderBytes)) !=
+      header.checksum) {
+    return Corrupt(absl::StrCat("checksum mismatch at position ", header.position.ToString()));
+  }
+  out->header = {static_cast<BatchKind>(header.kind), header.position, header.generation};
+  out->encoding = static_cast<PayloadEncoding>(header.encoding);
+  out->extents.clear();
+  out->extents.reserve(header.extent_count);
+  FieldReader reader(sealed.substr(kBatchHeaderBytes));
+  uint64_t content_bytes = 0;
+  for (uint32_t i = 0; i < header.extent_count; ++i) {
+    BatchExtent extent;
+    extent.disk = reader.U32();
+    extent.zeroes = (reader.U32() & kZeroesFlag) != 0;
+    extent.extent = {reader.U64(), reader.U64()};
+    const Extent& range = extent.extent;
+    if (range.length == 0 || range.length % kSectorBytes != 0 || range.offset % kSectorBytes != 0 ||
+        range.offset + range.length < range.offset) {
+      return Corrupt(absl::StrCat("extent ", range.offset, "+", range.length, " is not whole sectors"));
+    }
+    if (!extent.zeroes) {
+      if (range.length > kBatchPayloadBytesMax) return Corrupt("an extent longer than any payload");
+      content_bytes += range.length;
+    }
+    out->extents.push_back(extent);
+  }
+  const bool has_content = header.kind == 2 || header.kind == 3;
+  if (has_content && content_bytes != header.payload_bytes) {
+    return Corrupt("extents and payload differ in length");
+  }
+  out->payload = reader.rest();
+  if (!decode || out->encoding == PayloadEncoding::kPlain) {
+    if (out->encoding == PayloadEncoding::kPlain && header.stored_bytes != header.payload_bytes) {
+      return Corrupt("a plain payload with two lengths");
+    }
+    return absl::OkStatus();
+  }
+  HW_ASSIGN_OR_RETURN(out->decoded, Decode(out->encoding, out->payload, header.payload_bytes));
+  out->payload = out->decoded;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<BatchHeader> PeekBatchHeader(absl::string_view sealed) {
+  RawHeader header;
+  HW_RETURN_IF_ERROR(ReadRawHeader(sealed, &header));
+  return BatchHeader{static_cast<BatchKind>(header.kind), header.position, header.generation};
+}
+
+std::string CompressBatch(absl::string_view sealed, PayloadEncoding encoding) {
+  RawHeader header;
+  if (!ReadRawHeader(sealed, &header).ok() || header.encoding != 0) return "";
+  const absl::string_view table =
+      sealed.substr(kBatchHeaderBytes, header.extent_count * kBatchExtentBytes);
+  const absl::string_view plain = sealed.substr(kBatchHeaderBytes + table.size());
+  const size_t worthwhile = plain.size() - plain.size() / 8;
+  std::string stored(worthwhile, '\0');
+  size_t length = 0;
+  if (encoding == PayloadEncoding::kZstd) {
+    length = ZSTD_compress(stored.data(), stored.size(), plain.data(), plain.size(), 1);
+    if (ZSTD_isError(length)) return "";
+  } else {
+    length = LZ4_compress_default(plain.data(), stored.data(), static_cast<int>(plain.size()),
+                                  static_cast<int>(stored.size()));
+    if (length == 0) return "";
+  }
+  stored.resize(length);
+  header.encoding = static_cast<uint16_t>(encoding);
+  header.stored_bytes = static_cast<uint32_t>(length);
+  return SealRaw(header, table, stored);
+}
+
+namespace {
+
+std::string SealPayload(const BatchHeader& header, absl::string_view payload) {
+  const auto bytes = static_cast<uint32_t>(payload.size());
+  return SealRaw({.kind = static_cast<uint16_t>(header.kind),
+                  .position = header.position,
+                  .generation = header.generation,
+                  .payload_bytes = bytes,
+                  .stored_bytes = bytes},
+                 "", payload);
+}
+
+}  // namespace
+
+std::string SealEpochBegin(BatchHeader header, const EpochBegin& begin) {
+  header.kind = BatchKind::kEpochBegin;
+  std::string payload;
+  FieldWriter writer(&payload);
+  writer.U64(begin.continues_from.epoch);
+  writer.U64(begin.continues_from.sequence);
+  writer.U64(begin.fresh_replica ? 1 : 0);
+  return SealPayload(header, payload);
+}
+
+absl::StatusOr<EpochBegin> ParseEpochBegin(const ParsedBatch& batch) {
+  FieldReader reader(batch.payload);
+  EpochBegin begin;
+  begin.continues_from = {reader.U64(), reader.U64()};
+  begin.fresh_replica = (reader.U64() & 1) != 0;
+  if (!reader.ok() || batch.header.position.sequence != 0) return Corrupt("malformed epoch begin");
+  return begin;
+}
+
+std::string SealMarker(BatchHeader header, const Marker& marker) {
+  header.kind = BatchKind::kMarker;
+  return SealPayload(header, EncodeMarker(marker));
+}
+
+absl::StatusOr<Marker> ParseMarker(const ParsedBatch& batch) { return DecodeMarker(batch.payload); }
+
+std::string EncodeMarker(const Marker& marker) {
+  HW_CHECK(marker.id.size() <= kMarkerIdBytesMax);
+  std::string out;
+  FieldWriter writer(&out);
+  writer.U32(static_cast<uint32_t>(marker.kind));
+  writer.U32(static_cast<uint32_t>(marker.id.size()));
+  writer.U64(static_cast<uint64_t>(absl::ToUnixMicros(marker.time)));
+  writer.Raw(marker.id);
+  return out;
+}
+
+absl::StatusOr<Marker> DecodeMarker(absl::string_view bytes) {
+  FieldReader reader(bytes);
+  const uint32_t kind = reader.U32();
+  const uint32_t id_bytes = reader.U32();
+  Marker marker;
+  marker.time = absl::FromUnixMicros(static_cast<int64_t>(reader.U64()));
+  marker.id = std::string(reader.Raw(id_bytes));
+  if (!reader.ok() || id_bytes > kMarkerIdBytesMax || kind < 1 || kind > 2) {
+    return Corrupt("malformed marker");
+  }
+  marker.kind = static_cast<PointKind>(kind);
+  return marker;
+}
+
+}  // namespace homeward

@@ -1,0 +1,109 @@
+// ChangeBatch: the sealed unit of replication. Format: docs/formats/change_batch.md.
+#ifndef HOMEWARD_COMMON_WIRE_CHANGE_BATCH_H_
+#define HOMEWARD_COMMON_WIRE_CHANGE_BATCH_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "common/base/bytes.h"
+#include "common/base/extent_set.h"
+#include "common/base/stream_position.h"
+
+namespace homeward {
+
+inline constexpr uint32_t kBatchExtentsMax = 4096;
+inline constexpr uint32_t kBatchPayloadBytesMax = 4 * kMiB;
+inline constexpr size_t kBatchHeaderBytes = 56;
+inline constexpr size_t kBatchExtentBytes = 24;
+// A sealed batch is never larger.
+inline constexpr size_t kBatchBytesMax =
+    kBatchHeaderBytes + kBatchExtentsMax * kBatchExtentBytes + kBatchPayloadBytesMax;
+
+enum class BatchKind : uint16_t { kEpochBegin = 1, kWrites = 2, kSyncChunk = 3, kSyncEnd = 4, kMarker = 5 };
+enum class PayloadEncoding : uint16_t { kPlain = 0, kZstd = 1, kLz4 = 2 };
+
+struct BatchExtent {
+  uint32_t disk = 0;    // index into the machine's disk list
+  bool zeroes = false;  // reads as zeroes; carries no payload
+  Extent extent;
+};
+
+struct BatchHeader {
+  BatchKind kind = BatchKind::kWrites;
+  StreamPosition position;
+  uint64_t generation = 0;
+};
+
+// Collects extents and their content, then seals them. Not thread-safe.
+class BatchBuilder {
+ public:
+  // Whether `payload_bytes` more in one extent still fit.
+  bool Fits(uint64_t payload_bytes) const;
+  // Appends an extent with content and returns where the caller writes its `extent.length` bytes; the
+  // place is valid until the next call. Requires: Fits(extent.length).
+  MutableBytes AddData(uint32_t disk, Extent extent);
+  // Requires: Fits(0).
+  void AddZeroes(uint32_t disk, Extent extent);
+  // Takes back the newest extent.
+  void DropLast();
+
+  bool empty() const { return extents_.empty(); }
+  size_t payload_bytes() const { return payload_.size(); }
+  const std::vector<BatchExtent>& extents() const { return extents_; }
+
+  // The sealed bytes; the builder is empty again.
+  std::string Seal(const BatchHeader& header);
+
+ private:
+  std::vector<BatchExtent> extents_;
+  std::string payload_;
+};
+
+// A verified batch. `payload` is decoded content; it points into the sealed bytes or into `decoded`.
+struct ParsedBatch {
+  BatchHeader header;
+  PayloadEncoding encoding = PayloadEncoding::kPlain;
+  std::vector<BatchExtent> extents;
+  absl::string_view payload;
+  std::string decoded;
+
+  ParsedBatch() = default;
+  ParsedBatch(const ParsedBatch&) = delete;
+  ParsedBatch& operator=(const ParsedBatch&) = delete;
+};
+
+// Verifies and parses. DATA_LOSS says what is wrong. `sealed` must outlive `out`. Decodes the payload unless
+// `decode` is false; then only the checksum is verified and `payload` is as stored.
+absl::Status ParseBatch(absl::string_view sealed, bool decode, ParsedBatch* out);
+
+// The header alone, without verifying the checksum. For bytes that this process sealed or verified before.
+absl::StatusOr<BatchHeader> PeekBatchHeader(absl::string_view sealed);
+
+// The same batch with its payload compressed, or nothing when that saves less than an eighth or the payload is
+// compressed already. Requires: `sealed` was verified.
+std::string CompressBatch(absl::string_view sealed, PayloadEncoding encoding);
+
+struct EpochBegin {
+  StreamPosition continues_from;  // none(): continuity was lost, a synchronisation follows
+  bool fresh_replica = false;     // the sender takes the replica to be all zeroes
+};
+std::string SealEpochBegin(BatchHeader header, const EpochBegin& begin);
+absl::StatusOr<EpochBegin> ParseEpochBegin(const ParsedBatch& batch);
+
+enum class PointKind : uint32_t { kCrashConsistent = 1, kApplicationConsistent = 2 };
+struct Marker {
+  PointKind kind = PointKind::kCrashConsistent;
+  absl::Time time;
+  std::string id;  // at most 64 bytes
+};
+std::string SealMarker(BatchHeader header, const Marker& marker);
+absl::StatusOr<Marker> ParseMarker(const ParsedBatch& batch);
+// For journals that keep markers.
+std::string EncodeMarker(const Marker& marker);
+absl::StatusOr<Marker> DecodeMarker(absl::string_view bytes);
+
+}  // namespace homeward
+
+#endif  // HOMEWARD_COMMON_WIRE_CHANGE_BATCH_H_

@@ -1,0 +1,94 @@
+#include "common/wire/change_batch.h"
+
+#include "common/wire/checksum.h"
+#include "gtest/gtest.h"
+#include "tests/golden/golden.h"
+
+namespace homeward {
+namespace {
+
+std::string SampleBatch() {
+  BatchBuilder builder;
+  const MutableBytes place = builder.AddData(0, {4096, 1024});
+  for (size_t i = 0; i < place.size(); ++i) place[i] = static_cast<uint8_t>(i / 100);
+  builder.AddZeroes(1, {0, kMiB});
+  return builder.Seal({BatchKind::kWrites, {3, 7}, 2});
+}
+
+TEST(ChangeBatch, HasTheGoldenBytes) { testing::ExpectGolden("change_batch_v1.bin", SampleBatch()); }
+
+TEST(ChangeBatch, ComesBackAsItWasSealed) {
+  const std::string sealed = SampleBatch();
+  ParsedBatch batch;
+  ASSERT_TRUE(ParseBatch(sealed, true, &batch).ok());
+  EXPECT_EQ(batch.header.position, (StreamPosition{3, 7}));
+  EXPECT_EQ(batch.header.generation, 2);
+  ASSERT_EQ(batch.extents.size(), 2);
+  EXPECT_EQ(batch.extents[0].extent, (Extent{4096, 1024}));
+  EXPECT_TRUE(batch.extents[1].zeroes);
+  EXPECT_EQ(batch.payload.size(), 1024);
+  EXPECT_EQ(batch.payload[1023], 10);
+}
+
+TEST(ChangeBatch, EveryFlippedByteIsFound) {
+  const std::string sealed = SampleBatch();
+  for (size_t i = 0; i < sealed.size(); ++i) {
+    std::string damaged = sealed;
+    damaged[i] ^= 1;
+    ParsedBatch batch;
+    EXPECT_EQ(ParseBatch(damaged, true, &batch).code(), absl::StatusCode::kDataLoss) << "byte " << i;
+  }
+}
+
+TEST(ChangeBatch, EveryTruncationIsFound) {
+  const std::string sealed = SampleBatch();
+  for (size_t length = 0; length < sealed.size(); ++length) {
+    ParsedBatch batch;
+    EXPECT_FALSE(ParseBatch(absl::string_view(sealed).substr(0, length), true, &batch).ok());
+  }
+}
+
+TEST(ChangeBatch, AnAbsurdLengthIsRefusedBeforeItIsBelieved) {
+  std::string sealed = SampleBatch();
+  sealed.replace(36, 4, "\xff\xff\xff\x7f");
+  ParsedBatch batch;
+  const absl::Status status = ParseBatch(sealed, true, &batch);
+  EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
+  EXPECT_NE(status.message().find("at most"), absl::string_view::npos) << status;
+}
+
+TEST(ChangeBatch, CompressionKeepsTheContentAndTheHeader) {
+  for (const PayloadEncoding encoding : {PayloadEncoding::kZstd, PayloadEncoding::kLz4}) {
+    const std::string sealed = SampleBatch();
+    const std::string compressed = CompressBatch(sealed, encoding);
+    ASSERT_FALSE(compressed.empty());
+    EXPECT_LT(compressed.size(), sealed.size());
+    ParsedBatch plain, decoded;
+    ASSERT_TRUE(ParseBatch(sealed, true, &plain).ok());
+    ASSERT_TRUE(ParseBatch(compressed, true, &decoded).ok());
+    EXPECT_EQ(decoded.payload, plain.payload);
+    EXPECT_EQ(decoded.header.position, plain.header.position);
+    EXPECT_EQ(CompressBatch(compressed, encoding), "") << "compressed twice";
+  }
+}
+
+TEST(ChangeBatch, MarkerAndEpochBeginComeBack) {
+  const Marker marker{PointKind::kApplicationConsistent, absl::FromUnixSeconds(1700000000), "p-1"};
+  ParsedBatch batch;
+  const std::string sealed_marker = SealMarker({BatchKind::kMarker, {1, 5}, 1}, marker);
+  ASSERT_TRUE(ParseBatch(sealed_marker, true, &batch).ok());
+  const absl::StatusOr<Marker> parsed = ParseMarker(batch);
+  ASSERT_TRUE(parsed.ok());
+  EXPECT_EQ(parsed->id, "p-1");
+  EXPECT_EQ(parsed->time, marker.time);
+  ParsedBatch begin_batch;
+  const std::string begin = SealEpochBegin({BatchKind::kEpochBegin, {2, 0}, 1}, {{1, 5}, true});
+  ASSERT_TRUE(ParseBatch(begin, true, &begin_batch).ok());
+  const absl::StatusOr<EpochBegin> epoch = ParseEpochBegin(begin_batch);
+  ASSERT_TRUE(epoch.ok());
+  EXPECT_EQ(epoch->continues_from, (StreamPosition{1, 5}));
+  EXPECT_TRUE(epoch->fresh_replica);
+}
+
+}  // namespace
+}  // namespace homeward
