@@ -192,12 +192,15 @@ absl::Status RecordLog::Sync() {
   return broken_;
 }
 
-absl::Status RecordLog::ReadBack(uint64_t offset, uint32_t type, std::string* body) {
-  uint32_t found = 0;
-  HW_RETURN_IF_ERROR(ReadRecord(offset, size_bytes_, &found, body));
-  if (found != type) {
-    return absl::DataLossError(absl::StrCat(path_, ": a record of another type at offset ", offset));
-  }
+absl::Status RecordLog::ReadOne(FileSystem& files, const std::string& path, uint64_t number,
+                                uint64_t offset, const std::function<void(const LogRecord&)>& visit) {
+  HW_ASSIGN_OR_RETURN(std::unique_ptr<File> file, files.Open(path, OpenMode::kReadOnly));
+  RecordLog log(std::move(file), path, number);
+  HW_ASSIGN_OR_RETURN(const uint64_t file_bytes, log.file_->Size());
+  uint32_t type = 0;
+  std::string body;
+  HW_RETURN_IF_ERROR(log.ReadRecord(offset, file_bytes, &type, &body));
+  visit({type, offset, body});
   return absl::OkStatus();
 }
 

@@ -37,12 +37,14 @@ class RecordLog {
   static absl::Status Scan(FileSystem& files, const std::string& path, LogPurpose purpose, uint64_t number,
                            const std::function<absl::Status(const LogRecord&)>& visit);
 
+  // Reads the record at `offset` alone. DATA_LOSS when none was written there.
+  static absl::Status ReadOne(FileSystem& files, const std::string& path, uint64_t number, uint64_t offset,
+                              const std::function<void(const LogRecord&)>& visit);
+
   // Appends and returns the record's offset. Not durable before Sync(). RESOURCE_EXHAUSTED when the disk is
   // full: the file is cut back to its last whole record and stays usable.
   absl::StatusOr<uint64_t> Append(uint32_t type, absl::string_view body);
   absl::Status Sync();
-  // Reads one record back into `body`. DATA_LOSS when it is not what was written.
-  absl::Status ReadBack(uint64_t offset, uint32_t type, std::string* body);
 
   uint64_t size_bytes() const { return size_bytes_; }
   uint64_t number() const { return number_; }

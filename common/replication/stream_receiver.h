@@ -1,0 +1,67 @@
+// StreamReceiver: the receiving half of ReplicationService, without gRPC; one object for each call. It checks the
+// hello, gathers batches into groups, has them stored, and acknowledges. What stores them is an Inbox.
+#ifndef HOMEWARD_COMMON_REPLICATION_STREAM_RECEIVER_H_
+#define HOMEWARD_COMMON_REPLICATION_STREAM_RECEIVER_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "common/base/stream_position.h"
+#include "homeward/replication/v1/replication.pb.h"
+
+namespace homeward {
+
+// Where messages to the sender go. Never calls back from within Send().
+class DownstreamLink {
+ public:
+  virtual ~DownstreamLink() = default;
+  virtual void Send(const replication::v1::Downstream& message) = 0;
+  virtual void Close() = 0;
+};
+
+// Stores one machine's stream. Implemented by the process server's Relay and the master target's KeeperStream.
+class Inbox {
+ public:
+  virtual ~Inbox() = default;
+  // Whether this hello may stream here; then what is held. ABORTED: stale generation.
+  virtual absl::StatusOr<StreamPosition> Admit(const replication::v1::Hello& hello) = 0;
+  // Stores the batches in order; they are durable here on OK. Errors as Keeper::Apply().
+  virtual absl::Status Store(const std::vector<absl::string_view>& batches) = 0;
+  // Bytes that may be on their way here beyond what is stored. 0 stops the sender.
+  virtual uint64_t RoomBytes() = 0;
+  virtual StreamPosition held() const = 0;
+  virtual StreamPosition durable() const = 0;
+  virtual void OnDigestQuery(const replication::v1::DigestQuery& query) = 0;
+};
+
+// Must run on one strand, which outlives it.
+class StreamReceiver {
+ public:
+  StreamReceiver(Inbox* inbox, DownstreamLink* link) : inbox_(*inbox), link_(link) {}
+
+  // Call Flush() soon after, on the strand: what arrives meanwhile shares one sync. True: a flush is due.
+  bool OnMessage(const replication::v1::Upstream& message);
+  void Flush();
+  // Tells the sender what has changed: credit, spooled, durable.
+  void Acknowledge();
+  void SendDigestReply(const replication::v1::DigestReply& reply);
+  void Refuse(const absl::Status& status);
+  bool closed() const { return link_ == nullptr; }
+
+ private:
+  void OnHello(const replication::v1::Hello& hello);
+  replication::v1::Acknowledgement CurrentAcknowledgement();
+
+  Inbox& inbox_;
+  DownstreamLink* link_;
+  bool greeted_ = false;
+  std::vector<std::string> pending_;  // bounded by the credit given
+  uint64_t pending_bytes_ = 0;
+  uint64_t stored_bytes_ = 0;
+  uint64_t credit_bytes_ = 0;
+};
+
+}  // namespace homeward
+
+#endif  // HOMEWARD_COMMON_REPLICATION_STREAM_RECEIVER_H_

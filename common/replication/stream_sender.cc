@@ -1,0 +1,88 @@
+#include "common/replication/stream_sender.h"
+
+#include <algorithm>
+
+namespace homeward {
+
+using replication::v1::Acknowledgement;
+using replication::v1::Downstream;
+using replication::v1::Upstream;
+
+StreamPosition FromProto(const replication::v1::Position& position) {
+  return {position.epoch(), position.sequence()};
+}
+
+void ToProto(StreamPosition position, replication::v1::Position* out) {
+  out->set_epoch(position.epoch);
+  out->set_sequence(position.sequence);
+}
+
+void StreamSender::Connect(UpstreamLink* link, const replication::v1::Hello& hello) {
+  link_ = link;
+  greeted_ = false;
+  credit_bytes_ = 0;
+  sent_bytes_ = 0;
+  Upstream message;
+  *message.mutable_hello() = hello;
+  message.mutable_hello()->set_version_major(kReplicationVersionMajor);
+  message.mutable_hello()->set_version_minor(kReplicationVersionMinor);
+  link_->Send(message);
+}
+
+void StreamSender::OnMessage(const Downstream& message) {
+  if (link_ == nullptr) return;
+  switch (message.message_case()) {
+    case Downstream::kHelloReply: {
+      if (greeted_ || message.hello_reply().version_major() != kReplicationVersionMajor) return Fail();
+      OnAcknowledgement(message.hello_reply().acknowledgement());
+      if (!outbox_.GoOnBehind(FromProto(message.hello_reply().held())).ok()) return Fail();
+      greeted_ = true;
+      return Pump();
+    }
+    case Downstream::kAcknowledgement:
+      if (!greeted_) return Fail();
+      OnAcknowledgement(message.acknowledgement());
+      return Pump();
+    case Downstream::kDigestReply:
+      return outbox_.OnDigestReply(message.digest_reply());
+    case Downstream::kRefusal: {
+      Fail();
+      return outbox_.OnRefused(absl::Status(static_cast<absl::StatusCode>(message.refusal().code()),
+                                            message.refusal().message()));
+    }
+    case Downstream::MESSAGE_NOT_SET:
+      return;  // A newer peer's message: it knows that we may not.
+  }
+}
+
+void StreamSender::OnAcknowledgement(const Acknowledgement& acknowledgement) {
+  credit_bytes_ = std::max(credit_bytes_, acknowledgement.credit_bytes());
+  outbox_.OnAcknowledged(FromProto(acknowledgement.spooled()), FromProto(acknowledgement.durable()));
+}
+
+void StreamSender::Pump() {
+  while (streaming() && sent_bytes_ < credit_bytes_) {
+    absl::StatusOr<std::string> batch = outbox_.NextBatch();
+    if (!batch.ok()) return Fail();
+    if (batch->empty()) return;
+    sent_bytes_ += batch->size();
+    Upstream message;
+    message.set_batch(*std::move(batch));
+    link_->Send(message);
+  }
+}
+
+bool StreamSender::SendDigestQuery(const replication::v1::DigestQuery& query) {
+  if (!streaming()) return false;
+  Upstream message;
+  *message.mutable_digest_query() = query;
+  link_->Send(message);
+  return true;
+}
+
+void StreamSender::Fail() {
+  if (link_ != nullptr) link_->Close();
+  link_ = nullptr;
+}
+
+}  // namespace homeward

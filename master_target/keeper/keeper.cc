@@ -1,0 +1,327 @@
+#include "master_target/keeper/keeper.h"
+
+#include <algorithm>
+#include <deque>
+#include <utility>
+
+#include "common/base/check.h"
+#include "common/fault/fault.h"
+#include "common/status/status_macros.h"
+#include "common/wire/checksum.h"
+
+namespace homeward {
+namespace {
+
+constexpr uint64_t kUndoBytesMax = kMiB;
+constexpr uint64_t kRecoverGroupBytes = 16 * kMiB;
+
+MutableBytes Writable(std::string* text) {
+  return {reinterpret_cast<uint8_t*>(text->data()), text->size()};
+}
+
+}  // namespace
+
+Keeper::Keeper(std::unique_ptr<RecoveryJournal> journal, std::vector<ReplicaDisk> disks)
+    : journal_(std::move(journal)), disks_(std::move(disks)), generation_(journal_->state().generation) {}
+
+absl::StatusOr<std::unique_ptr<Keeper>> Keeper::Open(FileSystem& files,
+                                                     const std::string& journal_directory,
+                                                     std::vector<ReplicaDisk> disks) {
+  for (size_t i = 0; i < disks.size(); ++i) {
+    HW_ASSIGN_OR_RETURN(const uint64_t size, disks[i].file->Size());
+    if (size < disks[i].size_bytes) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("replica disk ", i, " has ", size, " bytes, the machine's has ",
+                       disks[i].size_bytes, ": it cannot hold it"));
+    }
+  }
+  HW_ASSIGN_OR_RETURN(std::unique_ptr<RecoveryJournal> journal,
+                      RecoveryJournal::Open(files, journal_directory, static_cast<uint32_t>(disks.size())));
+  return std::unique_ptr<Keeper>(new Keeper(std::move(journal), std::move(disks)));
+}
+
+absl::Status Keeper::Fence(uint64_t generation) {
+  if (generation <= generation_) return absl::OkStatus();
+  KeeperState state = journal_->state();
+  state.generation = generation;
+  if (!journal_->recovered_point().empty()) {
+    // A state record would end the recovered state; the fence holds in memory until the next epoch.
+    generation_ = generation;
+    return absl::OkStatus();
+  }
+  HW_RETURN_IF_ERROR(journal_->CommitState(state));
+  generation_ = generation;
+  return absl::OkStatus();
+}
+
+absl::Status Keeper::CheckOrder(const BatchHeader& header) const {
+  if (header.generation < generation_ && !HW_FAULT("mutation.ignore_generation")) {
+    return absl::AbortedError(absl::StrCat("generation ", header.generation, " is over; the machine is at ",
+                                           generation_));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Keeper::CheckExtents(const ParsedBatch& batch) const {
+  for (const BatchExtent& extent : batch.extents) {
+    if (extent.disk >= disks_.size()) {
+      return absl::DataLossError(absl::StrCat("position ", batch.header.position.ToString(), " names disk ",
+                                              extent.disk, " of ", disks_.size()));
+    }
+    if (extent.extent.end() > disks_[extent.disk].size_bytes) {
+      return absl::DataLossError(absl::StrCat(
+          "position ", batch.header.position.ToString(), " writes up to byte ", extent.extent.end(), " of disk ",
+          extent.disk, ", which has ", disks_[extent.disk].size_bytes));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Keeper::BeginEpoch(const ParsedBatch& batch, KeeperState* next) {
+  HW_ASSIGN_OR_RETURN(const EpochBegin begin, ParseEpochBegin(batch));
+  if (begin.continues_from.none()) {
+    next->syncing = true;
+    return absl::OkStatus();
+  }
+  if (!journal_->recovered_point().empty()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("the replica was recovered to point ", journal_->recovered_point()));
+  }
+  // Every epoch up to ours was checked like this one, so a position that is not smaller holds all of it.
+  if (next->position < begin.continues_from) {
+    return absl::DataLossError(absl::StrCat("epoch ", batch.header.position.epoch, " continues from ",
+                                            begin.continues_from.ToString(), ", this replica holds ",
+                                            next->position.ToString()));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Keeper::ApplyOne(const ParsedBatch& batch, KeeperState* next, std::vector<Staged>* staged) {
+  switch (batch.header.kind) {
+    case BatchKind::kEpochBegin:
+      HW_RETURN_IF_ERROR(BeginEpoch(batch, next));
+      break;
+    case BatchKind::kWrites:
+    case BatchKind::kSyncChunk: {
+      HW_RETURN_IF_ERROR(CheckExtents(batch));
+      size_t at = 0;
+      for (const BatchExtent& extent : batch.extents) {
+        const size_t length = extent.zeroes ? 0 : extent.extent.length;
+        staged->push_back({extent.disk, extent.extent, batch.payload.substr(at, length)});
+        at += length;
+      }
+      break;
+    }
+    case BatchKind::kSyncEnd:
+      next->syncing = false;
+      break;
+    case BatchKind::kMarker: {
+      if (next->syncing) {
+        return absl::FailedPreconditionError("a marker in the middle of a synchronisation");
+      }
+      HW_ASSIGN_OR_RETURN(const Marker marker, ParseMarker(batch));
+      next->position = batch.header.position;
+      next->generation = std::max(generation_, batch.header.generation);
+      if (!HW_FAULT("mutation.drop_marker_barrier")) {
+        HW_RETURN_IF_ERROR(WriteProtected(*staged));
+        staged->clear();
+      }
+      return journal_->MakePoint(marker, *next);
+    }
+  }
+  next->position = batch.header.position;
+  next->generation = std::max(generation_, batch.header.generation);
+  return absl::OkStatus();
+}
+
+absl::Status Keeper::Apply(const std::vector<absl::string_view>& sealed_batches) {
+  KeeperState next = journal_->state();
+  std::vector<Staged> staged;
+  std::deque<ParsedBatch> batches;  // staged content points into them
+  absl::Status refused;
+  for (const absl::string_view sealed : sealed_batches) {
+    ParsedBatch& batch = batches.emplace_back();
+    refused = ParseBatch(sealed, true, &batch);
+    if (refused.ok()) refused = CheckOrder(batch.header);
+    if (!refused.ok()) break;
+    const StreamPosition position = batch.header.position;
+    if (position <= next.position && !HW_FAULT("mutation.apply_duplicates")) continue;
+    const bool begins_anew = batch.header.kind == BatchKind::kEpochBegin && position > next.position;
+    if (!begins_anew && !next.position.MayPrecede(position) && position > next.position) {
+      refused = absl::OutOfRangeError(absl::StrCat("position ", position.ToString(), " does not follow ",
+                                                   next.position.ToString()));
+      break;
+    }
+    if (!journal_->recovered_point().empty() && batch.header.kind != BatchKind::kEpochBegin &&
+        position.epoch == journal_->state().position.epoch) {
+      refused = absl::FailedPreconditionError(
+          absl::StrCat("the replica was recovered to point ", journal_->recovered_point()));
+      break;
+    }
+    refused = ApplyOne(batch, &next, &staged);
+    if (!refused.ok()) break;
+  }
+  // What came before the refused batch is good and is kept, unless a volume failed.
+  if (!refused.ok() && !absl::IsAborted(refused) && !absl::IsDataLoss(refused) &&
+      !absl::IsOutOfRange(refused) && !absl::IsFailedPrecondition(refused)) {
+    return refused;
+  }
+  if (!HW_FAULT("mutation.acknowledge_before_sync")) HW_RETURN_IF_ERROR(WriteProtected(staged));
+  if (next.position != journal_->state().position) HW_RETURN_IF_ERROR(journal_->CommitState(next));
+  if (HW_FAULT("mutation.acknowledge_before_sync")) {
+    for (const Staged& range : staged) {
+      if (!range.content.empty()) {
+        HW_RETURN_IF_ERROR(disks_[range.disk].file->Write(range.extent.offset, AsBytes(range.content)));
+      }
+    }
+  }
+  generation_ = std::max(generation_, journal_->state().generation);
+  return refused;
+}
+
+absl::Status Keeper::SaveOld(uint32_t disk, Extent extent) {
+  std::string old;
+  for (Extent gap : journal_->Unsaved(disk, extent)) {
+    while (gap.length > 0) {
+      const Extent piece{gap.offset, std::min(gap.length, kUndoBytesMax)};
+      old.resize(piece.length);
+      HW_RETURN_IF_ERROR(disks_[disk].file->Read(piece.offset, Writable(&old)));
+      const bool zeroes = IsZero(AsBytes(old));
+      HW_RETURN_IF_ERROR(journal_->AppendUndo(
+          {disk, piece, zeroes, zeroes ? absl::string_view() : absl::string_view(old)}));
+      gap = {piece.end(), gap.length - piece.length};
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Keeper::WriteProtected(const std::vector<Staged>& staged) {
+  if (staged.empty()) return absl::OkStatus();
+  if (journal_->protecting()) {
+    for (const Staged& range : staged) HW_RETURN_IF_ERROR(SaveOld(range.disk, range.extent));
+    HW_RETURN_IF_ERROR(journal_->SyncUndo());
+  }
+  std::vector<bool> touched(disks_.size());
+  for (const Staged& range : staged) {
+    File& file = *disks_[range.disk].file;
+    HW_RETURN_IF_ERROR(range.content.empty()
+                           ? file.WriteZeroes(range.extent.offset, range.extent.length)
+                           : file.Write(range.extent.offset, AsBytes(range.content)));
+    touched[range.disk] = true;
+  }
+  for (size_t i = 0; i < disks_.size(); ++i) {
+    if (touched[i]) HW_RETURN_IF_ERROR(disks_[i].file->Sync());
+  }
+  return absl::OkStatus();
+}
+
+absl::Status Keeper::RecoverTo(absl::string_view point_id) {
+  if (journal_->state().syncing) {
+    return absl::FailedPreconditionError("a synchronisation has not ended: no point can be recovered yet");
+  }
+  HW_ASSIGN_OR_RETURN(const RecoveryJournal::Point point, journal_->FindPoint(point_id));
+  std::vector<ExtentSet> covered(disks_.size());
+  std::deque<std::string> contents;
+  std::vector<Staged> staged;
+  uint64_t staged_bytes = 0;
+  const auto flush = [&]() -> absl::Status {
+    HW_RETURN_IF_ERROR(WriteProtected(staged));
+    staged.clear();
+    contents.clear();
+    staged_bytes = 0;
+    return absl::OkStatus();
+  };
+  // Flushing appends to the newest delta while it is visited. That adds only ranges that are covered already.
+  HW_RETURN_IF_ERROR(
+      journal_->VisitUndo(point.delta_number, [&](const UndoRange& undo, UndoPlace) -> absl::Status {
+        for (const Extent& piece : covered[undo.disk].Missing(undo.extent)) {
+          absl::string_view content;
+          if (!undo.zeroes) {
+            contents.emplace_back(undo.content.substr(piece.offset - undo.extent.offset, piece.length));
+            content = contents.back();
+          }
+          staged.push_back({undo.disk, piece, content});
+          staged_bytes += content.size();
+        }
+        covered[undo.disk].Add(undo.extent);
+        return staged_bytes >= kRecoverGroupBytes ? flush() : absl::OkStatus();
+      }));
+  HW_RETURN_IF_ERROR(flush());
+  return journal_->CommitRecovered(point_id);
+}
+
+absl::StatusOr<PointView> Keeper::View(absl::string_view point_id) const {
+  HW_ASSIGN_OR_RETURN(const RecoveryJournal::Point point, journal_->FindPoint(point_id));
+  PointView view;
+  view.journal_ = journal_.get();
+  view.disks_ = &disks_;
+  view.pieces_.resize(disks_.size());
+  std::vector<ExtentSet> covered(disks_.size());
+  HW_RETURN_IF_ERROR(
+      journal_->VisitUndo(point.delta_number, [&](const UndoRange& undo, UndoPlace place) {
+        for (const Extent& piece : covered[undo.disk].Missing(undo.extent)) {
+          view.pieces_[undo.disk].emplace(
+              piece.offset, PointView::Piece{piece.length, place, piece.offset - undo.extent.offset});
+        }
+        covered[undo.disk].Add(undo.extent);
+        return absl::OkStatus();
+      }));
+  return view;
+}
+
+absl::Status PointView::Read(uint32_t disk, uint64_t offset, MutableBytes out) const {
+  HW_CHECK(disk < pieces_.size());
+  HW_RETURN_IF_ERROR((*disks_)[disk].file->Read(offset, out));
+  const uint64_t end = offset + out.size();
+  const auto& pieces = pieces_[disk];
+  auto it = pieces.upper_bound(offset);
+  if (it != pieces.begin()) --it;
+  std::string body;
+  for (; it != pieces.end() && it->first < end; ++it) {
+    const Piece& piece = it->second;
+    const uint64_t low = std::max(offset, it->first);
+    const uint64_t high = std::min(end, it->first + piece.length);
+    if (low >= high) continue;
+    UndoRange undo;
+    HW_RETURN_IF_ERROR(journal_->ReadUndo(piece.place, &body, &undo));
+    uint8_t* const to = out.data() + (low - offset);
+    if (undo.zeroes) {
+      std::memset(to, 0, high - low);
+    } else {
+      std::memcpy(to, undo.content.data() + piece.skip_bytes + (low - it->first), high - low);
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::vector<uint32_t>> Keeper::Differing(uint32_t disk, uint64_t offset,
+                                                        uint64_t block_bytes,
+                                                        const std::vector<std::string>& digests) {
+  if (disk >= disks_.size() || block_bytes == 0 || block_bytes % kSectorBytes != 0 ||
+      block_bytes > kBatchPayloadBytesMax || digests.size() > kBatchExtentsMax ||
+      offset > disks_[disk].size_bytes) {
+    return absl::InvalidArgumentError("digest query out of bounds");
+  }
+  std::vector<uint32_t> differing;
+  std::string block;
+  for (uint32_t i = 0; i < digests.size(); ++i) {
+    const uint64_t at = offset + i * block_bytes;
+    if (at >= disks_[disk].size_bytes) return absl::InvalidArgumentError("digest query past the end");
+    block.resize(std::min(block_bytes, disks_[disk].size_bytes - at));
+    HW_RETURN_IF_ERROR(disks_[disk].file->Read(at, Writable(&block)));
+    if (Digest128(AsBytes(block)) != digests[i]) differing.push_back(i);
+  }
+  return differing;
+}
+
+absl::StatusOr<std::vector<Marker>> Keeper::Retain(const RetentionPolicy& policy, absl::Time now) {
+  std::vector<Marker> dropped;
+  while (points().size() > 1 && (now - points().front().marker.time > policy.age_max ||
+                                 journal_->size_bytes() > policy.bytes_max)) {
+    dropped.push_back(points().front().marker);
+    HW_RETURN_IF_ERROR(journal_->DropOldestPoint());
+  }
+  return dropped;
+}
+
+}  // namespace homeward

@@ -1,0 +1,228 @@
+#include "master_target/keeper/keeper.h"
+
+#include <map>
+#include <random>
+
+#include "common/os/memory_disk.h"
+#include "common/wire/checksum.h"
+#include "gtest/gtest.h"
+
+namespace homeward {
+namespace {
+
+constexpr uint64_t kDiskBytes = 64 * kKiB;
+
+// A machine with two small disks, its keeper on a disk that crashes, and a model of every point.
+class KeeperTest : public ::testing::Test {
+ protected:
+  void Start(uint64_t seed) {
+    disk_ = std::make_unique<MemoryDisk>(seed);
+    random_.seed(seed);
+    ASSERT_TRUE(disk_->MakeDirectories("/ds").ok());
+    for (int i = 0; i < 2; ++i) {
+      auto file = disk_->Open(PathOf(i), OpenMode::kCreate);
+      ASSERT_TRUE((*file)->Truncate(kDiskBytes).ok());
+      ASSERT_TRUE((*file)->Sync().ok());
+    }
+    ASSERT_TRUE(disk_->SyncDirectory("/ds").ok());
+    content_.assign(2, std::string(kDiskBytes, '\0'));
+    points_.clear();
+    position_ = {1, 0};
+    ASSERT_TRUE(Open().ok());
+    ASSERT_TRUE(Apply(SealEpochBegin({BatchKind::kEpochBegin, position_, 1}, {{}, true})).ok());
+    ASSERT_TRUE(Apply(Write()).ok());
+    BatchBuilder builder;
+    ASSERT_TRUE(Apply(builder.Seal({BatchKind::kSyncEnd, Next(), 1})).ok());
+  }
+  static std::string PathOf(int i) { return absl::StrCat("/ds/", i, "-flat.vmdk"); }
+
+  absl::Status Open() {
+    std::vector<ReplicaDisk> disks;
+    for (int i = 0; i < 2; ++i) {
+      auto file = disk_->Open(PathOf(i), OpenMode::kReadWrite);
+      if (!file.ok()) return file.status();
+      disks.push_back({*std::move(file), kDiskBytes});
+    }
+    auto keeper = Keeper::Open(*disk_, "/retention/m1", std::move(disks));
+    if (!keeper.ok()) return keeper.status();
+    keeper_ = *std::move(keeper);
+    return absl::OkStatus();
+  }
+
+  StreamPosition Next() { return {position_.epoch, ++position_.sequence}; }
+
+  // A sealed batch of random writes, applied to the model too.
+  std::string Write() {
+    BatchBuilder builder;
+    const int extents = 1 + random_() % 4;
+    for (int i = 0; i < extents; ++i) {
+      const uint32_t disk = random_() % 2;
+      const uint64_t length = kSectorBytes * (1 + random_() % 8);
+      const uint64_t offset = kSectorBytes * (random_() % ((kDiskBytes - length) / kSectorBytes + 1));
+      if (random_() % 4 == 0) {
+        builder.AddZeroes(disk, {offset, length});
+        content_[disk].replace(offset, length, std::string(length, '\0'));
+      } else {
+        const MutableBytes place = builder.AddData(disk, {offset, length});
+        for (uint8_t& byte : place) byte = static_cast<uint8_t>(random_());
+        content_[disk].replace(offset, length, std::string(AsText(place)));
+      }
+    }
+    return builder.Seal({BatchKind::kWrites, Next(), 1});
+  }
+  std::string Mark() {
+    const std::string id = absl::StrCat("p", points_.size());
+    points_.push_back({id, content_});
+    return SealMarker({BatchKind::kMarker, Next(), 1},
+                      {PointKind::kCrashConsistent, absl::FromUnixSeconds(1000 + points_.size()), id});
+  }
+  absl::Status Apply(const std::string& sealed) { return keeper_->Apply({sealed}); }
+
+  void ExpectDisks(const std::vector<std::string>& content) {
+    for (int i = 0; i < 2; ++i) ASSERT_TRUE(disk_->Content(PathOf(i)) == content[i]) << "disk " << i;
+  }
+  void ExpectView(const std::string& id, const std::vector<std::string>& content) {
+    auto view = keeper_->View(id);
+    ASSERT_TRUE(view.ok()) << view.status();
+    for (uint32_t i = 0; i < 2; ++i) {
+      std::string read(kDiskBytes - 700, '\0');
+      ASSERT_TRUE(view->Read(i, 512, {reinterpret_cast<uint8_t*>(read.data()), read.size()}).ok());
+      ASSERT_TRUE(read == content[i].substr(512, read.size())) << id << " disk " << i;
+    }
+  }
+
+  struct ModelPoint {
+    std::string id;
+    std::vector<std::string> content;
+  };
+  std::unique_ptr<MemoryDisk> disk_;
+  std::mt19937_64 random_;
+  std::unique_ptr<Keeper> keeper_;
+  std::vector<std::string> content_;
+  std::vector<ModelPoint> points_;
+  StreamPosition position_;
+};
+
+TEST_F(KeeperTest, EveryPointCanBeViewedAndRecoveredInAnyOrder) {
+  Start(1);
+  for (int i = 0; i < 8; ++i) {
+    ASSERT_TRUE(keeper_->Apply({Write(), Write(), Mark(), Write()}).ok());
+  }
+  ASSERT_TRUE(Apply(Mark()).ok());
+  for (const ModelPoint& point : points_) ExpectView(point.id, point.content);
+  for (const int index : {3, 8, 0, 5, 8}) {
+    ASSERT_TRUE(keeper_->RecoverTo(points_[index].id).ok());
+    ExpectDisks(points_[index].content);
+    EXPECT_EQ(keeper_->recovered_point(), points_[index].id);
+    for (const ModelPoint& point : points_) ExpectView(point.id, point.content);
+  }
+}
+
+TEST_F(KeeperTest, ARecoveredReplicaFollowsNothingUntilItIsSynchronisedAnew) {
+  Start(2);
+  ASSERT_TRUE(keeper_->Apply({Mark(), Write()}).ok());
+  ASSERT_TRUE(keeper_->RecoverTo("p0").ok());
+  EXPECT_EQ(Apply(Write()).code(), absl::StatusCode::kFailedPrecondition);
+  ASSERT_TRUE(Open().ok());
+  EXPECT_EQ(keeper_->recovered_point(), "p0");
+  EXPECT_TRUE(Apply(SealEpochBegin({BatchKind::kEpochBegin, {2, 0}, 2}, {})).ok());
+  EXPECT_EQ(keeper_->recovered_point(), "");
+  EXPECT_TRUE(keeper_->state().syncing);
+}
+
+TEST_F(KeeperTest, ACrashAtAnyOperationLosesNothingAcknowledgedAndNoPoint) {
+  Start(100);
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(keeper_->Apply({Write(), Mark()}).ok());
+  const uint64_t before = disk_->operation_count();
+  ASSERT_TRUE(keeper_->Apply({Write(), Mark(), Write()}).ok());
+  ASSERT_TRUE(keeper_->RecoverTo("p1").ok());
+  const uint64_t operations = disk_->operation_count() - before;
+  ASSERT_GT(operations, 15);
+  for (uint64_t die_at = 0; die_at < operations; ++die_at) {
+    for (uint64_t seed = 100; seed < 104; ++seed) {
+      SCOPED_TRACE(absl::StrCat("seed ", seed, ", dies at operation ", die_at));
+      Start(seed);
+      for (int i = 0; i < 3; ++i) ASSERT_TRUE(keeper_->Apply({Write(), Mark()}).ok());
+      const StreamPosition acknowledged = keeper_->position();
+      const std::vector<std::string> batches = {Write(), Mark(), Write()};
+      disk_->DieAfter(die_at);
+      const absl::Status applied = keeper_->Apply({batches[0], batches[1], batches[2]});
+      if (applied.ok()) keeper_->RecoverTo("p1").IgnoreError();
+      disk_->Crash();
+      ASSERT_TRUE(Open().ok());
+      ASSERT_GE(keeper_->position(), applied.ok() ? position_ : acknowledged);
+      ASSERT_GE(keeper_->points().size(), applied.ok() ? 4u : 3u);
+      if (keeper_->recovered_point().empty()) {
+        ASSERT_TRUE(keeper_->Apply({batches[0], batches[1], batches[2]}).ok());
+        if (!applied.ok()) ExpectDisks(content_);
+      }
+      for (const ModelPoint& point : points_) ExpectView(point.id, point.content);
+      ASSERT_TRUE(keeper_->RecoverTo("p1").ok());
+      ExpectDisks(points_[1].content);
+      ASSERT_TRUE(keeper_->RecoverTo("p3").ok());
+      ExpectDisks(points_[3].content);
+    }
+  }
+}
+
+TEST_F(KeeperTest, AFullJournalDiskRefusesAndGoesOnWhenThereIsRoom) {
+  Start(3);
+  ASSERT_TRUE(Apply(Mark()).ok());
+  const uint64_t used = 2 * kDiskBytes + keeper_->journal_bytes();
+  disk_->set_capacity_bytes(used + 20);
+  const std::string batch = Write();
+  absl::Status status = Apply(batch);
+  EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
+  ExpectView("p0", points_[0].content);
+  disk_->set_capacity_bytes(UINT64_MAX);
+  ASSERT_TRUE(Apply(batch).ok());
+  ExpectDisks(content_);
+  ExpectView("p0", points_[0].content);
+}
+
+TEST_F(KeeperTest, RefusesWhatItMustNotApply) {
+  Start(4);
+  ASSERT_TRUE(Apply(Mark()).ok());
+  BatchBuilder builder;
+  builder.AddZeroes(0, {kDiskBytes, 512});
+  EXPECT_EQ(Apply(builder.Seal({BatchKind::kWrites, {1, position_.sequence + 1}, 1})).code(),
+            absl::StatusCode::kDataLoss);
+  EXPECT_EQ(Apply(builder.Seal({BatchKind::kWrites, {1, position_.sequence + 2}, 1})).code(),
+            absl::StatusCode::kOutOfRange);
+  EXPECT_EQ(Apply(SealEpochBegin({BatchKind::kEpochBegin, {2, 0}, 1}, {{1, 99}, false})).code(),
+            absl::StatusCode::kDataLoss);
+  ASSERT_TRUE(keeper_->Fence(5).ok());
+  EXPECT_EQ(Apply(builder.Seal({BatchKind::kWrites, {1, position_.sequence + 1}, 4})).code(),
+            absl::StatusCode::kAborted);
+  ExpectDisks(content_);
+}
+
+TEST_F(KeeperTest, RetentionDropsTheOldestAndKeepsTheNewest) {
+  Start(5);
+  for (int i = 0; i < 6; ++i) ASSERT_TRUE(keeper_->Apply({Write(), Mark()}).ok());
+  auto dropped = keeper_->Retain({.age_max = absl::Seconds(3)}, absl::FromUnixSeconds(1006));
+  ASSERT_TRUE(dropped.ok());
+  EXPECT_EQ(dropped->size(), 2);
+  ASSERT_TRUE(Open().ok());
+  EXPECT_EQ(keeper_->points().front().marker.id, "p2");
+  for (size_t i = 2; i < points_.size(); ++i) ExpectView(points_[i].id, points_[i].content);
+  ASSERT_TRUE(keeper_->Retain({.bytes_max = 0}, absl::FromUnixSeconds(1006)).ok());
+  ASSERT_EQ(keeper_->points().size(), 1);
+  ASSERT_TRUE(keeper_->RecoverTo("p5").ok());
+  ExpectDisks(points_[5].content);
+}
+
+TEST_F(KeeperTest, DifferingNamesTheBlocksThatDiffer) {
+  Start(6);
+  std::vector<std::string> digests;
+  for (uint64_t at = 0; at < kDiskBytes; at += 4096) {
+    digests.push_back(Digest128(AsBytes(absl::string_view(content_[0]).substr(at, 4096))));
+  }
+  digests[3][0] ^= 1;
+  auto differing = keeper_->Differing(0, 0, 4096, digests);
+  ASSERT_TRUE(differing.ok());
+  EXPECT_EQ(*differing, (std::vector<uint32_t>{3}));
+}
+
+}  // namespace
+}  // namespace homeward

@@ -1,0 +1,295 @@
+#include "master_target/keeper/recovery_journal.h"
+
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_format.h"
+#include "absl/strings/strip.h"
+#include "common/base/check.h"
+#include "common/fault/fault.h"
+#include "common/status/status_macros.h"
+
+namespace homeward {
+namespace {
+
+enum RecordType : uint32_t { kHead = 1, kUndo = 2, kState = 3, kUndoZeroes = 4, kRecovered = 5 };
+constexpr size_t kStateBytes = 28;
+
+std::string EncodeState(const KeeperState& state) {
+  std::string out;
+  FieldWriter writer(&out);
+  writer.U64(state.position.epoch);
+  writer.U64(state.position.sequence);
+  writer.U64(state.generation);
+  writer.U32(state.syncing ? 1 : 0);
+  return out;
+}
+
+absl::Status Malformed(const LogRecord& record) {
+  return absl::DataLossError(absl::StrCat("recovery journal: malformed record of type ", record.type,
+                                          " at offset ", record.offset));
+}
+
+bool DecodeState(absl::string_view body, KeeperState* state) {
+  FieldReader reader(body);
+  state->position = {reader.U64(), reader.U64()};
+  state->generation = reader.U64();
+  state->syncing = (reader.U32() & 1) != 0;
+  return reader.ok();
+}
+
+bool DecodeUndo(uint32_t type, absl::string_view body, UndoRange* undo) {
+  FieldReader reader(body);
+  undo->disk = reader.U32();
+  undo->extent.offset = reader.U64();
+  undo->zeroes = type == kUndoZeroes;
+  undo->content = {};
+  if (undo->zeroes) {
+    undo->extent.length = reader.U64();
+  } else {
+    undo->content = reader.rest();
+    undo->extent.length = undo->content.size();
+  }
+  return reader.ok() && undo->extent.length > 0;
+}
+
+}  // namespace
+
+RecoveryJournal::RecoveryJournal(FileSystem& files, std::string directory, uint32_t disk_count)
+    : files_(files), directory_(std::move(directory)), disk_count_(disk_count), saved_(disk_count) {}
+
+std::string RecoveryJournal::PathOf(uint64_t number) const {
+  return JoinPath(directory_, absl::StrFormat("delta-%016d.hwl", number));
+}
+
+absl::StatusOr<std::unique_ptr<RecoveryJournal>> RecoveryJournal::Open(FileSystem& files,
+                                                                       std::string directory,
+                                                                       uint32_t disk_count) {
+  std::unique_ptr<RecoveryJournal> journal(
+      new RecoveryJournal(files, std::move(directory), disk_count));
+  HW_RETURN_IF_ERROR(files.MakeDirectories(journal->directory_));
+  HW_ASSIGN_OR_RETURN(const std::vector<std::string> names, files.List(journal->directory_));
+  std::vector<uint64_t> numbers;
+  for (const std::string& name : names) {
+    absl::string_view digits = name;
+    uint64_t number = 0;
+    if (absl::ConsumePrefix(&digits, "delta-") && absl::ConsumeSuffix(&digits, ".hwl") &&
+        absl::SimpleAtoi(digits, &number)) {
+      numbers.push_back(number);
+    }
+  }
+  if (!numbers.empty()) {
+    HW_ASSIGN_OR_RETURN(const bool has_head, journal->HasHead(numbers.back()));
+    if (!has_head) {
+      HW_RETURN_IF_ERROR(files.Remove(journal->PathOf(numbers.back())));
+      numbers.pop_back();
+    }
+  }
+  if (numbers.empty()) {
+    HW_RETURN_IF_ERROR(journal->StartDelta(1, nullptr, KeeperState{}));
+    return journal;
+  }
+  for (size_t i = 0; i + 1 < numbers.size(); ++i) {
+    if (numbers[i] + 1 != numbers[i + 1]) {
+      return absl::DataLossError(
+          absl::StrCat(journal->PathOf(numbers[i] + 1), " is missing between its neighbours"));
+    }
+    HW_RETURN_IF_ERROR(journal->ReadClosedHead(numbers[i]));
+  }
+  HW_RETURN_IF_ERROR(journal->OpenNewest(numbers.back()));
+  return journal;
+}
+
+absl::StatusOr<bool> RecoveryJournal::HasHead(uint64_t number) const {
+  bool found = false;
+  const absl::Status status =
+      RecordLog::Scan(files_, PathOf(number), LogPurpose::kDelta, number, [&](const LogRecord& record) {
+        found = record.type == kHead;
+        return absl::CancelledError("");
+      });
+  // Without a whole file header there was never a head; damage behind a head is found by OpenNewest().
+  if (absl::IsDataLoss(status)) {
+    HW_ASSIGN_OR_RETURN(std::unique_ptr<File> file, files_.Open(PathOf(number), OpenMode::kReadOnly));
+    HW_ASSIGN_OR_RETURN(const uint64_t bytes, file->Size());
+    constexpr uint64_t kHeadBytesMax = 512;
+    if (bytes > kHeadBytesMax) return status;
+    return false;
+  }
+  HW_RETURN_IF_ERROR(status);
+  return found;
+}
+
+absl::Status RecoveryJournal::ReadClosedHead(uint64_t number) {
+  HW_RETURN_IF_ERROR(RecordLog::Scan(
+      files_, PathOf(number), LogPurpose::kDelta, number, [&](const LogRecord& record) {
+        if (record.type != kHead || record.body.size() < kStateBytes) return Malformed(record);
+        if (record.body.size() > kStateBytes) {
+          HW_ASSIGN_OR_RETURN(Marker marker, DecodeMarker(record.body.substr(kStateBytes)));
+          points_.push_back({std::move(marker), number});
+        }
+        return absl::CancelledError("the head is enough");
+      }));
+  HW_ASSIGN_OR_RETURN(std::unique_ptr<File> file, files_.Open(PathOf(number), OpenMode::kReadOnly));
+  HW_ASSIGN_OR_RETURN(const uint64_t bytes, file->Size());
+  closed_.emplace_back(number, bytes);
+  return absl::OkStatus();
+}
+
+absl::Status RecoveryJournal::OpenNewest(uint64_t number) {
+  const auto visit = [&](const LogRecord& record) -> absl::Status {
+    UndoRange undo;
+    switch (record.type) {
+      case kHead:
+        if (!DecodeState(record.body, &state_)) return Malformed(record);
+        if (record.body.size() > kStateBytes) {
+          HW_ASSIGN_OR_RETURN(Marker marker, DecodeMarker(record.body.substr(kStateBytes)));
+          points_.push_back({std::move(marker), number});
+        }
+        return absl::OkStatus();
+      case kState:
+        recovered_point_.clear();
+        return DecodeState(record.body, &state_) ? absl::OkStatus() : Malformed(record);
+      case kUndo:
+      case kUndoZeroes:
+        if (!DecodeUndo(record.type, record.body, &undo) || undo.disk >= disk_count_) {
+          return Malformed(record);
+        }
+        saved_[undo.disk].Add(undo.extent);
+        return absl::OkStatus();
+      case kRecovered: {
+        FieldReader reader(record.body);
+        recovered_point_ = std::string(reader.Raw(reader.U32()));
+        return reader.ok() ? absl::OkStatus() : Malformed(record);
+      }
+      default:
+        return Malformed(record);
+    }
+  };
+  HW_ASSIGN_OR_RETURN(open_delta_, RecordLog::Open(files_, PathOf(number), LogPurpose::kDelta, number, visit));
+  // The name may have survived only in memory; what follows builds on it.
+  return files_.SyncDirectory(directory_);
+}
+
+absl::Status RecoveryJournal::StartDelta(uint64_t number, const Marker* marker, const KeeperState& state) {
+  HW_ASSIGN_OR_RETURN(std::unique_ptr<RecordLog> log,
+                      RecordLog::Create(files_, PathOf(number), LogPurpose::kDelta, number));
+  std::string head = EncodeState(state);
+  if (marker != nullptr) head += EncodeMarker(*marker);
+  HW_RETURN_IF_ERROR(log->Append(kHead, head).status());
+  HW_RETURN_IF_ERROR(log->Sync());
+  HW_RETURN_IF_ERROR(files_.SyncDirectory(directory_));
+  if (open_delta_ != nullptr) closed_.emplace_back(open_delta_->number(), open_delta_->size_bytes());
+  open_delta_ = std::move(log);
+  for (ExtentSet& saved : saved_) saved.Clear();
+  if (marker != nullptr) points_.push_back({*marker, number});
+  state_ = state;
+  recovered_point_.clear();
+  return absl::OkStatus();
+}
+
+absl::StatusOr<RecoveryJournal::Point> RecoveryJournal::FindPoint(absl::string_view id) const {
+  for (const Point& point : points_) {
+    if (point.marker.id == id) return point;
+  }
+  return absl::NotFoundError(absl::StrCat("there is no recovery point ", id,
+                                          "; it may have left the retention window: list the points"));
+}
+
+std::vector<Extent> RecoveryJournal::Unsaved(uint32_t disk, Extent extent) const {
+  HW_CHECK(disk < disk_count_);
+  return saved_[disk].Missing(extent);
+}
+
+absl::Status RecoveryJournal::AppendUndo(const UndoRange& undo) {
+  std::string body;
+  FieldWriter writer(&body);
+  writer.U32(undo.disk);
+  writer.U64(undo.extent.offset);
+  if (undo.zeroes) {
+    writer.U64(undo.extent.length);
+  } else {
+    writer.Raw(undo.content);
+  }
+  if (!HW_FAULT("mutation.skip_journal_record")) {
+    HW_RETURN_IF_ERROR(open_delta_->Append(undo.zeroes ? kUndoZeroes : kUndo, body).status());
+  }
+  saved_[undo.disk].Add(undo.extent);
+  return absl::OkStatus();
+}
+
+absl::Status RecoveryJournal::SyncUndo() {
+  if (HW_FAULT("mutation.skip_undo_sync")) return absl::OkStatus();
+  return open_delta_->Sync();
+}
+
+absl::Status RecoveryJournal::CommitState(const KeeperState& state) {
+  HW_RETURN_IF_ERROR(open_delta_->Append(kState, EncodeState(state)).status());
+  HW_RETURN_IF_ERROR(open_delta_->Sync());
+  state_ = state;
+  recovered_point_.clear();
+  return absl::OkStatus();
+}
+
+absl::Status RecoveryJournal::CommitRecovered(absl::string_view point_id) {
+  std::string body;
+  FieldWriter writer(&body);
+  writer.U32(static_cast<uint32_t>(point_id.size()));
+  writer.Raw(point_id);
+  HW_RETURN_IF_ERROR(open_delta_->Append(kRecovered, body).status());
+  HW_RETURN_IF_ERROR(open_delta_->Sync());
+  recovered_point_ = std::string(point_id);
+  return absl::OkStatus();
+}
+
+absl::Status RecoveryJournal::MakePoint(const Marker& marker, const KeeperState& state) {
+  return StartDelta(open_delta_->number() + 1, &marker, state);
+}
+
+absl::Status RecoveryJournal::VisitUndo(
+    uint64_t first_delta, const std::function<absl::Status(const UndoRange&, UndoPlace)>& visit) const {
+  for (uint64_t number = first_delta; number <= open_delta_->number(); ++number) {
+    HW_RETURN_IF_ERROR(RecordLog::Scan(
+        files_, PathOf(number), LogPurpose::kDelta, number, [&](const LogRecord& record) {
+          if (record.type != kUndo && record.type != kUndoZeroes) return absl::OkStatus();
+          UndoRange undo;
+          if (!DecodeUndo(record.type, record.body, &undo) || undo.disk >= disk_count_) {
+            return Malformed(record);
+          }
+          return visit(undo, {number, record.offset});
+        }));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status RecoveryJournal::ReadUndo(UndoPlace place, std::string* body, UndoRange* undo) const {
+  bool found = false;
+  HW_RETURN_IF_ERROR(RecordLog::ReadOne(files_, PathOf(place.delta_number), place.delta_number,
+                                        place.record_offset, [&](const LogRecord& record) {
+                                          body->assign(record.body.data(), record.body.size());
+                                          found = DecodeUndo(record.type, *body, undo);
+                                        }));
+  return found ? absl::OkStatus() : absl::DataLossError("recovery journal: not an undo record");
+}
+
+absl::Status RecoveryJournal::DropOldestPoint() {
+  if (points_.size() < 2) {
+    return absl::FailedPreconditionError("the newest recovery point is kept whatever the policy says");
+  }
+  // Deltas before the first point (of the first synchronisation) go with it.
+  while (closed_.front().first <= points_.front().delta_number) {
+    HW_RETURN_IF_ERROR(files_.Remove(PathOf(closed_.front().first)));
+    HW_RETURN_IF_ERROR(files_.SyncDirectory(directory_));
+    closed_.erase(closed_.begin());
+    if (closed_.empty()) break;
+  }
+  points_.erase(points_.begin());
+  return absl::OkStatus();
+}
+
+uint64_t RecoveryJournal::size_bytes() const {
+  uint64_t bytes = open_delta_->size_bytes();
+  for (const auto& [number, size] : closed_) bytes += size;
+  return bytes;
+}
+
+}  // namespace homeward

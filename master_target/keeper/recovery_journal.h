@@ -1,0 +1,103 @@
+// RecoveryJournal: the reverse deltas of one machine. Format and protocol: docs/formats/recovery_journal.md.
+#ifndef HOMEWARD_MASTER_TARGET_KEEPER_RECOVERY_JOURNAL_H_
+#define HOMEWARD_MASTER_TARGET_KEEPER_RECOVERY_JOURNAL_H_
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "common/base/extent_set.h"
+#include "common/base/stream_position.h"
+#include "common/journal/record_log.h"
+#include "common/wire/change_batch.h"
+
+namespace homeward {
+
+// What the replica holds, as of the last durable state record.
+struct KeeperState {
+  StreamPosition position;
+  uint64_t generation = 0;
+  bool syncing = true;  // a first synchronisation or a resync has not ended: no point can be made
+};
+
+// The old content of one range. With `zeroes`, `content` is empty and the range read as zeroes.
+struct UndoRange {
+  uint32_t disk = 0;
+  Extent extent;
+  bool zeroes = false;
+  absl::string_view content;
+};
+
+// Where an undo record lies.
+struct UndoPlace {
+  uint64_t delta_number = 0;
+  uint64_t record_offset = 0;
+};
+
+// The only writer of its directory. Not thread-safe. After a failed sync every call fails.
+class RecoveryJournal {
+ public:
+  // Creates or opens. `disk_count` is the machine's. DATA_LOSS names file and offset.
+  static absl::StatusOr<std::unique_ptr<RecoveryJournal>> Open(FileSystem& files, std::string directory,
+                                                               uint32_t disk_count);
+
+  // Whether overwritten content must be saved: there is a point to go back to.
+  bool protecting() const { return !points_.empty(); }
+  const KeeperState& state() const { return state_; }
+  // The point that the replica was recovered to; empty while it follows the stream.
+  const std::string& recovered_point() const { return recovered_point_; }
+  struct Point {
+    Marker marker;
+    uint64_t delta_number = 0;
+  };
+  // Oldest first.
+  const std::vector<Point>& points() const { return points_; }
+  absl::StatusOr<Point> FindPoint(absl::string_view id) const;
+
+  // The parts of `extent` whose old content is not in the open delta yet.
+  std::vector<Extent> Unsaved(uint32_t disk, Extent extent) const;
+  // Appends; durable after SyncUndo(). RESOURCE_EXHAUSTED leaves the journal usable.
+  absl::Status AppendUndo(const UndoRange& undo);
+  absl::Status SyncUndo();
+  // Durable on return.
+  absl::Status CommitState(const KeeperState& state);
+  absl::Status CommitRecovered(absl::string_view point_id);
+  // Closes the open delta; the point is durable on return.
+  absl::Status MakePoint(const Marker& marker, const KeeperState& state);
+
+  // Visits every undo range of deltas `first_delta` to the newest, oldest delta first.
+  absl::Status VisitUndo(uint64_t first_delta,
+                         const std::function<absl::Status(const UndoRange&, UndoPlace)>& visit) const;
+  // Reads one undo record back.
+  absl::Status ReadUndo(UndoPlace place, std::string* body, UndoRange* undo) const;
+
+  // Drops the oldest point and its delta. The newest point is never dropped: FAILED_PRECONDITION.
+  absl::Status DropOldestPoint();
+  // Bytes of all delta files.
+  uint64_t size_bytes() const;
+
+ private:
+  RecoveryJournal(FileSystem& files, std::string directory, uint32_t disk_count);
+  std::string PathOf(uint64_t number) const;
+  absl::Status StartDelta(uint64_t number, const Marker* marker, const KeeperState& state);
+  absl::Status OpenNewest(uint64_t number);
+  absl::StatusOr<bool> HasHead(uint64_t number) const;
+  absl::Status ReadClosedHead(uint64_t number);
+
+  FileSystem& files_;
+  const std::string directory_;
+  const uint32_t disk_count_;
+  std::unique_ptr<RecordLog> open_delta_;
+  std::vector<ExtentSet> saved_;  // by disk, in the open delta
+  std::vector<Point> points_;
+  std::vector<std::pair<uint64_t, uint64_t>> closed_;  // number, bytes; oldest first
+  KeeperState state_;
+  std::string recovered_point_;
+};
+
+}  // namespace homeward
+
+#endif  // HOMEWARD_MASTER_TARGET_KEEPER_RECOVERY_JOURNAL_H_

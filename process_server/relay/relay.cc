@@ -1,0 +1,136 @@
+#include "process_server/relay/relay.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/status/status_macros.h"
+#include "common/wire/change_batch.h"
+
+namespace homeward {
+
+Relay::Relay(FileSystem& files, Options options, std::unique_ptr<Spool> spool)
+    : files_(files), options_(std::move(options)), spool_(std::move(spool)) {}
+
+absl::StatusOr<std::unique_ptr<Relay>> Relay::Open(FileSystem& files, const Options& options) {
+  absl::StatusOr<std::unique_ptr<Spool>> spool = Spool::Open(files, options.spool);
+  if (absl::IsDataLoss(spool.status())) {
+    HW_RETURN_IF_ERROR(Spool::Discard(files, options.spool.directory));
+    spool = Spool::Open(files, options.spool);
+  }
+  HW_RETURN_IF_ERROR(spool.status());
+  return std::unique_ptr<Relay>(new Relay(files, options, *std::move(spool)));
+}
+
+replication::v1::Hello Relay::MakeHello() const {
+  replication::v1::Hello hello;
+  hello.set_machine_id(options_.machine_id);
+  hello.set_generation(options_.generation);
+  for (const uint64_t bytes : options_.disk_bytes) hello.add_disk_bytes(bytes);
+  return hello;
+}
+
+absl::StatusOr<StreamPosition> Relay::Admit(const replication::v1::Hello& hello) {
+  HW_RETURN_IF_ERROR(broken_);
+  if (hello.machine_id() != options_.machine_id) {
+    return absl::NotFoundError(absl::StrCat("machine ", hello.machine_id(), " is not assigned to this process server"));
+  }
+  if (hello.generation() != options_.generation) {
+    return absl::AbortedError(absl::StrCat("generation ", hello.generation(), " of machine ", hello.machine_id(),
+                                           "; this process server was assigned ", options_.generation));
+  }
+  return spool_->held();
+}
+
+absl::Status Relay::Store(const std::vector<absl::string_view>& batches) {
+  HW_RETURN_IF_ERROR(broken_);
+  absl::Status refused;
+  for (const absl::string_view sealed : batches) {
+    ParsedBatch batch;
+    refused = ParseBatch(sealed, /*decode=*/false, &batch);
+    if (!refused.ok()) break;
+    const StreamPosition position = batch.header.position;
+    if (position <= spool_->appended()) continue;
+    if (!spool_->appended().MayPrecede(position)) {
+      refused = absl::OutOfRangeError(absl::StrCat("position ", position.ToString(), " does not follow ",
+                                                   spool_->appended().ToString()));
+      break;
+    }
+    refused = spool_->Append(position, sealed);
+    if (!refused.ok()) break;
+  }
+  const absl::Status synced = spool_->Sync();
+  if (!synced.ok()) {
+    broken_ = synced;
+    return synced;
+  }
+  sender_.Pump();
+  return refused;
+}
+
+uint64_t Relay::RoomBytes() {
+  const uint64_t pending = spool_->pending_bytes();
+  if (pending >= options_.spool_bytes_max) return 0;
+  return std::min(options_.window_bytes, options_.spool_bytes_max - pending);
+}
+
+void Relay::OnDigestQuery(const replication::v1::DigestQuery& query) {
+  // Not kept: when there is no way on, the agent asks again.
+  sender_.SendDigestQuery(query);
+}
+
+absl::Status Relay::GoOnBehind(StreamPosition held) {
+  HW_RETURN_IF_ERROR(broken_);
+  if (!spool_->CanGoOnBehind(held)) {
+    // The master target holds less than was durable before: what is missing is gone here.
+    const absl::Status lost = absl::DataLossError(
+        absl::StrCat("the master target is back at ", held.ToString(), ", which this process server passed"));
+    OnRefused(lost);
+    return lost;
+  }
+  forwarded_ = held;
+  return absl::OkStatus();
+}
+
+absl::StatusOr<std::string> Relay::NextBatch() {
+  HW_ASSIGN_OR_RETURN(std::string sealed, spool_->ReadBehind(forwarded_));
+  if (sealed.empty()) return sealed;
+  HW_ASSIGN_OR_RETURN(const BatchHeader header, PeekBatchHeader(sealed));
+  forwarded_ = header.position;
+  if (options_.compress) {
+    std::string compressed = CompressBatch(sealed, PayloadEncoding::kLz4);
+    if (!compressed.empty()) return compressed;
+  }
+  return sealed;
+}
+
+void Relay::OnAcknowledged(StreamPosition, StreamPosition durable) {
+  if (durable <= durable_) return;
+  durable_ = durable;
+  const absl::Status dropped = spool_->DropThrough(durable);
+  if (!dropped.ok()) broken_ = dropped;
+  if (receiver_ != nullptr) receiver_->Acknowledge();
+}
+
+void Relay::OnDigestReply(const replication::v1::DigestReply& reply) {
+  if (receiver_ != nullptr) receiver_->SendDigestReply(reply);
+}
+
+void Relay::OnRefused(const absl::Status& status) {
+  // A refused stream is refused as long as its head is the same: let the agent begin anew.
+  if (absl::IsDataLoss(status)) {
+    const absl::Status started = StartOver();
+    if (!started.ok()) broken_ = started;
+  }
+  const bool passes = absl::IsDataLoss(status) || absl::IsAborted(status) || absl::IsFailedPrecondition(status);
+  if (receiver_ != nullptr && passes) receiver_->Refuse(status);
+}
+
+absl::Status Relay::StartOver() {
+  HW_RETURN_IF_ERROR(Spool::Discard(files_, options_.spool.directory));
+  HW_ASSIGN_OR_RETURN(spool_, Spool::Open(files_, options_.spool));
+  forwarded_ = {};
+  durable_ = {};
+  return absl::OkStatus();
+}
+
+}  // namespace homeward

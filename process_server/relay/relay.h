@@ -1,0 +1,73 @@
+// Relay: one machine's stream through a process server. It stores what the agent sends, forwards it in order, and
+// passes both acknowledgements back. Soft state: all of it may be lost at any time.
+#ifndef HOMEWARD_PROCESS_SERVER_RELAY_RELAY_H_
+#define HOMEWARD_PROCESS_SERVER_RELAY_RELAY_H_
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/replication/stream_receiver.h"
+#include "common/replication/stream_sender.h"
+#include "process_server/spool/spool.h"
+
+namespace homeward {
+
+// Must run on one strand.
+class Relay : public Inbox, public Outbox {
+ public:
+  struct Options {
+    std::string machine_id;
+    uint64_t generation = 0;
+    std::vector<uint64_t> disk_bytes;
+    Spool::Options spool;
+    uint64_t spool_bytes_max = kGiB;
+    uint64_t window_bytes = 16 * kMiB;
+    bool compress = true;
+  };
+  // A damaged spool is discarded: it is soft state, and using it would not be safe.
+  static absl::StatusOr<std::unique_ptr<Relay>> Open(FileSystem& files, const Options& options);
+
+  // A call from the agent; it replaces an older one. `receiver` must outlive it or call Detach().
+  void AttachReceiver(StreamReceiver* receiver) { receiver_ = receiver; }
+  void DetachReceiver(const StreamReceiver* receiver) {
+    if (receiver_ == receiver) receiver_ = nullptr;
+  }
+  StreamSender& sender() { return sender_; }
+  replication::v1::Hello MakeHello() const;
+  const Spool& spool() const { return *spool_; }
+  // The disk under the spool failed: open a new Relay.
+  const absl::Status& broken() const { return broken_; }
+
+  // Inbox
+  absl::StatusOr<StreamPosition> Admit(const replication::v1::Hello& hello) override;
+  absl::Status Store(const std::vector<absl::string_view>& batches) override;
+  uint64_t RoomBytes() override;
+  StreamPosition held() const override { return spool_->held(); }
+  StreamPosition durable() const override { return durable_; }
+  void OnDigestQuery(const replication::v1::DigestQuery& query) override;
+
+  // Outbox
+  absl::Status GoOnBehind(StreamPosition held) override;
+  absl::StatusOr<std::string> NextBatch() override;
+  void OnAcknowledged(StreamPosition spooled, StreamPosition durable) override;
+  void OnDigestReply(const replication::v1::DigestReply& reply) override;
+  void OnRefused(const absl::Status& status) override;
+
+ private:
+  Relay(FileSystem& files, Options options, std::unique_ptr<Spool> spool);
+  absl::Status StartOver();
+
+  FileSystem& files_;
+  const Options options_;
+  std::unique_ptr<Spool> spool_;
+  StreamSender sender_{this};
+  StreamReceiver* receiver_ = nullptr;
+  StreamPosition forwarded_;
+  StreamPosition durable_;
+  absl::Status broken_;
+};
+
+}  // namespace homeward
+
+#endif  // HOMEWARD_PROCESS_SERVER_RELAY_RELAY_H_

@@ -1,0 +1,71 @@
+// Spool: what a process server holds of one stream, on its own disk. Format: docs/formats/spool.md.
+#ifndef HOMEWARD_PROCESS_SERVER_SPOOL_SPOOL_H_
+#define HOMEWARD_PROCESS_SERVER_SPOOL_SPOOL_H_
+
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "common/base/stream_position.h"
+#include "common/journal/record_log.h"
+
+namespace homeward {
+
+// The only writer of its directory. Not thread-safe. Memory: about 32 bytes for each batch held.
+class Spool {
+ public:
+  struct Options {
+    std::string directory;
+    uint64_t segment_bytes_max = 64 * kMiB;
+  };
+  // Opens or creates. DATA_LOSS: damaged; Discard() the directory and go on empty.
+  static absl::StatusOr<std::unique_ptr<Spool>> Open(FileSystem& files, const Options& options);
+  // Removes all segments. The stream's position is none afterwards.
+  static absl::Status Discard(FileSystem& files, const std::string& directory);
+
+  // Appends one verified batch at `position`. Not held before Sync(). Requires: position follows the last one.
+  // RESOURCE_EXHAUSTED: the disk is full; the spool stays usable.
+  absl::Status Append(StreamPosition position, absl::string_view sealed);
+  absl::Status Sync();
+
+  // Everything up to here is synced; none when the spool knows nothing of the stream.
+  StreamPosition held() const { return held_; }
+  StreamPosition appended() const { return appended_; }
+
+  // Whether the batch right behind `position` is here (or is the next to come).
+  bool CanGoOnBehind(StreamPosition position) const;
+  // The first synced batch behind `position`; empty when there is none.
+  absl::StatusOr<std::string> ReadBehind(StreamPosition position) const;
+  // Frees segments that hold nothing behind `durable`.
+  absl::Status DropThrough(StreamPosition durable);
+  // Bytes of batches behind the last DropThrough position.
+  uint64_t pending_bytes() const { return pending_bytes_; }
+  uint64_t disk_bytes() const;
+
+ private:
+  struct Entry {
+    StreamPosition position;
+    uint64_t segment = 0;
+    uint64_t offset = 0;
+    uint32_t bytes = 0;
+  };
+  Spool(FileSystem& files, Options options) : files_(files), options_(std::move(options)) {}
+  std::string PathOf(uint64_t number) const;
+  absl::Status StartSegment(uint64_t number);
+  absl::Status LoadSegment(uint64_t number, bool is_newest);
+
+  FileSystem& files_;
+  const Options options_;
+  std::unique_ptr<RecordLog> open_segment_;
+  std::deque<std::pair<uint64_t, uint64_t>> closed_;  // number, bytes; oldest first
+  std::deque<Entry> entries_;                         // in order of position
+  StreamPosition held_;
+  StreamPosition appended_;
+  uint64_t pending_bytes_ = 0;
+};
+
+}  // namespace homeward
+
+#endif  // HOMEWARD_PROCESS_SERVER_SPOOL_SPOOL_H_

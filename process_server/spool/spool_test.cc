@@ -1,0 +1,77 @@
+#include "process_server/spool/spool.h"
+
+#include "common/os/memory_disk.h"
+#include "common/wire/change_batch.h"
+#include "gtest/gtest.h"
+
+namespace homeward {
+namespace {
+
+std::string Batch(StreamPosition position) {
+  if (position.sequence == 0) return SealEpochBegin({BatchKind::kEpochBegin, position, 1}, {});
+  BatchBuilder builder;
+  builder.AddData(0, {position.sequence * 512, 512});
+  return builder.Seal({BatchKind::kWrites, position, 1});
+}
+
+class SpoolTest : public ::testing::Test {
+ protected:
+  std::unique_ptr<Spool> Open() {
+    auto spool = Spool::Open(disk_, {"/spool/m1", 2000});
+    EXPECT_TRUE(spool.ok()) << spool.status();
+    return spool.ok() ? *std::move(spool) : nullptr;
+  }
+  MemoryDisk disk_{1};
+};
+
+TEST_F(SpoolTest, HoldsWhatWasSyncedThroughEveryCrash) {
+  for (uint64_t seed = 1; seed < 100; ++seed) {
+    disk_ = MemoryDisk(seed);
+    auto spool = Open();
+    for (uint64_t i = 0; i < 10; ++i) {
+      ASSERT_TRUE(spool->Append({1, i}, Batch({1, i})).ok());
+      if (i == 6) {
+        ASSERT_TRUE(spool->Sync().ok());
+      }
+    }
+    disk_.Crash();
+    spool = Open();
+    ASSERT_GE(spool->held(), (StreamPosition{1, 6})) << "seed " << seed;
+    StreamPosition at;
+    for (uint64_t i = 0; i <= spool->held().sequence; ++i) {
+      auto sealed = spool->ReadBehind(at);
+      ASSERT_TRUE(sealed.ok());
+      ASSERT_EQ(*sealed, Batch({1, i})) << "seed " << seed;
+      at = {1, i};
+    }
+    ASSERT_TRUE(spool->Append({1, at.sequence + 1}, Batch({1, at.sequence + 1})).ok());
+  }
+}
+
+TEST_F(SpoolTest, KeepsItsPositionWhenEverythingWasForwarded) {
+  auto spool = Open();
+  for (uint64_t i = 0; i < 20; ++i) ASSERT_TRUE(spool->Append({1, i}, Batch({1, i})).ok());
+  ASSERT_TRUE(spool->Sync().ok());
+  const uint64_t full = spool->disk_bytes();
+  ASSERT_TRUE(spool->DropThrough({1, 19}).ok());
+  EXPECT_EQ(spool->pending_bytes(), 0);
+  EXPECT_LT(spool->disk_bytes(), full / 3);
+  spool = Open();
+  EXPECT_EQ(spool->held(), (StreamPosition{1, 19}));
+  EXPECT_TRUE(spool->CanGoOnBehind({1, 19}));
+  EXPECT_FALSE(spool->CanGoOnBehind({1, 3}));
+}
+
+TEST_F(SpoolTest, AFullDiskRefusesAndStaysUsable) {
+  auto spool = Open();
+  ASSERT_TRUE(spool->Append({1, 0}, Batch({1, 0})).ok());
+  disk_.set_capacity_bytes(spool->disk_bytes() + 10);
+  EXPECT_EQ(spool->Append({1, 1}, Batch({1, 1})).code(), absl::StatusCode::kResourceExhausted);
+  disk_.set_capacity_bytes(UINT64_MAX);
+  ASSERT_TRUE(spool->Append({1, 1}, Batch({1, 1})).ok());
+  ASSERT_TRUE(spool->Sync().ok());
+  EXPECT_EQ(Open()->held(), (StreamPosition{1, 1}));
+}
+
+}  // namespace
+}  // namespace homeward
