@@ -35,7 +35,7 @@ bool StreamReceiver::OnMessage(const Upstream& message) {
       pending_bytes_ += message.batch().size();
       return pending_.size() == 1;
     case Upstream::kDigestQuery:
-      if (greeted_) inbox_.OnDigestQuery(message.digest_query());
+      if (greeted_) inbox_.OnDigestQuery(message.digest_query(), *this);
       return false;
     case Upstream::MESSAGE_NOT_SET:
       return false;  // A newer peer's message: it knows that we may not.

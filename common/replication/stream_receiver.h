@@ -20,6 +20,8 @@ class DownstreamLink {
   virtual void Close() = 0;
 };
 
+class StreamReceiver;
+
 // Stores one machine's stream. Implemented by the process server's Relay and the master target's KeeperStream.
 class Inbox {
  public:
@@ -32,7 +34,8 @@ class Inbox {
   virtual uint64_t RoomBytes() = 0;
   virtual StreamPosition held() const = 0;
   virtual StreamPosition durable() const = 0;
-  virtual void OnDigestQuery(const replication::v1::DigestQuery& query) = 0;
+  // Answer with `from.SendDigestReply()`, or not at all: the sender asks again.
+  virtual void OnDigestQuery(const replication::v1::DigestQuery& query, StreamReceiver& from) = 0;
 };
 
 // Must run on one strand, which outlives it.

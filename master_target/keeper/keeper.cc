@@ -100,7 +100,13 @@ absl::Status Keeper::ApplyOne(const ParsedBatch& batch, KeeperState* next, std::
   switch (batch.header.kind) {
     case BatchKind::kEpochBegin:
       HW_RETURN_IF_ERROR(BeginEpoch(batch, next));
-      break;
+      // Durable before anything of this epoch touches the replica. Otherwise a crash could leave writes of this epoch
+      // under a position of the last one, and an old process server that still forwards that one would be believed.
+      HW_RETURN_IF_ERROR(WriteProtected(*staged));
+      staged->clear();
+      next->position = batch.header.position;
+      next->generation = std::max(generation_, batch.header.generation);
+      return HW_FAULT("mutation.epoch_without_fence") ? absl::OkStatus() : journal_->CommitState(*next);
     case BatchKind::kWrites:
     case BatchKind::kSyncChunk: {
       HW_RETURN_IF_ERROR(CheckExtents(batch));
@@ -166,15 +172,9 @@ absl::Status Keeper::Apply(const std::vector<absl::string_view>& sealed_batches)
       !absl::IsOutOfRange(refused) && !absl::IsFailedPrecondition(refused)) {
     return refused;
   }
-  if (!HW_FAULT("mutation.acknowledge_before_sync")) HW_RETURN_IF_ERROR(WriteProtected(staged));
+  if (HW_FAULT("mutation.acknowledge_before_sync")) HW_RETURN_IF_ERROR(journal_->CommitState(next));
+  HW_RETURN_IF_ERROR(WriteProtected(staged));
   if (next.position != journal_->state().position) HW_RETURN_IF_ERROR(journal_->CommitState(next));
-  if (HW_FAULT("mutation.acknowledge_before_sync")) {
-    for (const Staged& range : staged) {
-      if (!range.content.empty()) {
-        HW_RETURN_IF_ERROR(disks_[range.disk].file->Write(range.extent.offset, AsBytes(range.content)));
-      }
-    }
-  }
   generation_ = std::max(generation_, journal_->state().generation);
   return refused;
 }

@@ -73,7 +73,7 @@ uint64_t Relay::RoomBytes() {
   return std::min(options_.window_bytes, options_.spool_bytes_max - pending);
 }
 
-void Relay::OnDigestQuery(const replication::v1::DigestQuery& query) {
+void Relay::OnDigestQuery(const replication::v1::DigestQuery& query, StreamReceiver&) {
   // Not kept: when there is no way on, the agent asks again.
   sender_.SendDigestQuery(query);
 }

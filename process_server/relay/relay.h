@@ -45,7 +45,7 @@ class Relay : public Inbox, public Outbox {
   uint64_t RoomBytes() override;
   StreamPosition held() const override { return spool_->held(); }
   StreamPosition durable() const override { return durable_; }
-  void OnDigestQuery(const replication::v1::DigestQuery& query) override;
+  void OnDigestQuery(const replication::v1::DigestQuery& query, StreamReceiver& from) override;
 
   // Outbox
   absl::Status GoOnBehind(StreamPosition held) override;

@@ -146,7 +146,6 @@ absl::StatusOr<std::string> Spool::ReadBehind(StreamPosition position) const {
 }
 
 absl::Status Spool::DropThrough(StreamPosition durable) {
-  bool removed = false;
   while (!entries_.empty() && entries_.front().position <= durable) {
     pending_bytes_ -= entries_.front().bytes;
     entries_.pop_front();
@@ -154,10 +153,11 @@ absl::Status Spool::DropThrough(StreamPosition durable) {
   const uint64_t first_needed = entries_.empty() ? open_segment_->number() : entries_.front().segment;
   while (!closed_.empty() && closed_.front().first < first_needed) {
     HW_RETURN_IF_ERROR(files_.Remove(PathOf(closed_.front().first)));
+    // One by one, so that a crash leaves no gap between segments.
+    HW_RETURN_IF_ERROR(files_.SyncDirectory(options_.directory));
     closed_.pop_front();
-    removed = true;
   }
-  return removed ? files_.SyncDirectory(options_.directory) : absl::OkStatus();
+  return absl::OkStatus();
 }
 
 uint64_t Spool::disk_bytes() const {

@@ -1,0 +1,139 @@
+// Shipper: turns what was written to a machine's disks into its one ordered stream. It decides what is read when,
+// seals batches, makes markers at instants that all disks share, synchronises, and remembers every extent until the
+// master target has it.
+#ifndef HOMEWARD_MOBILITY_AGENT_PIPELINE_SHIPPER_H_
+#define HOMEWARD_MOBILITY_AGENT_PIPELINE_SHIPPER_H_
+
+#include <deque>
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/clock/clock.h"
+#include "common/os/file_system.h"
+#include "common/replication/stream_sender.h"
+#include "common/wire/change_batch.h"
+#include "mobility_agent/capture/write_source.h"
+#include "mobility_agent/pipeline/agent_state.h"
+
+namespace homeward {
+
+// Must run on one strand. Bounded: payload in flight by the receiver's credit, remembered entries and ranges by Options.
+class Shipper : public Outbox {
+ public:
+  struct Options {
+    std::string machine_id;
+    uint64_t generation = 0;
+    std::string state_path;
+    bool fresh_replica = false;  // the replica reads as zeroes: send what is not zero, compare nothing
+    absl::Duration marker_interval = absl::Minutes(5);
+    absl::Duration freeze_timeout = absl::Seconds(5);
+    absl::Duration digest_timeout = absl::Seconds(10);
+    uint64_t batch_bytes = kMiB;
+    uint64_t frozen_bytes_max = 16 * kMiB;  // read between freeze and thaw at most
+    uint64_t digest_block_bytes = 64 * kKiB;
+    uint32_t digest_blocks_max = 64;
+    size_t in_flight_max = 65536;
+    size_t ranges_max = 65536;  // by disk; beyond it dirty ranges are coarsened
+    int precopy_rounds_max = 8;
+  };
+  // Called when all disks stand still at the instant of a marker. For tests and reports.
+  using MarkerTaken = std::function<void(const Marker&)>;
+
+  // Reads the state and clears its clean flag. `sources` and `clock` outlive it.
+  static absl::StatusOr<std::unique_ptr<Shipper>> Open(FileSystem& files, const Clock& clock, Options options,
+                                                       std::vector<WriteSource*> sources, MarkerTaken marker_taken);
+
+  // Call often (every 100 ms): what was written, what is due.
+  void Tick();
+  // Asks for a marker as soon as possible.
+  void RequestMarker(PointKind kind);
+  // Begins a new epoch that synchronises all disks.
+  absl::Status Resync();
+  // Keeps the map of changes for the next start. The shipper is of no use afterwards.
+  absl::Status StopCleanly();
+
+  StreamSender& sender() { return sender_; }
+  replication::v1::Hello MakeHello() const;
+  bool syncing() const { return syncing_; }
+  StreamPosition durable() const { return durable_; }
+  StreamPosition spooled() const { return spooled_; }
+  // Everything that was written is durable on the master target.
+  bool drained() const;
+  // Not OK: the stream was refused in a way that only a new assignment or an operator can change.
+  const absl::Status& refused() const { return refused_; }
+
+  // Outbox
+  absl::Status GoOnBehind(StreamPosition held) override;
+  absl::StatusOr<std::string> NextBatch() override;
+  void OnAcknowledged(StreamPosition spooled, StreamPosition durable) override;
+  void OnDigestReply(const replication::v1::DigestReply& reply) override;
+  void OnRefused(const absl::Status& status) override;
+
+ private:
+  // Sealed and not durable yet. `payload` is empty once the process server has it.
+  struct InFlight {
+    StreamPosition position;
+    BatchKind kind;
+    std::vector<BatchExtent> extents;
+    std::string payload;
+  };
+  struct Query {
+    replication::v1::DigestQuery message;
+    absl::Duration asked;
+  };
+
+  Shipper(FileSystem& files, const Clock& clock, Options options, std::vector<WriteSource*> sources,
+          MarkerTaken marker_taken);
+  absl::Status SaveState(bool stopped_cleanly);
+  absl::Status BeginEpoch(bool synchronise);
+  void ReturnInFlight();
+  absl::Status CollectAll();
+  absl::Status ReadInto(BatchBuilder* builder, uint32_t disk, Extent extent, bool skip_zeroes);
+  // Reads dirty ranges up to one batch; leaves the builder empty when nothing is dirty.
+  absl::Status FillFromDirty(std::vector<ExtentSet>* dirty, BatchBuilder* builder);
+  absl::Status TakeMarker();
+  absl::Status SyncStep(BatchBuilder* builder);
+  absl::Status AskDigests();
+  bool SyncFinished() const;
+  std::string SealAndRemember(BatchKind kind, BatchBuilder* builder);
+  std::string Remember(InFlight entry);
+  StreamPosition NextPosition() { return {epoch_, next_sequence_++}; }
+  uint64_t DirtyBytes() const;
+
+  FileSystem& files_;
+  const Clock& clock_;
+  const Options options_;
+  const std::vector<WriteSource*> sources_;
+  const MarkerTaken marker_taken_;
+  StreamSender sender_{this};
+
+  uint64_t epoch_ = 0;
+  uint64_t next_sequence_ = 0;
+  StreamPosition durable_;
+  StreamPosition spooled_;
+  std::deque<InFlight> in_flight_;
+  size_t send_index_ = 0;                // into in_flight_: what goes next on this connection
+  std::deque<std::string> frozen_;       // sealed at the last freeze, to be sent before anything else
+  std::vector<ExtentSet> dirty_;         // by disk
+  std::vector<ExtentSet> sync_dirty_;    // by disk: found to differ
+  bool syncing_ = true;
+  bool fresh_ = false;
+  StreamPosition sync_base_;             // the epoch begin that started the synchronisation
+  size_t sync_disk_ = 0;
+  uint64_t sync_offset_ = 0;
+  std::map<uint64_t, Query> queries_;
+  uint64_t next_query_id_ = 1;
+  bool marker_requested_ = false;
+  PointKind marker_kind_ = PointKind::kCrashConsistent;
+  absl::Duration last_marker_;
+  int precopy_rounds_ = 0;
+  uint64_t markers_taken_ = 0;
+  absl::Status refused_;
+};
+
+}  // namespace homeward
+
+#endif  // HOMEWARD_MOBILITY_AGENT_PIPELINE_SHIPPER_H_

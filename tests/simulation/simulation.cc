@@ -1,0 +1,465 @@
+#include "tests/simulation/simulation.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <map>
+#include <memory>
+#include <set>
+#include <vector>
+
+#include "common/os/memory_disk.h"
+#include "master_target/keeper/keeper_stream.h"
+#include "mobility_agent/pipeline/shipper.h"
+#include "process_server/relay/relay.h"
+#include "tests/simulation/world.h"
+
+namespace homeward::simulation {
+namespace {
+
+constexpr uint64_t kGeneration = 3;
+constexpr absl::Duration kFaultyTime = absl::Seconds(40);
+constexpr absl::Duration kQuietTime = absl::Seconds(60);
+constexpr uint64_t kSpoolBytesMax = 96 * kKiB;
+constexpr char kMachine[] = "m1";
+
+class Cluster {
+ public:
+  Cluster(uint64_t seed, bool trace)
+      : world_(seed), trace_(trace), agent_disk_(seed * 7 + 1), keeper_disk_(seed * 7 + 2) {
+    relays_.reserve(2);
+    for (uint64_t i = 0; i < 2; ++i) relays_.push_back(std::make_unique<RelayNode>(seed * 7 + 3 + i));
+    const uint64_t disks = 1 + world_.Pick(3);
+    for (uint64_t i = 0; i < disks; ++i) {
+      sources_.push_back(std::make_unique<SourceDisk>(kSectorBytes * (64 + world_.Pick(192))));
+      disk_bytes_.push_back(sources_.back()->size_bytes());
+    }
+    marker_interval_ = world_.Between(absl::Seconds(1), absl::Seconds(5));
+    write_gap_max_ = world_.Between(absl::Milliseconds(5), absl::Milliseconds(200));
+    fault_gap_max_ = world_.Between(absl::Milliseconds(300), absl::Seconds(12));
+  }
+
+  Outcome Run() {
+    for (int i = 0; i < 40; ++i) WriteSomething();
+    StartKeeper();
+    for (size_t i = 0; i < relays_.size(); ++i) StartRelay(i);
+    StartAgent();
+    ScheduleWrite();
+    ScheduleFault();
+    ScheduleChecks();
+    while (outcome_.ok && world_.Monotonic() < kFaultyTime + kQuietTime && world_.Step()) ReapTheDead();
+    if (outcome_.ok) CheckTheEnd();
+    return outcome_;
+  }
+
+ private:
+  struct RelayNode {
+    explicit RelayNode(uint64_t seed) : disk(seed) {}
+    MemoryDisk disk;
+    std::unique_ptr<Relay> relay;
+    std::shared_ptr<Connection> to_keeper;
+    uint64_t incarnation = 0;
+  };
+
+  bool faulty() const { return world_.Monotonic() < kFaultyTime; }
+  void Say(const std::string& what) {
+    if (trace_) std::printf("%12s  %s\n", absl::FormatDuration(world_.Monotonic()).c_str(), what.c_str());
+  }
+  void Fail(const std::string& why) {
+    if (!outcome_.ok) return;
+    outcome_.ok = false;
+    outcome_.failure = absl::StrCat("at ", absl::FormatDuration(world_.Monotonic()), ": ", why);
+    Say("FAILED " + why);
+  }
+
+  // --- the machine
+
+  void WriteSomething() {
+    SourceDisk& disk = *sources_[world_.Pick(sources_.size())];
+    const uint64_t sectors = disk.size_bytes() / kSectorBytes;
+    const uint64_t length = 1 + world_.Pick(std::min<uint64_t>(sectors, 16));
+    const uint64_t first = world_.Pick(sectors - length + 1);
+    std::string bytes(length * kSectorBytes, '\0');
+    if (!world_.Chance(0.2)) {
+      for (size_t i = 0; i < bytes.size(); i += 64) bytes[i] = static_cast<char>(world_.random());
+    }
+    disk.Write(first * kSectorBytes, bytes);
+  }
+  void ScheduleWrite() {
+    if (!faulty()) return;
+    world_.After(world_.Between(absl::ZeroDuration(), write_gap_max_), [this] {
+      WriteSomething();
+      ScheduleWrite();
+    });
+  }
+
+  // --- the agent
+
+  void StartAgent() {
+    if (shipper_ != nullptr) return;
+    std::vector<WriteSource*> sources;
+    for (auto& source : sources_) {
+      // A clean stop ends with the machine, so nothing is written before the tracking is on again.
+      source->set_tracked(true);
+      sources.push_back(source.get());
+    }
+    Shipper::Options options;
+    options.machine_id = kMachine;
+    options.generation = kGeneration;
+    options.state_path = "/agent/stream.state";
+    options.fresh_replica = true;
+    options.marker_interval = marker_interval_;
+    options.digest_timeout = absl::Seconds(2);
+    options.batch_bytes = 8 * kKiB;
+    options.frozen_bytes_max = 48 * kKiB;
+    options.digest_block_bytes = 4 * kKiB;
+    options.digest_blocks_max = 4;
+    options.in_flight_max = 200;
+    auto shipper = Shipper::Open(agent_disk_, world_, options, sources, [this](const Marker& marker) {
+      std::vector<std::string>& content = model_[marker.id];
+      content.clear();
+      for (auto& source : sources_) content.push_back(source->content());
+      Say("marker " + marker.id);
+    });
+    if (!shipper.ok()) {
+      if (!agent_disk_.dead()) return Fail(shipper.status().ToString());
+      return;
+    }
+    shipper_ = *std::move(shipper);
+    const uint64_t incarnation = ++agent_incarnation_;
+    ConnectAgent(incarnation);
+    TickAgent(incarnation);
+  }
+  void TickAgent(uint64_t incarnation) {
+    if (incarnation != agent_incarnation_ || shipper_ == nullptr) return;
+    shipper_->Tick();
+    // All is written and the last cut is over: at some instant nothing may be left to do.
+    if (world_.Monotonic() > kFaultyTime + kQuietTime / 2 && shipper_->drained()) drained_ = true;
+    if (!shipper_->refused().ok()) return Fail("the agent was refused: " + shipper_->refused().ToString());
+    world_.After(absl::Milliseconds(100), [this, incarnation] { TickAgent(incarnation); });
+  }
+  void ConnectAgent(uint64_t incarnation) {
+    if (incarnation != agent_incarnation_ || shipper_ == nullptr) return;
+    const auto again = [this, incarnation] {
+      world_.After(world_.Between(absl::Milliseconds(10), absl::Seconds(1)),
+                   [this, incarnation] { ConnectAgent(incarnation); });
+    };
+    RelayNode& node = *relays_[current_relay_];
+    if (node.relay == nullptr) return again();
+    if (agent_connection_ != nullptr && agent_connection_->alive()) return;
+    Relay* const relay = node.relay.get();
+    auto connection = std::make_shared<Connection>(&world_, &shipper_->sender(), relay, again);
+    agent_connection_ = connection;
+    relay->AttachReceiver(&connection->receiver());
+    connection->Start(shipper_->MakeHello());
+  }
+  void StopAgent(bool cleanly) {
+    Say(cleanly ? "agent stops" : "agent dies");
+    ++agent_incarnation_;
+    CutAgent();
+    const bool stopped = cleanly && shipper_ != nullptr && shipper_->StopCleanly().ok();
+    shipper_.reset();
+    if (!cleanly || !stopped) agent_disk_.Crash();
+    for (auto& source : sources_) source->set_tracked(false);
+    if (stopped) {
+      StartAgent();  // The machine restarts; it writes only when the agent runs again.
+    } else {
+      world_.After(world_.Between(absl::Milliseconds(100), absl::Seconds(3)), [this] { StartAgent(); });
+    }
+  }
+  void CutAgent() {
+    if (agent_connection_ == nullptr) return;
+    for (auto& node : relays_) {
+      if (node->relay != nullptr) node->relay->DetachReceiver(&agent_connection_->receiver());
+    }
+    agent_connection_->Cut();
+  }
+
+  // --- process servers
+
+  void StartRelay(size_t index) {
+    RelayNode& node = *relays_[index];
+    Relay::Options options;
+    options.machine_id = kMachine;
+    options.generation = kGeneration;
+    options.disk_bytes = disk_bytes_;
+    options.spool = {"/spool/m1", 20 * kKiB};
+    options.spool_bytes_max = kSpoolBytesMax;
+    options.window_bytes = 32 * kKiB;
+    auto relay = Relay::Open(node.disk, options);
+    if (!relay.ok()) {
+      if (!node.disk.dead()) Fail("relay: " + relay.status().ToString());
+      return;
+    }
+    node.relay = *std::move(relay);
+    if (node.relay->held() < spooled_[index]) {
+      Fail(absl::StrCat("process server ", index, " had spooled ", spooled_[index].ToString(), ", came back with ",
+                        node.relay->held().ToString()));
+    }
+    ConnectRelay(index, ++node.incarnation);
+  }
+  void ConnectRelay(size_t index, uint64_t incarnation) {
+    RelayNode& node = *relays_[index];
+    if (node.relay == nullptr || node.incarnation != incarnation) return;
+    const auto again = [this, index, incarnation] {
+      world_.After(world_.Between(absl::Milliseconds(10), absl::Seconds(1)),
+                   [this, index, incarnation] { ConnectRelay(index, incarnation); });
+    };
+    if (keeper_ == nullptr) return again();
+    auto connection = std::make_shared<Connection>(&world_, &node.relay->sender(), stream_.get(), again);
+    node.to_keeper = connection;
+    connection->Start(node.relay->MakeHello());
+  }
+  void StopRelay(size_t index, bool replace_disk) {
+    RelayNode& node = *relays_[index];
+    Say(absl::StrCat("process server ", index, " dies", replace_disk ? " with its disk" : ""));
+    if (index == current_relay_) CutAgent();
+    if (node.to_keeper != nullptr) node.to_keeper->Cut();
+    node.relay.reset();
+    if (replace_disk) {
+      node.disk.Replace();
+      spooled_[index] = {};
+    } else {
+      node.disk.Crash();
+    }
+    world_.After(world_.Between(absl::Milliseconds(50), absl::Seconds(3)), [this, index] {
+      if (relays_[index]->relay == nullptr) StartRelay(index);
+    });
+  }
+
+  // --- the master target
+
+  static std::string ReplicaPath(size_t disk) { return absl::StrCat("/ds/", disk, "-flat.vmdk"); }
+  absl::Status OpenKeeper() {
+    std::vector<ReplicaDisk> disks;
+    absl::Status status = keeper_disk_.MakeDirectories("/ds");
+    for (size_t i = 0; i < disk_bytes_.size() && status.ok(); ++i) {
+      auto file = keeper_disk_.Open(ReplicaPath(i), OpenMode::kCreate);
+      if (!file.ok()) return file.status();
+      auto size = (*file)->Size();
+      if (size.ok() && *size < disk_bytes_[i]) {
+        status = (*file)->Truncate(disk_bytes_[i]);
+        if (status.ok()) status = (*file)->Sync();
+      }
+      disks.push_back({*std::move(file), disk_bytes_[i]});
+    }
+    if (status.ok()) status = keeper_disk_.SyncDirectory("/ds");
+    if (!status.ok()) return status;
+    auto keeper = Keeper::Open(keeper_disk_, "/retention/m1", std::move(disks));
+    if (!keeper.ok()) return keeper.status();
+    keeper_ = *std::move(keeper);
+    stream_ = std::make_unique<KeeperStream>(
+        keeper_.get(), KeeperStream::Options{.machine_id = kMachine, .disk_bytes = disk_bytes_, .window_bytes = 32 * kKiB});
+    return absl::OkStatus();
+  }
+  void StartKeeper() {
+    const absl::Status opened = OpenKeeper();
+    if (!opened.ok()) {
+      if (!keeper_disk_.dead()) Fail("keeper: " + opened.ToString());
+      return;
+    }
+    if (keeper_->position() < durable_) {
+      Fail(absl::StrCat("durable was ", durable_.ToString(), ", the keeper came back with ",
+                        keeper_->position().ToString()));
+    }
+    std::set<std::string> listed;
+    for (const auto& point : keeper_->points()) listed.insert(point.marker.id);
+    for (const std::string& id : listed_) {
+      if (listed.count(id) == 0) Fail("point " + id + " is gone after a crash");
+    }
+  }
+  void StopKeeper() {
+    Say("master target dies");
+    stream_.reset();
+    keeper_.reset();
+    for (auto& node : relays_) {
+      if (node->to_keeper != nullptr) node->to_keeper->Cut();
+    }
+    keeper_disk_.Crash();
+    world_.After(world_.Between(absl::Milliseconds(50), absl::Seconds(3)), [this] {
+      if (keeper_ == nullptr) StartKeeper();
+    });
+  }
+
+  // --- faults
+
+  void ScheduleFault() {
+    world_.After(world_.Between(absl::ZeroDuration(), fault_gap_max_), [this] {
+      if (!faulty()) {
+        keeper_disk_.set_capacity_bytes(UINT64_MAX);
+        return;
+      }
+      Strike();
+      ScheduleFault();
+    });
+  }
+  void Strike() {
+    const size_t relay = world_.Pick(relays_.size());
+    switch (world_.Pick(13)) {
+      case 0: return agent_disk_.DieAfter(world_.Pick(6));
+      case 1:
+      case 2: return relays_[relay]->disk.DieAfter(world_.Pick(30));
+      case 3:
+      case 4:
+      case 5: return keeper_disk_.DieAfter(world_.Pick(60));
+      case 6: return Die([this] { StopAgent(true); });
+      case 7: return Die([this, relay] { StopRelay(relay, true); });
+      case 8: return Die([this] { StopKeeper(); });
+      case 9: {
+        ++outcome_.cuts;
+        Say("cut agent");
+        return CutAgent();
+      }
+      case 10: {
+        ++outcome_.cuts;
+        Say("cut process server");
+        if (relays_[relay]->to_keeper != nullptr) relays_[relay]->to_keeper->Cut();
+        return;
+      }
+      case 11: {
+        world_.skew = world_.Chance(0.5) ? absl::Hours(1) : -absl::Hours(1);
+        const bool full = world_.Chance(0.5);
+        const auto space = keeper_disk_.Space("/");
+        keeper_disk_.set_capacity_bytes(
+            full ? space->total_bytes - space->free_bytes + world_.Pick(4096) : UINT64_MAX);
+        return;
+      }
+      default: {
+        current_relay_ = relay;
+        Say(absl::StrCat("agent goes to process server ", relay));
+        return CutAgent();
+      }
+    }
+  }
+  void Die(const std::function<void()>& stop) {
+    ++outcome_.crashes;
+    stop();
+  }
+  void ReapTheDead() {
+    if (agent_disk_.dead()) Die([this] { StopAgent(false); });
+    for (size_t i = 0; i < relays_.size(); ++i) {
+      RelayNode& node = *relays_[i];
+      const bool broken = node.relay != nullptr && !node.relay->broken().ok();
+      if (node.disk.dead() || broken) {
+        Die([this, i] { StopRelay(i, false); });
+      } else if (node.relay != nullptr) {
+        spooled_[i] = std::max(spooled_[i], node.relay->held());
+      }
+    }
+    if (keeper_disk_.dead() || (stream_ != nullptr && !stream_->broken().ok())) {
+      Die([this] { StopKeeper(); });
+    } else if (keeper_ != nullptr) {
+      durable_ = std::max(durable_, keeper_->position());
+      // A replay looks after every event, so that it stops at the one that did the damage.
+      if (trace_) CheckEveryView();
+    }
+  }
+
+  // --- oracles
+
+  void ScheduleChecks() {
+    world_.After(world_.Between(absl::Milliseconds(100), absl::Seconds(2)), [this] {
+      if (keeper_ != nullptr && !keeper_disk_.dead()) {
+        CheckSomeView();
+        if (world_.Chance(0.2)) RetainSome();
+        // A drop that the machine did not survive may or may not have happened.
+        listed_.clear();
+        if (!keeper_disk_.dead()) {
+          for (const auto& point : keeper_->points()) listed_.insert(point.marker.id);
+        }
+      }
+      CheckBounds();
+      ScheduleChecks();
+    });
+  }
+  void RetainSome() {
+    keeper_->Retain({.age_max = absl::InfiniteDuration(), .bytes_max = 64 * kKiB + world_.Pick(256 * kKiB)},
+                    world_.Now()).IgnoreError();
+  }
+  void CheckSomeView() {
+    const auto& points = keeper_->points();
+    if (points.empty()) return;
+    CheckView(points[world_.Pick(points.size())].marker.id);
+  }
+  void CheckEveryView() {
+    for (const auto& point : keeper_->points()) CheckView(point.marker.id);
+  }
+  void CheckView(const std::string& id) {
+    const auto view = keeper_->View(id);
+    if (!view.ok()) return Fail(absl::StrCat("view of ", id, ": ", view.status().ToString()));
+    const auto model = model_.find(id);
+    if (model == model_.end()) return Fail("a point that nobody made: " + id);
+    for (uint32_t disk = 0; disk < disk_bytes_.size(); ++disk) {
+      std::string seen(disk_bytes_[disk], '\0');
+      const absl::Status read = view->Read(disk, 0, {reinterpret_cast<uint8_t*>(seen.data()), seen.size()});
+      if (!read.ok()) return Fail(absl::StrCat("view of ", id, ": ", read.ToString()));
+      const auto differs = std::mismatch(seen.begin(), seen.end(), model->second[disk].begin()).first - seen.begin();
+      if (static_cast<size_t>(differs) == seen.size()) continue;
+      return Fail(absl::StrCat("point ", id, " differs from the source on disk ", disk, " at byte ", differs,
+                               "; the keeper is at ", keeper_->position().ToString()));
+    }
+    ++outcome_.views_checked;
+  }
+  void CheckBounds() {
+    for (auto& node : relays_) {
+      if (node->relay != nullptr && node->relay->spool().pending_bytes() > kSpoolBytesMax + 64 * kKiB) {
+        Fail("a spool passed its bound");
+      }
+    }
+  }
+  void CheckTheEnd() {
+    if (shipper_ == nullptr || keeper_ == nullptr) return Fail("a node did not come back");
+    outcome_.points = keeper_->points().size();
+    outcome_.epochs = keeper_->position().epoch;
+    if (!drained_) {
+      return Fail(absl::StrCat("not drained after ", absl::FormatDuration(kQuietTime), " without faults: durable ",
+                               shipper_->durable().ToString(), ", keeper at ", keeper_->position().ToString(),
+                               shipper_->syncing() ? ", synchronising" : ""));
+    }
+    if (keeper_->points().empty()) return Fail("no recovery point");
+    std::vector<std::string> ids;
+    for (const auto& point : keeper_->points()) ids.push_back(point.marker.id);
+    for (const std::string& id : ids) CheckView(id);
+    for (const std::string& id : {ids[world_.Pick(ids.size())], ids.back()}) {
+      const absl::Status recovered = keeper_->RecoverTo(id);
+      if (!recovered.ok()) return Fail(recovered.ToString());
+      for (size_t disk = 0; disk < disk_bytes_.size(); ++disk) {
+        if (keeper_disk_.Content(ReplicaPath(disk)) != model_[id][disk]) {
+          return Fail(absl::StrCat("recovered to ", id, ": disk ", disk, " differs"));
+        }
+      }
+    }
+    for (size_t disk = 0; disk < disk_bytes_.size(); ++disk) {
+      if (keeper_disk_.Content(ReplicaPath(disk)) != sources_[disk]->content()) {
+        return Fail("the newest point is not the source, which stood still");
+      }
+    }
+  }
+
+  World world_;
+  const bool trace_;
+  Outcome outcome_;
+  std::vector<std::unique_ptr<SourceDisk>> sources_;
+  std::vector<uint64_t> disk_bytes_;
+  absl::Duration marker_interval_, write_gap_max_, fault_gap_max_;
+  std::map<std::string, std::vector<std::string>> model_;  // marker id -> disks
+  std::set<std::string> listed_;                           // points that must survive a crash
+  StreamPosition durable_;
+  bool drained_ = false;
+  std::map<size_t, StreamPosition> spooled_;
+
+  MemoryDisk agent_disk_;
+  std::unique_ptr<Shipper> shipper_;
+  uint64_t agent_incarnation_ = 0;
+  std::shared_ptr<Connection> agent_connection_;
+  std::vector<std::unique_ptr<RelayNode>> relays_;
+  size_t current_relay_ = 0;
+  MemoryDisk keeper_disk_;
+  std::unique_ptr<Keeper> keeper_;
+  std::unique_ptr<KeeperStream> stream_;
+};
+
+}  // namespace
+
+Outcome Run(uint64_t seed, bool trace) { return Cluster(seed, trace).Run(); }
+
+}  // namespace homeward::simulation

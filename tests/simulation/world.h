@@ -1,0 +1,141 @@
+// The replaced environment: virtual time, links that can be cut, and disks of a machine.
+#ifndef HOMEWARD_TESTS_SIMULATION_WORLD_H_
+#define HOMEWARD_TESTS_SIMULATION_WORLD_H_
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <random>
+#include <string>
+#include <utility>
+
+#include "common/clock/clock.h"
+#include "common/replication/stream_receiver.h"
+#include "common/replication/stream_sender.h"
+#include "mobility_agent/capture/write_source.h"
+
+namespace homeward::simulation {
+
+// Virtual time and what is to happen in it.
+class World : public Clock {
+ public:
+  explicit World(uint64_t seed) : random(seed) {}
+
+  absl::Time Now() const override { return absl::FromUnixSeconds(1700000000) + skew + now_; }
+  absl::Duration Monotonic() const override { return now_; }
+  void After(absl::Duration delay, std::function<void()> happens) {
+    events_.emplace(std::make_pair(now_ + delay, ++order_), std::move(happens));
+  }
+  // False when there is nothing left.
+  bool Step() {
+    if (events_.empty()) return false;
+    auto event = events_.extract(events_.begin());
+    now_ = event.key().first;
+    event.mapped()();
+    return true;
+  }
+  uint64_t Pick(uint64_t bound) { return random() % bound; }
+  bool Chance(double probability) { return random() % 1000000 < probability * 1000000; }
+  absl::Duration Between(absl::Duration low, absl::Duration high) {
+    return low + (high - low) * (static_cast<double>(random() % 10000) / 10000);
+  }
+
+  std::mt19937_64 random;
+  absl::Duration skew;
+
+ private:
+  absl::Duration now_;
+  uint64_t order_ = 0;
+  std::map<std::pair<absl::Duration, uint64_t>, std::function<void()>> events_;
+};
+
+// One call between a sender and an inbox. Delivers in order, late; a cut loses what is on its way.
+class Connection : public UpstreamLink, public DownstreamLink, public std::enable_shared_from_this<Connection> {
+ public:
+  Connection(World* world, StreamSender* sender, Inbox* inbox, std::function<void()> on_closed)
+      : world_(*world), sender_(sender), on_closed_(std::move(on_closed)), receiver_(inbox, this) {}
+
+  void Start(const replication::v1::Hello& hello) { sender_->Connect(this, hello); }
+  StreamReceiver& receiver() { return receiver_; }
+  bool alive() const { return alive_; }
+
+  void Send(const replication::v1::Upstream& message) override {
+    Later(&up_, [this, message] {
+      if (receiver_.OnMessage(message)) Later(&up_, [this] { receiver_.Flush(); });
+    });
+  }
+  void Send(const replication::v1::Downstream& message) override {
+    Later(&down_, [this, message] { sender_->OnMessage(message); });
+  }
+  void Close() override {
+    // What was sent before the end still arrives, as with TCP.
+    if (closing_) return;
+    closing_ = true;
+    const absl::Duration end = std::max(up_, down_) + absl::Microseconds(1);
+    world_.After(std::max(end - world_.Monotonic(), absl::ZeroDuration()), [self = shared_from_this()] { self->Cut(); });
+  }
+  // At once, losing everything. Safe at any time, also when an end is about to be destroyed.
+  void Cut() {
+    if (!alive_) return;
+    alive_ = false;
+    if (sender_ != nullptr) sender_->Disconnect();
+    on_closed_();
+  }
+
+ private:
+  void Later(absl::Duration* last, std::function<void()> deliver) {
+    if (closing_ && last == &up_) return;
+    const absl::Duration due =
+        std::max(*last, world_.Monotonic() + world_.Between(absl::Microseconds(50), absl::Milliseconds(30)));
+    *last = due;
+    world_.After(due - world_.Monotonic(), [self = shared_from_this(), deliver = std::move(deliver)] {
+      if (self->alive_) deliver();
+    });
+  }
+
+  World& world_;
+  StreamSender* sender_;
+  std::function<void()> on_closed_;
+  StreamReceiver receiver_;
+  absl::Duration up_, down_;
+  bool alive_ = true;
+  bool closing_ = false;
+};
+
+// A disk of the protected machine. It outlives its agent.
+class SourceDisk : public WriteSource {
+ public:
+  explicit SourceDisk(uint64_t bytes) : content_(bytes, '\0') {}
+
+  void Write(uint64_t offset, const std::string& bytes) {
+    content_.replace(offset, bytes.size(), bytes);
+    if (tracked_) changed_.Add({offset, bytes.size()});
+  }
+  void set_tracked(bool tracked) {
+    tracked_ = tracked;
+    changed_.Clear();
+  }
+  const std::string& content() const { return content_; }
+
+  uint64_t size_bytes() const override { return content_.size(); }
+  absl::Status Collect(ExtentSet* changed) override {
+    changed->Add(changed_);
+    changed_.Clear();
+    return absl::OkStatus();
+  }
+  absl::Status Read(uint64_t offset, MutableBytes out) override {
+    std::memcpy(out.data(), content_.data() + offset, out.size());
+    return absl::OkStatus();
+  }
+  absl::Status Freeze(absl::Duration) override { return absl::OkStatus(); }
+  void Thaw() override {}
+
+ private:
+  std::string content_;
+  ExtentSet changed_;
+  bool tracked_ = false;
+};
+
+}  // namespace homeward::simulation
+
+#endif  // HOMEWARD_TESTS_SIMULATION_WORLD_H_
