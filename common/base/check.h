@@ -1,4 +1,5 @@
-// HW_CHECK: a broken invariant ends the process, in every build. A restart is cheaper than a wrong disk.
+// HW_CHECK: a broken invariant ends the process, in every build. A restart is cheaper than a wrong
+// disk.
 #ifndef HOMEWARD_COMMON_BASE_CHECK_H_
 #define HOMEWARD_COMMON_BASE_CHECK_H_
 

@@ -31,8 +31,8 @@ class ExtentSet {
   // Removes and returns the first range, cut to `length_max` bytes. Requires: !empty().
   Extent TakeFirst(uint64_t length_max);
 
-  // While there are more than `ranges_max` ranges, rounds every range outward to ever larger blocks.
-  // The set only grows; nothing reaches past `disk_bytes`.
+  // While there are more than `ranges_max` ranges, rounds every range outward to ever larger
+  // blocks. The set only grows; nothing reaches past `disk_bytes`.
   void Coarsen(size_t ranges_max, uint64_t disk_bytes);
 
   bool empty() const { return ranges_.empty(); }

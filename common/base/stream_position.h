@@ -10,7 +10,8 @@
 
 namespace homeward {
 
-// Ordered by epoch, then sequence. Epoch 0 means "nothing yet". Sequence 0 of an epoch is always its EpochBegin.
+// Ordered by epoch, then sequence. Epoch 0 means "nothing yet". Sequence 0 of an epoch is always
+// its EpochBegin.
 struct StreamPosition {
   uint64_t epoch = 0;
   uint64_t sequence = 0;

@@ -10,7 +10,8 @@
 
 namespace homeward {
 
-// Thread-safe. Callbacks may block. Destroying a Strand waits for the running callback and drops the rest.
+// Thread-safe. Callbacks may block. Destroying a Strand waits for the running callback and drops
+// the rest.
 class Strand {
  public:
   virtual ~Strand() = default;

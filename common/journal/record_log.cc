@@ -67,7 +67,8 @@ absl::StatusOr<std::unique_ptr<RecordLog>> RecordLog::Open(
   if (file_bytes > log->size_bytes_) {
     HW_RETURN_IF_ERROR(log->file_->Truncate(log->size_bytes_));
   }
-  // What is there from now on is built upon, so it must not vanish: the process may have died before its sync.
+  // What is there from now on is built upon, so it must not vanish: the process may have died
+  // before its sync.
   HW_RETURN_IF_ERROR(log->Sync());
   return log;
 }
@@ -85,7 +86,8 @@ absl::Status RecordLog::Scan(FileSystem& files, const std::string& path, LogPurp
 absl::Status RecordLog::ReadHeader(LogPurpose purpose) {
   std::string header(kHeaderBytes, '\0');
   const absl::Status read = file_->Read(0, Writable(&header));
-  if (absl::IsOutOfRange(read)) return absl::DataLossError(absl::StrCat(path_, ": no whole header"));
+  if (absl::IsOutOfRange(read))
+    return absl::DataLossError(absl::StrCat(path_, ": no whole header"));
   HW_RETURN_IF_ERROR(read);
   if (header != EncodeHeader(purpose, number_)) {
     return absl::DataLossError(absl::StrCat(path_, ": the header at offset 0 is damaged"));
@@ -136,8 +138,8 @@ absl::Status RecordLog::Replay(const std::function<absl::Status(const LogRecord&
 }
 
 absl::StatusOr<bool> RecordLog::WasSyncedPast(uint64_t offset, uint64_t file_bytes) {
-  // Only a torn tail or damage brings us here, so the price of trying each byte is paid once. The checks of
-  // length and type fail nearly everywhere, before any body is read.
+  // Only a torn tail or damage brings us here, so the price of trying each byte is paid once. The
+  // checks of length and type fail nearly everywhere, before any body is read.
   std::string window;
   constexpr uint64_t kWindowBytes = kMiB;
   for (uint64_t base = offset + 1; base + kRecordHeaderBytes <= file_bytes; base += kWindowBytes) {
@@ -193,7 +195,8 @@ absl::Status RecordLog::Sync() {
 }
 
 absl::Status RecordLog::ReadOne(FileSystem& files, const std::string& path, uint64_t number,
-                                uint64_t offset, const std::function<void(const LogRecord&)>& visit) {
+                                uint64_t offset,
+                                const std::function<void(const LogRecord&)>& visit) {
   HW_ASSIGN_OR_RETURN(std::unique_ptr<File> file, files.Open(path, OpenMode::kReadOnly));
   RecordLog log(std::move(file), path, number);
   HW_ASSIGN_OR_RETURN(const uint64_t file_bytes, log.file_->Size());

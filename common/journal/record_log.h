@@ -24,25 +24,28 @@ struct LogRecord {
 // Not thread-safe. After a failed Append() or Sync() the log is broken: every later call fails.
 class RecordLog {
  public:
-  // A new file with its header; neither it nor its name is durable yet. Replaces a file of that name, which can
-  // only be one whose creation a crash interrupted.
-  static absl::StatusOr<std::unique_ptr<RecordLog>> Create(FileSystem& files, const std::string& path,
+  // A new file with its header; neither it nor its name is durable yet. Replaces a file of that
+  // name, which can only be one whose creation a crash interrupted.
+  static absl::StatusOr<std::unique_ptr<RecordLog>> Create(FileSystem& files,
+                                                           const std::string& path,
                                                            LogPurpose purpose, uint64_t number);
   // Reads every whole record in order into `visit`, cuts a torn tail, and is ready to append.
   // DATA_LOSS names the file and offset of damage. Whatever `visit` refuses ends the reading.
   static absl::StatusOr<std::unique_ptr<RecordLog>> Open(
       FileSystem& files, const std::string& path, LogPurpose purpose, uint64_t number,
       const std::function<absl::Status(const LogRecord&)>& visit);
-  // Reads without cutting, until the end or until `visit` returns CANCELLED (which is not an error).
-  static absl::Status Scan(FileSystem& files, const std::string& path, LogPurpose purpose, uint64_t number,
+  // Reads without cutting, until the end or until `visit` returns CANCELLED (which is not an
+  // error).
+  static absl::Status Scan(FileSystem& files, const std::string& path, LogPurpose purpose,
+                           uint64_t number,
                            const std::function<absl::Status(const LogRecord&)>& visit);
 
   // Reads the record at `offset` alone. DATA_LOSS when none was written there.
-  static absl::Status ReadOne(FileSystem& files, const std::string& path, uint64_t number, uint64_t offset,
-                              const std::function<void(const LogRecord&)>& visit);
+  static absl::Status ReadOne(FileSystem& files, const std::string& path, uint64_t number,
+                              uint64_t offset, const std::function<void(const LogRecord&)>& visit);
 
-  // Appends and returns the record's offset. Not durable before Sync(). RESOURCE_EXHAUSTED when the disk is
-  // full: the file is cut back to its last whole record and stays usable.
+  // Appends and returns the record's offset. Not durable before Sync(). RESOURCE_EXHAUSTED when the
+  // disk is full: the file is cut back to its last whole record and stays usable.
   absl::StatusOr<uint64_t> Append(uint32_t type, absl::string_view body);
   absl::Status Sync();
 

@@ -83,14 +83,17 @@ TEST_F(RecordLogTest, DamageBeforeTheLastSyncIsRefusedWithFileAndOffset) {
   std::vector<std::string> bodies;
   const absl::Status status = Reopen(&bodies).status();
   EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss);
-  EXPECT_NE(status.message().find("/logs/1.log: no whole record at offset 24"), absl::string_view::npos) << status;
+  EXPECT_NE(status.message().find("/logs/1.log: no whole record at offset 24"),
+            absl::string_view::npos)
+      << status;
 }
 
 TEST_F(RecordLogTest, AFullDiskLeavesTheLogUsable) {
   auto log = Create();
   ASSERT_TRUE(log->Append(1, "kept").ok());
   disk_.set_capacity_bytes(200);
-  EXPECT_EQ(log->Append(1, std::string(1000, 'x')).status().code(), absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(log->Append(1, std::string(1000, 'x')).status().code(),
+            absl::StatusCode::kResourceExhausted);
   ASSERT_TRUE(log->Append(1, "small").ok());
   ASSERT_TRUE(log->Sync().ok());
   std::vector<std::string> bodies;

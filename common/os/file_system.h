@@ -27,13 +27,19 @@ class File {
   virtual absl::Status Write(uint64_t offset, ConstBytes bytes) = 0;
   // Makes `length` bytes at `offset` read as zeroes, freeing their room where the file system can.
   virtual absl::Status WriteZeroes(uint64_t offset, uint64_t length) = 0;
-  // Blocks until all earlier writes are durable. A failure is final: the caller must stop using the file.
+  // Blocks until all earlier writes are durable. A failure is final: the caller must stop using the
+  // file.
   virtual absl::Status Sync() = 0;
   virtual absl::StatusOr<uint64_t> Size() = 0;
   virtual absl::Status Truncate(uint64_t size_bytes) = 0;
 };
 
-enum class OpenMode { kReadOnly, kReadWrite, kCreate /* may exist */, kCreateNew /* must not exist */ };
+enum class OpenMode {
+  kReadOnly,
+  kReadWrite,
+  kCreate /* may exist */,
+  kCreateNew /* must not exist */
+};
 
 struct VolumeSpace {
   uint64_t total_bytes = 0;
@@ -62,7 +68,8 @@ FileSystem& RealFileSystem();
 
 // Replaces the whole of `path` so that a crash leaves the old content or the new: write to a
 // temporary name, sync, rename, sync the directory. Durable on return.
-absl::Status WriteFileAtomically(FileSystem& files, const std::string& path, absl::string_view content);
+absl::Status WriteFileAtomically(FileSystem& files, const std::string& path,
+                                 absl::string_view content);
 // The whole content. RESOURCE_EXHAUSTED over `size_max_bytes`.
 absl::StatusOr<std::string> ReadWholeFile(FileSystem& files, const std::string& path,
                                           uint64_t size_max_bytes = 16 * kMiB);

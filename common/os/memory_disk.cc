@@ -15,7 +15,8 @@ class MemoryFile : public File {
 
   absl::Status Read(uint64_t offset, MutableBytes out) override {
     HW_RETURN_IF_ERROR(Alive());
-    if (offset + out.size() > inode_->content.size()) return absl::OutOfRangeError("read past the end");
+    if (offset + out.size() > inode_->content.size())
+      return absl::OutOfRangeError("read past the end");
     std::memcpy(out.data(), inode_->content.data() + offset, out.size());
     return absl::OkStatus();
   }
@@ -59,7 +60,8 @@ class MemoryFile : public File {
     HW_RETURN_IF_ERROR(disk_.Operation());
     const uint64_t old_bytes = inode_->content.size();
     inode_->content.resize(size_bytes);
-    Touch(std::min(old_bytes, size_bytes), std::max(old_bytes, size_bytes) - std::min(old_bytes, size_bytes));
+    Touch(std::min(old_bytes, size_bytes),
+          std::max(old_bytes, size_bytes) - std::min(old_bytes, size_bytes));
     return absl::OkStatus();
   }
 
@@ -102,7 +104,8 @@ absl::StatusOr<std::unique_ptr<File>> MemoryDisk::Open(const std::string& path, 
   auto it = names_.find(path);
   if (it != names_.end() && mode == OpenMode::kCreateNew) return absl::AlreadyExistsError(path);
   if (it == names_.end()) {
-    if (mode == OpenMode::kReadOnly || mode == OpenMode::kReadWrite) return absl::NotFoundError(path);
+    if (mode == OpenMode::kReadOnly || mode == OpenMode::kReadWrite)
+      return absl::NotFoundError(path);
     HW_RETURN_IF_ERROR(Operation());
     it = names_.emplace(path, std::make_shared<Inode>()).first;
   }
@@ -175,7 +178,8 @@ void MemoryDisk::Crash() {
   for (const auto& [name, inode] : names_) {
     const auto was = durable_names_.find(name);
     if (was != durable_names_.end() && was->second == inode) continue;
-    if (survivors.count(name) == 0 && (was != durable_names_.end() || random_() % 2)) survivors[name] = inode;
+    if (survivors.count(name) == 0 && (was != durable_names_.end() || random_() % 2))
+      survivors[name] = inode;
   }
   for (auto& [name, inode] : survivors) {
     if (inode->unsynced.empty() && inode->content == inode->durable) continue;

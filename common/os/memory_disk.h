@@ -1,8 +1,9 @@
 // MemoryDisk: a FileSystem in memory that crashes like a real one. For tests and simulation.
 //
-// Fault model: a crash keeps everything synced, and of what was written since the last sync of a file any subset
-// of 512-byte sectors; an unsynced change of a name or a size happens or does not. The disk can be full, a sync
-// can fail, and the machine can be made to die at the n-th operation from now.
+// Fault model: a crash keeps everything synced, and of what was written since the last sync of a
+// file any subset of 512-byte sectors; an unsynced change of a name or a size happens or does not.
+// The disk can be full, a sync can fail, and the machine can be made to die at the n-th operation
+// from now.
 #ifndef HOMEWARD_COMMON_OS_MEMORY_DISK_H_
 #define HOMEWARD_COMMON_OS_MEMORY_DISK_H_
 
@@ -31,7 +32,8 @@ class MemoryDisk : public FileSystem {
 
   // Applies the fault model; files opened before fail from now on.
   void Crash();
-  // The operation after `operations` more writes, syncs and name changes fails, and all after it, until Crash().
+  // The operation after `operations` more writes, syncs and name changes fails, and all after it,
+  // until Crash().
   void DieAfter(uint64_t operations) { operations_left_ = operations; }
   bool dead() const { return dead_; }
   uint64_t operation_count() const { return operation_count_; }
@@ -55,7 +57,8 @@ class MemoryDisk : public FileSystem {
   uint64_t UsedBytes() const;
 
   std::mt19937_64 random_;
-  std::map<std::string, std::shared_ptr<Inode>> names_;  // shared with open files, as in a real file system
+  std::map<std::string, std::shared_ptr<Inode>>
+      names_;  // shared with open files, as in a real file system
   std::map<std::string, std::shared_ptr<Inode>> durable_names_;
   std::map<std::string, bool> directories_;
   uint64_t incarnation_ = 0;

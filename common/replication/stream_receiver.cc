@@ -27,7 +27,8 @@ bool StreamReceiver::OnMessage(const Upstream& message) {
         return false;
       }
       // One batch may begin within the credit and end beyond it.
-      if (stored_bytes_ + pending_bytes_ + message.batch().size() > credit_bytes_ + kBatchBytesMax) {
+      if (stored_bytes_ + pending_bytes_ + message.batch().size() >
+          credit_bytes_ + kBatchBytesMax) {
         Refuse(absl::ResourceExhaustedError("the sender ignores its credit"));
         return false;
       }
@@ -45,9 +46,9 @@ bool StreamReceiver::OnMessage(const Upstream& message) {
 
 void StreamReceiver::OnHello(const replication::v1::Hello& hello) {
   if (hello.version_major() != kReplicationVersionMajor) {
-    return Refuse(absl::FailedPreconditionError(
-        absl::StrCat("replication protocol ", hello.version_major(), " is not spoken here; this side speaks ",
-                     kReplicationVersionMajor, ": upgrade the older of the two")));
+    return Refuse(absl::FailedPreconditionError(absl::StrCat(
+        "replication protocol ", hello.version_major(), " is not spoken here; this side speaks ",
+        kReplicationVersionMajor, ": upgrade the older of the two")));
   }
   const absl::StatusOr<StreamPosition> held = inbox_.Admit(hello);
   if (!held.ok()) return Refuse(held.status());

@@ -1,5 +1,6 @@
-// StreamReceiver: the receiving half of ReplicationService, without gRPC; one object for each call. It checks the
-// hello, gathers batches into groups, has them stored, and acknowledges. What stores them is an Inbox.
+// StreamReceiver: the receiving half of ReplicationService, without gRPC; one object for each call.
+// It checks the hello, gathers batches into groups, has them stored, and acknowledges. What stores
+// them is an Inbox.
 #ifndef HOMEWARD_COMMON_REPLICATION_STREAM_RECEIVER_H_
 #define HOMEWARD_COMMON_REPLICATION_STREAM_RECEIVER_H_
 
@@ -22,7 +23,8 @@ class DownstreamLink {
 
 class StreamReceiver;
 
-// Stores one machine's stream. Implemented by the process server's Relay and the master target's KeeperStream.
+// Stores one machine's stream. Implemented by the process server's Relay and the master target's
+// KeeperStream.
 class Inbox {
  public:
   virtual ~Inbox() = default;
@@ -43,7 +45,8 @@ class StreamReceiver {
  public:
   StreamReceiver(Inbox* inbox, DownstreamLink* link) : inbox_(*inbox), link_(link) {}
 
-  // Call Flush() soon after, on the strand: what arrives meanwhile shares one sync. True: a flush is due.
+  // Call Flush() soon after, on the strand: what arrives meanwhile shares one sync. True: a flush
+  // is due.
   bool OnMessage(const replication::v1::Upstream& message);
   void Flush();
   // Tells the sender what has changed: credit, spooled, durable.

@@ -33,7 +33,8 @@ void StreamSender::OnMessage(const Downstream& message) {
   if (link_ == nullptr) return;
   switch (message.message_case()) {
     case Downstream::kHelloReply: {
-      if (greeted_ || message.hello_reply().version_major() != kReplicationVersionMajor) return Fail();
+      if (greeted_ || message.hello_reply().version_major() != kReplicationVersionMajor)
+        return Fail();
       OnAcknowledgement(message.hello_reply().acknowledgement());
       if (!outbox_.GoOnBehind(FromProto(message.hello_reply().held())).ok()) return Fail();
       greeted_ = true;
@@ -57,7 +58,8 @@ void StreamSender::OnMessage(const Downstream& message) {
 
 void StreamSender::OnAcknowledgement(const Acknowledgement& acknowledgement) {
   credit_bytes_ = std::max(credit_bytes_, acknowledgement.credit_bytes());
-  outbox_.OnAcknowledged(FromProto(acknowledgement.spooled()), FromProto(acknowledgement.durable()));
+  outbox_.OnAcknowledged(FromProto(acknowledgement.spooled()),
+                         FromProto(acknowledgement.durable()));
 }
 
 void StreamSender::Pump() {

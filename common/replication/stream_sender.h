@@ -1,5 +1,6 @@
-// StreamSender: the sending half of ReplicationService, without gRPC. An agent has one, and a process server has
-// one towards its master target. It owns the handshake, the order and the credit; what is sent comes from an Outbox.
+// StreamSender: the sending half of ReplicationService, without gRPC. An agent has one, and a
+// process server has one towards its master target. It owns the handshake, the order and the
+// credit; what is sent comes from an Outbox.
 #ifndef HOMEWARD_COMMON_REPLICATION_STREAM_SENDER_H_
 #define HOMEWARD_COMMON_REPLICATION_STREAM_SENDER_H_
 
@@ -32,11 +33,13 @@ class Outbox {
   virtual ~Outbox() = default;
   // The receiver holds everything up to `held`. The next batch must be the one behind it.
   virtual absl::Status GoOnBehind(StreamPosition held) = 0;
-  // The next sealed batch, or an empty one when there is none now (then call StreamSender::Pump() later).
+  // The next sealed batch, or an empty one when there is none now (then call StreamSender::Pump()
+  // later).
   virtual absl::StatusOr<std::string> NextBatch() = 0;
   virtual void OnAcknowledged(StreamPosition spooled, StreamPosition durable) = 0;
   virtual void OnDigestReply(const replication::v1::DigestReply& reply) = 0;
-  // The receiver will not take the stream: ABORTED, DATA_LOSS or FAILED_PRECONDITION as for ReplicationService.
+  // The receiver will not take the stream: ABORTED, DATA_LOSS or FAILED_PRECONDITION as for
+  // ReplicationService.
   virtual void OnRefused(const absl::Status& status) = 0;
 };
 

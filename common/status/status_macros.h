@@ -14,16 +14,15 @@ namespace homeward {
 inline absl::Status Annotate(const absl::Status& status, absl::string_view context) {
   if (status.ok()) return status;
   absl::Status out(status.code(), absl::StrCat(context, ": ", status.message()));
-  status.ForEachPayload([&](absl::string_view url, const absl::Cord& payload) {
-    out.SetPayload(url, payload);
-  });
+  status.ForEachPayload(
+      [&](absl::string_view url, const absl::Cord& payload) { out.SetPayload(url, payload); });
   return out;
 }
 
 }  // namespace homeward
 
-#define HW_RETURN_IF_ERROR(expression)                     \
-  do {                                                     \
+#define HW_RETURN_IF_ERROR(expression)                                            \
+  do {                                                                            \
     if (absl::Status hw_status = (expression); !hw_status.ok()) return hw_status; \
   } while (false)
 

@@ -21,8 +21,7 @@ Geometry GeometryOf(uint64_t size_bytes) {
   Geometry geometry{0, 255, 63};
   if (size_bytes <= kGiB) geometry = {0, 64, 32};
   const uint64_t cylinder_sectors = geometry.heads * geometry.sectors;
-  geometry.cylinders =
-      std::clamp<uint64_t>(size_bytes / kSectorBytes / cylinder_sectors, 1, 65535);
+  geometry.cylinders = std::clamp<uint64_t>(size_bytes / kSectorBytes / cylinder_sectors, 1, 65535);
   return geometry;
 }
 
@@ -95,23 +94,26 @@ absl::StatusOr<VmdkDescriptor> ParseVmdkDescriptor(absl::string_view text) {
     const std::pair<absl::string_view, absl::string_view> entry =
         absl::StrSplit(line, absl::MaxSplits('=', 1));
     const absl::string_view key = absl::StripAsciiWhitespace(entry.first);
-    const std::string value = absl::StrReplaceAll(absl::StripAsciiWhitespace(entry.second), {{"\"", ""}});
+    const std::string value =
+        absl::StrReplaceAll(absl::StripAsciiWhitespace(entry.second), {{"\"", ""}});
     if (key == "CID") has_cid = absl::SimpleHexAtoi(value, &descriptor.content_id);
     if (key == "createType") create_type = value;
     if (key == "ddb.uuid") descriptor.uuid = absl::StrReplaceAll(value, {{" ", ""}, {"-", ""}});
   }
-  if (!has_magic) return absl::InvalidArgumentError("VMDK descriptor: no '# Disk DescriptorFile' line");
+  if (!has_magic)
+    return absl::InvalidArgumentError("VMDK descriptor: no '# Disk DescriptorFile' line");
   if (!has_cid) return absl::InvalidArgumentError("VMDK descriptor: no CID line");
   if (create_type != "vmfs" && create_type != "monolithicFlat") {
     return absl::InvalidArgumentError(
         absl::StrCat("VMDK descriptor: createType \"", create_type, "\" is not a flat disk"));
   }
-  if (descriptor.flat_name.empty()) return absl::InvalidArgumentError("VMDK descriptor: no extent line");
+  if (descriptor.flat_name.empty())
+    return absl::InvalidArgumentError("VMDK descriptor: no extent line");
   return descriptor;
 }
 
-absl::StatusOr<std::unique_ptr<File>> OpenOrCreateVmdk(FileSystem& files, const VmdkOptions& options,
-                                                       bool* created) {
+absl::StatusOr<std::unique_ptr<File>> OpenOrCreateVmdk(FileSystem& files,
+                                                       const VmdkOptions& options, bool* created) {
   if (options.size_bytes == 0 || options.size_bytes % kSectorBytes != 0 ||
       options.size_bytes > kVmdkBytesMax) {
     return absl::InvalidArgumentError(
@@ -125,9 +127,10 @@ absl::StatusOr<std::unique_ptr<File>> OpenOrCreateVmdk(FileSystem& files, const 
   if (text.ok()) {
     HW_ASSIGN_OR_RETURN(const VmdkDescriptor found, ParseVmdkDescriptor(*text));
     if (found.size_bytes != options.size_bytes || found.uuid != options.uuid) {
-      return absl::FailedPreconditionError(absl::StrCat(
-          path, " is another disk (", found.size_bytes, " bytes, UUID ", found.uuid, "; wanted ",
-          options.size_bytes, " bytes, UUID ", options.uuid, "): choose another directory or move it away"));
+      return absl::FailedPreconditionError(
+          absl::StrCat(path, " is another disk (", found.size_bytes, " bytes, UUID ", found.uuid,
+                       "; wanted ", options.size_bytes, " bytes, UUID ", options.uuid,
+                       "): choose another directory or move it away"));
     }
     *created = false;
     return files.Open(JoinPath(options.directory, found.flat_name), OpenMode::kReadWrite);

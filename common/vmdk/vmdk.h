@@ -1,5 +1,5 @@
-// VMDK descriptors for flat disks. Format: docs/formats/vmdk.md. Pure functions on text, plus one that makes
-// the two files.
+// VMDK descriptors for flat disks. Format: docs/formats/vmdk.md. Pure functions on text, plus one
+// that makes the two files.
 #ifndef HOMEWARD_COMMON_VMDK_VMDK_H_
 #define HOMEWARD_COMMON_VMDK_VMDK_H_
 
@@ -25,9 +25,9 @@ std::string FormatVmdkDescriptor(const VmdkDescriptor& descriptor);
 // INVALID_ARGUMENT names the line that is missing or wrong.
 absl::StatusOr<VmdkDescriptor> ParseVmdkDescriptor(absl::string_view text);
 
-// Creates or opens `<directory>/<name>.vmdk` and its flat extent; durable on return. FAILED_PRECONDITION when it is
-// there with another size or UUID: it is some other disk and is left alone.
-// Returns the flat extent. `created` says whether it is new and reads as zeroes.
+// Creates or opens `<directory>/<name>.vmdk` and its flat extent; durable on return.
+// FAILED_PRECONDITION when it is there with another size or UUID: it is some other disk and is left
+// alone. Returns the flat extent. `created` says whether it is new and reads as zeroes.
 struct VmdkOptions {
   std::string directory;
   std::string name;
@@ -35,8 +35,8 @@ struct VmdkOptions {
   std::string uuid;
   uint32_t content_id = 0;  // for a new disk
 };
-absl::StatusOr<std::unique_ptr<File>> OpenOrCreateVmdk(FileSystem& files, const VmdkOptions& options,
-                                                       bool* created);
+absl::StatusOr<std::unique_ptr<File>> OpenOrCreateVmdk(FileSystem& files,
+                                                       const VmdkOptions& options, bool* created);
 
 }  // namespace homeward
 

@@ -15,7 +15,8 @@ TEST(Vmdk, HasTheGoldenDescriptor) {
 }
 
 TEST(Vmdk, DescriptorComesBack) {
-  const auto parsed = ParseVmdkDescriptor(FormatVmdkDescriptor({kVmdkBytesMax, 7, kUuid, "d-flat.vmdk"}));
+  const auto parsed =
+      ParseVmdkDescriptor(FormatVmdkDescriptor({kVmdkBytesMax, 7, kUuid, "d-flat.vmdk"}));
   ASSERT_TRUE(parsed.ok()) << parsed.status();
   EXPECT_EQ(parsed->size_bytes, kVmdkBytesMax);
   EXPECT_EQ(parsed->uuid, kUuid);
@@ -30,13 +31,15 @@ TEST(Vmdk, AnExtentOutsideItsDirectoryIsRefused) {
 TEST(Vmdk, AnotherDiskInItsPlaceIsLeftAlone) {
   MemoryDisk disk(1);
   bool created = false;
-  VmdkOptions options{.directory = "/ds/vm", .name = "d", .size_bytes = 4096, .uuid = kUuid, .content_id = 1};
+  VmdkOptions options{
+      .directory = "/ds/vm", .name = "d", .size_bytes = 4096, .uuid = kUuid, .content_id = 1};
   ASSERT_TRUE(OpenOrCreateVmdk(disk, options, &created).ok());
   EXPECT_TRUE(created);
   ASSERT_TRUE(OpenOrCreateVmdk(disk, options, &created).ok());
   EXPECT_FALSE(created);
   options.size_bytes = 8192;
-  EXPECT_EQ(OpenOrCreateVmdk(disk, options, &created).status().code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(OpenOrCreateVmdk(disk, options, &created).status().code(),
+            absl::StatusCode::kFailedPrecondition);
   EXPECT_EQ(disk.Content("/ds/vm/d-flat.vmdk").size(), 4096);
 }
 

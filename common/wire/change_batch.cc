@@ -72,13 +72,15 @@ absl::Status ReadRawHeader(absl::string_view sealed, RawHeader* header) {
   reader.U32();
   header->checksum = reader.U64();
   if (!reader.ok()) return Corrupt("shorter than its header");
-  if (header->kind < 1 || header->kind > 5) return Corrupt(absl::StrCat("unknown kind ", header->kind));
+  if (header->kind < 1 || header->kind > 5)
+    return Corrupt(absl::StrCat("unknown kind ", header->kind));
   if (header->encoding > 2) return Corrupt(absl::StrCat("unknown encoding ", header->encoding));
   if (header->position.epoch == 0) return Corrupt("epoch 0");
   if (header->extent_count > kBatchExtentsMax) {
     return Corrupt(absl::StrCat(header->extent_count, " extents, at most ", kBatchExtentsMax));
   }
-  if (header->payload_bytes > kBatchPayloadBytesMax || header->stored_bytes > kBatchPayloadBytesMax) {
+  if (header->payload_bytes > kBatchPayloadBytesMax ||
+      header->stored_bytes > kBatchPayloadBytesMax) {
     return Corrupt(absl::StrCat("a payload of ", header->payload_bytes, " bytes, at most ",
                                 kBatchPayloadBytesMax));
   }
@@ -90,7 +92,8 @@ absl::Status ReadRawHeader(absl::string_view sealed, RawHeader* header) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::string> Decode(PayloadEncoding encoding, absl::string_view stored, size_t length) {
+absl::StatusOr<std::string> Decode(PayloadEncoding encoding, absl::string_view stored,
+                                   size_t length) {
   std::string out(length, '\0');
   if (encoding == PayloadEncoding::kZstd) {
     const size_t n = ZSTD_decompress(out.data(), out.size(), stored.data(), stored.size());
@@ -173,7 +176,8 @@ absl::Status ParseBatch(absl::string_view sealed, bool decode, ParsedBatch* out)
     const Extent& range = extent.extent;
     if (range.length == 0 || range.length % kSectorBytes != 0 || range.offset % kSectorBytes != 0 ||
         range.offset + range.length < range.offset) {
-      return Corrupt(absl::StrCat("extent ", range.offset, "+", range.length, " is not whole sectors"));
+      return Corrupt(
+          absl::StrCat("extent ", range.offset, "+", range.length, " is not whole sectors"));
     }
     if (!extent.zeroes) {
       if (range.length > kBatchPayloadBytesMax) return Corrupt("an extent longer than any payload");

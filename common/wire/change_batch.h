@@ -21,7 +21,13 @@ inline constexpr size_t kBatchExtentBytes = 24;
 inline constexpr size_t kBatchBytesMax =
     kBatchHeaderBytes + kBatchExtentsMax * kBatchExtentBytes + kBatchPayloadBytesMax;
 
-enum class BatchKind : uint16_t { kEpochBegin = 1, kWrites = 2, kSyncChunk = 3, kSyncEnd = 4, kMarker = 5 };
+enum class BatchKind : uint16_t {
+  kEpochBegin = 1,
+  kWrites = 2,
+  kSyncChunk = 3,
+  kSyncEnd = 4,
+  kMarker = 5
+};
 enum class PayloadEncoding : uint16_t { kPlain = 0, kZstd = 1, kLz4 = 2 };
 
 struct BatchExtent {
@@ -41,8 +47,8 @@ class BatchBuilder {
  public:
   // Whether `payload_bytes` more in one extent still fit.
   bool Fits(uint64_t payload_bytes) const;
-  // Appends an extent with content and returns where the caller writes its `extent.length` bytes; the
-  // place is valid until the next call. Requires: Fits(extent.length).
+  // Appends an extent with content and returns where the caller writes its `extent.length` bytes;
+  // the place is valid until the next call. Requires: Fits(extent.length).
   MutableBytes AddData(uint32_t disk, Extent extent);
   // Requires: Fits(0).
   void AddZeroes(uint32_t disk, Extent extent);
@@ -61,7 +67,8 @@ class BatchBuilder {
   std::string payload_;
 };
 
-// A verified batch. `payload` is decoded content; it points into the sealed bytes or into `decoded`.
+// A verified batch. `payload` is decoded content; it points into the sealed bytes or into
+// `decoded`.
 struct ParsedBatch {
   BatchHeader header;
   PayloadEncoding encoding = PayloadEncoding::kPlain;
@@ -74,15 +81,16 @@ struct ParsedBatch {
   ParsedBatch& operator=(const ParsedBatch&) = delete;
 };
 
-// Verifies and parses. DATA_LOSS says what is wrong. `sealed` must outlive `out`. Decodes the payload unless
-// `decode` is false; then only the checksum is verified and `payload` is as stored.
+// Verifies and parses. DATA_LOSS says what is wrong. `sealed` must outlive `out`. Decodes the
+// payload unless `decode` is false; then only the checksum is verified and `payload` is as stored.
 absl::Status ParseBatch(absl::string_view sealed, bool decode, ParsedBatch* out);
 
-// The header alone, without verifying the checksum. For bytes that this process sealed or verified before.
+// The header alone, without verifying the checksum. For bytes that this process sealed or verified
+// before.
 absl::StatusOr<BatchHeader> PeekBatchHeader(absl::string_view sealed);
 
-// The same batch with its payload compressed, or nothing when that saves less than an eighth or the payload is
-// compressed already. Requires: `sealed` was verified.
+// The same batch with its payload compressed, or nothing when that saves less than an eighth or the
+// payload is compressed already. Requires: `sealed` was verified.
 std::string CompressBatch(absl::string_view sealed, PayloadEncoding encoding);
 
 struct EpochBegin {

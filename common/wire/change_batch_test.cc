@@ -15,7 +15,9 @@ std::string SampleBatch() {
   return builder.Seal({BatchKind::kWrites, {3, 7}, 2});
 }
 
-TEST(ChangeBatch, HasTheGoldenBytes) { testing::ExpectGolden("change_batch_v1.bin", SampleBatch()); }
+TEST(ChangeBatch, HasTheGoldenBytes) {
+  testing::ExpectGolden("change_batch_v1.bin", SampleBatch());
+}
 
 TEST(ChangeBatch, ComesBackAsItWasSealed) {
   const std::string sealed = SampleBatch();
@@ -36,7 +38,8 @@ TEST(ChangeBatch, EveryFlippedByteIsFound) {
     std::string damaged = sealed;
     damaged[i] ^= 1;
     ParsedBatch batch;
-    EXPECT_EQ(ParseBatch(damaged, true, &batch).code(), absl::StatusCode::kDataLoss) << "byte " << i;
+    EXPECT_EQ(ParseBatch(damaged, true, &batch).code(), absl::StatusCode::kDataLoss)
+        << "byte " << i;
   }
 }
 

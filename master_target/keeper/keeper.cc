@@ -22,7 +22,9 @@ MutableBytes Writable(std::string* text) {
 }  // namespace
 
 Keeper::Keeper(std::unique_ptr<RecoveryJournal> journal, std::vector<ReplicaDisk> disks)
-    : journal_(std::move(journal)), disks_(std::move(disks)), generation_(journal_->state().generation) {}
+    : journal_(std::move(journal)),
+      disks_(std::move(disks)),
+      generation_(journal_->state().generation) {}
 
 absl::StatusOr<std::unique_ptr<Keeper>> Keeper::Open(FileSystem& files,
                                                      const std::string& journal_directory,
@@ -35,8 +37,9 @@ absl::StatusOr<std::unique_ptr<Keeper>> Keeper::Open(FileSystem& files,
                        disks[i].size_bytes, ": it cannot hold it"));
     }
   }
-  HW_ASSIGN_OR_RETURN(std::unique_ptr<RecoveryJournal> journal,
-                      RecoveryJournal::Open(files, journal_directory, static_cast<uint32_t>(disks.size())));
+  HW_ASSIGN_OR_RETURN(
+      std::unique_ptr<RecoveryJournal> journal,
+      RecoveryJournal::Open(files, journal_directory, static_cast<uint32_t>(disks.size())));
   return std::unique_ptr<Keeper>(new Keeper(std::move(journal), std::move(disks)));
 }
 
@@ -56,8 +59,8 @@ absl::Status Keeper::Fence(uint64_t generation) {
 
 absl::Status Keeper::CheckOrder(const BatchHeader& header) const {
   if (header.generation < generation_ && !HW_FAULT("mutation.ignore_generation")) {
-    return absl::AbortedError(absl::StrCat("generation ", header.generation, " is over; the machine is at ",
-                                           generation_));
+    return absl::AbortedError(absl::StrCat("generation ", header.generation,
+                                           " is over; the machine is at ", generation_));
   }
   return absl::OkStatus();
 }
@@ -65,13 +68,13 @@ absl::Status Keeper::CheckOrder(const BatchHeader& header) const {
 absl::Status Keeper::CheckExtents(const ParsedBatch& batch) const {
   for (const BatchExtent& extent : batch.extents) {
     if (extent.disk >= disks_.size()) {
-      return absl::DataLossError(absl::StrCat("position ", batch.header.position.ToString(), " names disk ",
-                                              extent.disk, " of ", disks_.size()));
+      return absl::DataLossError(absl::StrCat("position ", batch.header.position.ToString(),
+                                              " names disk ", extent.disk, " of ", disks_.size()));
     }
     if (extent.extent.end() > disks_[extent.disk].size_bytes) {
       return absl::DataLossError(absl::StrCat(
-          "position ", batch.header.position.ToString(), " writes up to byte ", extent.extent.end(), " of disk ",
-          extent.disk, ", which has ", disks_[extent.disk].size_bytes));
+          "position ", batch.header.position.ToString(), " writes up to byte ", extent.extent.end(),
+          " of disk ", extent.disk, ", which has ", disks_[extent.disk].size_bytes));
     }
   }
   return absl::OkStatus();
@@ -87,26 +90,30 @@ absl::Status Keeper::BeginEpoch(const ParsedBatch& batch, KeeperState* next) {
     return absl::FailedPreconditionError(
         absl::StrCat("the replica was recovered to point ", journal_->recovered_point()));
   }
-  // Every epoch up to ours was checked like this one, so a position that is not smaller holds all of it.
+  // Every epoch up to ours was checked like this one, so a position that is not smaller holds all
+  // of it.
   if (next->position < begin.continues_from) {
-    return absl::DataLossError(absl::StrCat("epoch ", batch.header.position.epoch, " continues from ",
-                                            begin.continues_from.ToString(), ", this replica holds ",
-                                            next->position.ToString()));
+    return absl::DataLossError(absl::StrCat("epoch ", batch.header.position.epoch,
+                                            " continues from ", begin.continues_from.ToString(),
+                                            ", this replica holds ", next->position.ToString()));
   }
   return absl::OkStatus();
 }
 
-absl::Status Keeper::ApplyOne(const ParsedBatch& batch, KeeperState* next, std::vector<Staged>* staged) {
+absl::Status Keeper::ApplyOne(const ParsedBatch& batch, KeeperState* next,
+                              std::vector<Staged>* staged) {
   switch (batch.header.kind) {
     case BatchKind::kEpochBegin:
       HW_RETURN_IF_ERROR(BeginEpoch(batch, next));
-      // Durable before anything of this epoch touches the replica. Otherwise a crash could leave writes of this epoch
-      // under a position of the last one, and an old process server that still forwards that one would be believed.
+      // Durable before anything of this epoch touches the replica. Otherwise a crash could leave
+      // writes of this epoch under a position of the last one, and an old process server that still
+      // forwards that one would be believed.
       HW_RETURN_IF_ERROR(WriteProtected(*staged));
       staged->clear();
       next->position = batch.header.position;
       next->generation = std::max(generation_, batch.header.generation);
-      return HW_FAULT("mutation.epoch_without_fence") ? absl::OkStatus() : journal_->CommitState(*next);
+      return HW_FAULT("mutation.epoch_without_fence") ? absl::OkStatus()
+                                                      : journal_->CommitState(*next);
     case BatchKind::kWrites:
     case BatchKind::kSyncChunk: {
       HW_RETURN_IF_ERROR(CheckExtents(batch));
@@ -152,10 +159,11 @@ absl::Status Keeper::Apply(const std::vector<absl::string_view>& sealed_batches)
     if (!refused.ok()) break;
     const StreamPosition position = batch.header.position;
     if (position <= next.position && !HW_FAULT("mutation.apply_duplicates")) continue;
-    const bool begins_anew = batch.header.kind == BatchKind::kEpochBegin && position > next.position;
+    const bool begins_anew =
+        batch.header.kind == BatchKind::kEpochBegin && position > next.position;
     if (!begins_anew && !next.position.MayPrecede(position) && position > next.position) {
-      refused = absl::OutOfRangeError(absl::StrCat("position ", position.ToString(), " does not follow ",
-                                                   next.position.ToString()));
+      refused = absl::OutOfRangeError(absl::StrCat("position ", position.ToString(),
+                                                   " does not follow ", next.position.ToString()));
       break;
     }
     if (!journal_->recovered_point().empty() && batch.header.kind != BatchKind::kEpochBegin &&
@@ -217,7 +225,8 @@ absl::Status Keeper::WriteProtected(const std::vector<Staged>& staged) {
 
 absl::Status Keeper::RecoverTo(absl::string_view point_id) {
   if (journal_->state().syncing) {
-    return absl::FailedPreconditionError("a synchronisation has not ended: no point can be recovered yet");
+    return absl::FailedPreconditionError(
+        "a synchronisation has not ended: no point can be recovered yet");
   }
   HW_ASSIGN_OR_RETURN(const RecoveryJournal::Point point, journal_->FindPoint(point_id));
   std::vector<ExtentSet> covered(disks_.size());
@@ -231,13 +240,15 @@ absl::Status Keeper::RecoverTo(absl::string_view point_id) {
     staged_bytes = 0;
     return absl::OkStatus();
   };
-  // Flushing appends to the newest delta while it is visited. That adds only ranges that are covered already.
-  HW_RETURN_IF_ERROR(
-      journal_->VisitUndo(point.delta_number, [&](const UndoRange& undo, UndoPlace) -> absl::Status {
+  // Flushing appends to the newest delta while it is visited. That adds only ranges that are
+  // covered already.
+  HW_RETURN_IF_ERROR(journal_->VisitUndo(
+      point.delta_number, [&](const UndoRange& undo, UndoPlace) -> absl::Status {
         for (const Extent& piece : covered[undo.disk].Missing(undo.extent)) {
           absl::string_view content;
           if (!undo.zeroes) {
-            contents.emplace_back(undo.content.substr(piece.offset - undo.extent.offset, piece.length));
+            contents.emplace_back(
+                undo.content.substr(piece.offset - undo.extent.offset, piece.length));
             content = contents.back();
           }
           staged.push_back({undo.disk, piece, content});
@@ -257,15 +268,15 @@ absl::StatusOr<PointView> Keeper::View(absl::string_view point_id) const {
   view.disks_ = &disks_;
   view.pieces_.resize(disks_.size());
   std::vector<ExtentSet> covered(disks_.size());
-  HW_RETURN_IF_ERROR(
-      journal_->VisitUndo(point.delta_number, [&](const UndoRange& undo, UndoPlace place) {
-        for (const Extent& piece : covered[undo.disk].Missing(undo.extent)) {
-          view.pieces_[undo.disk].emplace(
-              piece.offset, PointView::Piece{piece.length, place, piece.offset - undo.extent.offset});
-        }
-        covered[undo.disk].Add(undo.extent);
-        return absl::OkStatus();
-      }));
+  HW_RETURN_IF_ERROR(journal_->VisitUndo(point.delta_number, [&](const UndoRange& undo,
+                                                                 UndoPlace place) {
+    for (const Extent& piece : covered[undo.disk].Missing(undo.extent)) {
+      view.pieces_[undo.disk].emplace(
+          piece.offset, PointView::Piece{piece.length, place, piece.offset - undo.extent.offset});
+    }
+    covered[undo.disk].Add(undo.extent);
+    return absl::OkStatus();
+  }));
   return view;
 }
 
@@ -306,7 +317,8 @@ absl::StatusOr<std::vector<uint32_t>> Keeper::Differing(uint32_t disk, uint64_t 
   std::string block;
   for (uint32_t i = 0; i < digests.size(); ++i) {
     const uint64_t at = offset + i * block_bytes;
-    if (at >= disks_[disk].size_bytes) return absl::InvalidArgumentError("digest query past the end");
+    if (at >= disks_[disk].size_bytes)
+      return absl::InvalidArgumentError("digest query past the end");
     block.resize(std::min(block_bytes, disks_[disk].size_bytes - at));
     HW_RETURN_IF_ERROR(disks_[disk].file->Read(at, Writable(&block)));
     if (Digest128(AsBytes(block)) != digests[i]) differing.push_back(i);

@@ -1,5 +1,6 @@
-// Keeper: one machine's replica disks and its recovery journal. It applies sealed batches so that what it
-// reports as position is durable, makes recovery points, and brings the disks to any of them.
+// Keeper: one machine's replica disks and its recovery journal. It applies sealed batches so that
+// what it reports as position is durable, makes recovery points, and brings the disks to any of
+// them.
 #ifndef HOMEWARD_MASTER_TARGET_KEEPER_KEEPER_H_
 #define HOMEWARD_MASTER_TARGET_KEEPER_KEEPER_H_
 
@@ -22,8 +23,9 @@ struct RetentionPolicy {
   uint64_t bytes_max = UINT64_MAX;
 };
 
-// The content of the disks at one recovery point, without touching the replica. Valid until the keeper applies,
-// recovers or drops anything. Memory: about 60 bytes for each undo record since the point.
+// The content of the disks at one recovery point, without touching the replica. Valid until the
+// keeper applies, recovers or drops anything. Memory: about 60 bytes for each undo record since the
+// point.
 class PointView {
  public:
   absl::Status Read(uint32_t disk, uint64_t offset, MutableBytes out) const;
@@ -40,21 +42,27 @@ class PointView {
   std::vector<absl::btree_map<uint64_t, Piece>> pieces_;  // by disk: offset -> piece
 };
 
-// Must run on one strand. A failure that is not RESOURCE_EXHAUSTED leaves it unusable: open it anew.
+// Must run on one strand. A failure that is not RESOURCE_EXHAUSTED leaves it unusable: open it
+// anew.
 class Keeper {
  public:
   // `disks` must be the machine's, in stream order, and outlive nothing else.
-  static absl::StatusOr<std::unique_ptr<Keeper>> Open(FileSystem& files, const std::string& journal_directory,
+  static absl::StatusOr<std::unique_ptr<Keeper>> Open(FileSystem& files,
+                                                      const std::string& journal_directory,
                                                       std::vector<ReplicaDisk> disks);
 
-  // Applies batches in order; on OK all of them are durable. What is at or before position() is skipped.
+  // Applies batches in order; on OK all of them are durable. What is at or before position() is
+  // skipped.
   //   ABORTED              a batch of an older generation: the sender is not the machine's any more
-  //   DATA_LOSS            damaged batch, an extent past the end of its disk, or an epoch that continues from
+  //   DATA_LOSS            damaged batch, an extent past the end of its disk, or an epoch that
+  //   continues from
   //                        what this replica does not hold: begin a new epoch that synchronises
   //   OUT_OF_RANGE         a gap: send from position() on
-  //   FAILED_PRECONDITION  the replica was recovered to a point and follows nothing until a new epoch
+  //   FAILED_PRECONDITION  the replica was recovered to a point and follows nothing until a new
+  //   epoch
   //                        synchronises it
-  //   RESOURCE_EXHAUSTED   a volume is full; nothing of the failing group was acknowledged, try again
+  //   RESOURCE_EXHAUSTED   a volume is full; nothing of the failing group was acknowledged, try
+  //   again
   absl::Status Apply(const std::vector<absl::string_view>& sealed_batches);
 
   // Refuses all of an older generation from now on.
@@ -66,13 +74,14 @@ class Keeper {
   const std::string& recovered_point() const { return journal_->recovered_point(); }
   uint64_t journal_bytes() const { return journal_->size_bytes(); }
 
-  // Brings all disks to the point, durably. NOT_FOUND, or FAILED_PRECONDITION while a synchronisation runs. After a
-  // failure or a crash, do it again. Newer points stay reachable.
+  // Brings all disks to the point, durably. NOT_FOUND, or FAILED_PRECONDITION while a
+  // synchronisation runs. After a failure or a crash, do it again. Newer points stay reachable.
   absl::Status RecoverTo(absl::string_view point_id);
   absl::StatusOr<PointView> View(absl::string_view point_id) const;
 
   // Indexes of the blocks at `offset` whose digests differ from `digests`.
-  absl::StatusOr<std::vector<uint32_t>> Differing(uint32_t disk, uint64_t offset, uint64_t block_bytes,
+  absl::StatusOr<std::vector<uint32_t>> Differing(uint32_t disk, uint64_t offset,
+                                                  uint64_t block_bytes,
                                                   const std::vector<std::string>& digests);
 
   // Drops what the policy does not keep and returns it, oldest first. The newest point stays.

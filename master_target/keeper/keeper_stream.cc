@@ -9,17 +9,20 @@ namespace homeward {
 absl::StatusOr<StreamPosition> KeeperStream::Admit(const replication::v1::Hello& hello) {
   HW_RETURN_IF_ERROR(broken_);
   if (hello.machine_id() != options_.machine_id) {
-    return absl::NotFoundError(absl::StrCat("machine ", hello.machine_id(), " is not kept by this master target"));
+    return absl::NotFoundError(
+        absl::StrCat("machine ", hello.machine_id(), " is not kept by this master target"));
   }
   if (hello.generation() < keeper_.state().generation) {
-    return absl::AbortedError(absl::StrCat("generation ", hello.generation(), " of machine ", hello.machine_id(),
-                                           " is over; this master target follows ", keeper_.state().generation));
+    return absl::AbortedError(
+        absl::StrCat("generation ", hello.generation(), " of machine ", hello.machine_id(),
+                     " is over; this master target follows ", keeper_.state().generation));
   }
   if (!std::equal(hello.disk_bytes().begin(), hello.disk_bytes().end(), options_.disk_bytes.begin(),
                   options_.disk_bytes.end())) {
     return absl::FailedPreconditionError(
         absl::StrCat("the disks of machine ", hello.machine_id(),
-                     " are not of the size that was protected; a disk was resized, added or removed: resynchronise"));
+                     " are not of the size that was protected; a disk was resized, added or "
+                     "removed: resynchronise"));
   }
   return keeper_.position();
 }
@@ -27,9 +30,9 @@ absl::StatusOr<StreamPosition> KeeperStream::Admit(const replication::v1::Hello&
 absl::Status KeeperStream::Store(const std::vector<absl::string_view>& batches) {
   HW_RETURN_IF_ERROR(broken_);
   const absl::Status applied = keeper_.Apply(batches);
-  const bool about_the_stream = absl::IsAborted(applied) || absl::IsDataLoss(applied) ||
-                                absl::IsOutOfRange(applied) || absl::IsFailedPrecondition(applied) ||
-                                absl::IsResourceExhausted(applied);
+  const bool about_the_stream =
+      absl::IsAborted(applied) || absl::IsDataLoss(applied) || absl::IsOutOfRange(applied) ||
+      absl::IsFailedPrecondition(applied) || absl::IsResourceExhausted(applied);
   if (!applied.ok() && !about_the_stream) broken_ = applied;
   return applied;
 }
@@ -37,7 +40,8 @@ absl::Status KeeperStream::Store(const std::vector<absl::string_view>& batches) 
 void KeeperStream::OnDigestQuery(const replication::v1::DigestQuery& query, StreamReceiver& from) {
   if (query.epoch() != keeper_.position().epoch) return;
   const std::vector<std::string> digests(query.digests().begin(), query.digests().end());
-  const auto differing = keeper_.Differing(query.disk(), query.offset_bytes(), query.block_bytes(), digests);
+  const auto differing =
+      keeper_.Differing(query.disk(), query.offset_bytes(), query.block_bytes(), digests);
   if (!differing.ok()) return from.Refuse(differing.status());
   replication::v1::DigestReply reply;
   reply.set_query_id(query.query_id());

@@ -58,7 +58,8 @@ class KeeperTest : public ::testing::Test {
     for (int i = 0; i < extents; ++i) {
       const uint32_t disk = random_() % 2;
       const uint64_t length = kSectorBytes * (1 + random_() % 8);
-      const uint64_t offset = kSectorBytes * (random_() % ((kDiskBytes - length) / kSectorBytes + 1));
+      const uint64_t offset =
+          kSectorBytes * (random_() % ((kDiskBytes - length) / kSectorBytes + 1));
       if (random_() % 4 == 0) {
         builder.AddZeroes(disk, {offset, length});
         content_[disk].replace(offset, length, std::string(length, '\0'));
@@ -73,13 +74,15 @@ class KeeperTest : public ::testing::Test {
   std::string Mark() {
     const std::string id = absl::StrCat("p", points_.size());
     points_.push_back({id, content_});
-    return SealMarker({BatchKind::kMarker, Next(), 1},
-                      {PointKind::kCrashConsistent, absl::FromUnixSeconds(1000 + points_.size()), id});
+    return SealMarker(
+        {BatchKind::kMarker, Next(), 1},
+        {PointKind::kCrashConsistent, absl::FromUnixSeconds(1000 + points_.size()), id});
   }
   absl::Status Apply(const std::string& sealed) { return keeper_->Apply({sealed}); }
 
   void ExpectDisks(const std::vector<std::string>& content) {
-    for (int i = 0; i < 2; ++i) ASSERT_TRUE(disk_->Content(PathOf(i)) == content[i]) << "disk " << i;
+    for (int i = 0; i < 2; ++i)
+      ASSERT_TRUE(disk_->Content(PathOf(i)) == content[i]) << "disk " << i;
   }
   void ExpectView(const std::string& id, const std::vector<std::string>& content) {
     auto view = keeper_->View(id);

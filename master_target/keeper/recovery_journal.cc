@@ -26,8 +26,8 @@ std::string EncodeState(const KeeperState& state) {
 }
 
 absl::Status Malformed(const LogRecord& record) {
-  return absl::DataLossError(absl::StrCat("recovery journal: malformed record of type ", record.type,
-                                          " at offset ", record.offset));
+  return absl::DataLossError(absl::StrCat("recovery journal: malformed record of type ",
+                                          record.type, " at offset ", record.offset));
 }
 
 bool DecodeState(absl::string_view body, KeeperState* state) {
@@ -56,7 +56,10 @@ bool DecodeUndo(uint32_t type, absl::string_view body, UndoRange* undo) {
 }  // namespace
 
 RecoveryJournal::RecoveryJournal(FileSystem& files, std::string directory, uint32_t disk_count)
-    : files_(files), directory_(std::move(directory)), disk_count_(disk_count), saved_(disk_count) {}
+    : files_(files),
+      directory_(std::move(directory)),
+      disk_count_(disk_count),
+      saved_(disk_count) {}
 
 std::string RecoveryJournal::PathOf(uint64_t number) const {
   return JoinPath(directory_, absl::StrFormat("delta-%016d.hwl", number));
@@ -102,14 +105,16 @@ absl::StatusOr<std::unique_ptr<RecoveryJournal>> RecoveryJournal::Open(FileSyste
 
 absl::StatusOr<bool> RecoveryJournal::HasHead(uint64_t number) const {
   bool found = false;
-  const absl::Status status =
-      RecordLog::Scan(files_, PathOf(number), LogPurpose::kDelta, number, [&](const LogRecord& record) {
-        found = record.type == kHead;
-        return absl::CancelledError("");
-      });
-  // Without a whole file header there was never a head; damage behind a head is found by OpenNewest().
+  const absl::Status status = RecordLog::Scan(files_, PathOf(number), LogPurpose::kDelta, number,
+                                              [&](const LogRecord& record) {
+                                                found = record.type == kHead;
+                                                return absl::CancelledError("");
+                                              });
+  // Without a whole file header there was never a head; damage behind a head is found by
+  // OpenNewest().
   if (absl::IsDataLoss(status)) {
-    HW_ASSIGN_OR_RETURN(std::unique_ptr<File> file, files_.Open(PathOf(number), OpenMode::kReadOnly));
+    HW_ASSIGN_OR_RETURN(std::unique_ptr<File> file,
+                        files_.Open(PathOf(number), OpenMode::kReadOnly));
     HW_ASSIGN_OR_RETURN(const uint64_t bytes, file->Size());
     constexpr uint64_t kHeadBytesMax = 512;
     if (bytes > kHeadBytesMax) return status;
@@ -165,12 +170,14 @@ absl::Status RecoveryJournal::OpenNewest(uint64_t number) {
         return Malformed(record);
     }
   };
-  HW_ASSIGN_OR_RETURN(open_delta_, RecordLog::Open(files_, PathOf(number), LogPurpose::kDelta, number, visit));
+  HW_ASSIGN_OR_RETURN(open_delta_,
+                      RecordLog::Open(files_, PathOf(number), LogPurpose::kDelta, number, visit));
   // The name may have survived only in memory; what follows builds on it.
   return files_.SyncDirectory(directory_);
 }
 
-absl::Status RecoveryJournal::StartDelta(uint64_t number, const Marker* marker, const KeeperState& state) {
+absl::Status RecoveryJournal::StartDelta(uint64_t number, const Marker* marker,
+                                         const KeeperState& state) {
   HW_ASSIGN_OR_RETURN(std::unique_ptr<RecordLog> log,
                       RecordLog::Create(files_, PathOf(number), LogPurpose::kDelta, number));
   std::string head = EncodeState(state);
@@ -178,7 +185,8 @@ absl::Status RecoveryJournal::StartDelta(uint64_t number, const Marker* marker, 
   HW_RETURN_IF_ERROR(log->Append(kHead, head).status());
   HW_RETURN_IF_ERROR(log->Sync());
   HW_RETURN_IF_ERROR(files_.SyncDirectory(directory_));
-  if (open_delta_ != nullptr) closed_.emplace_back(open_delta_->number(), open_delta_->size_bytes());
+  if (open_delta_ != nullptr)
+    closed_.emplace_back(open_delta_->number(), open_delta_->size_bytes());
   open_delta_ = std::move(log);
   for (ExtentSet& saved : saved_) saved.Clear();
   if (marker != nullptr) points_.push_back({*marker, number});
@@ -191,8 +199,9 @@ absl::StatusOr<RecoveryJournal::Point> RecoveryJournal::FindPoint(absl::string_v
   for (const Point& point : points_) {
     if (point.marker.id == id) return point;
   }
-  return absl::NotFoundError(absl::StrCat("there is no recovery point ", id,
-                                          "; it may have left the retention window: list the points"));
+  return absl::NotFoundError(
+      absl::StrCat("there is no recovery point ", id,
+                   "; it may have left the retention window: list the points"));
 }
 
 std::vector<Extent> RecoveryJournal::Unsaved(uint32_t disk, Extent extent) const {
@@ -246,7 +255,8 @@ absl::Status RecoveryJournal::MakePoint(const Marker& marker, const KeeperState&
 }
 
 absl::Status RecoveryJournal::VisitUndo(
-    uint64_t first_delta, const std::function<absl::Status(const UndoRange&, UndoPlace)>& visit) const {
+    uint64_t first_delta,
+    const std::function<absl::Status(const UndoRange&, UndoPlace)>& visit) const {
   for (uint64_t number = first_delta; number <= open_delta_->number(); ++number) {
     HW_RETURN_IF_ERROR(RecordLog::Scan(
         files_, PathOf(number), LogPurpose::kDelta, number, [&](const LogRecord& record) {
@@ -273,7 +283,8 @@ absl::Status RecoveryJournal::ReadUndo(UndoPlace place, std::string* body, UndoR
 
 absl::Status RecoveryJournal::DropOldestPoint() {
   if (points_.size() < 2) {
-    return absl::FailedPreconditionError("the newest recovery point is kept whatever the policy says");
+    return absl::FailedPreconditionError(
+        "the newest recovery point is kept whatever the policy says");
   }
   // Deltas before the first point (of the first synchronisation) go with it.
   while (closed_.front().first <= points_.front().delta_number) {

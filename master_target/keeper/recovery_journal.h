@@ -1,4 +1,5 @@
-// RecoveryJournal: the reverse deltas of one machine. Format and protocol: docs/formats/recovery_journal.md.
+// RecoveryJournal: the reverse deltas of one machine. Format and protocol:
+// docs/formats/recovery_journal.md.
 #ifndef HOMEWARD_MASTER_TARGET_KEEPER_RECOVERY_JOURNAL_H_
 #define HOMEWARD_MASTER_TARGET_KEEPER_RECOVERY_JOURNAL_H_
 
@@ -41,7 +42,8 @@ struct UndoPlace {
 class RecoveryJournal {
  public:
   // Creates or opens. `disk_count` is the machine's. DATA_LOSS names file and offset.
-  static absl::StatusOr<std::unique_ptr<RecoveryJournal>> Open(FileSystem& files, std::string directory,
+  static absl::StatusOr<std::unique_ptr<RecoveryJournal>> Open(FileSystem& files,
+                                                               std::string directory,
                                                                uint32_t disk_count);
 
   // Whether overwritten content must be saved: there is a point to go back to.
@@ -69,8 +71,9 @@ class RecoveryJournal {
   absl::Status MakePoint(const Marker& marker, const KeeperState& state);
 
   // Visits every undo range of deltas `first_delta` to the newest, oldest delta first.
-  absl::Status VisitUndo(uint64_t first_delta,
-                         const std::function<absl::Status(const UndoRange&, UndoPlace)>& visit) const;
+  absl::Status VisitUndo(
+      uint64_t first_delta,
+      const std::function<absl::Status(const UndoRange&, UndoPlace)>& visit) const;
   // Reads one undo record back.
   absl::Status ReadUndo(UndoPlace place, std::string* body, UndoRange* undo) const;
 

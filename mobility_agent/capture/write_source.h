@@ -14,9 +14,9 @@ class WriteSource {
  public:
   virtual ~WriteSource() = default;
   virtual uint64_t size_bytes() const = 0;
-  // Adds everything written since the last call to `changed` and forgets it. A write that is still under way is
-  // reported now or by a later call that follows its end. DATA_LOSS: a change may have been missed, the disk
-  // must be synchronised.
+  // Adds everything written since the last call to `changed` and forgets it. A write that is still
+  // under way is reported now or by a later call that follows its end. DATA_LOSS: a change may have
+  // been missed, the disk must be synchronised.
   virtual absl::Status Collect(ExtentSet* changed) = 0;
   // What the disk holds now, coherent with all writes that have ended.
   virtual absl::Status Read(uint64_t offset, MutableBytes out) = 0;

@@ -19,8 +19,8 @@ MutableBytes Writable(std::string* text) {
 
 }  // namespace
 
-Shipper::Shipper(FileSystem& files, const Clock& clock, Options options, std::vector<WriteSource*> sources,
-                 MarkerTaken marker_taken)
+Shipper::Shipper(FileSystem& files, const Clock& clock, Options options,
+                 std::vector<WriteSource*> sources, MarkerTaken marker_taken)
     : files_(files),
       clock_(clock),
       options_(std::move(options)),
@@ -31,13 +31,15 @@ Shipper::Shipper(FileSystem& files, const Clock& clock, Options options, std::ve
   last_marker_ = clock_.Monotonic();
 }
 
-absl::StatusOr<std::unique_ptr<Shipper>> Shipper::Open(FileSystem& files, const Clock& clock, Options options,
+absl::StatusOr<std::unique_ptr<Shipper>> Shipper::Open(FileSystem& files, const Clock& clock,
+                                                       Options options,
                                                        std::vector<WriteSource*> sources,
                                                        MarkerTaken marker_taken) {
   std::unique_ptr<Shipper> shipper(
       new Shipper(files, clock, std::move(options), std::move(sources), std::move(marker_taken)));
   AgentState state;
-  const absl::StatusOr<std::string> bytes = ReadWholeFile(files, shipper->options_.state_path, 64 * kMiB);
+  const absl::StatusOr<std::string> bytes =
+      ReadWholeFile(files, shipper->options_.state_path, 64 * kMiB);
   if (bytes.ok()) {
     const absl::StatusOr<AgentState> decoded = DecodeAgentState(*bytes);
     if (decoded.ok()) state = *decoded;
@@ -46,8 +48,8 @@ absl::StatusOr<std::unique_ptr<Shipper>> Shipper::Open(FileSystem& files, const 
   }
   shipper->epoch_ = state.epoch;
   shipper->durable_ = state.durable;
-  const bool trusted = (state.stopped_cleanly || HW_FAULT("mutation.trust_map_after_crash")) && !state.syncing &&
-                       state.dirty.size() <= shipper->sources_.size();
+  const bool trusted = (state.stopped_cleanly || HW_FAULT("mutation.trust_map_after_crash")) &&
+                       !state.syncing && state.dirty.size() <= shipper->sources_.size();
   if (trusted) {
     for (size_t i = 0; i < state.dirty.size(); ++i) shipper->dirty_[i] = state.dirty[i];
   }
@@ -97,7 +99,8 @@ absl::Status Shipper::BeginEpoch(bool synchronise) {
 
 void Shipper::ReturnInFlight() {
   for (const InFlight& entry : in_flight_) {
-    if (entry.kind == BatchKind::kSyncEnd) syncing_ = true;  // It may never have arrived: say it again.
+    if (entry.kind == BatchKind::kSyncEnd)
+      syncing_ = true;  // It may never have arrived: say it again.
     if (HW_FAULT("mutation.forget_extents")) continue;
     for (const BatchExtent& extent : entry.extents) dirty_[extent.disk].Add(extent.extent);
   }
@@ -114,7 +117,8 @@ absl::Status Shipper::CollectAll() {
   return absl::OkStatus();
 }
 
-absl::Status Shipper::ReadInto(BatchBuilder* builder, uint32_t disk, Extent extent, bool skip_zeroes) {
+absl::Status Shipper::ReadInto(BatchBuilder* builder, uint32_t disk, Extent extent,
+                               bool skip_zeroes) {
   const MutableBytes place = builder->AddData(disk, extent);
   HW_RETURN_IF_ERROR(sources_[disk]->Read(extent.offset, place));
   if (!IsZero(place)) return absl::OkStatus();
@@ -127,7 +131,8 @@ absl::Status Shipper::FillFromDirty(std::vector<ExtentSet>* dirty, BatchBuilder*
   for (uint32_t disk = 0; disk < dirty->size(); ++disk) {
     while (!(*dirty)[disk].empty() && builder->Fits(options_.batch_bytes) &&
            builder->payload_bytes() < options_.batch_bytes) {
-      const Extent extent = (*dirty)[disk].TakeFirst(options_.batch_bytes - builder->payload_bytes());
+      const Extent extent =
+          (*dirty)[disk].TakeFirst(options_.batch_bytes - builder->payload_bytes());
       HW_RETURN_IF_ERROR(ReadInto(builder, disk, extent, /*skip_zeroes=*/false));
     }
   }
@@ -165,8 +170,11 @@ absl::Status Shipper::TakeMarker() {
   if (!fits) return absl::OkStatus();  // Another round of pre-copy.
   for (std::string& batch : sealed) frozen_.push_back(std::move(batch));
   const StreamPosition position = NextPosition();
-  frozen_.push_back(Remember(
-      {position, BatchKind::kMarker, {}, SealMarker({BatchKind::kMarker, position, options_.generation}, marker)}));
+  frozen_.push_back(
+      Remember({position,
+                BatchKind::kMarker,
+                {},
+                SealMarker({BatchKind::kMarker, position, options_.generation}, marker)}));
   marker_requested_ = false;
   marker_kind_ = PointKind::kCrashConsistent;
   precopy_rounds_ = 0;
@@ -184,7 +192,8 @@ std::string Shipper::Remember(InFlight entry) {
 std::string Shipper::SealAndRemember(BatchKind kind, BatchBuilder* builder) {
   const StreamPosition position = NextPosition();
   std::vector<BatchExtent> extents = builder->extents();
-  return Remember({position, kind, std::move(extents), builder->Seal({kind, position, options_.generation})});
+  return Remember(
+      {position, kind, std::move(extents), builder->Seal({kind, position, options_.generation})});
 }
 
 void Shipper::Tick() {
@@ -192,7 +201,8 @@ void Shipper::Tick() {
   if (absl::Status collected = CollectAll(); absl::IsDataLoss(collected)) {
     if (!Resync().ok()) return;
   }
-  if (!syncing_ && clock_.Monotonic() - last_marker_ >= options_.marker_interval) marker_requested_ = true;
+  if (!syncing_ && clock_.Monotonic() - last_marker_ >= options_.marker_interval)
+    marker_requested_ = true;
   for (auto& [id, query] : queries_) {
     if (clock_.Monotonic() - query.asked < options_.digest_timeout) continue;
     query.asked = clock_.Monotonic();
@@ -234,7 +244,8 @@ bool Shipper::drained() const {
 
 absl::Status Shipper::GoOnBehind(StreamPosition held) {
   if (held.epoch > epoch_) {
-    // This agent was set back, as from a snapshot of its machine. What it remembers is not to be trusted.
+    // This agent was set back, as from a snapshot of its machine. What it remembers is not to be
+    // trusted.
     epoch_ = held.epoch;
     durable_ = {};
     fresh_ = false;
@@ -244,10 +255,12 @@ absl::Status Shipper::GoOnBehind(StreamPosition held) {
   size_t index = 0;
   while (index < in_flight_.size() && in_flight_[index].position <= held) ++index;
   const StreamPosition last{epoch_, next_sequence_ - 1};
-  bool whole = index == in_flight_.size() ? held == last : held.MayPrecede(in_flight_[index].position);
+  bool whole =
+      index == in_flight_.size() ? held == last : held.MayPrecede(in_flight_[index].position);
   // The position of what was dropped as durable must not be asked for again.
   if (held < spooled_) whole = false;
-  for (size_t i = index; i < in_flight_.size() && whole; ++i) whole = !in_flight_[i].payload.empty();
+  for (size_t i = index; i < in_flight_.size() && whole; ++i)
+    whole = !in_flight_[i].payload.empty();
   if (!whole) HW_RETURN_IF_ERROR(BeginEpoch(/*synchronise=*/false));
   send_index_ = whole ? index : 0;
   return absl::OkStatus();
@@ -263,9 +276,11 @@ absl::StatusOr<std::string> Shipper::NextBatch() {
   if (send_index_ < in_flight_.size()) return in_flight_[send_index_++].payload;
   if (in_flight_.size() >= options_.in_flight_max) return std::string();
 
-  // The rest is small enough to be read while everything stands still, or has been chased long enough.
+  // The rest is small enough to be read while everything stands still, or has been chased long
+  // enough.
   if (marker_requested_ && !syncing_) {
-    if (DirtyBytes() <= options_.frozen_bytes_max / 4 || ++precopy_rounds_ > options_.precopy_rounds_max) {
+    if (DirtyBytes() <= options_.frozen_bytes_max / 4 ||
+        ++precopy_rounds_ > options_.precopy_rounds_max) {
       const absl::Status taken = TakeMarker();
       if (absl::IsDataLoss(taken)) HW_RETURN_IF_ERROR(Resync());
       if (!frozen_.empty()) return NextBatch();
@@ -299,11 +314,14 @@ absl::Status Shipper::SyncStep(BatchBuilder* builder) {
       HW_RETURN_IF_ERROR(AskDigests());
       continue;
     }
-    if (builder->payload_bytes() >= options_.batch_bytes || !builder->Fits(options_.digest_block_bytes)) {
+    if (builder->payload_bytes() >= options_.batch_bytes ||
+        !builder->Fits(options_.digest_block_bytes)) {
       return absl::OkStatus();
     }
-    const Extent extent{sync_offset_, std::min(options_.digest_block_bytes, disk_bytes - sync_offset_)};
-    HW_RETURN_IF_ERROR(ReadInto(builder, static_cast<uint32_t>(sync_disk_), extent, /*skip_zeroes=*/true));
+    const Extent extent{sync_offset_,
+                        std::min(options_.digest_block_bytes, disk_bytes - sync_offset_)};
+    HW_RETURN_IF_ERROR(
+        ReadInto(builder, static_cast<uint32_t>(sync_disk_), extent, /*skip_zeroes=*/true));
     sync_offset_ = extent.end();
   }
   return absl::OkStatus();
@@ -337,7 +355,8 @@ void Shipper::OnDigestReply(const replication::v1::DigestReply& reply) {
   for (const uint32_t index : reply.differing()) {
     if (index >= static_cast<uint32_t>(query.digests_size())) continue;
     const uint64_t offset = query.offset_bytes() + index * query.block_bytes();
-    const uint64_t length = std::min(query.block_bytes(), sources_[query.disk()]->size_bytes() - offset);
+    const uint64_t length =
+        std::min(query.block_bytes(), sources_[query.disk()]->size_bytes() - offset);
     sync_dirty_[query.disk()].Add({offset, length});
   }
   queries_.erase(it);

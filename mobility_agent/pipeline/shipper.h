@@ -1,6 +1,6 @@
-// Shipper: turns what was written to a machine's disks into its one ordered stream. It decides what is read when,
-// seals batches, makes markers at instants that all disks share, synchronises, and remembers every extent until the
-// master target has it.
+// Shipper: turns what was written to a machine's disks into its one ordered stream. It decides what
+// is read when, seals batches, makes markers at instants that all disks share, synchronises, and
+// remembers every extent until the master target has it.
 #ifndef HOMEWARD_MOBILITY_AGENT_PIPELINE_SHIPPER_H_
 #define HOMEWARD_MOBILITY_AGENT_PIPELINE_SHIPPER_H_
 
@@ -20,14 +20,16 @@
 
 namespace homeward {
 
-// Must run on one strand. Bounded: payload in flight by the receiver's credit, remembered entries and ranges by Options.
+// Must run on one strand. Bounded: payload in flight by the receiver's credit, remembered entries
+// and ranges by Options.
 class Shipper : public Outbox {
  public:
   struct Options {
     std::string machine_id;
     uint64_t generation = 0;
     std::string state_path;
-    bool fresh_replica = false;  // the replica reads as zeroes: send what is not zero, compare nothing
+    bool fresh_replica =
+        false;  // the replica reads as zeroes: send what is not zero, compare nothing
     absl::Duration marker_interval = absl::Minutes(5);
     absl::Duration freeze_timeout = absl::Seconds(5);
     absl::Duration digest_timeout = absl::Seconds(10);
@@ -43,8 +45,10 @@ class Shipper : public Outbox {
   using MarkerTaken = std::function<void(const Marker&)>;
 
   // Reads the state and clears its clean flag. `sources` and `clock` outlive it.
-  static absl::StatusOr<std::unique_ptr<Shipper>> Open(FileSystem& files, const Clock& clock, Options options,
-                                                       std::vector<WriteSource*> sources, MarkerTaken marker_taken);
+  static absl::StatusOr<std::unique_ptr<Shipper>> Open(FileSystem& files, const Clock& clock,
+                                                       Options options,
+                                                       std::vector<WriteSource*> sources,
+                                                       MarkerTaken marker_taken);
 
   // Call often (every 100 ms): what was written, what is due.
   void Tick();
@@ -115,13 +119,13 @@ class Shipper : public Outbox {
   StreamPosition durable_;
   StreamPosition spooled_;
   std::deque<InFlight> in_flight_;
-  size_t send_index_ = 0;                // into in_flight_: what goes next on this connection
-  std::deque<std::string> frozen_;       // sealed at the last freeze, to be sent before anything else
-  std::vector<ExtentSet> dirty_;         // by disk
-  std::vector<ExtentSet> sync_dirty_;    // by disk: found to differ
+  size_t send_index_ = 0;              // into in_flight_: what goes next on this connection
+  std::deque<std::string> frozen_;     // sealed at the last freeze, to be sent before anything else
+  std::vector<ExtentSet> dirty_;       // by disk
+  std::vector<ExtentSet> sync_dirty_;  // by disk: found to differ
   bool syncing_ = true;
   bool fresh_ = false;
-  StreamPosition sync_base_;             // the epoch begin that started the synchronisation
+  StreamPosition sync_base_;  // the epoch begin that started the synchronisation
   size_t sync_disk_ = 0;
   uint64_t sync_offset_ = 0;
   std::map<uint64_t, Query> queries_;

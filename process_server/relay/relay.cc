@@ -32,11 +32,13 @@ replication::v1::Hello Relay::MakeHello() const {
 absl::StatusOr<StreamPosition> Relay::Admit(const replication::v1::Hello& hello) {
   HW_RETURN_IF_ERROR(broken_);
   if (hello.machine_id() != options_.machine_id) {
-    return absl::NotFoundError(absl::StrCat("machine ", hello.machine_id(), " is not assigned to this process server"));
+    return absl::NotFoundError(
+        absl::StrCat("machine ", hello.machine_id(), " is not assigned to this process server"));
   }
   if (hello.generation() != options_.generation) {
-    return absl::AbortedError(absl::StrCat("generation ", hello.generation(), " of machine ", hello.machine_id(),
-                                           "; this process server was assigned ", options_.generation));
+    return absl::AbortedError(
+        absl::StrCat("generation ", hello.generation(), " of machine ", hello.machine_id(),
+                     "; this process server was assigned ", options_.generation));
   }
   return spool_->held();
 }
@@ -51,8 +53,8 @@ absl::Status Relay::Store(const std::vector<absl::string_view>& batches) {
     const StreamPosition position = batch.header.position;
     if (position <= spool_->appended()) continue;
     if (!spool_->appended().MayPrecede(position)) {
-      refused = absl::OutOfRangeError(absl::StrCat("position ", position.ToString(), " does not follow ",
-                                                   spool_->appended().ToString()));
+      refused = absl::OutOfRangeError(absl::StrCat(
+          "position ", position.ToString(), " does not follow ", spool_->appended().ToString()));
       break;
     }
     refused = spool_->Append(position, sealed);
@@ -82,8 +84,8 @@ absl::Status Relay::GoOnBehind(StreamPosition held) {
   HW_RETURN_IF_ERROR(broken_);
   if (!spool_->CanGoOnBehind(held)) {
     // The master target holds less than was durable before: what is missing is gone here.
-    const absl::Status lost = absl::DataLossError(
-        absl::StrCat("the master target is back at ", held.ToString(), ", which this process server passed"));
+    const absl::Status lost = absl::DataLossError(absl::StrCat(
+        "the master target is back at ", held.ToString(), ", which this process server passed"));
     OnRefused(lost);
     return lost;
   }
@@ -121,7 +123,8 @@ void Relay::OnRefused(const absl::Status& status) {
     const absl::Status started = StartOver();
     if (!started.ok()) broken_ = started;
   }
-  const bool passes = absl::IsDataLoss(status) || absl::IsAborted(status) || absl::IsFailedPrecondition(status);
+  const bool passes =
+      absl::IsDataLoss(status) || absl::IsAborted(status) || absl::IsFailedPrecondition(status);
   if (receiver_ != nullptr && passes) receiver_->Refuse(status);
 }
 

@@ -1,5 +1,5 @@
-// Relay: one machine's stream through a process server. It stores what the agent sends, forwards it in order, and
-// passes both acknowledgements back. Soft state: all of it may be lost at any time.
+// Relay: one machine's stream through a process server. It stores what the agent sends, forwards it
+// in order, and passes both acknowledgements back. Soft state: all of it may be lost at any time.
 #ifndef HOMEWARD_PROCESS_SERVER_RELAY_RELAY_H_
 #define HOMEWARD_PROCESS_SERVER_RELAY_RELAY_H_
 

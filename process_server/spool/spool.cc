@@ -16,7 +16,8 @@ namespace {
 
 enum RecordType : uint32_t { kHead = 1, kBatch = 2 };
 
-absl::StatusOr<std::vector<uint64_t>> SegmentNumbers(FileSystem& files, const std::string& directory) {
+absl::StatusOr<std::vector<uint64_t>> SegmentNumbers(FileSystem& files,
+                                                     const std::string& directory) {
   HW_ASSIGN_OR_RETURN(const std::vector<std::string> names, files.List(directory));
   std::vector<uint64_t> numbers;
   for (const std::string& name : names) {
@@ -41,7 +42,8 @@ std::string Spool::PathOf(uint64_t number) const { return SegmentPath(options_.d
 absl::StatusOr<std::unique_ptr<Spool>> Spool::Open(FileSystem& files, const Options& options) {
   std::unique_ptr<Spool> spool(new Spool(files, options));
   HW_RETURN_IF_ERROR(files.MakeDirectories(options.directory));
-  HW_ASSIGN_OR_RETURN(const std::vector<uint64_t> numbers, SegmentNumbers(files, options.directory));
+  HW_ASSIGN_OR_RETURN(const std::vector<uint64_t> numbers,
+                      SegmentNumbers(files, options.directory));
   for (size_t i = 0; i < numbers.size(); ++i) {
     HW_RETURN_IF_ERROR(spool->LoadSegment(numbers[i], i + 1 == numbers.size()));
   }
@@ -57,7 +59,8 @@ absl::StatusOr<std::unique_ptr<Spool>> Spool::Open(FileSystem& files, const Opti
 absl::Status Spool::Discard(FileSystem& files, const std::string& directory) {
   HW_RETURN_IF_ERROR(files.MakeDirectories(directory));
   HW_ASSIGN_OR_RETURN(const std::vector<uint64_t> numbers, SegmentNumbers(files, directory));
-  for (const uint64_t number : numbers) HW_RETURN_IF_ERROR(files.Remove(SegmentPath(directory, number)));
+  for (const uint64_t number : numbers)
+    HW_RETURN_IF_ERROR(files.Remove(SegmentPath(directory, number)));
   return files.SyncDirectory(directory);
 }
 
@@ -69,12 +72,14 @@ absl::Status Spool::LoadSegment(uint64_t number, bool is_newest) {
       const StreamPosition before{reader.U64(), reader.U64()};
       has_head = reader.ok();
       if (before < appended_) return absl::DataLossError("spool: segments overlap");
-      if (!entries_.empty() && before != appended_) return absl::DataLossError("spool: a gap between segments");
+      if (!entries_.empty() && before != appended_)
+        return absl::DataLossError("spool: a gap between segments");
       appended_ = before;
       return has_head ? absl::OkStatus() : absl::DataLossError("spool: malformed head");
     }
     HW_ASSIGN_OR_RETURN(const BatchHeader header, PeekBatchHeader(record.body));
-    entries_.push_back({header.position, number, record.offset, static_cast<uint32_t>(record.body.size())});
+    entries_.push_back(
+        {header.position, number, record.offset, static_cast<uint32_t>(record.body.size())});
     appended_ = header.position;
     pending_bytes_ += record.body.size();
     return absl::OkStatus();
@@ -82,7 +87,11 @@ absl::Status Spool::LoadSegment(uint64_t number, bool is_newest) {
   absl::StatusOr<std::unique_ptr<RecordLog>> log =
       RecordLog::Open(files_, PathOf(number), LogPurpose::kSpoolSegment, number, visit);
   // Without a head, the newest segment was being made when the process died; nothing was in it.
-  if (is_newest && !has_head && (log.ok() || absl::IsDataLoss(log.status()))) return files_.Remove(PathOf(number));
+  if (is_newest && !has_head && (log.ok() || absl::IsDataLoss(log.status()))) {
+    HW_RETURN_IF_ERROR(files_.Remove(PathOf(number)));
+    // Durable before a newer segment is: it must not come back between two others.
+    return files_.SyncDirectory(options_.directory);
+  }
   HW_RETURN_IF_ERROR(log.status());
   if (!has_head) return absl::DataLossError(absl::StrCat(PathOf(number), ": no head"));
   if (is_newest) {
@@ -103,7 +112,8 @@ absl::Status Spool::StartSegment(uint64_t number) {
   HW_RETURN_IF_ERROR(log->Append(kHead, head).status());
   HW_RETURN_IF_ERROR(log->Sync());
   HW_RETURN_IF_ERROR(files_.SyncDirectory(options_.directory));
-  if (open_segment_ != nullptr) closed_.emplace_back(open_segment_->number(), open_segment_->size_bytes());
+  if (open_segment_ != nullptr)
+    closed_.emplace_back(open_segment_->number(), open_segment_->size_bytes());
   open_segment_ = std::move(log);
   return absl::OkStatus();
 }
@@ -115,7 +125,8 @@ absl::Status Spool::Append(StreamPosition position, absl::string_view sealed) {
     HW_RETURN_IF_ERROR(StartSegment(open_segment_->number() + 1));
   }
   HW_ASSIGN_OR_RETURN(const uint64_t offset, open_segment_->Append(kBatch, sealed));
-  entries_.push_back({position, open_segment_->number(), offset, static_cast<uint32_t>(sealed.size())});
+  entries_.push_back(
+      {position, open_segment_->number(), offset, static_cast<uint32_t>(sealed.size())});
   appended_ = position;
   pending_bytes_ += sealed.size();
   return absl::OkStatus();
@@ -128,15 +139,18 @@ absl::Status Spool::Sync() {
 }
 
 bool Spool::CanGoOnBehind(StreamPosition position) const {
-  const auto it = std::upper_bound(entries_.begin(), entries_.end(), position,
-                                   [](StreamPosition at, const Entry& entry) { return at < entry.position; });
+  const auto it =
+      std::upper_bound(entries_.begin(), entries_.end(), position,
+                       [](StreamPosition at, const Entry& entry) { return at < entry.position; });
   if (it == entries_.end()) return position >= appended_;
-  return position.MayPrecede(it->position) || (it->position.sequence == 0 && position < it->position);
+  return position.MayPrecede(it->position) ||
+         (it->position.sequence == 0 && position < it->position);
 }
 
 absl::StatusOr<std::string> Spool::ReadBehind(StreamPosition position) const {
-  const auto it = std::upper_bound(entries_.begin(), entries_.end(), position,
-                                   [](StreamPosition at, const Entry& entry) { return at < entry.position; });
+  const auto it =
+      std::upper_bound(entries_.begin(), entries_.end(), position,
+                       [](StreamPosition at, const Entry& entry) { return at < entry.position; });
   if (it == entries_.end() || it->position > held_) return std::string();
   std::string sealed;
   HW_RETURN_IF_ERROR(RecordLog::ReadOne(
@@ -150,7 +164,8 @@ absl::Status Spool::DropThrough(StreamPosition durable) {
     pending_bytes_ -= entries_.front().bytes;
     entries_.pop_front();
   }
-  const uint64_t first_needed = entries_.empty() ? open_segment_->number() : entries_.front().segment;
+  const uint64_t first_needed =
+      entries_.empty() ? open_segment_->number() : entries_.front().segment;
   while (!closed_.empty() && closed_.front().first < first_needed) {
     HW_RETURN_IF_ERROR(files_.Remove(PathOf(closed_.front().first)));
     // One by one, so that a crash leaves no gap between segments.

@@ -25,8 +25,8 @@ class Spool {
   // Removes all segments. The stream's position is none afterwards.
   static absl::Status Discard(FileSystem& files, const std::string& directory);
 
-  // Appends one verified batch at `position`. Not held before Sync(). Requires: position follows the last one.
-  // RESOURCE_EXHAUSTED: the disk is full; the spool stays usable.
+  // Appends one verified batch at `position`. Not held before Sync(). Requires: position follows
+  // the last one. RESOURCE_EXHAUSTED: the disk is full; the spool stays usable.
   absl::Status Append(StreamPosition position, absl::string_view sealed);
   absl::Status Sync();
 

@@ -1,5 +1,5 @@
-// Golden files: the exact bytes of each format, kept in tests/golden. A difference means that the format
-// changed: raise its version and keep reading the old one.
+// Golden files: the exact bytes of each format, kept in tests/golden. A difference means that the
+// format changed: raise its version and keep reading the old one.
 #ifndef HOMEWARD_TESTS_GOLDEN_GOLDEN_H_
 #define HOMEWARD_TESTS_GOLDEN_GOLDEN_H_
 

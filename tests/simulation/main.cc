@@ -15,9 +15,9 @@ namespace homeward::simulation {
 namespace {
 
 constexpr const char* kMutations[] = {
-    "mutation.acknowledge_before_sync", "mutation.skip_undo_sync",       "mutation.skip_journal_record",
-    "mutation.drop_marker_barrier",     "mutation.apply_duplicates",     "mutation.forget_extents",
-    "mutation.trust_map_after_crash",   "mutation.skip_spool_sync",      "mutation.epoch_without_fence",
+    "mutation.acknowledge_before_sync", "mutation.skip_undo_sync",   "mutation.skip_journal_record",
+    "mutation.drop_marker_barrier",     "mutation.apply_duplicates", "mutation.forget_extents",
+    "mutation.trust_map_after_crash",   "mutation.skip_spool_sync",  "mutation.epoch_without_fence",
 };
 
 int RunSeeds(uint64_t first, uint64_t count) {
@@ -36,10 +36,13 @@ int RunSeeds(uint64_t first, uint64_t count) {
     total.epochs += outcome.epochs;
     total.views_checked += outcome.views_checked;
   }
-  std::printf("%llu seeds: %llu crashes, %llu cuts, %llu epochs, %llu points at the end, %llu views compared\n",
-              static_cast<unsigned long long>(count), static_cast<unsigned long long>(total.crashes),
-              static_cast<unsigned long long>(total.cuts), static_cast<unsigned long long>(total.epochs),
-              static_cast<unsigned long long>(total.points), static_cast<unsigned long long>(total.views_checked));
+  std::printf(
+      "%llu seeds: %llu crashes, %llu cuts, %llu epochs, %llu points at the end, %llu views "
+      "compared\n",
+      static_cast<unsigned long long>(count), static_cast<unsigned long long>(total.crashes),
+      static_cast<unsigned long long>(total.cuts), static_cast<unsigned long long>(total.epochs),
+      static_cast<unsigned long long>(total.points),
+      static_cast<unsigned long long>(total.views_checked));
   return total.views_checked > 0 ? 0 : 1;
 }
 
@@ -51,8 +54,8 @@ int RunMutations(uint64_t seeds_max) {
     Outcome outcome;
     uint64_t seed = 0;
     while (outcome.ok && seed < seeds_max) outcome = Run(++seed, false);
-    std::printf("%-36s %-8s %-6llu %s\n", mutation, outcome.ok ? "NO" : "yes", static_cast<unsigned long long>(seed),
-                outcome.failure.c_str());
+    std::printf("%-36s %-8s %-6llu %s\n", mutation, outcome.ok ? "NO" : "yes",
+                static_cast<unsigned long long>(seed), outcome.failure.c_str());
     std::fflush(stdout);
     if (outcome.ok) ++missed;
   }
@@ -80,9 +83,12 @@ int main(int argc, char** argv) {
       std::printf("%s\n", outcome.ok ? "ok" : outcome.failure.c_str());
       return outcome.ok ? 0 : 1;
     } else {
-      std::fprintf(stderr, "usage: simulate [--seeds N] [--first N] [--seed N] [--mutations]; not: %s\n", argv[i]);
+      std::fprintf(stderr,
+                   "usage: simulate [--seeds N] [--first N] [--seed N] [--mutations]; not: %s\n",
+                   argv[i]);
       return 2;
     }
   }
-  return mutations ? homeward::simulation::RunMutations(seeds) : homeward::simulation::RunSeeds(first, seeds);
+  return mutations ? homeward::simulation::RunMutations(seeds)
+                   : homeward::simulation::RunSeeds(first, seeds);
 }

@@ -27,7 +27,8 @@ class Cluster {
   Cluster(uint64_t seed, bool trace)
       : world_(seed), trace_(trace), agent_disk_(seed * 7 + 1), keeper_disk_(seed * 7 + 2) {
     relays_.reserve(2);
-    for (uint64_t i = 0; i < 2; ++i) relays_.push_back(std::make_unique<RelayNode>(seed * 7 + 3 + i));
+    for (uint64_t i = 0; i < 2; ++i)
+      relays_.push_back(std::make_unique<RelayNode>(seed * 7 + 3 + i));
     const uint64_t disks = 1 + world_.Pick(3);
     for (uint64_t i = 0; i < disks; ++i) {
       sources_.push_back(std::make_unique<SourceDisk>(kSectorBytes * (64 + world_.Pick(192))));
@@ -46,7 +47,8 @@ class Cluster {
     ScheduleWrite();
     ScheduleFault();
     ScheduleChecks();
-    while (outcome_.ok && world_.Monotonic() < kFaultyTime + kQuietTime && world_.Step()) ReapTheDead();
+    while (outcome_.ok && world_.Monotonic() < kFaultyTime + kQuietTime && world_.Step())
+      ReapTheDead();
     if (outcome_.ok) CheckTheEnd();
     return outcome_;
   }
@@ -62,7 +64,8 @@ class Cluster {
 
   bool faulty() const { return world_.Monotonic() < kFaultyTime; }
   void Say(const std::string& what) {
-    if (trace_) std::printf("%12s  %s\n", absl::FormatDuration(world_.Monotonic()).c_str(), what.c_str());
+    if (trace_)
+      std::printf("%12s  %s\n", absl::FormatDuration(world_.Monotonic()).c_str(), what.c_str());
   }
   void Fail(const std::string& why) {
     if (!outcome_.ok) return;
@@ -114,12 +117,13 @@ class Cluster {
     options.digest_block_bytes = 4 * kKiB;
     options.digest_blocks_max = 4;
     options.in_flight_max = 200;
-    auto shipper = Shipper::Open(agent_disk_, world_, options, sources, [this](const Marker& marker) {
-      std::vector<std::string>& content = model_[marker.id];
-      content.clear();
-      for (auto& source : sources_) content.push_back(source->content());
-      Say("marker " + marker.id);
-    });
+    auto shipper =
+        Shipper::Open(agent_disk_, world_, options, sources, [this](const Marker& marker) {
+          std::vector<std::string>& content = model_[marker.id];
+          content.clear();
+          for (auto& source : sources_) content.push_back(source->content());
+          Say("marker " + marker.id);
+        });
     if (!shipper.ok()) {
       if (!agent_disk_.dead()) return Fail(shipper.status().ToString());
       return;
@@ -134,7 +138,8 @@ class Cluster {
     shipper_->Tick();
     // All is written and the last cut is over: at some instant nothing may be left to do.
     if (world_.Monotonic() > kFaultyTime + kQuietTime / 2 && shipper_->drained()) drained_ = true;
-    if (!shipper_->refused().ok()) return Fail("the agent was refused: " + shipper_->refused().ToString());
+    if (!shipper_->refused().ok())
+      return Fail("the agent was refused: " + shipper_->refused().ToString());
     world_.After(absl::Milliseconds(100), [this, incarnation] { TickAgent(incarnation); });
   }
   void ConnectAgent(uint64_t incarnation) {
@@ -163,7 +168,8 @@ class Cluster {
     if (stopped) {
       StartAgent();  // The machine restarts; it writes only when the agent runs again.
     } else {
-      world_.After(world_.Between(absl::Milliseconds(100), absl::Seconds(3)), [this] { StartAgent(); });
+      world_.After(world_.Between(absl::Milliseconds(100), absl::Seconds(3)),
+                   [this] { StartAgent(); });
     }
   }
   void CutAgent() {
@@ -192,8 +198,8 @@ class Cluster {
     }
     node.relay = *std::move(relay);
     if (node.relay->held() < spooled_[index]) {
-      Fail(absl::StrCat("process server ", index, " had spooled ", spooled_[index].ToString(), ", came back with ",
-                        node.relay->held().ToString()));
+      Fail(absl::StrCat("process server ", index, " had spooled ", spooled_[index].ToString(),
+                        ", came back with ", node.relay->held().ToString()));
     }
     ConnectRelay(index, ++node.incarnation);
   }
@@ -205,7 +211,8 @@ class Cluster {
                    [this, index, incarnation] { ConnectRelay(index, incarnation); });
     };
     if (keeper_ == nullptr) return again();
-    auto connection = std::make_shared<Connection>(&world_, &node.relay->sender(), stream_.get(), again);
+    auto connection =
+        std::make_shared<Connection>(&world_, &node.relay->sender(), stream_.get(), again);
     node.to_keeper = connection;
     connection->Start(node.relay->MakeHello());
   }
@@ -248,7 +255,9 @@ class Cluster {
     if (!keeper.ok()) return keeper.status();
     keeper_ = *std::move(keeper);
     stream_ = std::make_unique<KeeperStream>(
-        keeper_.get(), KeeperStream::Options{.machine_id = kMachine, .disk_bytes = disk_bytes_, .window_bytes = 32 * kKiB});
+        keeper_.get(),
+        KeeperStream::Options{
+            .machine_id = kMachine, .disk_bytes = disk_bytes_, .window_bytes = 32 * kKiB});
     return absl::OkStatus();
   }
   void StartKeeper() {
@@ -295,15 +304,21 @@ class Cluster {
   void Strike() {
     const size_t relay = world_.Pick(relays_.size());
     switch (world_.Pick(13)) {
-      case 0: return agent_disk_.DieAfter(world_.Pick(6));
+      case 0:
+        return agent_disk_.DieAfter(world_.Pick(6));
       case 1:
-      case 2: return relays_[relay]->disk.DieAfter(world_.Pick(30));
+      case 2:
+        return relays_[relay]->disk.DieAfter(world_.Pick(30));
       case 3:
       case 4:
-      case 5: return keeper_disk_.DieAfter(world_.Pick(60));
-      case 6: return Die([this] { StopAgent(true); });
-      case 7: return Die([this, relay] { StopRelay(relay, true); });
-      case 8: return Die([this] { StopKeeper(); });
+      case 5:
+        return keeper_disk_.DieAfter(world_.Pick(60));
+      case 6:
+        return Die([this] { StopAgent(true); });
+      case 7:
+        return Die([this, relay] { StopRelay(relay, true); });
+      case 8:
+        return Die([this] { StopKeeper(); });
       case 9: {
         ++outcome_.cuts;
         Say("cut agent");
@@ -372,8 +387,11 @@ class Cluster {
     });
   }
   void RetainSome() {
-    keeper_->Retain({.age_max = absl::InfiniteDuration(), .bytes_max = 64 * kKiB + world_.Pick(256 * kKiB)},
-                    world_.Now()).IgnoreError();
+    keeper_
+        ->Retain(
+            {.age_max = absl::InfiniteDuration(), .bytes_max = 64 * kKiB + world_.Pick(256 * kKiB)},
+            world_.Now())
+        .IgnoreError();
   }
   void CheckSomeView() {
     const auto& points = keeper_->points();
@@ -390,18 +408,21 @@ class Cluster {
     if (model == model_.end()) return Fail("a point that nobody made: " + id);
     for (uint32_t disk = 0; disk < disk_bytes_.size(); ++disk) {
       std::string seen(disk_bytes_[disk], '\0');
-      const absl::Status read = view->Read(disk, 0, {reinterpret_cast<uint8_t*>(seen.data()), seen.size()});
+      const absl::Status read =
+          view->Read(disk, 0, {reinterpret_cast<uint8_t*>(seen.data()), seen.size()});
       if (!read.ok()) return Fail(absl::StrCat("view of ", id, ": ", read.ToString()));
-      const auto differs = std::mismatch(seen.begin(), seen.end(), model->second[disk].begin()).first - seen.begin();
+      const auto differs =
+          std::mismatch(seen.begin(), seen.end(), model->second[disk].begin()).first - seen.begin();
       if (static_cast<size_t>(differs) == seen.size()) continue;
-      return Fail(absl::StrCat("point ", id, " differs from the source on disk ", disk, " at byte ", differs,
-                               "; the keeper is at ", keeper_->position().ToString()));
+      return Fail(absl::StrCat("point ", id, " differs from the source on disk ", disk, " at byte ",
+                               differs, "; the keeper is at ", keeper_->position().ToString()));
     }
     ++outcome_.views_checked;
   }
   void CheckBounds() {
     for (auto& node : relays_) {
-      if (node->relay != nullptr && node->relay->spool().pending_bytes() > kSpoolBytesMax + 64 * kKiB) {
+      if (node->relay != nullptr &&
+          node->relay->spool().pending_bytes() > kSpoolBytesMax + 64 * kKiB) {
         Fail("a spool passed its bound");
       }
     }
@@ -411,8 +432,9 @@ class Cluster {
     outcome_.points = keeper_->points().size();
     outcome_.epochs = keeper_->position().epoch;
     if (!drained_) {
-      return Fail(absl::StrCat("not drained after ", absl::FormatDuration(kQuietTime), " without faults: durable ",
-                               shipper_->durable().ToString(), ", keeper at ", keeper_->position().ToString(),
+      return Fail(absl::StrCat("not drained after ", absl::FormatDuration(kQuietTime),
+                               " without faults: durable ", shipper_->durable().ToString(),
+                               ", keeper at ", keeper_->position().ToString(),
                                shipper_->syncing() ? ", synchronising" : ""));
     }
     if (keeper_->points().empty()) return Fail("no recovery point");

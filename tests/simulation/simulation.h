@@ -1,13 +1,15 @@
-// Simulation: the real shipper, relay and keeper of one machine in one thread, under virtual time, from a seed.
+// Simulation: the real shipper, relay and keeper of one machine in one thread, under virtual time,
+// from a seed.
 //
-// Fault model: any node dies at any operation on its disk or at any moment, and comes back later (torn and lost
-// unsynced writes as in MemoryDisk); a process server comes back with an empty disk or is replaced by another while
-// the old one still runs; connections are cut; messages are delayed; the master target's disk is full for a
-// while; wall clocks jump by an hour; the agent stops cleanly or dies while the machine goes on writing.
+// Fault model: any node dies at any operation on its disk or at any moment, and comes back later
+// (torn and lost unsynced writes as in MemoryDisk); a process server comes back with an empty disk
+// or is replaced by another while the old one still runs; connections are cut; messages are
+// delayed; the master target's disk is full for a while; wall clocks jump by an hour; the agent
+// stops cleanly or dies while the machine goes on writing.
 //
-// Oracles: every point a keeper lists equals the source at that instant, byte for byte, seen as a view at any time and
-// after a recovery at the end; what was durable once is there after every crash; no queue passes its bound; and when
-// faults stop, all is drained.
+// Oracles: every point a keeper lists equals the source at that instant, byte for byte, seen as a
+// view at any time and after a recovery at the end; what was durable once is there after every
+// crash; no queue passes its bound; and when faults stop, all is drained.
 #ifndef HOMEWARD_TESTS_SIMULATION_SIMULATION_H_
 #define HOMEWARD_TESTS_SIMULATION_SIMULATION_H_
 

@@ -50,7 +50,9 @@ class World : public Clock {
 };
 
 // One call between a sender and an inbox. Delivers in order, late; a cut loses what is on its way.
-class Connection : public UpstreamLink, public DownstreamLink, public std::enable_shared_from_this<Connection> {
+class Connection : public UpstreamLink,
+                   public DownstreamLink,
+                   public std::enable_shared_from_this<Connection> {
  public:
   Connection(World* world, StreamSender* sender, Inbox* inbox, std::function<void()> on_closed)
       : world_(*world), sender_(sender), on_closed_(std::move(on_closed)), receiver_(inbox, this) {}
@@ -72,7 +74,8 @@ class Connection : public UpstreamLink, public DownstreamLink, public std::enabl
     if (closing_) return;
     closing_ = true;
     const absl::Duration end = std::max(up_, down_) + absl::Microseconds(1);
-    world_.After(std::max(end - world_.Monotonic(), absl::ZeroDuration()), [self = shared_from_this()] { self->Cut(); });
+    world_.After(std::max(end - world_.Monotonic(), absl::ZeroDuration()),
+                 [self = shared_from_this()] { self->Cut(); });
   }
   // At once, losing everything. Safe at any time, also when an end is about to be destroyed.
   void Cut() {
@@ -85,12 +88,13 @@ class Connection : public UpstreamLink, public DownstreamLink, public std::enabl
  private:
   void Later(absl::Duration* last, std::function<void()> deliver) {
     if (closing_ && last == &up_) return;
-    const absl::Duration due =
-        std::max(*last, world_.Monotonic() + world_.Between(absl::Microseconds(50), absl::Milliseconds(30)));
+    const absl::Duration due = std::max(
+        *last, world_.Monotonic() + world_.Between(absl::Microseconds(50), absl::Milliseconds(30)));
     *last = due;
-    world_.After(due - world_.Monotonic(), [self = shared_from_this(), deliver = std::move(deliver)] {
-      if (self->alive_) deliver();
-    });
+    world_.After(due - world_.Monotonic(),
+                 [self = shared_from_this(), deliver = std::move(deliver)] {
+                   if (self->alive_) deliver();
+                 });
   }
 
   World& world_;

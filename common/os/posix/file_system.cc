@@ -44,7 +44,8 @@ class PosixFile : public File {
   absl::Status Write(uint64_t offset, ConstBytes bytes) override {
     size_t done = 0;
     while (done < bytes.size()) {
-      const ssize_t n = ::pwrite(fd_.get(), bytes.data() + done, bytes.size() - done, offset + done);
+      const ssize_t n =
+          ::pwrite(fd_.get(), bytes.data() + done, bytes.size() - done, offset + done);
       if (n < 0 && errno == EINTR) continue;
       if (n < 0) return ErrnoStatus(errno, "write", path_);
       done += n;

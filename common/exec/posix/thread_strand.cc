@@ -39,8 +39,8 @@ class ThreadStrand : public Strand {
 
   void PostAfter(absl::Duration delay, std::function<void()> callback) override {
     absl::MutexLock lock(&mutex_);
-    const auto due = Monotonic::now() +
-                     absl::ToChronoNanoseconds(std::clamp(delay, absl::ZeroDuration(), absl::Hours(1000)));
+    const auto due = Monotonic::now() + absl::ToChronoNanoseconds(std::clamp(
+                                            delay, absl::ZeroDuration(), absl::Hours(1000)));
     timers_.emplace(due, std::move(callback));
     wake_.Signal();
   }

@@ -1,0 +1,120 @@
+#!/usr/bin/env python3
+"""Checks that a compiler does not make: ctest -L lint.
+
+usage: lint.py SOURCE_DIR BUILD_DIR
+
+  * layers    an #include of ours needs its target in DEPS; config_server/cli and web see proto and common only
+  * homes     each third-party library is included only where docs/architecture.md puts it
+  * banned    calls that read the time, sleep, or read the environment outside their homes
+  * names     no Manager, Helper, Util, Impl
+  * length    a source file fails at 1,000 lines
+  * system    only linux/, posix/ and windows/ name an operating system
+"""
+import pathlib
+import re
+import subprocess
+import sys
+
+SOURCE = pathlib.Path(sys.argv[1]).resolve()
+BUILD = pathlib.Path(sys.argv[2]).resolve()
+problems = []
+
+
+def report(path, line, text):
+    problems.append(f"{path.relative_to(SOURCE)}:{line}: {text}")
+
+
+def tracked():
+    out = subprocess.run(["git", "ls-files", "-co", "--exclude-standard"], cwd=SOURCE, capture_output=True, text=True,
+                         check=True)
+    return [SOURCE / name for name in out.stdout.splitlines() if (SOURCE / name).is_file()]
+
+
+def graph():
+    """target -> (files, deps); file -> target."""
+    targets, owner = {}, {}
+    for line in (BUILD / "homeward_graph.txt").read_text().splitlines():
+        name, _layer, directory, sources, deps = line.split("|")
+        files = [(SOURCE / directory / s).resolve() for s in sources.split(",") if s]
+        targets[name] = (files, [d for d in deps.split(",") if d])
+        for file in files:
+            owner.setdefault(file, name)
+    return targets, owner
+
+
+def reachable(targets, name, seen=None):
+    seen = seen if seen is not None else set()
+    if name in seen:
+        return seen
+    seen.add(name)
+    for dep in targets.get(name, ((), ()))[1]:
+        reachable(targets, dep, seen)
+    return seen
+
+
+HOMES = {
+    r"rocksdb/": ["config_server/store/"],
+    r"openssl/": ["common/tls/"],
+    r"grpcpp/": ["common/rpc/", "_service.cc", "_service.h", "_link.cc", "_link.h"],
+    r"curl/": ["common/net/"],
+    r"httplib\.h": ["common/net/"],
+    r"pugixml": ["common/vsphere/"],
+    r"spdlog/": ["common/log/"],
+    r"prometheus/": ["common/metrics/"],
+    r"liburing": ["common/os/linux/"],
+    r"bpf/": ["mobility_agent/capture/linux/"],
+    r"(zstd|lz4|xxhash)\.h": ["common/wire/"],
+}
+BANNED = {
+    r"\babsl::Now\(": ["common/clock/"],
+    r"\b(sleep|usleep|nanosleep|sleep_for|sleep_until|SleepFor)\(": [],
+    r"\b(s?rand|random_r)\(\)": [],
+    r"\bgetenv\(": [],
+    r"std::chrono::(system|steady)_clock": ["common/clock/", "common/exec/"],
+}
+SYSTEM_HEADERS = re.compile(
+    r'#include <(unistd|fcntl|pthread|dirent|sys/[a-z_]+|linux/[a-z_]+|windows)\.h>')
+SYSTEM_HOMES = ("/linux/", "/posix/", "/windows/")
+
+
+def strip_comment(line):
+    return re.sub(r"//.*", "", re.sub(r'"(\\.|[^"\\])*"', '""', line))
+
+
+def main():
+    targets, owner = graph()
+    for path in tracked():
+        if path.suffix not in (".cc", ".h"):
+            continue
+        relative = str(path.relative_to(SOURCE))
+        lines = path.read_text(errors="replace").splitlines()
+        if len(lines) > 1000:
+            report(path, len(lines), "over 1,000 lines: a concept is missing")
+        target = owner.get(path.resolve())
+        allowed = reachable(targets, target) if target else None
+        for number, line in enumerate(lines, 1):
+            code = strip_comment(line)
+            include = re.match(r'#include "([^"]+)"', line)
+            if include and (SOURCE / include[1]).is_file() and allowed is not None:
+                wanted = owner.get((SOURCE / include[1]).resolve())
+                if wanted and wanted not in allowed:
+                    report(path, number, f"includes {include[1]} of '{wanted}', which '{target}' does not name in DEPS")
+            system = re.match(r"#include <([^>]+)>", line)
+            if system:
+                for pattern, homes in HOMES.items():
+                    if re.match(pattern, system[1]) and not any(h in relative for h in homes):
+                        report(path, number, f"<{system[1]}> belongs in {' or '.join(homes)}")
+            if SYSTEM_HEADERS.match(line) and not any(h in "/" + relative for h in SYSTEM_HOMES):
+                report(path, number, "names an operating system outside linux/, posix/, windows/")
+            for pattern, homes in BANNED.items():
+                if re.search(pattern, code) and not any(h in relative for h in homes):
+                    report(path, number, f"banned call: {code.strip()}")
+            if re.search(r"\b(class|struct) \w*(Manager|Helper|Utils?|Impl)\b", code):
+                report(path, number, f"a name that says nothing: {code.strip()}")
+    if problems:
+        print("\n".join(problems))
+        sys.exit(1)
+    print(f"lint: {len(owner)} files in {len(targets)} targets, no problems")
+
+
+main()
