@@ -1,0 +1,131 @@
+#include "mobility_agent/capture/linux/frozen_mounts.h"
+
+#include <fcntl.h>
+#include <linux/fs.h>
+#include <sys/ioctl.h>
+#include <sys/stat.h>
+#include <sys/sysmacros.h>
+#include <unistd.h>
+
+#include <cerrno>
+#include <fstream>
+#include <set>
+#include <string>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "absl/synchronization/mutex.h"
+#include "common/os/posix/unique_fd.h"
+#include "common/status/status_macros.h"
+
+namespace homeward {
+namespace {
+
+// The whole disk a device number belongs to.
+dev_t WholeDisk(dev_t device) {
+  const std::string sys = absl::StrCat("/sys/dev/block/", major(device), ":", minor(device));
+  if (::access(absl::StrCat(sys, "/partition").c_str(), F_OK) != 0) return device;
+  std::ifstream file(absl::StrCat(sys, "/../dev"));
+  std::string text;
+  std::getline(file, text);
+  const std::pair<std::string, std::string> numbers = absl::StrSplit(text, ':');
+  unsigned int major_number = 0, minor_number = 0;
+  if (!absl::SimpleAtoi(numbers.first, &major_number) ||
+      !absl::SimpleAtoi(numbers.second, &minor_number)) {
+    return device;
+  }
+  return makedev(major_number, minor_number);
+}
+
+// mountinfo writes blanks in paths as octal escapes.
+std::string Unescape(absl::string_view text) {
+  std::string out;
+  for (size_t i = 0; i < text.size(); ++i) {
+    if (text[i] == '\\' && i + 3 < text.size()) {
+      out += static_cast<char>((text[i + 1] - '0') * 64 + (text[i + 2] - '0') * 8 +
+                               (text[i + 3] - '0'));
+      i += 3;
+    } else {
+      out += text[i];
+    }
+  }
+  return out;
+}
+
+// One directory for each file system mounted from `disk`.
+std::vector<UniqueFd> OpenMounts(dev_t disk) {
+  std::vector<UniqueFd> mounts;
+  std::set<dev_t> seen;
+  std::ifstream file("/proc/self/mountinfo");
+  for (std::string line; std::getline(file, line);) {
+    const std::vector<absl::string_view> fields = absl::StrSplit(line, ' ');
+    if (fields.size() < 5) continue;
+    UniqueFd fd(
+        ::open(Unescape(fields[4]).c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC | O_NONBLOCK));
+    struct stat info;
+    if (!fd.valid() || ::fstat(fd.get(), &info) != 0) continue;
+    if (WholeDisk(info.st_dev) == disk && seen.insert(info.st_dev).second)
+      mounts.push_back(std::move(fd));
+  }
+  return mounts;
+}
+
+}  // namespace
+
+struct FrozenMounts::Shared {
+  std::vector<UniqueFd> mounts;  // constant once the thread runs
+  absl::Mutex mutex;
+  bool done ABSL_GUARDED_BY(mutex) = false;
+  bool abandoned ABSL_GUARDED_BY(mutex) = false;
+  int error ABSL_GUARDED_BY(mutex) = 0;
+  std::vector<bool> frozen;  // the thread's until `done`, then the owner's
+
+  void Thaw() {
+    for (size_t i = frozen.size(); i-- > 0;) {
+      if (frozen[i]) ::ioctl(mounts[i].get(), FITHAW, 0);
+      frozen[i] = false;
+    }
+  }
+};
+
+absl::StatusOr<std::unique_ptr<FrozenMounts>> FrozenMounts::Freeze(uint32_t major_number,
+                                                                   uint32_t first_minor,
+                                                                   absl::Duration timeout) {
+  auto shared = std::make_shared<Shared>();
+  shared->mounts = OpenMounts(makedev(major_number, first_minor));
+  shared->frozen.resize(shared->mounts.size());
+  // Both calls can block for as long as the disk does, so they get a thread that may be left
+  // behind.
+  std::thread([shared] {
+    int error = 0;
+    for (const UniqueFd& mount : shared->mounts) ::syncfs(mount.get());
+    for (size_t i = 0; i < shared->mounts.size() && error == 0; ++i) {
+      if (::ioctl(shared->mounts[i].get(), FIFREEZE, 0) == 0) {
+        shared->frozen[i] = true;
+      } else if (errno != EOPNOTSUPP) {
+        error = errno;
+      }
+    }
+    absl::MutexLock lock(&shared->mutex);
+    if (shared->abandoned || error != 0) shared->Thaw();
+    shared->error = error;
+    shared->done = true;
+  }).detach();
+  absl::MutexLock lock(&shared->mutex);
+  if (!shared->mutex.AwaitWithTimeout(absl::Condition(&shared->done), timeout)) {
+    shared->abandoned = true;
+    return absl::DeadlineExceededError(absl::StrCat("the file systems did not stand still within ",
+                                                    absl::FormatDuration(timeout)));
+  }
+  if (shared->error != 0) return absl::ErrnoToStatus(shared->error, "freeze a file system");
+  return std::unique_ptr<FrozenMounts>(new FrozenMounts(shared));
+}
+
+FrozenMounts::~FrozenMounts() { shared_->Thaw(); }
+
+}  // namespace homeward
