@@ -1,0 +1,31 @@
+// Mutual TLS for gRPC, from a TlsIdentity, and the check of who is calling.
+#ifndef HOMEWARD_COMMON_RPC_CREDENTIALS_H_
+#define HOMEWARD_COMMON_RPC_CREDENTIALS_H_
+
+#include <grpcpp/grpcpp.h>
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "common/tls/identity.h"
+
+namespace homeward {
+
+// A server that takes only clients with a certificate of the same CA.
+std::shared_ptr<grpc::ServerCredentials> MakeServerCredentials(const TlsIdentity& identity);
+// A channel to `address` (host:port), which must show a certificate of `role`.
+std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address, Role role,
+                                           const TlsIdentity& identity);
+
+// The caller's host id. PERMISSION_DENIED, naming the caller, unless its certificate has one of
+// `roles`.
+absl::StatusOr<std::string> Authorize(const grpc::ServerContext& context,
+                                      const std::vector<Role>& roles);
+
+grpc::Status ToGrpc(const absl::Status& status);
+
+}  // namespace homeward
+
+#endif  // HOMEWARD_COMMON_RPC_CREDENTIALS_H_

@@ -1,0 +1,198 @@
+#include "common/rpc/replication_link.h"
+
+#include <algorithm>
+#include <deque>
+#include <random>
+#include <utility>
+
+#include "absl/synchronization/notification.h"
+#include "common/rpc/credentials.h"
+
+namespace homeward {
+
+using replication::v1::Downstream;
+using replication::v1::ReplicationService;
+using replication::v1::Upstream;
+
+namespace {
+
+// Writes messages in order from a thread of its own, so that a strand never waits for a slow peer.
+// What may queue is bounded by the protocol: upwards by credit, downwards by one acknowledgement
+// for each group.
+template <typename Message, typename Stream>
+class QueuedWriter {
+ public:
+  QueuedWriter(Stream* stream, std::function<void()> on_end)
+      : stream_(*stream), on_end_(std::move(on_end)), thread_([this] { Run(); }) {}
+  ~QueuedWriter() {
+    End();
+    thread_.join();
+  }
+  void Write(const Message& message) {
+    absl::MutexLock lock(&mutex_);
+    if (!ended_) queue_.push_back(message);
+  }
+  // After what is queued, `on_end` runs once.
+  void End() {
+    absl::MutexLock lock(&mutex_);
+    ended_ = true;
+  }
+
+ private:
+  bool HasWork() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return ended_ || !queue_.empty(); }
+  void Run() {
+    bool writable = true;
+    while (true) {
+      Message message;
+      {
+        absl::MutexLock lock(&mutex_);
+        mutex_.Await(absl::Condition(this, &QueuedWriter::HasWork));
+        if (queue_.empty()) break;
+        message = std::move(queue_.front());
+        queue_.pop_front();
+      }
+      if (writable) writable = stream_.Write(message);
+    }
+    on_end_();
+  }
+
+  Stream& stream_;
+  const std::function<void()> on_end_;
+  absl::Mutex mutex_;
+  std::deque<Message> queue_ ABSL_GUARDED_BY(mutex_);
+  bool ended_ ABSL_GUARDED_BY(mutex_) = false;
+  std::thread thread_;
+};
+
+// Runs `callback` on the strand and waits for it.
+void RunOn(Strand& strand, const std::function<void()>& callback) {
+  absl::Notification done;
+  strand.Post([&] {
+    callback();
+    done.Notify();
+  });
+  done.WaitForNotification();
+}
+
+}  // namespace
+
+ReplicationClient::ReplicationClient(Strand* strand, StreamSender* sender,
+                                     std::function<replication::v1::Hello()> hello, Options options)
+    : strand_(*strand),
+      sender_(*sender),
+      hello_(std::move(hello)),
+      options_(std::move(options)),
+      thread_([this] { Run(); }) {}
+
+ReplicationClient::~ReplicationClient() {
+  {
+    absl::MutexLock lock(&mutex_);
+    stopping_ = true;
+    if (context_ != nullptr) context_->TryCancel();
+  }
+  thread_.join();
+}
+
+void ReplicationClient::Run() {
+  std::mt19937 random(std::random_device{}());
+  const std::shared_ptr<grpc::Channel> channel =
+      MakeChannel(options_.address, options_.server_role, options_.identity);
+  const std::unique_ptr<ReplicationService::Stub> stub = ReplicationService::NewStub(channel);
+  absl::Duration delay = options_.retry_min;
+  while (true) {
+    RunOnce(stub.get());
+    delay = greeted_ ? options_.retry_min : std::min(delay * 2, options_.retry_max);
+    const absl::Duration jittered =
+        delay * (0.5 + std::uniform_real_distribution<>(0, 0.5)(random));
+    absl::MutexLock lock(&mutex_);
+    if (mutex_.AwaitWithTimeout(absl::Condition(&stopping_), jittered)) return;
+  }
+}
+
+void ReplicationClient::RunOnce(ReplicationService::Stub* stub) {
+  grpc::ClientContext context;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (stopping_) return;
+    context_ = &context;
+  }
+  greeted_ = false;
+  const auto stream = stub->Replicate(&context);
+  {
+    using Stream = grpc::ClientReaderWriter<Upstream, Downstream>;
+    QueuedWriter<Upstream, Stream> writer(stream.get(), [] {});
+    class Link : public UpstreamLink {
+     public:
+      Link(QueuedWriter<Upstream, Stream>* writer, grpc::ClientContext* context)
+          : writer_(*writer), context_(*context) {}
+      void Send(const Upstream& message) override { writer_.Write(message); }
+      void Close() override { context_.TryCancel(); }
+
+     private:
+      QueuedWriter<Upstream, Stream>& writer_;
+      grpc::ClientContext& context_;
+    } link(&writer, &context);
+    RunOn(strand_, [&] { sender_.Connect(&link, hello_()); });
+    auto message = std::make_shared<Downstream>();
+    while (stream->Read(message.get())) {
+      greeted_ = greeted_ || message->has_hello_reply();
+      strand_.Post([this, message] { sender_.OnMessage(*message); });
+      message = std::make_shared<Downstream>();
+    }
+    RunOn(strand_, [&] { sender_.Disconnect(); });
+    context.TryCancel();  // A write that still waits must not hold us.
+  }
+  stream->Finish();
+  absl::MutexLock lock(&mutex_);
+  context_ = nullptr;
+}
+
+grpc::Status ReplicationEndpoint::Replicate(
+    grpc::ServerContext* context, grpc::ServerReaderWriter<Downstream, Upstream>* stream) {
+  const absl::StatusOr<std::string> caller = Authorize(*context, callers_);
+  if (!caller.ok()) return ToGrpc(caller.status());
+  auto message = std::make_shared<Upstream>();
+  if (!stream->Read(message.get())) return grpc::Status::OK;
+  if (!message->has_hello())
+    return ToGrpc(absl::InvalidArgumentError("the first message must be a hello"));
+  const absl::StatusOr<HostedInbox> host = find_(message->hello().machine_id());
+  if (!host.ok()) return ToGrpc(host.status());
+
+  using Stream = grpc::ServerReaderWriter<Downstream, Upstream>;
+  // A refusal ends the call, and the client closes it then. One that does not is cut off.
+  constexpr absl::Duration kGrace = absl::Seconds(2);
+  absl::Notification read_ended;
+  QueuedWriter<Downstream, Stream> writer(stream, [context, &read_ended, kGrace] {
+    if (!read_ended.WaitForNotificationWithTimeout(kGrace)) context->TryCancel();
+  });
+  class Link : public DownstreamLink {
+   public:
+    explicit Link(QueuedWriter<Downstream, Stream>* writer) : writer_(*writer) {}
+    void Send(const Downstream& message) override { writer_.Write(message); }
+    void Close() override { writer_.End(); }
+
+   private:
+    QueuedWriter<Downstream, Stream>& writer_;
+  } link(&writer);
+  StreamReceiver receiver(host->inbox, &link);
+  Strand& strand = *host->strand;
+  RunOn(strand, [&] {
+    if (host->attach) host->attach(&receiver);
+  });
+  do {
+    strand.Post([&receiver, &strand, message] {
+      if (receiver.OnMessage(*message)) strand.Post([&receiver] { receiver.Flush(); });
+    });
+    message = std::make_shared<Upstream>();
+  } while (stream->Read(message.get()));
+  read_ended.Notify();
+  // The first wait lets a flush be posted, the second lets it run: nothing refers to the receiver
+  // any more.
+  RunOn(strand, [] {});
+  RunOn(strand, [&] {
+    if (host->release) host->release(&receiver);
+  });
+  return grpc::Status::OK;
+}
+
+}  // namespace homeward

@@ -1,0 +1,197 @@
+#include "common/tls/identity.h"
+
+#include <openssl/bn.h>
+#include <openssl/ec.h>
+#include <openssl/err.h>
+#include <openssl/evp.h>
+#include <openssl/pem.h>
+#include <openssl/rand.h>
+#include <openssl/x509v3.h>
+
+#include <memory>
+#include <utility>
+
+#include "common/status/status_macros.h"
+
+namespace homeward {
+namespace {
+
+template <auto kFree>
+struct Freer {
+  template <typename T>
+  void operator()(T* object) const {
+    kFree(object);
+  }
+};
+using Key = std::unique_ptr<EVP_PKEY, Freer<EVP_PKEY_free>>;
+using Certificate = std::unique_ptr<X509, Freer<X509_free>>;
+using Request = std::unique_ptr<X509_REQ, Freer<X509_REQ_free>>;
+using Bio = std::unique_ptr<BIO, Freer<BIO_free>>;
+using Extension = std::unique_ptr<X509_EXTENSION, Freer<X509_EXTENSION_free>>;
+
+absl::Status Failed(absl::string_view doing) {
+  char text[256] = "unknown";
+  if (const unsigned long error = ERR_get_error(); error != 0)
+    ERR_error_string_n(error, text, sizeof(text));
+  ERR_clear_error();
+  return absl::InvalidArgumentError(absl::StrCat(doing, ": ", text));
+}
+
+Bio ReadFrom(const std::string& pem) {
+  return Bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
+}
+
+std::string Content(const Bio& bio) {
+  char* data = nullptr;
+  const long length = BIO_get_mem_data(bio.get(), &data);
+  return std::string(data, static_cast<size_t>(length));
+}
+
+absl::StatusOr<Key> ParseKey(const std::string& pem) {
+  Key key(PEM_read_bio_PrivateKey(ReadFrom(pem).get(), nullptr, nullptr, nullptr));
+  if (key == nullptr) return Failed("read a private key");
+  return key;
+}
+
+absl::StatusOr<std::string> CertificatePem(X509* certificate) {
+  Bio bio(BIO_new(BIO_s_mem()));
+  if (PEM_write_bio_X509(bio.get(), certificate) != 1) return Failed("write a certificate");
+  return Content(bio);
+}
+
+bool AddExtension(X509* certificate, X509* issuer, int nid, const std::string& value) {
+  X509V3_CTX context;
+  X509V3_set_ctx(&context, issuer, certificate, nullptr, nullptr, 0);
+  Extension extension(X509V3_EXT_conf_nid(nullptr, &context, nid, value.c_str()));
+  return extension != nullptr && X509_add_ext(certificate, extension.get(), -1) == 1;
+}
+
+// What every certificate has: version 3, a random serial number, times, a subject.
+absl::StatusOr<Certificate> StartCertificate(absl::Time not_before, absl::Time not_after,
+                                             const std::string& name) {
+  Certificate certificate(X509_new());
+  unsigned char serial[16];
+  if (RAND_bytes(serial, sizeof(serial)) != 1) return Failed("draw a serial number");
+  serial[0] &= 0x7f;
+  std::unique_ptr<BIGNUM, Freer<BN_free>> number(BN_bin2bn(serial, sizeof(serial), nullptr));
+  X509_NAME* const subject = X509_get_subject_name(certificate.get());
+  const time_t base = 0;
+  const bool ok =
+      X509_set_version(certificate.get(), X509_VERSION_3) == 1 &&
+      BN_to_ASN1_INTEGER(number.get(), X509_get_serialNumber(certificate.get())) != nullptr &&
+      X509_time_adj_ex(X509_getm_notBefore(certificate.get()), 0, absl::ToUnixSeconds(not_before),
+                       const_cast<time_t*>(&base)) != nullptr &&
+      X509_time_adj_ex(X509_getm_notAfter(certificate.get()), 0, absl::ToUnixSeconds(not_after),
+                       const_cast<time_t*>(&base)) != nullptr &&
+      X509_NAME_add_entry_by_txt(subject, "CN", MBSTRING_UTF8,
+                                 reinterpret_cast<const unsigned char*>(name.c_str()), -1, -1,
+                                 0) == 1;
+  if (!ok) return Failed("start a certificate");
+  return certificate;
+}
+
+}  // namespace
+
+absl::string_view RoleName(Role role) {
+  switch (role) {
+    case Role::kConfigServer:
+      return "config-server";
+    case Role::kProcessServer:
+      return "process-server";
+    case Role::kMasterTarget:
+      return "master-target";
+    case Role::kAgent:
+      return "agent";
+    case Role::kOperator:
+      return "operator";
+  }
+  return "";
+}
+
+std::string RoleDnsName(Role role) { return absl::StrCat(RoleName(role), ".homeward.internal"); }
+
+absl::StatusOr<std::string> MakePrivateKey() {
+  Key key(EVP_EC_gen("P-256"));
+  Bio bio(BIO_new(BIO_s_mem()));
+  if (key == nullptr || PEM_write_bio_PKCS8PrivateKey(bio.get(), key.get(), nullptr, nullptr, 0,
+                                                      nullptr, nullptr) != 1) {
+    return Failed("make a private key");
+  }
+  return Content(bio);
+}
+
+absl::StatusOr<std::string> MakeSigningRequest(const std::string& key_pem) {
+  HW_ASSIGN_OR_RETURN(const Key key, ParseKey(key_pem));
+  Request request(X509_REQ_new());
+  Bio bio(BIO_new(BIO_s_mem()));
+  if (X509_REQ_set_version(request.get(), X509_REQ_VERSION_1) != 1 ||
+      X509_REQ_set_pubkey(request.get(), key.get()) != 1 ||
+      X509_REQ_sign(request.get(), key.get(), EVP_sha256()) == 0 ||
+      PEM_write_bio_X509_REQ(bio.get(), request.get()) != 1) {
+    return Failed("make a signing request");
+  }
+  return Content(bio);
+}
+
+absl::StatusOr<CertificateAuthority> CertificateAuthority::Create(absl::Time now) {
+  HW_ASSIGN_OR_RETURN(std::string key_pem, MakePrivateKey());
+  HW_ASSIGN_OR_RETURN(const Key key, ParseKey(key_pem));
+  HW_ASSIGN_OR_RETURN(
+      const Certificate certificate,
+      StartCertificate(now - absl::Hours(1), now + absl::Hours(24 * 3652), "Homeward CA"));
+  X509* const raw = certificate.get();
+  if (X509_set_issuer_name(raw, X509_get_subject_name(raw)) != 1 ||
+      X509_set_pubkey(raw, key.get()) != 1 ||
+      !AddExtension(raw, raw, NID_basic_constraints, "critical,CA:TRUE,pathlen:0") ||
+      !AddExtension(raw, raw, NID_key_usage, "critical,keyCertSign,cRLSign") ||
+      !AddExtension(raw, raw, NID_subject_key_identifier, "hash") ||
+      X509_sign(raw, key.get(), EVP_sha256()) == 0) {
+    return Failed("make a CA");
+  }
+  HW_ASSIGN_OR_RETURN(std::string pem, CertificatePem(raw));
+  return CertificateAuthority(std::move(pem), std::move(key_pem));
+}
+
+absl::StatusOr<CertificateAuthority> CertificateAuthority::Load(const std::string& certificate_pem,
+                                                                const std::string& key_pem) {
+  HW_ASSIGN_OR_RETURN(const Key key, ParseKey(key_pem));
+  Certificate certificate(
+      PEM_read_bio_X509(ReadFrom(certificate_pem).get(), nullptr, nullptr, nullptr));
+  if (certificate == nullptr) return Failed("read the CA certificate");
+  if (X509_check_private_key(certificate.get(), key.get()) != 1) {
+    return Failed("the CA certificate and its key do not belong together");
+  }
+  return CertificateAuthority(certificate_pem, key_pem);
+}
+
+absl::StatusOr<std::string> CertificateAuthority::Sign(const std::string& signing_request,
+                                                       const Grant& grant) const {
+  Request request(
+      PEM_read_bio_X509_REQ(ReadFrom(signing_request).get(), nullptr, nullptr, nullptr));
+  if (request == nullptr) return Failed("read a signing request");
+  EVP_PKEY* const subject_key = X509_REQ_get0_pubkey(request.get());
+  if (subject_key == nullptr || X509_REQ_verify(request.get(), subject_key) != 1) {
+    return Failed("the signing request is not signed by its own key");
+  }
+  HW_ASSIGN_OR_RETURN(const Key key, ParseKey(key_));
+  Certificate issuer(PEM_read_bio_X509(ReadFrom(certificate_).get(), nullptr, nullptr, nullptr));
+  if (issuer == nullptr) return Failed("read the CA certificate");
+  // An hour of grace for clocks that are behind.
+  HW_ASSIGN_OR_RETURN(const Certificate certificate,
+                      StartCertificate(grant.not_before - absl::Hours(1),
+                                       grant.not_before + grant.validity, grant.host_id));
+  X509* const raw = certificate.get();
+  if (X509_set_issuer_name(raw, X509_get_subject_name(issuer.get())) != 1 ||
+      X509_set_pubkey(raw, subject_key) != 1 ||
+      !AddExtension(raw, issuer.get(), NID_basic_constraints, "critical,CA:FALSE") ||
+      !AddExtension(raw, issuer.get(), NID_key_usage, "critical,digitalSignature") ||
+      !AddExtension(raw, issuer.get(), NID_ext_key_usage, "serverAuth,clientAuth") ||
+      !AddExtension(raw, issuer.get(), NID_subject_alt_name,
+                    absl::StrCat("DNS:", RoleDnsName(grant.role))) ||
+      X509_sign(raw, key.get(), EVP_sha256()) == 0) {
+    return Failed("sign a certificate");
+  }
+  return CertificatePem(raw);
+}
+
+}  // namespace homeward

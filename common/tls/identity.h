@@ -1,0 +1,62 @@
+// Certificates: who a part is. The configuration server's CA signs a key that never leaves its
+// host; the certificate carries role and host id, and every connection checks both sides.
+#ifndef HOMEWARD_COMMON_TLS_IDENTITY_H_
+#define HOMEWARD_COMMON_TLS_IDENTITY_H_
+
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+
+namespace homeward {
+
+// The parts that have certificates. The name of a role, as in RoleDnsName().
+enum class Role { kConfigServer, kProcessServer, kMasterTarget, kAgent, kOperator };
+absl::string_view RoleName(Role role);
+// The DNS name in every certificate of the role: "process-server.homeward.internal". A client asks
+// for it, so that a certificate of another role is refused in the handshake.
+std::string RoleDnsName(Role role);
+
+// PEM throughout.
+struct TlsIdentity {
+  std::string ca;
+  std::string certificate;
+  std::string key;
+};
+
+// A new P-256 key.
+absl::StatusOr<std::string> MakePrivateKey();
+// Asks for a certificate for `key`; what it is for is decided by who signs.
+absl::StatusOr<std::string> MakeSigningRequest(const std::string& key);
+
+// Signs what others ask for. Thread-safe; immutable.
+class CertificateAuthority {
+ public:
+  // A new CA, valid for ten years from `now`.
+  static absl::StatusOr<CertificateAuthority> Create(absl::Time now);
+  // INVALID_ARGUMENT when the two do not belong together.
+  static absl::StatusOr<CertificateAuthority> Load(const std::string& certificate,
+                                                   const std::string& key);
+
+  struct Grant {
+    Role role = Role::kAgent;
+    std::string host_id;
+    absl::Time not_before;
+    absl::Duration validity = absl::Hours(24 * 30);
+  };
+  // INVALID_ARGUMENT when the request is not one, or is not signed by its own key.
+  absl::StatusOr<std::string> Sign(const std::string& signing_request, const Grant& grant) const;
+
+  const std::string& certificate() const { return certificate_; }
+  const std::string& key() const { return key_; }
+
+ private:
+  CertificateAuthority(std::string certificate, std::string key)
+      : certificate_(std::move(certificate)), key_(std::move(key)) {}
+  std::string certificate_;
+  std::string key_;
+};
+
+}  // namespace homeward
+
+#endif  // HOMEWARD_COMMON_TLS_IDENTITY_H_
