@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "common/fault/fault.h"
 #include "common/status/status_macros.h"
 
 namespace homeward {
@@ -12,7 +13,7 @@ absl::StatusOr<StreamPosition> KeeperStream::Admit(const replication::v1::Hello&
     return absl::NotFoundError(
         absl::StrCat("machine ", hello.machine_id(), " is not kept by this master target"));
   }
-  if (hello.generation() < keeper_.state().generation) {
+  if (hello.generation() < keeper_.state().generation && !HW_FAULT("mutation.ignore_generation")) {
     return absl::AbortedError(
         absl::StrCat("generation ", hello.generation(), " of machine ", hello.machine_id(),
                      " is over; this master target follows ", keeper_.state().generation));

@@ -122,8 +122,7 @@ class PipelineTest : public ::testing::Test {
     ASSERT_NE(keeper_server_, nullptr);
   }
   void StopKeeper() {
-    if (keeper_server_ != nullptr)
-      keeper_server_->Shutdown(std::chrono::system_clock::time_point());
+    if (keeper_server_ != nullptr) keeper_server_->Shutdown(absl::ToChronoTime(clock_.Now()));
     keeper_server_.reset();
     keeper_strand_.reset();
     stream_.reset();
@@ -158,7 +157,7 @@ class PipelineTest : public ::testing::Test {
   }
   void StopRelay() {
     relay_client_.reset();
-    if (relay_server_ != nullptr) relay_server_->Shutdown(std::chrono::system_clock::time_point());
+    if (relay_server_ != nullptr) relay_server_->Shutdown(absl::ToChronoTime(clock_.Now()));
     relay_server_.reset();
     relay_strand_.reset();
     relay_.reset();
@@ -334,8 +333,7 @@ class WhoMayCall : public PipelineTest {
     auto stub = replication::v1::ReplicationService::NewStub(
         MakeChannel(absl::StrCat("127.0.0.1:", relay_port_), server_role, identity));
     grpc::ClientContext context;
-    context.set_deadline(std::chrono::system_clock::time_point() +
-                         std::chrono::seconds(absl::ToUnixSeconds(clock_.Now()) + 10));
+    context.set_deadline(absl::ToChronoTime(clock_.Now() + absl::Seconds(10)));
     auto stream = stub->Replicate(&context);
     replication::v1::Upstream hello;
     hello.mutable_hello()->set_machine_id("m1");

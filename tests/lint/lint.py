@@ -55,7 +55,7 @@ def reachable(targets, name, seen=None):
 HOMES = {
     r"rocksdb/": ["config_server/store/"],
     r"openssl/": ["common/tls/"],
-    r"grpcpp/": ["common/rpc/", "_service.cc", "_service.h", "_link.cc", "_link.h"],
+    r"grpcpp/": ["common/rpc/", "tests/e2e/", "_service.cc", "_service.h", "_link.cc", "_link.h"],
     r"curl/": ["common/net/"],
     r"httplib\.h": ["common/net/"],
     r"pugixml": ["common/vsphere/"],

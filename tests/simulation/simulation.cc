@@ -16,11 +16,11 @@
 namespace homeward::simulation {
 namespace {
 
-constexpr uint64_t kGeneration = 3;
 constexpr absl::Duration kFaultyTime = absl::Seconds(40);
 constexpr absl::Duration kQuietTime = absl::Seconds(60);
 constexpr uint64_t kSpoolBytesMax = 96 * kKiB;
 constexpr char kMachine[] = "m1";
+constexpr char kStatePath[] = "/agent/stream.state";
 
 class Cluster {
  public:
@@ -47,6 +47,7 @@ class Cluster {
     ScheduleWrite();
     ScheduleFault();
     ScheduleChecks();
+    split_at_ = world_.Between(absl::Seconds(5), kFaultyTime * 2);  // In half of the runs never.
     while (outcome_.ok && world_.Monotonic() < kFaultyTime + kQuietTime && world_.Step())
       ReapTheDead();
     if (outcome_.ok) CheckTheEnd();
@@ -54,12 +55,19 @@ class Cluster {
   }
 
  private:
+  struct Copy {
+    MemoryDisk disk{1};
+    std::vector<std::unique_ptr<SourceDisk>> sources;
+    std::unique_ptr<Shipper> shipper;
+    std::shared_ptr<Connection> connection;
+  };
   struct RelayNode {
     explicit RelayNode(uint64_t seed) : disk(seed) {}
     MemoryDisk disk;
     std::unique_ptr<Relay> relay;
     std::shared_ptr<Connection> to_keeper;
     uint64_t incarnation = 0;
+    uint64_t generation = 3;
   };
 
   bool faulty() const { return world_.Monotonic() < kFaultyTime; }
@@ -107,8 +115,8 @@ class Cluster {
     }
     Shipper::Options options;
     options.machine_id = kMachine;
-    options.generation = kGeneration;
-    options.state_path = "/agent/stream.state";
+    options.generation = generation_;
+    options.state_path = kStatePath;
     options.fresh_replica = true;
     options.marker_interval = marker_interval_;
     options.digest_timeout = absl::Seconds(2);
@@ -138,7 +146,7 @@ class Cluster {
     shipper_->Tick();
     // All is written and the last cut is over: at some instant nothing may be left to do.
     if (world_.Monotonic() > kFaultyTime + kQuietTime / 2 && shipper_->drained()) drained_ = true;
-    if (!shipper_->refused().ok())
+    if (!shipper_->refused().ok() && !fence_unknown_)
       return Fail("the agent was refused: " + shipper_->refused().ToString());
     world_.After(absl::Milliseconds(100), [this, incarnation] { TickAgent(incarnation); });
   }
@@ -180,15 +188,83 @@ class Cluster {
     agent_connection_->Cut();
   }
 
+  // --- a copy of the machine that wakes up at the wrong site
+
+  // The machine changes its role: the master target is fenced first, then the agent goes on in the
+  // new generation. A copy of machine and agent stays behind, writes, and streams through the other
+  // process server.
+  void Split() {
+    if (keeper_ == nullptr) return;
+    // A fence that failed may hold all the same: it is tried again until it is known to.
+    fence_unknown_ = !keeper_->Fence(generation_ + 1).ok();
+    if (fence_unknown_) return;
+    ++generation_;
+    Say(absl::StrCat("generation ", generation_));
+    copy_ = std::make_unique<Copy>();
+    copy_->disk.MakeDirectories("/agent").IgnoreError();
+    const std::string state = agent_disk_.Content(kStatePath);
+    WriteFileAtomically(copy_->disk, kStatePath, state).IgnoreError();
+    std::vector<WriteSource*> sources;
+    for (auto& source : sources_) {
+      copy_->sources.push_back(std::make_unique<SourceDisk>(source->size_bytes()));
+      copy_->sources.back()->Write(0, source->content());
+      copy_->sources.back()->set_tracked(true);
+      sources.push_back(copy_->sources.back().get());
+    }
+    Shipper::Options options;
+    options.machine_id = kMachine;
+    options.generation = generation_ - 1;
+    options.state_path = kStatePath;
+    options.marker_interval = marker_interval_;
+    auto shipper = Shipper::Open(copy_->disk, world_, options, sources, nullptr);
+    if (!shipper.ok()) return Fail(shipper.status().ToString());
+    copy_->shipper = *std::move(shipper);
+
+    const size_t ours = current_relay_;
+    copy_relay_ = 1 - ours;
+    StopRelay(ours, false);
+    relays_[ours]->generation = generation_;
+    spooled_[ours] = {};
+    StopAgent(world_.Chance(0.5));
+    ConnectCopy();
+    TickCopy();
+  }
+  void ConnectCopy() {
+    const auto again = [this] { world_.After(absl::Milliseconds(300), [this] { ConnectCopy(); }); };
+    if (!copy_->shipper->refused().ok()) return;  // It has understood.
+    Relay* const relay = relays_[copy_relay_]->relay.get();
+    if (relay == nullptr) return again();
+    auto connection =
+        std::make_shared<Connection>(&world_, &copy_->shipper->sender(), relay, again);
+    copy_->connection = connection;
+    relay->AttachReceiver(&connection->receiver());
+    connection->Start(copy_->shipper->MakeHello());
+  }
+  void TickCopy() {
+    SourceDisk& disk = *copy_->sources[world_.Pick(copy_->sources.size())];
+    disk.Write(kSectorBytes * world_.Pick(disk.size_bytes() / kSectorBytes),
+               std::string(kSectorBytes, 'z'));
+    copy_->shipper->Tick();
+    world_.After(absl::Milliseconds(100), [this] { TickCopy(); });
+  }
+  void CutCopy() {
+    if (copy_ == nullptr || copy_->connection == nullptr) return;
+    if (relays_[copy_relay_]->relay != nullptr) {
+      relays_[copy_relay_]->relay->DetachReceiver(&copy_->connection->receiver());
+    }
+    copy_->connection->Cut();
+  }
+
   // --- process servers
 
   void StartRelay(size_t index) {
     RelayNode& node = *relays_[index];
     Relay::Options options;
     options.machine_id = kMachine;
-    options.generation = kGeneration;
+    options.generation = node.generation;
     options.disk_bytes = disk_bytes_;
-    options.spool = {"/spool/m1", 20 * kKiB};
+    // A spool belongs to one generation of the machine.
+    options.spool = {absl::StrCat("/spool/m1-", node.generation), 20 * kKiB};
     options.spool_bytes_max = kSpoolBytesMax;
     options.window_bytes = 32 * kKiB;
     auto relay = Relay::Open(node.disk, options);
@@ -220,6 +296,7 @@ class Cluster {
     RelayNode& node = *relays_[index];
     Say(absl::StrCat("process server ", index, " dies", replace_disk ? " with its disk" : ""));
     if (index == current_relay_) CutAgent();
+    if (copy_ != nullptr && index == copy_relay_) CutCopy();
     if (node.to_keeper != nullptr) node.to_keeper->Cut();
     node.relay.reset();
     if (replace_disk) {
@@ -295,8 +372,13 @@ class Cluster {
     world_.After(world_.Between(absl::ZeroDuration(), fault_gap_max_), [this] {
       if (!faulty()) {
         keeper_disk_.set_capacity_bytes(UINT64_MAX);
+        if (fence_unknown_) {
+          Split();
+          ScheduleFault();
+        }
         return;
       }
+      if (copy_ == nullptr && world_.Monotonic() > split_at_) Split();
       Strike();
       ScheduleFault();
     });
@@ -339,6 +421,7 @@ class Cluster {
         return;
       }
       default: {
+        if (copy_ != nullptr) return;  // The other one serves the copy.
         current_relay_ = relay;
         Say(absl::StrCat("agent goes to process server ", relay));
         return CutAgent();
@@ -468,6 +551,12 @@ class Cluster {
   StreamPosition durable_;
   bool drained_ = false;
   std::map<size_t, StreamPosition> spooled_;
+
+  uint64_t generation_ = 3;
+  absl::Duration split_at_;
+  bool fence_unknown_ = false;
+  std::unique_ptr<Copy> copy_;
+  size_t copy_relay_ = 0;
 
   MemoryDisk agent_disk_;
   std::unique_ptr<Shipper> shipper_;

@@ -4,8 +4,9 @@
 // Fault model: any node dies at any operation on its disk or at any moment, and comes back later
 // (torn and lost unsynced writes as in MemoryDisk); a process server comes back with an empty disk
 // or is replaced by another while the old one still runs; connections are cut; messages are
-// delayed; the master target's disk is full for a while; wall clocks jump by an hour; the agent
-// stops cleanly or dies while the machine goes on writing.
+// delayed; the master target's disk is full for a while; wall clocks jump by an hour; the machine
+// changes its generation and a copy of it streams on in the old one; the agent stops cleanly or
+// dies while the machine goes on writing.
 //
 // Oracles: every point a keeper lists equals the source at that instant, byte for byte, seen as a
 // view at any time and after a recovery at the end; what was durable once is there after every
