@@ -76,6 +76,10 @@ absl::Status ReadRawHeader(absl::string_view sealed, RawHeader* header) {
     return Corrupt(absl::StrCat("unknown kind ", header->kind));
   if (header->encoding > 2) return Corrupt(absl::StrCat("unknown encoding ", header->encoding));
   if (header->position.epoch == 0) return Corrupt("epoch 0");
+  if ((header->kind == static_cast<uint16_t>(BatchKind::kEpochBegin)) !=
+      (header->position.sequence == 0)) {
+    return Corrupt("an epoch begins with its epoch begin, and only there");
+  }
   if (header->extent_count > kBatchExtentsMax) {
     return Corrupt(absl::StrCat(header->extent_count, " extents, at most ", kBatchExtentsMax));
   }

@@ -84,7 +84,12 @@ absl::Status Shipper::BeginEpoch(bool synchronise) {
   ++epoch_;
   next_sequence_ = 0;
   // The number is durable before anyone sees it, so no epoch is ever used twice.
-  HW_RETURN_IF_ERROR(SaveState(/*stopped_cleanly=*/false));
+  if (absl::Status saved = SaveState(/*stopped_cleanly=*/false); !saved.ok()) {
+    // Nothing may be sent in an epoch that is not remembered. Opened anew, the shipper
+    // synchronises.
+    refused_ = Annotate(saved, "begin an epoch");
+    return refused_;
+  }
   const bool anew = syncing_ && sync_base_.epoch == epoch_;
   const StreamPosition position = NextPosition();
   spooled_ = {};
@@ -127,13 +132,21 @@ absl::Status Shipper::ReadInto(BatchBuilder* builder, uint32_t disk, Extent exte
   return absl::OkStatus();
 }
 
+absl::Status Shipper::GiveBack(const BatchBuilder& builder, std::vector<ExtentSet>* dirty,
+                               const absl::Status& status) {
+  if (HW_FAULT("mutation.forget_unread")) return status;
+  for (const BatchExtent& extent : builder.extents()) (*dirty)[extent.disk].Add(extent.extent);
+  return status;
+}
+
 absl::Status Shipper::FillFromDirty(std::vector<ExtentSet>* dirty, BatchBuilder* builder) {
   for (uint32_t disk = 0; disk < dirty->size(); ++disk) {
     while (!(*dirty)[disk].empty() && builder->Fits(options_.batch_bytes) &&
            builder->payload_bytes() < options_.batch_bytes) {
       const Extent extent =
           (*dirty)[disk].TakeFirst(options_.batch_bytes - builder->payload_bytes());
-      HW_RETURN_IF_ERROR(ReadInto(builder, disk, extent, /*skip_zeroes=*/false));
+      const absl::Status read = ReadInto(builder, disk, extent, /*skip_zeroes=*/false);
+      if (!read.ok()) return GiveBack(*builder, dirty, read);
     }
   }
   return absl::OkStatus();
@@ -166,9 +179,10 @@ absl::Status Shipper::TakeMarker() {
     if (status.ok() && marker_taken_) marker_taken_(marker);
   }
   for (size_t i = 0; i < frozen_count; ++i) sources_[i]->Thaw();
+  // What was sealed has its positions and goes, also when the marker does not.
+  for (std::string& batch : sealed) frozen_.push_back(std::move(batch));
   HW_RETURN_IF_ERROR(status);
   if (!fits) return absl::OkStatus();  // Another round of pre-copy.
-  for (std::string& batch : sealed) frozen_.push_back(std::move(batch));
   const StreamPosition position = NextPosition();
   frozen_.push_back(
       Remember({position,
@@ -320,9 +334,10 @@ absl::Status Shipper::SyncStep(BatchBuilder* builder) {
     }
     const Extent extent{sync_offset_,
                         std::min(options_.digest_block_bytes, disk_bytes - sync_offset_)};
-    HW_RETURN_IF_ERROR(
-        ReadInto(builder, static_cast<uint32_t>(sync_disk_), extent, /*skip_zeroes=*/true));
-    sync_offset_ = extent.end();
+    const absl::Status read =
+        ReadInto(builder, static_cast<uint32_t>(sync_disk_), extent, /*skip_zeroes=*/true);
+    sync_offset_ = extent.end();  // Also when it failed: it is given back with the rest.
+    if (!read.ok()) return GiveBack(*builder, &sync_dirty_, read);
   }
   return absl::OkStatus();
 }
@@ -336,10 +351,15 @@ absl::Status Shipper::AskDigests() {
   query.message.set_disk(static_cast<uint32_t>(sync_disk_));
   query.message.set_offset_bytes(sync_offset_);
   query.message.set_block_bytes(options_.digest_block_bytes);
+  const uint64_t begin = sync_offset_;
   std::string block;
   for (uint32_t i = 0; i < options_.digest_blocks_max && sync_offset_ < disk_bytes; ++i) {
     block.resize(std::min(options_.digest_block_bytes, disk_bytes - sync_offset_));
-    HW_RETURN_IF_ERROR(sources_[sync_disk_]->Read(sync_offset_, Writable(&block)));
+    const absl::Status read = sources_[sync_disk_]->Read(sync_offset_, Writable(&block));
+    if (!read.ok()) {
+      sync_offset_ = begin;
+      return read;
+    }
     query.message.add_digests(Digest128(AsBytes(block)));
     sync_offset_ += block.size();
   }

@@ -66,7 +66,9 @@ class Shipper : public Outbox {
   StreamPosition spooled() const { return spooled_; }
   // Everything that was written is durable on the master target.
   bool drained() const;
-  // Not OK: the stream was refused in a way that only a new assignment or an operator can change.
+  // Not OK: the stream was refused in a way that only a new assignment or an operator can change,
+  // or the state could not be written. Nothing is sent any more; open a new Shipper when the cause
+  // is gone.
   const absl::Status& refused() const { return refused_; }
 
   // Outbox
@@ -96,6 +98,9 @@ class Shipper : public Outbox {
   void ReturnInFlight();
   absl::Status CollectAll();
   absl::Status ReadInto(BatchBuilder* builder, uint32_t disk, Extent extent, bool skip_zeroes);
+  // Returns what could not be sealed to `dirty`, and `status`.
+  static absl::Status GiveBack(const BatchBuilder& builder, std::vector<ExtentSet>* dirty,
+                               const absl::Status& status);
   // Reads dirty ranges up to one batch; leaves the builder empty when nothing is dirty.
   absl::Status FillFromDirty(std::vector<ExtentSet>* dirty, BatchBuilder* builder);
   absl::Status TakeMarker();

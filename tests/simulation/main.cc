@@ -18,7 +18,7 @@ constexpr const char* kMutations[] = {
     "mutation.acknowledge_before_sync", "mutation.skip_undo_sync",   "mutation.skip_journal_record",
     "mutation.drop_marker_barrier",     "mutation.apply_duplicates", "mutation.forget_extents",
     "mutation.trust_map_after_crash",   "mutation.skip_spool_sync",  "mutation.epoch_without_fence",
-    "mutation.ignore_generation",
+    "mutation.ignore_generation",       "mutation.forget_unread",
 };
 
 int RunSeeds(uint64_t first, uint64_t count) {

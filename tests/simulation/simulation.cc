@@ -146,7 +146,7 @@ class Cluster {
     shipper_->Tick();
     // All is written and the last cut is over: at some instant nothing may be left to do.
     if (world_.Monotonic() > kFaultyTime + kQuietTime / 2 && shipper_->drained()) drained_ = true;
-    if (!shipper_->refused().ok() && !fence_unknown_)
+    if (!shipper_->refused().ok() && !fence_unknown_ && !agent_disk_.dead())
       return Fail("the agent was refused: " + shipper_->refused().ToString());
     world_.After(absl::Milliseconds(100), [this, incarnation] { TickAgent(incarnation); });
   }
@@ -385,7 +385,7 @@ class Cluster {
   }
   void Strike() {
     const size_t relay = world_.Pick(relays_.size());
-    switch (world_.Pick(13)) {
+    switch (world_.Pick(14)) {
       case 0:
         return agent_disk_.DieAfter(world_.Pick(6));
       case 1:
@@ -419,6 +419,10 @@ class Cluster {
         keeper_disk_.set_capacity_bytes(
             full ? space->total_bytes - space->free_bytes + world_.Pick(4096) : UINT64_MAX);
         return;
+      }
+      case 12: {
+        Say("reads of a source disk fail");
+        return sources_[world_.Pick(sources_.size())]->FailReads(1 + world_.Pick(5));
       }
       default: {
         if (copy_ != nullptr) return;  // The other one serves the copy.

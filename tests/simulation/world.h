@@ -120,6 +120,7 @@ class SourceDisk : public WriteSource {
     changed_.Clear();
   }
   const std::string& content() const { return content_; }
+  void FailReads(uint64_t count) { failing_reads_ = count; }
 
   uint64_t size_bytes() const override { return content_.size(); }
   absl::Status Collect(ExtentSet* changed) override {
@@ -128,6 +129,10 @@ class SourceDisk : public WriteSource {
     return absl::OkStatus();
   }
   absl::Status Read(uint64_t offset, MutableBytes out) override {
+    if (failing_reads_ > 0) {
+      --failing_reads_;
+      return absl::UnavailableError("the simulated disk cannot be read");
+    }
     std::memcpy(out.data(), content_.data() + offset, out.size());
     return absl::OkStatus();
   }
@@ -138,6 +143,7 @@ class SourceDisk : public WriteSource {
   std::string content_;
   ExtentSet changed_;
   bool tracked_ = false;
+  uint64_t failing_reads_ = 0;
 };
 
 }  // namespace homeward::simulation
