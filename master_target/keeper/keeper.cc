@@ -57,7 +57,7 @@ absl::Status Keeper::Fence(uint64_t generation) {
   return absl::OkStatus();
 }
 
-absl::Status Keeper::CheckOrder(const BatchHeader& header) const {
+absl::Status Keeper::CheckGeneration(const BatchHeader& header) const {
   if (header.generation < generation_ && !HW_FAULT("mutation.ignore_generation")) {
     return absl::AbortedError(absl::StrCat("generation ", header.generation,
                                            " is over; the machine is at ", generation_));
@@ -155,7 +155,7 @@ absl::Status Keeper::Apply(const std::vector<absl::string_view>& sealed_batches)
   for (const absl::string_view sealed : sealed_batches) {
     ParsedBatch& batch = batches.emplace_back();
     refused = ParseBatch(sealed, true, &batch);
-    if (refused.ok()) refused = CheckOrder(batch.header);
+    if (refused.ok()) refused = CheckGeneration(batch.header);
     if (!refused.ok()) break;
     const StreamPosition position = batch.header.position;
     if (position <= next.position && !HW_FAULT("mutation.apply_duplicates")) continue;

@@ -96,7 +96,7 @@ class Keeper {
   };
 
   Keeper(std::unique_ptr<RecoveryJournal> journal, std::vector<ReplicaDisk> disks);
-  absl::Status CheckOrder(const BatchHeader& header) const;
+  absl::Status CheckGeneration(const BatchHeader& header) const;
   absl::Status CheckExtents(const ParsedBatch& batch) const;
   absl::Status BeginEpoch(const ParsedBatch& batch, KeeperState* next);
   absl::Status ApplyOne(const ParsedBatch& batch, KeeperState* next, std::vector<Staged>* staged);

@@ -57,6 +57,9 @@ class Shipper : public Outbox {
   // Begins a new epoch that synchronises all disks.
   absl::Status Resync();
   // Keeps the map of changes for the next start. The shipper is of no use afterwards.
+  // Requires: nothing writes to the disks until the next Open(), or the sources go on tracking
+  // meanwhile. Where the caller cannot promise that, it must not call this: without it the next
+  // start compares all disks.
   absl::Status StopCleanly();
 
   StreamSender& sender() { return sender_; }
