@@ -24,6 +24,9 @@ class Strand {
 // A strand with a thread of its own, named `name` (15 characters are shown).
 std::unique_ptr<Strand> MakeThreadStrand(const std::string& name);
 
+// Runs `callback` on `strand` and waits for it. Not from the strand itself.
+void RunOn(Strand& strand, const std::function<void()>& callback);
+
 }  // namespace homeward
 
 #endif  // HOMEWARD_COMMON_EXEC_STRAND_H_

@@ -1,5 +1,8 @@
 #include "common/rpc/credentials.h"
 
+#include <grpcpp/security/tls_certificate_provider.h>
+#include <grpcpp/security/tls_credentials_options.h>
+
 #include "absl/strings/str_cat.h"
 #include "common/wire/change_batch.h"
 
@@ -7,6 +10,19 @@ namespace homeward {
 namespace {
 
 constexpr int kMessageBytesMax = static_cast<int>(kBatchBytesMax) + 64 * 1024;
+constexpr unsigned kIdentityRefreshSeconds = 5;
+constexpr char kProblemUrl[] = "homeward.types.v1.Problem";
+
+grpc::ChannelArguments MakeArguments(Role role) {
+  grpc::ChannelArguments arguments;
+  arguments.SetSslTargetNameOverride(RoleDnsName(role));
+  arguments.SetMaxReceiveMessageSize(kMessageBytesMax);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 20000);
+  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20000);
+  // Parts of one process must not share connections by accident.
+  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
+  return arguments;
+}
 
 }  // namespace
 
@@ -18,20 +34,35 @@ std::shared_ptr<grpc::ServerCredentials> MakeServerCredentials(const TlsIdentity
   return grpc::SslServerCredentials(options);
 }
 
+std::shared_ptr<grpc::ServerCredentials> MakeServerCredentials(const IdentityFiles& files,
+                                                               bool enrolling) {
+  using grpc::experimental::FileWatcherCertificateProvider;
+  grpc::experimental::TlsServerCredentialsOptions options(
+      std::make_shared<FileWatcherCertificateProvider>(files.key, files.certificate, files.ca,
+                                                       kIdentityRefreshSeconds));
+  options.watch_root_certs();
+  options.watch_identity_key_cert_pairs();
+  options.set_cert_request_type(enrolling
+                                    ? GRPC_SSL_REQUEST_CLIENT_CERTIFICATE_AND_VERIFY
+                                    : GRPC_SSL_REQUEST_AND_REQUIRE_CLIENT_CERTIFICATE_AND_VERIFY);
+  return grpc::experimental::TlsServerCredentials(options);
+}
+
+std::shared_ptr<grpc::Channel> MakeEnrolmentChannel(const std::string& address,
+                                                    const std::string& ca) {
+  grpc::SslCredentialsOptions options;
+  options.pem_root_certs = ca;
+  return grpc::CreateCustomChannel(address, grpc::SslCredentials(options),
+                                   MakeArguments(Role::kConfigServer));
+}
+
 std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address, Role role,
                                            const TlsIdentity& identity) {
   grpc::SslCredentialsOptions options;
   options.pem_root_certs = identity.ca;
   options.pem_private_key = identity.key;
   options.pem_cert_chain = identity.certificate;
-  grpc::ChannelArguments arguments;
-  arguments.SetSslTargetNameOverride(RoleDnsName(role));
-  arguments.SetMaxReceiveMessageSize(kMessageBytesMax);
-  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 20000);
-  arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20000);
-  // Parts of one process must not share connections by accident.
-  arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
-  return grpc::CreateCustomChannel(address, grpc::SslCredentials(options), arguments);
+  return grpc::CreateCustomChannel(address, grpc::SslCredentials(options), MakeArguments(role));
 }
 
 absl::StatusOr<std::string> Authorize(const grpc::ServerContext& context,
@@ -52,8 +83,31 @@ absl::StatusOr<std::string> Authorize(const grpc::ServerContext& context,
       "host ", host_id, " (", names.empty() ? "no role" : names, ") may not call this"));
 }
 
+absl::Status ToStatus(const types::v1::Problem& problem, absl::StatusCode code) {
+  absl::Status status(code, problem.message());
+  status.SetPayload(kProblemUrl, absl::Cord(problem.SerializeAsString()));
+  return status;
+}
+
+std::optional<types::v1::Problem> ProblemOf(const absl::Status& status) {
+  const absl::optional<absl::Cord> payload = status.GetPayload(kProblemUrl);
+  types::v1::Problem problem;
+  if (!payload.has_value() || !problem.ParseFromString(std::string(*payload))) return std::nullopt;
+  return problem;
+}
+
 grpc::Status ToGrpc(const absl::Status& status) {
-  return grpc::Status(static_cast<grpc::StatusCode>(status.code()), std::string(status.message()));
+  const std::optional<types::v1::Problem> problem = ProblemOf(status);
+  return grpc::Status(static_cast<grpc::StatusCode>(status.code()), std::string(status.message()),
+                      problem.has_value() ? problem->SerializeAsString() : std::string());
+}
+
+absl::Status FromGrpc(const grpc::Status& status) {
+  absl::Status out(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
+  types::v1::Problem problem;
+  if (!out.ok() && problem.ParseFromString(status.error_details()) && !problem.id().empty())
+    out.SetPayload(kProblemUrl, absl::Cord(status.error_details()));
+  return out;
 }
 
 }  // namespace homeward

@@ -5,16 +5,30 @@
 #include <grpcpp/grpcpp.h>
 
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "common/tls/identity.h"
+#include "homeward/types/v1/types.pb.h"
 
 namespace homeward {
 
 // A server that takes only clients with a certificate of the same CA.
 std::shared_ptr<grpc::ServerCredentials> MakeServerCredentials(const TlsIdentity& identity);
+// The same from files, which are read again when they change, so that a renewed certificate is used
+// without a restart. `enrolling` also takes clients without a certificate: methods must Authorize().
+struct IdentityFiles {
+  std::string ca;
+  std::string certificate;
+  std::string key;
+};
+std::shared_ptr<grpc::ServerCredentials> MakeServerCredentials(const IdentityFiles& files,
+                                                               bool enrolling);
+// Checks the server's certificate against `ca`, and shows none: for enrolment.
+std::shared_ptr<grpc::Channel> MakeEnrolmentChannel(const std::string& address,
+                                                    const std::string& ca);
 // A channel to `address` (host:port), which must show a certificate of `role`.
 std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address, Role role,
                                            const TlsIdentity& identity);
@@ -24,7 +38,11 @@ std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address, Role role
 absl::StatusOr<std::string> Authorize(const grpc::ServerContext& context,
                                       const std::vector<Role>& roles);
 
+// A types.v1.Problem travels with a status, from the rule that refuses to the operator's screen.
+absl::Status ToStatus(const types::v1::Problem& problem, absl::StatusCode code);
+std::optional<types::v1::Problem> ProblemOf(const absl::Status& status);
 grpc::Status ToGrpc(const absl::Status& status);
+absl::Status FromGrpc(const grpc::Status& status);
 
 }  // namespace homeward
 

@@ -1,80 +1,18 @@
 #include "common/rpc/replication_link.h"
 
 #include <algorithm>
-#include <deque>
 #include <random>
 #include <utility>
 
 #include "absl/synchronization/notification.h"
 #include "common/rpc/credentials.h"
+#include "common/rpc/queued_writer.h"
 
 namespace homeward {
 
 using replication::v1::Downstream;
 using replication::v1::ReplicationService;
 using replication::v1::Upstream;
-
-namespace {
-
-// Writes messages in order from a thread of its own, so that a strand never waits for a slow peer.
-// What may queue is bounded by the protocol: upwards by credit, downwards by one acknowledgement
-// for each group.
-template <typename Message, typename Stream>
-class QueuedWriter {
- public:
-  QueuedWriter(Stream* stream, std::function<void()> on_end)
-      : stream_(*stream), on_end_(std::move(on_end)), thread_([this] { Run(); }) {}
-  ~QueuedWriter() {
-    End();
-    thread_.join();
-  }
-  void Write(const Message& message) {
-    absl::MutexLock lock(&mutex_);
-    if (!ended_) queue_.push_back(message);
-  }
-  // After what is queued, `on_end` runs once.
-  void End() {
-    absl::MutexLock lock(&mutex_);
-    ended_ = true;
-  }
-
- private:
-  bool HasWork() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return ended_ || !queue_.empty(); }
-  void Run() {
-    bool writable = true;
-    while (true) {
-      Message message;
-      {
-        absl::MutexLock lock(&mutex_);
-        mutex_.Await(absl::Condition(this, &QueuedWriter::HasWork));
-        if (queue_.empty()) break;
-        message = std::move(queue_.front());
-        queue_.pop_front();
-      }
-      if (writable) writable = stream_.Write(message);
-    }
-    on_end_();
-  }
-
-  Stream& stream_;
-  const std::function<void()> on_end_;
-  absl::Mutex mutex_;
-  std::deque<Message> queue_ ABSL_GUARDED_BY(mutex_);
-  bool ended_ ABSL_GUARDED_BY(mutex_) = false;
-  std::thread thread_;
-};
-
-// Runs `callback` on the strand and waits for it.
-void RunOn(Strand& strand, const std::function<void()>& callback) {
-  absl::Notification done;
-  strand.Post([&] {
-    callback();
-    done.Notify();
-  });
-  done.WaitForNotification();
-}
-
-}  // namespace
 
 ReplicationClient::ReplicationClient(Strand* strand, StreamSender* sender,
                                      std::function<replication::v1::Hello()> hello, Options options)

@@ -4,6 +4,7 @@
 #include <openssl/ec.h>
 #include <openssl/err.h>
 #include <openssl/evp.h>
+#include <openssl/hmac.h>
 #include <openssl/pem.h>
 #include <openssl/rand.h>
 #include <openssl/x509v3.h>
@@ -11,6 +12,7 @@
 #include <memory>
 #include <utility>
 
+#include "common/base/check.h"
 #include "common/status/status_macros.h"
 
 namespace homeward {
@@ -192,6 +194,42 @@ absl::StatusOr<std::string> CertificateAuthority::Sign(const std::string& signin
     return Failed("sign a certificate");
   }
   return CertificatePem(raw);
+}
+
+absl::StatusOr<Validity> CertificateValidity(const std::string& certificate) {
+  const Certificate parsed(
+      PEM_read_bio_X509(ReadFrom(certificate).get(), nullptr, nullptr, nullptr));
+  if (parsed == nullptr) return Failed("read a certificate");
+  tm begin = {}, end = {};
+  if (ASN1_TIME_to_tm(X509_get0_notBefore(parsed.get()), &begin) != 1 ||
+      ASN1_TIME_to_tm(X509_get0_notAfter(parsed.get()), &end) != 1) {
+    return Failed("read the times of a certificate");
+  }
+  return Validity{absl::FromTM(begin, absl::UTCTimeZone()), absl::FromTM(end, absl::UTCTimeZone())};
+}
+
+std::string KeyedDigest(absl::string_view key, absl::string_view message) {
+  unsigned char digest[EVP_MAX_MD_SIZE];
+  unsigned int length = 0;
+  HMAC(EVP_sha256(), key.data(), static_cast<int>(key.size()),
+       reinterpret_cast<const unsigned char*>(message.data()), message.size(), digest, &length);
+  return std::string(reinterpret_cast<const char*>(digest), length);
+}
+
+bool SameSecret(absl::string_view a, absl::string_view b) {
+  return a.size() == b.size() && CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0;
+}
+
+std::string MakePassphrase() {
+  static constexpr char kLetters[] = "abcdefghijkmnpqrstuvwxyz23456789";  // 32 of them
+  unsigned char random[32];
+  HW_CHECK(RAND_bytes(random, sizeof(random)) == 1);
+  std::string out;
+  for (size_t i = 0; i < sizeof(random); ++i) {
+    if (i > 0 && i % 8 == 0) out.push_back('-');
+    out.push_back(kLetters[random[i] % 32]);
+  }
+  return out;
 }
 
 }  // namespace homeward

@@ -57,6 +57,20 @@ class CertificateAuthority {
   std::string key_;
 };
 
+// When the certificate (PEM) begins and ceases to be valid.
+struct Validity {
+  absl::Time begin;
+  absl::Time end;
+};
+absl::StatusOr<Validity> CertificateValidity(const std::string& certificate);
+
+// HMAC-SHA256 of `message`, keyed with `key`: 32 bytes.
+std::string KeyedDigest(absl::string_view key, absl::string_view message);
+// Compares in a time that does not depend on where they differ.
+bool SameSecret(absl::string_view a, absl::string_view b);
+// 160 random bits as groups of letters and digits that are hard to confuse: for people to copy.
+std::string MakePassphrase();
+
 }  // namespace homeward
 
 #endif  // HOMEWARD_COMMON_TLS_IDENTITY_H_

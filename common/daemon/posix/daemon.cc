@@ -1,0 +1,209 @@
+#include "common/daemon/daemon.h"
+
+#include <signal.h>
+#include <systemd/sd-daemon.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <thread>
+
+#include "absl/strings/str_cat.h"
+#include "common/net/http_server.h"
+#include "common/os/host.h"
+
+namespace homeward {
+namespace {
+
+// systemd is told to wait 10 s; what has not stopped by then would be killed without a word.
+constexpr absl::Duration kStopLimit = absl::Seconds(9);
+
+struct Flags {
+  std::string config_path;
+  bool check_only = false;
+};
+
+void PrintUsage(const DaemonProgram& program, FILE* out) {
+  std::fprintf(out,
+               "%s: %s\n\n"
+               "usage: %s --config FILE [--check_config]\n"
+               "  --config FILE    the configuration, protobuf text format; samples with every key "
+               "are in deploy/config\n"
+               "  --check_config   say everything that is wrong with it, then end\n"
+               "  --version        say the version, then end\n",
+               program.name.c_str(), program.purpose.c_str(), program.name.c_str());
+}
+
+// Returns the exit code when there is nothing to run.
+int ParseFlags(int argc, char** argv, const DaemonProgram& program, Flags* flags) {
+  for (int i = 1; i < argc; ++i) {
+    const absl::string_view flag = argv[i];
+    if (flag == "--config" && i + 1 < argc) {
+      flags->config_path = argv[++i];
+    } else if (flag.substr(0, 9) == "--config=") {
+      flags->config_path = std::string(flag.substr(9));
+    } else if (flag == "--check_config") {
+      flags->check_only = true;
+    } else if (flag == "--version") {
+      std::printf("%s %s\n", program.name.c_str(), kVersion);
+      return 0;
+    } else if (flag == "--help") {
+      PrintUsage(program, stdout);
+      return 0;
+    } else {
+      std::fprintf(stderr, "%s: unknown argument \"%s\"\n", program.name.c_str(), argv[i]);
+      PrintUsage(program, stderr);
+      return 2;
+    }
+  }
+  if (flags->config_path.empty()) {
+    PrintUsage(program, stderr);
+    return 2;
+  }
+  return -1;
+}
+
+absl::Status ReadConfig(const DaemonProgram& program, const std::string& path,
+                        google::protobuf::Message* config) {
+  const absl::StatusOr<std::string> text = ReadWholeFile(RealFileSystem(), path, kMiB);
+  if (!text.ok()) return text.status();
+  return ParseConfig(path, *text, program.check, config);
+}
+
+// The sub-message that every configuration has under this name.
+template <typename Part>
+Part PartOf(const google::protobuf::Message& config, const char* field) {
+  const google::protobuf::FieldDescriptor* const found =
+      config.GetDescriptor()->FindFieldByName(field);
+  Part part;
+  part.CopyFrom(config.GetReflection()->GetMessage(config, found));
+  return part;
+}
+
+void ApplyLogLevel(const google::protobuf::Message& config) {
+  const int level = PartOf<config::v1::Log>(config, "log").level();
+  SetLogLevel(level == 0 ? LogLevel::kInfo : static_cast<LogLevel>(level - 1));
+}
+
+HttpReply HealthPage(Daemon& daemon) {
+  HttpReply reply;
+  for (const types::v1::HealthIssue& issue : daemon.Health()) {
+    const bool critical = issue.severity() == types::v1::CRITICAL;
+    if (critical) reply.status = 503;
+    absl::StrAppend(&reply.body, critical ? "CRITICAL " : "WARNING ", issue.problem().id(), ": ",
+                    issue.problem().message(), "\n");
+  }
+  if (reply.body.empty()) reply.body = "OK\n";
+  return reply;
+}
+
+HttpReply MetricsPage(Daemon& daemon) {
+  Metrics metrics;
+  metrics.SetGauge("homeward_resident_bytes_max", "Peak resident memory of the process", {},
+                   static_cast<double>(PeakResidentBytes()));
+  daemon.Measure(&metrics);
+  return {200, "text/plain; version=0.0.4; charset=utf-8", metrics.Render()};
+}
+
+int Run(const DaemonProgram& program, const Flags& flags, const google::protobuf::Message& config) {
+  // Before any thread is there, so that all of them inherit it.
+  sigset_t signals;
+  sigemptyset(&signals);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, signal);
+  pthread_sigmask(SIG_BLOCK, &signals, nullptr);
+  ::signal(SIGPIPE, SIG_IGN);
+  ApplyLogLevel(config);
+
+  absl::Notification stopping;
+  absl::Mutex mutex;
+  Daemon* running = nullptr;  // guarded by mutex: SIGHUP may come before it is there
+  std::thread waiter([&] {
+    int signal = 0;
+    while (sigwait(&signals, &signal) == 0 && signal == SIGHUP) {
+      std::unique_ptr<google::protobuf::Message> fresh = program.new_config();
+      const absl::Status read = ReadConfig(program, flags.config_path, fresh.get());
+      absl::MutexLock lock(&mutex);
+      if (!read.ok()) {
+        LogError("config.refused", {{"error", read}});
+      } else if (running != nullptr) {
+        ApplyLogLevel(*fresh);
+        running->Reload(*fresh);
+        LogInfo("config.reloaded", {{"path", flags.config_path}});
+      }
+    }
+    LogInfo("daemon.stopping", {{"signal", signal}});
+    sd_notify(0, "STOPPING=1");
+    stopping.Notify();
+  });
+
+  RealClock clock;
+  int exit_code = 0;
+  {
+    absl::StatusOr<std::unique_ptr<Daemon>> daemon =
+        program.start(config, {RealFileSystem(), clock, stopping});
+    std::unique_ptr<HttpServer> http;
+    if (daemon.ok()) {
+      const auto monitoring = PartOf<config::v1::Monitoring>(config, "monitoring");
+      if (!monitoring.listen_address().empty()) {
+        Daemon& served = **daemon;
+        auto started = HttpServer::Start(monitoring.listen_address(),
+                                         {{"/health", [&served] { return HealthPage(served); }},
+                                          {"/metrics", [&served] { return MetricsPage(served); }}});
+        if (started.ok()) {
+          http = *std::move(started);
+        } else {
+          daemon = started.status();
+        }
+      }
+    }
+    if (!daemon.ok()) {
+      const bool asked_to_stop = stopping.HasBeenNotified();
+      if (!asked_to_stop) {
+        LogError("daemon.start_failed", {{"error", daemon.status()}});
+        exit_code = 1;
+      }
+      ::kill(::getpid(), SIGTERM);
+    } else {
+      {
+        absl::MutexLock lock(&mutex);
+        running = daemon->get();
+      }
+      LogInfo("daemon.ready", {{"name", program.name}, {"version", kVersion}});
+      sd_notify(0, "READY=1");
+      stopping.WaitForNotification();
+      absl::MutexLock lock(&mutex);
+      running = nullptr;
+    }
+    absl::Notification stopped;
+    std::thread watchdog([&] {
+      if (stopped.WaitForNotificationWithTimeout(kStopLimit)) return;
+      LogError("daemon.stop_too_slow", {{"limit", kStopLimit}});
+      ::_exit(1);
+    });
+    http.reset();
+    if (daemon.ok()) daemon->reset();
+    stopped.Notify();
+    watchdog.join();
+  }
+  waiter.join();
+  LogInfo("daemon.stopped");
+  return exit_code;
+}
+
+}  // namespace
+
+int DaemonMain(int argc, char** argv, const DaemonProgram& program) {
+  Flags flags;
+  if (const int code = ParseFlags(argc, argv, program, &flags); code >= 0) return code;
+  const std::unique_ptr<google::protobuf::Message> config = program.new_config();
+  if (absl::Status read = ReadConfig(program, flags.config_path, config.get()); !read.ok()) {
+    std::fprintf(stderr, "%s\n", std::string(read.message()).c_str());
+    return 2;
+  }
+  if (flags.check_only) {
+    std::printf("%s: OK\n", flags.config_path.c_str());
+    return 0;
+  }
+  return Run(program, flags, *config);
+}
+
+}  // namespace homeward

@@ -1,0 +1,34 @@
+// This host and this process, as the operating system tells.
+#ifndef HOMEWARD_COMMON_OS_HOST_H_
+#define HOMEWARD_COMMON_OS_HOST_H_
+
+#include <cstdint>
+#include <string>
+
+#include "absl/time/time.h"
+
+namespace homeward {
+
+struct HostFacts {
+  std::string name;
+  std::string boot_id;        // another one after each boot
+  std::string hardware_uuid;  // SMBIOS; empty when it cannot be read
+  std::string os_name;        // "Debian GNU/Linux 12 (bookworm)"
+  absl::Duration uptime;
+};
+HostFacts ReadHostFacts();
+
+struct HostLoad {
+  double cpu_percent = 0;     // of all processors, over one minute
+  double memory_percent = 0;  // that programs could not have
+};
+HostLoad ReadHostLoad();
+
+// Peak resident memory of this process.
+uint64_t PeakResidentBytes();
+// 16 random bytes in hex, from the system's generator.
+std::string RandomHexId();
+
+}  // namespace homeward
+
+#endif  // HOMEWARD_COMMON_OS_HOST_H_

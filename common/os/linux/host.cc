@@ -1,0 +1,89 @@
+#include "common/os/host.h"
+
+#include <sys/random.h>
+#include <sys/resource.h>
+#include <unistd.h>
+
+#include <fstream>
+#include <sstream>
+#include <thread>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_split.h"
+#include "common/base/check.h"
+
+namespace homeward {
+namespace {
+
+std::string Slurp(const std::string& path) {
+  std::ifstream in(path);
+  std::ostringstream out;
+  out << in.rdbuf();
+  return std::string(absl::StripAsciiWhitespace(out.str()));
+}
+
+std::string OsName() {
+  for (absl::string_view line : absl::StrSplit(Slurp("/etc/os-release"), '\n')) {
+    if (!absl::ConsumePrefix(&line, "PRETTY_NAME=")) continue;
+    absl::ConsumePrefix(&line, "\"");
+    absl::ConsumeSuffix(&line, "\"");
+    return std::string(line);
+  }
+  return "Linux";
+}
+
+uint64_t MemInfo(absl::string_view key) {
+  for (const absl::string_view line : absl::StrSplit(Slurp("/proc/meminfo"), '\n')) {
+    const std::vector<absl::string_view> words = absl::StrSplit(line, ' ', absl::SkipEmpty());
+    uint64_t kib = 0;
+    if (words.size() >= 2 && words[0] == key && absl::SimpleAtoi(words[1], &kib)) return kib;
+  }
+  return 0;
+}
+
+}  // namespace
+
+HostFacts ReadHostFacts() {
+  HostFacts facts;
+  char name[256] = "";
+  ::gethostname(name, sizeof(name) - 1);
+  facts.name = name;
+  facts.boot_id = Slurp("/proc/sys/kernel/random/boot_id");
+  facts.hardware_uuid = absl::AsciiStrToLower(Slurp("/sys/class/dmi/id/product_uuid"));
+  facts.os_name = OsName();
+  const std::string uptime_text = Slurp("/proc/uptime");
+  const std::vector<absl::string_view> uptime = absl::StrSplit(uptime_text, ' ');
+  double seconds = 0;
+  if (absl::SimpleAtod(uptime[0], &seconds)) facts.uptime = absl::Seconds(seconds);
+  return facts;
+}
+
+HostLoad ReadHostLoad() {
+  HostLoad load;
+  double average = 0;
+  const std::string load_text = Slurp("/proc/loadavg");
+  const std::vector<absl::string_view> words = absl::StrSplit(load_text, ' ');
+  if (absl::SimpleAtod(words[0], &average))
+    load.cpu_percent = 100 * average / std::max(1u, std::thread::hardware_concurrency());
+  const double total = static_cast<double>(MemInfo("MemTotal:"));
+  if (total > 0)
+    load.memory_percent = 100 * (total - static_cast<double>(MemInfo("MemAvailable:"))) / total;
+  return load;
+}
+
+uint64_t PeakResidentBytes() {
+  rusage usage = {};
+  ::getrusage(RUSAGE_SELF, &usage);
+  return static_cast<uint64_t>(usage.ru_maxrss) * 1024;
+}
+
+std::string RandomHexId() {
+  char bytes[16];
+  HW_CHECK(::getrandom(bytes, sizeof(bytes), 0) == sizeof(bytes));
+  return absl::BytesToHexString(absl::string_view(bytes, sizeof(bytes)));
+}
+
+}  // namespace homeward

@@ -1,0 +1,65 @@
+// QueuedWriter: writes a gRPC stream's messages from a thread of its own.
+#ifndef HOMEWARD_COMMON_RPC_QUEUED_WRITER_H_
+#define HOMEWARD_COMMON_RPC_QUEUED_WRITER_H_
+
+#include <deque>
+#include <functional>
+#include <thread>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+
+namespace homeward {
+
+// Writes messages in order from a thread of its own, so that a strand never waits for a slow peer.
+// What may queue is bounded by the protocol: upwards by credit, downwards by one acknowledgement
+// for each group.
+template <typename Message, typename Stream>
+class QueuedWriter {
+ public:
+  QueuedWriter(Stream* stream, std::function<void()> on_end)
+      : stream_(*stream), on_end_(std::move(on_end)), thread_([this] { Run(); }) {}
+  ~QueuedWriter() {
+    End();
+    thread_.join();
+  }
+  void Write(const Message& message) {
+    absl::MutexLock lock(&mutex_);
+    if (!ended_) queue_.push_back(message);
+  }
+  // After what is queued, `on_end` runs once.
+  void End() {
+    absl::MutexLock lock(&mutex_);
+    ended_ = true;
+  }
+
+ private:
+  bool HasWork() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return ended_ || !queue_.empty(); }
+  void Run() {
+    bool writable = true;
+    while (true) {
+      Message message;
+      {
+        absl::MutexLock lock(&mutex_);
+        mutex_.Await(absl::Condition(this, &QueuedWriter::HasWork));
+        if (queue_.empty()) break;
+        message = std::move(queue_.front());
+        queue_.pop_front();
+      }
+      if (writable) writable = stream_.Write(message);
+    }
+    on_end_();
+  }
+
+  Stream& stream_;
+  const std::function<void()> on_end_;
+  absl::Mutex mutex_;
+  std::deque<Message> queue_ ABSL_GUARDED_BY(mutex_);
+  bool ended_ ABSL_GUARDED_BY(mutex_) = false;
+  std::thread thread_;
+};
+
+}  // namespace homeward
+
+#endif  // HOMEWARD_COMMON_RPC_QUEUED_WRITER_H_
