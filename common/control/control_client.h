@@ -1,0 +1,68 @@
+// ControlClient: keeps a part's session with its configuration server: registers, reports what it
+// observes, takes what is desired.
+#ifndef HOMEWARD_COMMON_CONTROL_CONTROL_CLIENT_H_
+#define HOMEWARD_COMMON_CONTROL_CONTROL_CLIENT_H_
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <string>
+#include <thread>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "common/clock/clock.h"
+#include "common/control/enrolment.h"
+#include "homeward/control/v1/control.pb.h"
+
+namespace grpc {
+class ClientContext;
+}
+
+namespace homeward {
+
+// Thread-safe. All callbacks come from the client's own threads, one at a time each; what they use
+// outlives it.
+class ControlClient {
+ public:
+  struct Options {
+    std::string address;
+    IdentityFiles identity;
+    // Before the first registration of this start.
+    absl::Duration registration_delay;
+    // What changed is reported this soon; what did not, with the server's heartbeat interval.
+    absl::Duration observe_interval = absl::Milliseconds(250);
+    absl::Duration retry_min = absl::Milliseconds(200);
+    absl::Duration retry_max = absl::Seconds(15);
+  };
+  struct Callbacks {
+    std::function<control::v1::Registration()> registration;
+    std::function<control::v1::Heartbeat()> observe;
+    std::function<void(const control::v1::Desired&)> desired;
+  };
+  ControlClient(FileSystem& files, const Clock& clock, Options options, Callbacks callbacks);
+  // Blocks until the session has ended.
+  ~ControlClient();
+
+  bool connected() const { return connected_; }
+
+ private:
+  void Run();
+  // Returns when the session ends; true when the server took the registration.
+  bool RunOnce();
+  bool WaitOrStop(absl::Duration duration);
+
+  FileSystem& files_;
+  const Clock& clock_;
+  const Options options_;
+  const Callbacks callbacks_;
+  std::atomic<bool> connected_ = false;
+  absl::Mutex mutex_;
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  grpc::ClientContext* context_ ABSL_GUARDED_BY(mutex_) = nullptr;
+  std::thread thread_;  // last
+};
+
+}  // namespace homeward
+
+#endif  // HOMEWARD_COMMON_CONTROL_CONTROL_CLIENT_H_

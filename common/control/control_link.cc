@@ -1,0 +1,141 @@
+#include <grpcpp/grpcpp.h>
+
+#include <algorithm>
+#include <random>
+#include <utility>
+
+#include "common/control/control_client.h"
+#include "common/log/log.h"
+#include "common/os/host.h"
+#include "common/wire/time_proto.h"
+#include "homeward/control/v1/control.grpc.pb.h"
+
+namespace homeward {
+
+using control::v1::Down;
+using control::v1::Up;
+
+ControlClient::ControlClient(FileSystem& files, const Clock& clock, Options options,
+                             Callbacks callbacks)
+    : files_(files),
+      clock_(clock),
+      options_(std::move(options)),
+      callbacks_(std::move(callbacks)),
+      thread_([this] { Run(); }) {}
+
+ControlClient::~ControlClient() {
+  {
+    absl::MutexLock lock(&mutex_);
+    stopping_ = true;
+    if (context_ != nullptr) context_->TryCancel();
+  }
+  thread_.join();
+}
+
+bool ControlClient::WaitOrStop(absl::Duration duration) {
+  absl::MutexLock lock(&mutex_);
+  return mutex_.AwaitWithTimeout(absl::Condition(&stopping_), duration);
+}
+
+void ControlClient::Run() {
+  std::mt19937 random(std::random_device{}());
+  if (options_.registration_delay > absl::ZeroDuration()) {
+    LogInfo("registration.delayed", {{"delay", options_.registration_delay}});
+    if (WaitOrStop(options_.registration_delay)) return;
+  }
+  absl::Duration delay = options_.retry_min;
+  while (true) {
+    const bool greeted = RunOnce();
+    delay = greeted ? options_.retry_min : std::min(delay * 2, options_.retry_max);
+    if (WaitOrStop(delay * (0.5 + std::uniform_real_distribution<>(0, 0.5)(random)))) return;
+  }
+}
+
+bool ControlClient::RunOnce() {
+  const absl::Status renewed = RenewIfDue(files_, clock_, options_.identity, options_.address);
+  if (!renewed.ok()) LogWarn("certificate.renewal_failed", {{"error", renewed}});
+  const absl::StatusOr<TlsIdentity> identity = ReadIdentity(files_, options_.identity);
+  if (!identity.ok()) {
+    LogError("identity.unreadable", {{"error", identity.status()}});
+    return false;
+  }
+  const auto stub = control::v1::ControlService::NewStub(
+      MakeChannel(options_.address, Role::kConfigServer, *identity));
+  grpc::ClientContext context;
+  {
+    absl::MutexLock lock(&mutex_);
+    if (stopping_) return false;
+    context_ = &context;
+  }
+  const auto stream = stub->Connect(&context);
+  Up registration;
+  *registration.mutable_registration() = callbacks_.registration();
+  bool greeted = false;
+  absl::Mutex mutex;
+  bool ended = false;                             // guarded by mutex
+  absl::Duration interval = absl::Seconds(1);     // guarded by mutex
+  uint64_t revision = 0;                          // guarded by mutex
+  std::thread reporter;
+  if (stream->Write(registration)) {
+    reporter = std::thread([&] {
+      std::string last;
+      absl::Duration last_sent;
+      absl::Duration last_renewal = clock_.Monotonic();
+      while (true) {
+        absl::Duration heartbeat_interval;
+        Up up;
+        {
+          absl::MutexLock lock(&mutex);
+          if (mutex.AwaitWithTimeout(absl::Condition(&ended), options_.observe_interval)) return;
+          heartbeat_interval = interval;
+          up.mutable_heartbeat()->set_desired_revision(revision);
+        }
+        const uint64_t desired_revision = up.heartbeat().desired_revision();
+        *up.mutable_heartbeat() = callbacks_.observe();
+        up.mutable_heartbeat()->set_desired_revision(desired_revision);
+        const std::string now = up.SerializeAsString();
+        const absl::Duration at = clock_.Monotonic();
+        if (at - last_renewal > absl::Hours(1)) {
+          last_renewal = at;
+          (void)RenewIfDue(files_, clock_, options_.identity, options_.address);
+        }
+        if (now == last && at - last_sent < heartbeat_interval) continue;
+        last = now;
+        last_sent = at;
+        up.mutable_heartbeat()->set_resident_bytes_max(PeakResidentBytes());
+        if (!stream->Write(up)) return;
+      }
+    });
+    Down down;
+    while (stream->Read(&down)) {
+      if (down.has_registered()) {
+        greeted = true;
+        connected_ = true;
+        LogInfo("control.registered", {{"config_server", options_.address}});
+        absl::MutexLock lock(&mutex);
+        interval = FromProto(down.registered().heartbeat_interval());
+      } else if (down.has_desired()) {
+        callbacks_.desired(down.desired());
+        absl::MutexLock lock(&mutex);
+        revision = down.desired().revision();
+      }
+    }
+  }
+  {
+    absl::MutexLock lock(&mutex);
+    ended = true;
+  }
+  context.TryCancel();
+  if (reporter.joinable()) reporter.join();
+  const grpc::Status status = stream->Finish();
+  connected_ = false;
+  absl::MutexLock lock(&mutex_);
+  context_ = nullptr;
+  if (!stopping_) {
+    LogWarn("control.disconnected",
+            {{"config_server", options_.address}, {"error", FromGrpc(status)}});
+  }
+  return greeted;
+}
+
+}  // namespace homeward

@@ -1,0 +1,175 @@
+#include <grpcpp/grpcpp.h>
+
+#include <algorithm>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+#include "absl/strings/str_split.h"
+#include "common/control/enrolment.h"
+#include "common/log/log.h"
+#include "common/os/host.h"
+#include "common/status/status_macros.h"
+#include "homeward/control/v1/control.grpc.pb.h"
+
+namespace homeward {
+namespace {
+
+constexpr char kPassphraseKey[] = "passphrase: ";
+constexpr absl::Duration kRetryMax = absl::Seconds(10);
+constexpr absl::Duration kCallLimit = absl::Seconds(10);
+
+void SetLimit(grpc::ClientContext* context) {
+  context->set_deadline(absl::ToChronoTime(RealClock().Now() + kCallLimit));
+}
+
+absl::StatusOr<control::v1::EnrolResponse> AskForCertificate(
+    const std::string& address, const EnrolmentFile& enrolment,
+    const control::v1::EnrolRequest& request) {
+  const auto stub =
+      control::v1::ControlService::NewStub(MakeEnrolmentChannel(address, enrolment.ca));
+  grpc::ClientContext context;
+  SetLimit(&context);
+  control::v1::EnrolResponse response;
+  HW_RETURN_IF_ERROR(FromGrpc(stub->Enrol(&context, request, &response)));
+  return response;
+}
+
+// A file that is made once.
+absl::StatusOr<std::string> ReadOrMake(
+    FileSystem& files, const std::string& path,
+    const std::function<absl::StatusOr<std::string>()>& make) {
+  absl::StatusOr<std::string> content = ReadWholeFile(files, path);
+  if (!absl::IsNotFound(content.status())) return content;
+  HW_ASSIGN_OR_RETURN(const std::string made, make());
+  HW_RETURN_IF_ERROR(WriteFileAtomically(files, path, made));
+  return made;
+}
+
+}  // namespace
+
+std::string FormatEnrolmentFile(const EnrolmentFile& enrolment) {
+  return absl::StrCat(kPassphraseKey, enrolment.passphrase, "\n", enrolment.ca);
+}
+
+absl::StatusOr<EnrolmentFile> ParseEnrolmentFile(const std::string& text) {
+  EnrolmentFile out;
+  bool in_certificate = false;
+  for (absl::string_view line : absl::StrSplit(text, '\n')) {
+    line = absl::StripAsciiWhitespace(line);
+    if (absl::StartsWith(line, "-----BEGIN")) in_certificate = true;
+    if (in_certificate) absl::StrAppend(&out.ca, line, "\n");
+    if (absl::StartsWith(line, "-----END")) in_certificate = false;
+    if (absl::ConsumePrefix(&line, kPassphraseKey)) out.passphrase = std::string(line);
+  }
+  if (out.passphrase.empty() || out.ca.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("not an enrolment file: it has no ",
+                     out.passphrase.empty() ? "passphrase" : "CA certificate",
+                     ". Make one on the configuration server with: homeward enroll passphrase show"));
+  }
+  return out;
+}
+
+std::string EnrolmentProof(absl::string_view passphrase, types::v1::ServerRole role,
+                           absl::string_view host_id, absl::string_view signing_request) {
+  return KeyedDigest(passphrase, absl::StrCat("homeward enrolment 1\n", types::v1::ServerRole_Name(role),
+                                              "\n", host_id, "\n", signing_request));
+}
+
+Role RoleOf(types::v1::ServerRole role) {
+  switch (role) {
+    case types::v1::PROCESS_SERVER:
+      return Role::kProcessServer;
+    case types::v1::MASTER_TARGET:
+      return Role::kMasterTarget;
+    default:
+      return Role::kAgent;
+  }
+}
+
+absl::StatusOr<TlsIdentity> ReadIdentity(FileSystem& files, const IdentityFiles& paths) {
+  TlsIdentity identity;
+  HW_ASSIGN_OR_RETURN(identity.ca, ReadWholeFile(files, paths.ca));
+  HW_ASSIGN_OR_RETURN(identity.certificate, ReadWholeFile(files, paths.certificate));
+  HW_ASSIGN_OR_RETURN(identity.key, ReadWholeFile(files, paths.key));
+  return identity;
+}
+
+absl::StatusOr<Membership> JoinFabric(FileSystem& files, const JoinOptions& options,
+                                      const absl::Notification& stopping) {
+  const std::string directory = JoinPath(options.state_directory, "identity");
+  HW_RETURN_IF_ERROR(files.MakeDirectories(directory));
+  Membership membership;
+  membership.files = {JoinPath(directory, "ca.pem"), JoinPath(directory, "certificate.pem"),
+                      JoinPath(directory, "key.pem")};
+  HW_ASSIGN_OR_RETURN(membership.host_id,
+                      ReadOrMake(files, JoinPath(directory, "host_id"), [] {
+                        return absl::StatusOr<std::string>(RandomHexId());
+                      }));
+  HW_ASSIGN_OR_RETURN(const std::string key, ReadOrMake(files, membership.files.key, [] {
+                        return MakePrivateKey();
+                      }));
+  const absl::StatusOr<std::string> certificate =
+      ReadWholeFile(files, membership.files.certificate);
+  if (certificate.ok()) return membership;
+  if (!absl::IsNotFound(certificate.status())) return certificate.status();
+
+  if (options.join.enrolment_file().empty()) {
+    return absl::FailedPreconditionError(
+        "this host is not enrolled and join.enrolment_file is not set. Make one on the "
+        "configuration server with: homeward enroll passphrase show");
+  }
+  HW_ASSIGN_OR_RETURN(const std::string text,
+                      ReadWholeFile(files, options.join.enrolment_file(), kMiB));
+  absl::StatusOr<EnrolmentFile> enrolment = ParseEnrolmentFile(text);
+  if (!enrolment.ok()) return Annotate(enrolment.status(), options.join.enrolment_file());
+  control::v1::EnrolRequest request;
+  request.set_role(options.role);
+  request.set_host_id(membership.host_id);
+  HW_ASSIGN_OR_RETURN(*request.mutable_signing_request(), MakeSigningRequest(key));
+  request.set_proof(EnrolmentProof(enrolment->passphrase, options.role, membership.host_id,
+                                   request.signing_request()));
+  absl::Duration delay = absl::Milliseconds(200);
+  while (true) {
+    const auto response = AskForCertificate(options.join.config_server(), *enrolment, request);
+    if (response.ok()) {
+      HW_RETURN_IF_ERROR(WriteFileAtomically(files, membership.files.ca, response->ca()));
+      HW_RETURN_IF_ERROR(
+          WriteFileAtomically(files, membership.files.certificate, response->certificate()));
+      LogInfo("enrolment.done", {{"host_id", membership.host_id}});
+      return membership;
+    }
+    const absl::StatusCode code = response.status().code();
+    const bool wait = code == absl::StatusCode::kUnavailable ||
+                      code == absl::StatusCode::kDeadlineExceeded ||
+                      code == absl::StatusCode::kResourceExhausted;
+    if (!wait) return Annotate(response.status(), "enrolment");
+    LogWarn("enrolment.waiting",
+            {{"config_server", options.join.config_server()}, {"error", response.status()}});
+    if (stopping.WaitForNotificationWithTimeout(delay))
+      return absl::CancelledError("stopped while it waited for its enrolment");
+    delay = std::min(delay * 2, kRetryMax);
+  }
+}
+
+absl::Status RenewIfDue(FileSystem& files, const Clock& clock, const IdentityFiles& paths,
+                        const std::string& config_server) {
+  HW_ASSIGN_OR_RETURN(const TlsIdentity identity, ReadIdentity(files, paths));
+  HW_ASSIGN_OR_RETURN(const Validity validity, CertificateValidity(identity.certificate));
+  if (clock.Now() < validity.begin + (validity.end - validity.begin) * 2 / 3)
+    return absl::OkStatus();
+  const auto stub = control::v1::ControlService::NewStub(
+      MakeChannel(config_server, Role::kConfigServer, identity));
+  grpc::ClientContext context;
+  SetLimit(&context);
+  control::v1::RenewRequest request;
+  // For the same key, so that one file changes and the two on disk always belong together.
+  HW_ASSIGN_OR_RETURN(*request.mutable_signing_request(), MakeSigningRequest(identity.key));
+  control::v1::EnrolResponse response;
+  HW_RETURN_IF_ERROR(FromGrpc(stub->Renew(&context, request, &response)));
+  HW_RETURN_IF_ERROR(WriteFileAtomically(files, paths.certificate, response.certificate()));
+  LogInfo("certificate.renewed");
+  return absl::OkStatus();
+}
+
+}  // namespace homeward
