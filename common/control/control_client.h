@@ -29,7 +29,7 @@ class ControlClient {
     std::string address;
     IdentityFiles identity;
     // Before the first registration of this start.
-    absl::Duration registration_delay;
+    absl::Duration registration_delay = absl::ZeroDuration();
     // What changed is reported this soon; what did not, with the server's heartbeat interval.
     absl::Duration observe_interval = absl::Milliseconds(250);
     absl::Duration retry_min = absl::Milliseconds(200);

@@ -13,6 +13,7 @@
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
+#include "absl/time/time.h"
 #include "common/base/bytes.h"
 
 namespace homeward {
@@ -31,6 +32,8 @@ class File {
   // file.
   virtual absl::Status Sync() = 0;
   virtual absl::StatusOr<uint64_t> Size() = 0;
+  // When the content was last changed, as the file system notes it; the Unix epoch for a device.
+  virtual absl::StatusOr<absl::Time> Modified() = 0;
   virtual absl::Status Truncate(uint64_t size_bytes) = 0;
 };
 
@@ -53,7 +56,7 @@ class FileSystem {
   // NOT_FOUND, ALREADY_EXISTS, RESOURCE_EXHAUSTED, or what the system said.
   virtual absl::StatusOr<std::unique_ptr<File>> Open(const std::string& path, OpenMode mode) = 0;
   virtual absl::Status Rename(const std::string& from, const std::string& to) = 0;
-  // OK when there was nothing to remove.
+  // A file, or a directory that is empty. OK when there was nothing to remove.
   virtual absl::Status Remove(const std::string& path) = 0;
   // Names in `directory`, sorted, without the directory. NOT_FOUND when it does not exist.
   virtual absl::StatusOr<std::vector<std::string>> List(const std::string& directory) = 0;

@@ -55,6 +55,11 @@ class MemoryFile : public File {
     return inode_->content.size();
   }
 
+  absl::StatusOr<absl::Time> Modified() override {
+    HW_RETURN_IF_ERROR(Alive());
+    return absl::FromUnixNanos(static_cast<int64_t>(inode_->changes));
+  }
+
   absl::Status Truncate(uint64_t size_bytes) override {
     HW_RETURN_IF_ERROR(Alive());
     HW_RETURN_IF_ERROR(disk_.Operation());
@@ -73,6 +78,7 @@ class MemoryFile : public File {
     return absl::OkStatus();
   }
   void Touch(uint64_t offset, uint64_t length) {
+    ++inode_->changes;
     const uint64_t begin = offset / kSectorBytes * kSectorBytes;
     const uint64_t end = (offset + length + kSectorBytes - 1) / kSectorBytes * kSectorBytes;
     inode_->unsynced.Add({begin, end - begin});

@@ -51,6 +51,7 @@ class MemoryDisk : public FileSystem {
   struct Inode {
     std::string content;
     std::string durable;
+    uint64_t changes = 0;
     ExtentSet unsynced;  // in whole sectors
   };
   absl::Status Operation();

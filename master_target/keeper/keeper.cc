@@ -82,6 +82,10 @@ absl::Status Keeper::CheckExtents(const ParsedBatch& batch) const {
 
 absl::Status Keeper::BeginEpoch(const ParsedBatch& batch, KeeperState* next) {
   HW_ASSIGN_OR_RETURN(const EpochBegin begin, ParseEpochBegin(batch));
+  if (begin.fresh_replica && !next->position.none()) {
+    return absl::DataLossError(
+        "the sender takes this replica to be empty, and it is not: compare all of it");
+  }
   if (begin.continues_from.none()) {
     next->syncing = true;
     return absl::OkStatus();

@@ -12,6 +12,7 @@ namespace homeward {
 namespace {
 
 constexpr size_t kQueriesMax = 4;
+constexpr size_t kFreezesMax = 1024;
 
 MutableBytes Writable(std::string* text) {
   return {reinterpret_cast<uint8_t*>(text->data()), text->size()};
@@ -40,12 +41,15 @@ absl::StatusOr<std::unique_ptr<Shipper>> Shipper::Open(FileSystem& files, const 
   AgentState state;
   const absl::StatusOr<std::string> bytes =
       ReadWholeFile(files, shipper->options_.state_path, 64 * kMiB);
-  if (bytes.ok()) {
+  const bool first = absl::IsNotFound(bytes.status());
+  if (!first) {
+    HW_RETURN_IF_ERROR(bytes.status());
     const absl::StatusOr<AgentState> decoded = DecodeAgentState(*bytes);
     if (decoded.ok()) state = *decoded;
-  } else if (!absl::IsNotFound(bytes.status())) {
-    return bytes.status();
   }
+  // Without a memory of its epochs an agent begins far above any it may have used: an epoch is used
+  // once, and the replica would take another one's batches for duplicates.
+  if (state.epoch == 0) state.epoch = static_cast<uint64_t>(absl::ToUnixSeconds(clock.Now()));
   shipper->epoch_ = state.epoch;
   shipper->durable_ = state.durable;
   const bool trusted = (state.stopped_cleanly || HW_FAULT("mutation.trust_map_after_crash")) &&
@@ -54,7 +58,7 @@ absl::StatusOr<std::unique_ptr<Shipper>> Shipper::Open(FileSystem& files, const 
     for (size_t i = 0; i < state.dirty.size(); ++i) shipper->dirty_[i] = state.dirty[i];
   }
   // Only the very first synchronisation may take the replica to be zeroes.
-  shipper->fresh_ = shipper->options_.fresh_replica && state.epoch == 0;
+  shipper->fresh_ = shipper->options_.fresh_replica && first;
   shipper->syncing_ = !trusted;
   HW_RETURN_IF_ERROR(shipper->BeginEpoch(!trusted));
   return shipper;
@@ -115,8 +119,10 @@ void Shipper::ReturnInFlight() {
 }
 
 absl::Status Shipper::CollectAll() {
+  degraded_ = degraded_ && DirtyBytes() > 0;
   for (size_t i = 0; i < sources_.size(); ++i) {
     HW_RETURN_IF_ERROR(sources_[i]->Collect(&dirty_[i]));
+    degraded_ = degraded_ || dirty_[i].range_count() > options_.ranges_max;
     dirty_[i].Coarsen(options_.ranges_max, sources_[i]->size_bytes());
   }
   return absl::OkStatus();
@@ -159,6 +165,7 @@ uint64_t Shipper::DirtyBytes() const {
 }
 
 absl::Status Shipper::TakeMarker() {
+  const absl::Duration frozen_at = clock_.Monotonic();
   size_t frozen_count = 0;
   absl::Status status;
   for (; frozen_count < sources_.size() && status.ok(); ++frozen_count) {
@@ -179,6 +186,8 @@ absl::Status Shipper::TakeMarker() {
     if (status.ok() && marker_taken_) marker_taken_(marker);
   }
   for (size_t i = 0; i < frozen_count; ++i) sources_[i]->Thaw();
+  freezes_.push_back(clock_.Monotonic() - frozen_at);
+  if (freezes_.size() > kFreezesMax) freezes_.pop_front();
   // What was sealed has its positions and goes, also when the marker does not.
   for (std::string& batch : sealed) frozen_.push_back(std::move(batch));
   HW_RETURN_IF_ERROR(status);
@@ -198,6 +207,7 @@ absl::Status Shipper::TakeMarker() {
 
 std::string Shipper::Remember(InFlight entry) {
   std::string payload = entry.payload;
+  sent_bytes_ += payload.size();
   in_flight_.push_back(std::move(entry));
   send_index_ = in_flight_.size();
   return payload;
@@ -212,8 +222,11 @@ std::string Shipper::SealAndRemember(BatchKind kind, BatchBuilder* builder) {
 
 void Shipper::Tick() {
   if (!refused_.ok()) return;
-  if (absl::Status collected = CollectAll(); absl::IsDataLoss(collected)) {
-    if (!Resync().ok()) return;
+  const absl::Status collected = CollectAll();
+  if (absl::IsDataLoss(collected) && !Resync().ok()) return;
+  if (absl::IsFailedPrecondition(collected)) {
+    refused_ = collected;
+    return;
   }
   if (!syncing_ && clock_.Monotonic() - last_marker_ >= options_.marker_interval)
     marker_requested_ = true;
@@ -250,6 +263,25 @@ replication::v1::Hello Shipper::MakeHello() const {
   hello.set_generation(options_.generation);
   for (const WriteSource* source : sources_) hello.add_disk_bytes(source->size_bytes());
   return hello;
+}
+
+uint64_t Shipper::pending_bytes() const {
+  uint64_t bytes = DirtyBytes();
+  for (const ExtentSet& differing : sync_dirty_) bytes += differing.bytes();
+  for (const InFlight& entry : in_flight_) {
+    for (const BatchExtent& extent : entry.extents) bytes += extent.extent.length;
+  }
+  return bytes;
+}
+
+Shipper::Progress Shipper::progress() const {
+  Progress progress;
+  for (size_t i = 0; i < sources_.size(); ++i) {
+    progress.total_bytes += sources_[i]->size_bytes();
+    if (i < sync_disk_) progress.done_bytes += sources_[i]->size_bytes();
+  }
+  if (sync_disk_ < sources_.size()) progress.done_bytes += sync_offset_;
+  return progress;
 }
 
 bool Shipper::drained() const {

@@ -67,6 +67,20 @@ class Shipper : public Outbox {
   bool syncing() const { return syncing_; }
   StreamPosition durable() const { return durable_; }
   StreamPosition spooled() const { return spooled_; }
+  // Written or found to differ, and not durable on the master target.
+  uint64_t pending_bytes() const;
+  // Batch bytes sealed since Open().
+  uint64_t sent_bytes() const { return sent_bytes_; }
+  // How far the synchronisation has read.
+  struct Progress {
+    uint64_t done_bytes = 0;
+    uint64_t total_bytes = 0;
+  };
+  Progress progress() const;
+  // From asking for the freeze to the thaw, of the last markers.
+  const std::deque<absl::Duration>& freezes() const { return freezes_; }
+  // More ranges were written than are kept apart; the map of changes is coarser than the writes.
+  bool degraded() const { return degraded_; }
   // Everything that was written is durable on the master target.
   bool drained() const;
   // Not OK: the stream was refused in a way that only a new assignment or an operator can change,
@@ -143,6 +157,9 @@ class Shipper : public Outbox {
   absl::Duration last_marker_;
   int precopy_rounds_ = 0;
   uint64_t markers_taken_ = 0;
+  uint64_t sent_bytes_ = 0;
+  bool degraded_ = false;
+  std::deque<absl::Duration> freezes_;
   absl::Status refused_;
 };
 

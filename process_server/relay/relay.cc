@@ -4,12 +4,14 @@
 #include <utility>
 
 #include "common/status/status_macros.h"
-#include "common/wire/change_batch.h"
 
 namespace homeward {
 
 Relay::Relay(FileSystem& files, Options options, std::unique_ptr<Spool> spool)
-    : files_(files), options_(std::move(options)), spool_(std::move(spool)) {}
+    : files_(files),
+      options_(std::move(options)),
+      spool_(std::move(spool)),
+      spool_bytes_max_(options_.spool_bytes_max) {}
 
 absl::StatusOr<std::unique_ptr<Relay>> Relay::Open(FileSystem& files, const Options& options) {
   absl::StatusOr<std::unique_ptr<Spool>> spool = Spool::Open(files, options.spool);
@@ -27,6 +29,11 @@ replication::v1::Hello Relay::MakeHello() const {
   hello.set_generation(options_.generation);
   for (const uint64_t bytes : options_.disk_bytes) hello.add_disk_bytes(bytes);
   return hello;
+}
+
+void Relay::Retire(const absl::Status& why) {
+  broken_ = why;
+  if (receiver_ != nullptr) receiver_->Refuse(why);
 }
 
 absl::StatusOr<StreamPosition> Relay::Admit(const replication::v1::Hello& hello) {
@@ -71,8 +78,8 @@ absl::Status Relay::Store(const std::vector<absl::string_view>& batches) {
 
 uint64_t Relay::RoomBytes() {
   const uint64_t pending = spool_->pending_bytes();
-  if (pending >= options_.spool_bytes_max) return 0;
-  return std::min(options_.window_bytes, options_.spool_bytes_max - pending);
+  if (pending >= spool_bytes_max_) return 0;
+  return std::min(options_.window_bytes, spool_bytes_max_ - pending);
 }
 
 void Relay::OnDigestQuery(const replication::v1::DigestQuery& query, StreamReceiver&) {
@@ -94,20 +101,25 @@ absl::Status Relay::GoOnBehind(StreamPosition held) {
 }
 
 absl::StatusOr<std::string> Relay::NextBatch() {
+  HW_RETURN_IF_ERROR(broken_);
+  if (options_.bandwidth != nullptr && !options_.bandwidth->MaySend()) return std::string();
   HW_ASSIGN_OR_RETURN(std::string sealed, spool_->ReadBehind(forwarded_));
   if (sealed.empty()) return sealed;
   HW_ASSIGN_OR_RETURN(const BatchHeader header, PeekBatchHeader(sealed));
   forwarded_ = header.position;
-  if (options_.compress) {
-    std::string compressed = CompressBatch(sealed, PayloadEncoding::kLz4);
-    if (!compressed.empty()) return compressed;
+  if (options_.compression != PayloadEncoding::kPlain) {
+    std::string compressed = CompressBatch(sealed, options_.compression);
+    if (!compressed.empty()) sealed = std::move(compressed);
   }
+  if (options_.bandwidth != nullptr) options_.bandwidth->Sent(sealed.size());
+  forwarded_bytes_ += sealed.size();
   return sealed;
 }
 
 void Relay::OnAcknowledged(StreamPosition, StreamPosition durable) {
   if (durable <= durable_) return;
   durable_ = durable;
+  if (!broken_.ok()) return;
   const absl::Status dropped = spool_->DropThrough(durable);
   if (!dropped.ok()) broken_ = dropped;
   if (receiver_ != nullptr) receiver_->Acknowledge();

@@ -9,6 +9,8 @@
 
 #include "common/replication/stream_receiver.h"
 #include "common/replication/stream_sender.h"
+#include "common/wire/change_batch.h"
+#include "process_server/relay/bandwidth.h"
 #include "process_server/spool/spool.h"
 
 namespace homeward {
@@ -23,7 +25,9 @@ class Relay : public Inbox, public Outbox {
     Spool::Options spool;
     uint64_t spool_bytes_max = kGiB;
     uint64_t window_bytes = 16 * kMiB;
-    bool compress = true;
+    // kPlain: forward what the agent sealed.
+    PayloadEncoding compression = PayloadEncoding::kLz4;
+    Bandwidth* bandwidth = nullptr;  // shared by all relays; null: no limit
   };
   // A damaged spool is discarded: it is soft state, and using it would not be safe.
   static absl::StatusOr<std::unique_ptr<Relay>> Open(FileSystem& files, const Options& options);
@@ -36,7 +40,14 @@ class Relay : public Inbox, public Outbox {
   StreamSender& sender() { return sender_; }
   replication::v1::Hello MakeHello() const;
   const Spool& spool() const { return *spool_; }
-  // The disk under the spool failed: open a new Relay.
+  bool agent_connected() const { return receiver_ != nullptr; }
+  // This stream's part of the cache, from now on.
+  void SetSpoolBytesMax(uint64_t bytes) { spool_bytes_max_ = bytes; }
+  // Batch bytes sent towards the master target since Open().
+  uint64_t forwarded_bytes() const { return forwarded_bytes_; }
+  // Takes and sends nothing any more; the agent is told `why`.
+  void Retire(const absl::Status& why);
+  // The disk under the spool failed, or it was retired: open a new Relay.
   const absl::Status& broken() const { return broken_; }
 
   // Inbox
@@ -63,6 +74,8 @@ class Relay : public Inbox, public Outbox {
   std::unique_ptr<Spool> spool_;
   StreamSender sender_{this};
   StreamReceiver* receiver_ = nullptr;
+  uint64_t spool_bytes_max_;
+  uint64_t forwarded_bytes_ = 0;
   StreamPosition forwarded_;
   StreamPosition durable_;
   absl::Status broken_;

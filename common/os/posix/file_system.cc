@@ -82,6 +82,12 @@ class PosixFile : public File {
     return static_cast<uint64_t>(info.st_size);
   }
 
+  absl::StatusOr<absl::Time> Modified() override {
+    struct stat info;
+    if (::fstat(fd_.get(), &info) != 0) return ErrnoStatus(errno, "inspect", path_);
+    return is_block_device_ ? absl::UnixEpoch() : absl::TimeFromTimespec(info.st_mtim);
+  }
+
   absl::Status Truncate(uint64_t size_bytes) override {
     if (::ftruncate(fd_.get(), size_bytes) != 0) return ErrnoStatus(errno, "resize", path_);
     return absl::OkStatus();
@@ -112,8 +118,9 @@ class PosixFileSystem : public FileSystem {
   }
 
   absl::Status Remove(const std::string& path) override {
-    if (::unlink(path.c_str()) != 0 && errno != ENOENT) return ErrnoStatus(errno, "remove", path);
-    return absl::OkStatus();
+    if (::unlink(path.c_str()) == 0 || errno == ENOENT) return absl::OkStatus();
+    if (errno == EISDIR && ::rmdir(path.c_str()) == 0) return absl::OkStatus();
+    return ErrnoStatus(errno, "remove", path);
   }
 
   absl::StatusOr<std::vector<std::string>> List(const std::string& directory) override {

@@ -1,0 +1,406 @@
+#include "config_server/model/rules.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "common/base/bytes.h"
+#include "common/wire/time_proto.h"
+
+namespace homeward {
+namespace {
+
+using storage::v1::Machine;
+
+constexpr int kMasterTargetDisksMax = 60;
+constexpr uint64_t kDiskBytesMax = 62 * kTiB;
+constexpr double kRetentionFreeMin = 0.05;
+constexpr size_t kDirectoryCharactersMax = 80;
+
+struct StateEntry {
+  storage::v1::ProtectionState state;
+  const char* name;
+  std::vector<std::string> operations;
+};
+
+const std::vector<StateEntry>& States() {
+  static const auto& states = *new std::vector<StateEntry>{
+      {storage::v1::UNPROTECTED, "Unprotected", {"protect", "remove"}},
+      {storage::v1::ENABLING, "EnablingProtection", {"remove"}},
+      {storage::v1::PROTECTED, "Protected", {"resync", "failback", "remove"}},
+      {storage::v1::FAILING_BACK, "UnplannedFailoverInProgress", {}},
+      {storage::v1::FAILED_BACK, "UnplannedFailoverCommitPending", {"failback", "commit"}},
+      {storage::v1::COMMITTED, "FailoverCommitted", {"reprotect", "remove"}},
+      {storage::v1::REPROTECTING, "Reprotecting", {"remove"}},
+      {storage::v1::REMOVING, "DisablingProtection", {"remove"}},
+  };
+  return states;
+}
+
+const StateEntry& EntryOf(storage::v1::ProtectionState state) {
+  for (const StateEntry& entry : States()) {
+    if (entry.state == state) return entry;
+  }
+  return States().front();
+}
+
+std::string NameOf(const Machine& machine) { return machine.registration().name(); }
+
+Refusal CheckFailback(const View& view, const Machine& machine) {
+  const control::v1::ReplicaObserved* const replica = view.ReplicaOf(machine);
+  if (!view.fleet.connected(machine.assignment().master_target_id()) || replica == nullptr) {
+    return MakeProblem(ProblemId::kMasterTargetDown,
+                       absl::StrCat("the master target of ", NameOf(machine), " is not connected"));
+  }
+  if (replica->points().empty()) {
+    return MakeProblem(ProblemId::kNoRecoveryPoint,
+                       absl::StrCat(NameOf(machine), " has no recovery point"));
+  }
+  if (machine.state() == storage::v1::FAILED_BACK && machine.has_registered_at() &&
+      view.RegisteredSinceBoot(machine)) {
+    return MakeProblem(ProblemId::kMachineRunning,
+                       absl::StrCat(NameOf(machine), " runs from the recovered disks"));
+  }
+  if (replica->has_problem() && !replica->problem().retryable() &&
+      machine.state() == storage::v1::PROTECTED) {
+    return MakeProblem(ProblemId::kHealthNotOk, replica->problem().message());
+  }
+  return std::nullopt;
+}
+
+const storage::v1::Server* LeastLoaded(const View& view, types::v1::ServerRole role,
+                                       types::v1::OsType os_type) {
+  const storage::v1::Server* best = nullptr;
+  size_t best_load = SIZE_MAX;
+  for (const storage::v1::Server& server : view.servers) {
+    if (server.role() != role || !view.fleet.connected(server.host_id())) continue;
+    if (os_type != types::v1::OS_TYPE_UNSPECIFIED && server.registration().os_type() != os_type)
+      continue;
+    const size_t load = static_cast<size_t>(
+        std::count_if(view.machines.begin(), view.machines.end(), [&](const Machine& machine) {
+          return machine.assignment().process_server_id() == server.host_id() ||
+                 machine.assignment().master_target_id() == server.host_id();
+        }));
+    if (load < best_load) {
+      best = &server;
+      best_load = load;
+    }
+  }
+  return best;
+}
+
+Refusal PlaceDisks(const Machine& machine, const PlacementWish& wish,
+                   storage::v1::Assignment* assignment) {
+  for (const types::v1::Disk& disk : machine.registration().disks()) {
+    const bool wanted =
+        wish.disks.empty() ||
+        std::find(wish.disks.begin(), wish.disks.end(), disk.name()) != wish.disks.end();
+    if (!wanted) continue;
+    if (disk.size_bytes() > kDiskBytesMax) {
+      return MakeProblem(ProblemId::kDiskTooLarge,
+                         absl::StrCat("disk ", disk.name(), " has ", disk.size_bytes(), " bytes"));
+    }
+    *assignment->add_disks() = disk;
+  }
+  for (const std::string& name : wish.disks) {
+    const auto& disks = assignment->disks();
+    if (std::none_of(disks.begin(), disks.end(),
+                     [&](const types::v1::Disk& disk) { return disk.name() == name; })) {
+      return MakeProblem(ProblemId::kDiskUnknown,
+                         absl::StrCat(NameOf(machine), " has no disk ", name));
+    }
+  }
+  if (assignment->disks().empty()) {
+    return MakeProblem(ProblemId::kDiskUnknown,
+                       absl::StrCat(NameOf(machine), " registered without any disk"));
+  }
+  return std::nullopt;
+}
+
+Refusal PlaceProcessServer(const View& view, const PlacementWish& wish,
+                           storage::v1::Assignment* assignment) {
+  const storage::v1::Server* const server =
+      wish.process_server.empty()
+          ? LeastLoaded(view, types::v1::PROCESS_SERVER, types::v1::OS_TYPE_UNSPECIFIED)
+          : view.FindServer(wish.process_server, types::v1::PROCESS_SERVER);
+  if (server == nullptr && !wish.process_server.empty()) {
+    return MakeProblem(ProblemId::kNotInDatabase,
+                       absl::StrCat("there is no process server ", wish.process_server));
+  }
+  if (server == nullptr || !view.fleet.connected(server->host_id())) {
+    return MakeProblem(
+        ProblemId::kProcessServerDown,
+        server == nullptr
+            ? "no process server is connected"
+            : absl::StrCat("process server ", server->registration().name(), " is not connected"));
+  }
+  if (const control::v1::Heartbeat* heartbeat = view.fleet.heartbeat(server->host_id())) {
+    for (const types::v1::HealthIssue& issue : heartbeat->issues()) {
+      if (issue.problem().id() == "CACHE_LOW" && issue.severity() == types::v1::CRITICAL)
+        return MakeProblem(ProblemId::kCacheLow, issue.problem().message());
+    }
+  }
+  assignment->set_process_server_id(server->host_id());
+  return std::nullopt;
+}
+
+Refusal PlaceMasterTarget(const View& view, const Machine& machine, const PlacementWish& wish,
+                          storage::v1::Assignment* assignment) {
+  const types::v1::OsType os_type = machine.registration().os_type();
+  const storage::v1::Server* const server =
+      wish.master_target.empty() ? LeastLoaded(view, types::v1::MASTER_TARGET, os_type)
+                                 : view.FindServer(wish.master_target, types::v1::MASTER_TARGET);
+  if (server == nullptr && !wish.master_target.empty()) {
+    return MakeProblem(ProblemId::kNotInDatabase,
+                       absl::StrCat("there is no master target ", wish.master_target));
+  }
+  if (server == nullptr || !view.fleet.connected(server->host_id())) {
+    return MakeProblem(ProblemId::kMasterTargetDown,
+                       server == nullptr ? "no suitable master target is connected"
+                                         : absl::StrCat("master target ",
+                                                        server->registration().name(),
+                                                        " is not connected"));
+  }
+  if (server->registration().os_type() != os_type) {
+    return MakeProblem(
+        ProblemId::kMasterTargetOsMismatch,
+        absl::StrCat(NameOf(machine), " is a ", types::v1::OsType_Name(os_type), " machine, ",
+                     server->registration().name(), " a ",
+                     types::v1::OsType_Name(server->registration().os_type()), " master target"));
+  }
+  int disks = assignment->disks_size();
+  for (const Machine& other : view.machines) {
+    if (other.machine_id() != machine.machine_id() &&
+        other.assignment().master_target_id() == server->host_id()) {
+      disks += other.assignment().disks_size();
+    }
+  }
+  if (disks > kMasterTargetDisksMax) {
+    return MakeProblem(ProblemId::kMasterTargetDiskLimit,
+                       absl::StrCat(server->registration().name(), " would have ", disks,
+                                    " disks; the limit is ", kMasterTargetDisksMax));
+  }
+  assignment->set_master_target_id(server->host_id());
+  return std::nullopt;
+}
+
+Refusal PlaceDirectory(const View& view, const Machine& machine, const PlacementWish& wish,
+                       storage::v1::Assignment* assignment) {
+  const control::v1::Heartbeat* const heartbeat =
+      view.fleet.heartbeat(assignment->master_target_id());
+  if (heartbeat == nullptr)
+    return MakeProblem(ProblemId::kMasterTargetDown, "the master target has not reported yet");
+  const control::v1::MasterTargetObserved& target = heartbeat->master_target();
+  const types::v1::Datastore* chosen = nullptr;
+  for (const types::v1::Datastore& datastore : target.datastores()) {
+    const bool wanted = wish.datastore.empty()
+                            ? chosen == nullptr || datastore.free_bytes() > chosen->free_bytes()
+                            : datastore.path() == wish.datastore;
+    if (wanted && datastore.total_bytes() > 0) chosen = &datastore;
+  }
+  if (chosen == nullptr) {
+    return MakeProblem(ProblemId::kDatastoreNotAccessible,
+                       wish.datastore.empty()
+                           ? "the master target reaches no datastore"
+                           : absl::StrCat("the master target does not reach datastore ",
+                                          wish.datastore));
+  }
+  const types::v1::Datastore& retention = target.retention_volume();
+  if (retention.total_bytes() == 0 ||
+      static_cast<double>(retention.free_bytes()) <
+          kRetentionFreeMin * static_cast<double>(retention.total_bytes())) {
+    return MakeProblem(ProblemId::kRetentionDriveUnsuitable,
+                       absl::StrCat("the retention volume ", retention.path(), " has ",
+                                    retention.free_bytes(), " of ", retention.total_bytes(),
+                                    " bytes free"));
+  }
+  const std::string directory = wish.directory.empty() ? NameOf(machine) : wish.directory;
+  if (directory.empty() || directory.front() == '.' || directory.find('/') != directory.npos ||
+      directory.size() > kDirectoryCharactersMax) {
+    return MakeProblem(ProblemId::kDirectoryUnsuitable,
+                       absl::StrCat("\"", directory, "\" cannot be a machine's directory"));
+  }
+  const std::string path = absl::StrCat(chosen->path(), "/", directory, "/");
+  for (const Machine& other : view.machines) {
+    const bool replica = other.machine_id() != machine.machine_id() &&
+                         other.assignment().master_target_id() == assignment->master_target_id() &&
+                         other.assignment().datastore() == chosen->path() &&
+                         other.assignment().directory() == directory;
+    const auto& home = other.home_disks();
+    const bool lives_there = std::any_of(home.begin(), home.end(), [&](const std::string& disk) {
+      return disk.compare(0, path.size(), path) == 0;
+    });
+    if (replica || lives_there) {
+      return MakeProblem(ProblemId::kVmNameExists,
+                         absl::StrCat(path, " has the disks of ", NameOf(other),
+                                      lives_there ? ", which runs from them" : ""));
+    }
+  }
+  assignment->set_datastore(chosen->path());
+  assignment->set_directory(directory);
+  return std::nullopt;
+}
+
+types::v1::HealthIssue IssueOf(types::v1::Severity severity, types::v1::Problem problem) {
+  types::v1::HealthIssue issue;
+  issue.set_severity(severity);
+  *issue.mutable_problem() = std::move(problem);
+  return issue;
+}
+
+}  // namespace
+
+std::string StateName(storage::v1::ProtectionState state) { return EntryOf(state).name; }
+
+std::vector<std::string> AllowedOperations(const Machine& machine) {
+  if (!machine.job_id().empty()) return {};
+  return EntryOf(machine.state()).operations;
+}
+
+Refusal CheckAgent(const View& view, const Machine& machine) {
+  const absl::Time now = view.clock.Now();
+  if (!view.RegisteredSinceBoot(machine)) {
+    const absl::Time booted = FromProto(machine.handed_back_at());
+    const absl::Time limit = booted + view.settings.registration_window;
+    const absl::Duration waited = absl::Trunc(now - booted, absl::Seconds(1));
+    types::v1::Problem problem = MakeProblem(
+        ProblemId::kAgentNotRegistered,
+        absl::StrCat(NameOf(machine), " was started ", absl::FormatDuration(waited),
+                     " ago and its agent has not registered since. ",
+                     now < limit
+                         ? absl::StrCat("It may take until ",
+                                        absl::FormatTime("%H:%M:%S UTC", limit, absl::UTCTimeZone()),
+                                        ".")
+                         : absl::StrCat("That is longer than the ",
+                                        absl::FormatDuration(view.settings.registration_window),
+                                        " it may take: look at the machine.")));
+    if (now < limit) *problem.mutable_retry_at() = ToProto(limit);
+    return problem;
+  }
+  if (!view.fleet.connected(machine.machine_id())) {
+    const absl::Time heard = view.fleet.last_heard(machine.machine_id());
+    return MakeProblem(
+        ProblemId::kAgentNotConnected,
+        absl::StrCat("the agent of ", NameOf(machine), " has no session; ",
+                     heard == absl::InfinitePast()
+                         ? std::string("it was not heard since this server started")
+                         : absl::StrCat("it was last heard at ",
+                                        absl::FormatTime("%H:%M:%S UTC", heard,
+                                                         absl::UTCTimeZone()))));
+  }
+  return std::nullopt;
+}
+
+Refusal CheckOperation(const View& view, const Machine& machine, const std::string& operation) {
+  if (!machine.job_id().empty()) {
+    return MakeProblem(ProblemId::kJobRunning,
+                       absl::StrCat("job ", machine.job_id(), " works on ", NameOf(machine)));
+  }
+  const std::vector<std::string> allowed = AllowedOperations(machine);
+  if (std::find(allowed.begin(), allowed.end(), operation) == allowed.end()) {
+    const ProblemId id =
+        operation == "failback"
+            ? ProblemId::kNotProtected
+            : operation == "reprotect" && machine.state() == storage::v1::FAILED_BACK
+                  ? ProblemId::kNotCommitted
+                  : ProblemId::kWrongState;
+    return MakeProblem(id, absl::StrCat(NameOf(machine), " is in state ",
+                                        StateName(machine.state()), ", which does not allow ",
+                                        operation));
+  }
+  if (operation == "protect" || operation == "reprotect" || operation == "resync")
+    return CheckAgent(view, machine);
+  if (operation == "failback") return CheckFailback(view, machine);
+  return std::nullopt;
+}
+
+Placement Place(const View& view, const Machine& machine, const PlacementWish& wish) {
+  Placement placement;
+  storage::v1::Assignment assignment;
+  placement.refusal = PlaceDisks(machine, wish, &assignment);
+  if (!placement.refusal) placement.refusal = PlaceProcessServer(view, wish, &assignment);
+  if (!placement.refusal) placement.refusal = PlaceMasterTarget(view, machine, wish, &assignment);
+  if (!placement.refusal) placement.refusal = PlaceDirectory(view, machine, wish, &assignment);
+  if (!placement.refusal) placement.assignment = std::move(assignment);
+  return placement;
+}
+
+ChosenPoint ChoosePoint(const std::vector<types::v1::RecoveryPoint>& points,
+                        const std::string& wish) {
+  ChosenPoint chosen;
+  if (wish.empty()) {
+    chosen.refusal = MakeProblem(ProblemId::kPointRequired, "choose a recovery point");
+    return chosen;
+  }
+  const bool latest = wish == "latest", app = wish == "latest-app-consistent";
+  for (auto it = points.rbegin(); it != points.rend(); ++it) {
+    if (latest || (app && it->kind() == types::v1::APP_CONSISTENT) || it->id() == wish) {
+      chosen.point = *it;
+      return chosen;
+    }
+  }
+  chosen.refusal =
+      latest || app
+          ? MakeProblem(ProblemId::kNoRecoveryPoint,
+                        absl::StrCat("there is no ", app ? "application-consistent " : "",
+                                     "recovery point"))
+          : MakeProblem(ProblemId::kPointNotFound, absl::StrCat("there is no point ", wish));
+  return chosen;
+}
+
+std::vector<types::v1::HealthIssue> JudgeMachine(const View& view, const Machine& machine) {
+  std::vector<types::v1::HealthIssue> issues;
+  if (const control::v1::Heartbeat* heartbeat = view.fleet.heartbeat(machine.machine_id())) {
+    issues.insert(issues.end(), heartbeat->issues().begin(), heartbeat->issues().end());
+  }
+  const bool replicating = machine.state() == storage::v1::PROTECTED ||
+                           machine.state() == storage::v1::ENABLING ||
+                           machine.state() == storage::v1::REPROTECTING;
+  if (!view.RegisteredSinceBoot(machine) || (replicating && !view.AgentConnected(machine))) {
+    if (Refusal refusal = CheckAgent(view, machine)) {
+      const bool gone = !view.fleet.alive(machine.machine_id());
+      issues.push_back(IssueOf(gone ? types::v1::CRITICAL : types::v1::WARNING, *refusal));
+    }
+  }
+  if (!replicating) return issues;
+  const storage::v1::Assignment& assignment = machine.assignment();
+  if (!assignment.process_server_id().empty() &&
+      !view.fleet.connected(assignment.process_server_id())) {
+    const bool gone = !view.fleet.alive(assignment.process_server_id());
+    issues.push_back(IssueOf(
+        gone ? types::v1::CRITICAL : types::v1::WARNING,
+        MakeProblem(ProblemId::kProcessServerDown, "its process server is not connected")));
+  }
+  if (!view.fleet.connected(assignment.master_target_id())) {
+    const bool gone = !view.fleet.alive(assignment.master_target_id());
+    issues.push_back(
+        IssueOf(gone ? types::v1::CRITICAL : types::v1::WARNING,
+                MakeProblem(ProblemId::kMasterTargetDown, "its master target is not connected")));
+  }
+  const control::v1::ReplicaObserved* const replica = view.ReplicaOf(machine);
+  if (replica == nullptr) return issues;
+  if (replica->has_problem()) issues.push_back(IssueOf(types::v1::CRITICAL, replica->problem()));
+  if (machine.state() == storage::v1::PROTECTED && !replica->points().empty()) {
+    const absl::Duration age =
+        view.clock.Now() - FromProto(replica->points(replica->points_size() - 1).time());
+    if (age > view.settings.rpo_threshold) {
+      issues.push_back(IssueOf(
+          types::v1::WARNING,
+          MakeProblem(ProblemId::kRpoThreshold,
+                      absl::StrCat("the newest recovery point is ",
+                                   absl::FormatDuration(absl::Trunc(age, absl::Seconds(1))),
+                                   " old"))));
+    }
+  }
+  return issues;
+}
+
+std::string WorstOf(const std::vector<types::v1::HealthIssue>& issues) {
+  std::string worst = "Normal";
+  for (const types::v1::HealthIssue& issue : issues) {
+    if (issue.severity() == types::v1::CRITICAL) return "Critical";
+    worst = "Warning";
+  }
+  return worst;
+}
+
+}  // namespace homeward

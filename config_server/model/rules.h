@@ -1,0 +1,59 @@
+// Rules: what may be done with a machine, and why not. Pure: no I/O, no change.
+#ifndef HOMEWARD_CONFIG_SERVER_MODEL_RULES_H_
+#define HOMEWARD_CONFIG_SERVER_MODEL_RULES_H_
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "config_server/model/problems.h"
+#include "config_server/model/view.h"
+
+namespace homeward {
+
+using Refusal = std::optional<types::v1::Problem>;
+
+// In the public API's words: "Protected".
+std::string StateName(storage::v1::ProtectionState state);
+// "protect", "failback", ...: what its state allows, whether or not other rules refuse it now.
+std::vector<std::string> AllowedOperations(const storage::v1::Machine& machine);
+
+// Whether `operation` may start. Beyond the state: no other job, and the operation's own rules.
+Refusal CheckOperation(const View& view, const storage::v1::Machine& machine,
+                       const std::string& operation);
+// A machine that booted and whose agent has not registered since, or has no session.
+Refusal CheckAgent(const View& view, const storage::v1::Machine& machine);
+
+// What an operator asked for, before it is complete.
+struct PlacementWish {
+  std::vector<std::string> disks;
+  std::string process_server;
+  std::string master_target;
+  std::string datastore;
+  std::string directory;
+};
+// Chooses servers, datastore and disks. On a refusal nothing is chosen.
+struct Placement {
+  storage::v1::Assignment assignment;
+  Refusal refusal;
+};
+Placement Place(const View& view, const storage::v1::Machine& machine, const PlacementWish& wish);
+
+// The point that "latest", "latest-app-consistent" or an id names. `points` oldest first.
+struct ChosenPoint {
+  types::v1::RecoveryPoint point;
+  Refusal refusal;
+};
+ChosenPoint ChoosePoint(const std::vector<types::v1::RecoveryPoint>& points,
+                        const std::string& wish);
+
+// What is wrong with a machine's protection now.
+std::vector<types::v1::HealthIssue> JudgeMachine(const View& view,
+                                                 const storage::v1::Machine& machine);
+// "Normal", "Warning" or "Critical".
+std::string WorstOf(const std::vector<types::v1::HealthIssue>& issues);
+
+}  // namespace homeward
+
+#endif  // HOMEWARD_CONFIG_SERVER_MODEL_RULES_H_

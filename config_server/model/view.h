@@ -1,0 +1,43 @@
+// View: what rules and workflows look at: records, and what the parts said last.
+#ifndef HOMEWARD_CONFIG_SERVER_MODEL_VIEW_H_
+#define HOMEWARD_CONFIG_SERVER_MODEL_VIEW_H_
+
+#include <string>
+#include <vector>
+
+#include "common/clock/clock.h"
+#include "config_server/fleet/fleet.h"
+#include "homeward/storage/v1/storage.pb.h"
+
+namespace homeward {
+
+struct Settings {
+  absl::Duration heartbeat_interval = absl::Seconds(10);
+  absl::Duration heartbeat_timeout = absl::Minutes(15);
+  absl::Duration registration_window = absl::Minutes(15);
+  absl::Duration certificate_validity = absl::Hours(24 * 30);
+  absl::Duration rpo_threshold = absl::Minutes(15);
+};
+
+// Valid on the strand until a record changes.
+struct View {
+  const Fleet& fleet;
+  const Clock& clock;
+  const Settings& settings;
+  std::vector<storage::v1::Server> servers;
+  std::vector<storage::v1::Machine> machines;
+
+  const storage::v1::Server* FindServer(const std::string& id_or_name,
+                                        types::v1::ServerRole role) const;
+  // Null while the part has not been heard, or speaks of another replica or generation.
+  const control::v1::AgentObserved* AgentOf(const storage::v1::Machine& machine) const;
+  const control::v1::ReplicaObserved* ReplicaOf(const storage::v1::Machine& machine) const;
+  const control::v1::RelayObserved* RelayOf(const storage::v1::Machine& machine) const;
+  // The agent registered after the machine was handed back.
+  bool RegisteredSinceBoot(const storage::v1::Machine& machine) const;
+  bool AgentConnected(const storage::v1::Machine& machine) const;
+};
+
+}  // namespace homeward
+
+#endif  // HOMEWARD_CONFIG_SERVER_MODEL_VIEW_H_

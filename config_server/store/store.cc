@@ -1,0 +1,129 @@
+#include "config_server/store/store.h"
+
+#include <rocksdb/cache.h>
+#include <rocksdb/db.h>
+#include <rocksdb/env.h>
+#include <rocksdb/table.h>
+#include <rocksdb/write_batch.h>
+
+#include "common/base/check.h"
+#include "common/os/host.h"
+#include "common/status/status_macros.h"
+
+namespace homeward {
+namespace {
+
+constexpr char kRevisionKey[] = "revision";
+
+absl::Status FromRocks(const rocksdb::Status& status, const std::string& doing) {
+  if (status.ok()) return absl::OkStatus();
+  const std::string text = absl::StrCat(doing, ": ", status.ToString());
+  if (status.IsCorruption()) return absl::DataLossError(text);
+  if (status.IsIOError() && text.find("lock") != text.npos) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(text, ". Does another configuration server use this directory?"));
+  }
+  if (status.IsNoSpace()) return absl::ResourceExhaustedError(text);
+  return absl::UnknownError(text);
+}
+
+}  // namespace
+
+class RocksStore : public Store {
+ public:
+  absl::Status Load(const std::string& directory) {
+    rocksdb::Options options;
+    options.create_if_missing = true;
+    options.paranoid_checks = true;
+    options.write_buffer_size = 4 << 20;
+    options.max_background_jobs = 2;
+    options.keep_log_file_num = 4;
+    options.max_log_file_size = 1 << 20;
+    rocksdb::BlockBasedTableOptions table;
+    table.block_cache = rocksdb::NewLRUCache(8 << 20);
+    options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
+    if (directory.empty()) {
+      memory_.reset(rocksdb::NewMemEnv(rocksdb::Env::Default()));
+      options.env = memory_.get();
+    }
+    rocksdb::DB* opened = nullptr;
+    const rocksdb::Status status =
+        rocksdb::DB::Open(options, directory.empty() ? "/memory" : directory, &opened);
+    HW_RETURN_IF_ERROR(FromRocks(status, absl::StrCat("open the store in ", directory)));
+    db_.reset(opened);
+    if (const std::optional<std::string> revision = Read(kRevisionKey)) {
+      revision_ = std::stoull(*revision);
+    }
+    std::optional<storage::v1::Meta> meta = Get<storage::v1::Meta>(kOnly);
+    if (meta.has_value() && meta->schema_version() > kSchemaVersion) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("the store in ", directory, " has schema ", meta->schema_version(),
+                       "; this program reads up to ", kSchemaVersion, ". Start the newer one."));
+    }
+    if (meta.has_value()) return absl::OkStatus();
+    meta.emplace();
+    meta->set_schema_version(kSchemaVersion);
+    meta->set_config_server_id(RandomHexId());
+    meta->set_next_job(1);
+    meta->set_next_event(1);
+    Transaction transaction;
+    transaction.Put(kOnly, *meta);
+    return Commit(transaction);
+  }
+
+  absl::Status Commit(const Transaction& transaction) override {
+    rocksdb::WriteBatch batch;
+    for (const auto& [key, value] : transaction.changes_) {
+      if (value.has_value()) {
+        batch.Put(key, *value);
+      } else {
+        batch.Delete(key);
+      }
+    }
+    batch.Put(kRevisionKey, absl::StrCat(revision_ + 1));
+    rocksdb::WriteOptions options;
+    options.sync = true;
+    HW_RETURN_IF_ERROR(FromRocks(db_->Write(options, &batch), "write to the store"));
+    ++revision_;
+    if (watcher_) watcher_(revision_);
+    return absl::OkStatus();
+  }
+
+  uint64_t revision() const override { return revision_; }
+
+ private:
+  std::optional<std::string> Read(const std::string& key) const override {
+    std::string value;
+    const rocksdb::Status status = db_->Get(rocksdb::ReadOptions(), key, &value);
+    // What cannot be read any more must not look as if it had never been there.
+    HW_CHECK(status.ok() || status.IsNotFound());
+    return status.ok() ? std::optional<std::string>(std::move(value)) : std::nullopt;
+  }
+
+  void Scan(const std::string& prefix, bool backwards,
+            const std::function<bool(const std::string&)>& visit) const override {
+    const std::unique_ptr<rocksdb::Iterator> it(db_->NewIterator(rocksdb::ReadOptions()));
+    if (backwards) {
+      it->SeekForPrev(prefix + "\xff");
+    } else {
+      it->Seek(prefix);
+    }
+    while (it->Valid() && it->key().starts_with(prefix)) {
+      if (!visit(it->value().ToString())) return;
+      backwards ? it->Prev() : it->Next();
+    }
+    HW_CHECK(it->status().ok());
+  }
+
+  std::unique_ptr<rocksdb::Env> memory_;  // outlives db_
+  std::unique_ptr<rocksdb::DB> db_;
+  uint64_t revision_ = 0;
+};
+
+absl::StatusOr<std::unique_ptr<Store>> Store::Open(const std::string& directory) {
+  auto store = std::make_unique<RocksStore>();
+  HW_RETURN_IF_ERROR(store->Load(directory));
+  return store;
+}
+
+}  // namespace homeward

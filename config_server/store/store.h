@@ -1,0 +1,118 @@
+// Store: everything the configuration server must not forget, in RocksDB; the only writer of it.
+// Format: docs/formats/config_store.md.
+#ifndef HOMEWARD_CONFIG_SERVER_STORE_STORE_H_
+#define HOMEWARD_CONFIG_SERVER_STORE_STORE_H_
+
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
+#include "google/protobuf/message_lite.h"
+#include "homeward/storage/v1/storage.pb.h"
+
+namespace homeward {
+
+// Where records of a type lie: "<prefix>/<key>".
+template <typename Record>
+struct RecordKind;
+template <>
+struct RecordKind<storage::v1::Meta> {
+  static constexpr char kPrefix[] = "meta";
+};
+template <>
+struct RecordKind<storage::v1::Authority> {
+  static constexpr char kPrefix[] = "authority";
+};
+template <>
+struct RecordKind<storage::v1::Server> {
+  static constexpr char kPrefix[] = "server";
+};
+template <>
+struct RecordKind<storage::v1::Machine> {
+  static constexpr char kPrefix[] = "machine";
+};
+template <>
+struct RecordKind<storage::v1::Job> {
+  static constexpr char kPrefix[] = "job";
+};
+template <>
+struct RecordKind<storage::v1::Event> {
+  static constexpr char kPrefix[] = "event";
+};
+
+// Must run on one strand.
+class Store {
+ public:
+  static constexpr uint32_t kSchemaVersion = 1;
+  static constexpr char kOnly[] = "only";  // the key of a record there is one of
+
+  // Creates or opens the database in `directory`; in memory when `directory` is empty, for tests.
+  // FAILED_PRECONDITION: written by a newer schema, or in use. DATA_LOSS: damaged.
+  static absl::StatusOr<std::unique_ptr<Store>> Open(const std::string& directory);
+  virtual ~Store() = default;
+
+  // What is changed together.
+  class Transaction {
+   public:
+    template <typename Record>
+    void Put(absl::string_view key, const Record& record) {
+      changes_.emplace_back(KeyOf<Record>(key), record.SerializeAsString());
+    }
+    template <typename Record>
+    void Remove(absl::string_view key) {
+      changes_.emplace_back(KeyOf<Record>(key), std::nullopt);
+    }
+    bool empty() const { return changes_.empty(); }
+
+   private:
+    friend class RocksStore;
+    std::vector<std::pair<std::string, std::optional<std::string>>> changes_;
+  };
+  // All or nothing; durable on return. A failure is fatal to the store: stop the server.
+  virtual absl::Status Commit(const Transaction& transaction) = 0;
+
+  template <typename Record>
+  std::optional<Record> Get(absl::string_view key) const {
+    const std::optional<std::string> bytes = Read(KeyOf<Record>(key));
+    Record record;
+    if (!bytes.has_value() || !record.ParseFromString(*bytes)) return std::nullopt;
+    return record;
+  }
+  // In order of their keys. At most `count_max`, from the end when `newest`.
+  template <typename Record>
+  std::vector<Record> All(size_t count_max = SIZE_MAX, bool newest = false) const {
+    std::vector<Record> records;
+    Scan(absl::StrCat(RecordKind<Record>::kPrefix, "/"), newest, [&](const std::string& bytes) {
+      Record record;
+      if (record.ParseFromString(bytes)) records.push_back(std::move(record));
+      return records.size() < count_max;
+    });
+    return records;
+  }
+
+  // Grows with every commit, over restarts too.
+  virtual uint64_t revision() const = 0;
+  // Called after every commit, on the strand, with the new revision. One watcher.
+  void Watch(std::function<void(uint64_t)> watcher) { watcher_ = std::move(watcher); }
+
+ protected:
+  std::function<void(uint64_t)> watcher_;
+
+ private:
+  template <typename Record>
+  static std::string KeyOf(absl::string_view key) {
+    return absl::StrCat(RecordKind<Record>::kPrefix, "/", key);
+  }
+  virtual std::optional<std::string> Read(const std::string& key) const = 0;
+  virtual void Scan(const std::string& prefix, bool backwards,
+                    const std::function<bool(const std::string&)>& visit) const = 0;
+};
+
+}  // namespace homeward
+
+#endif  // HOMEWARD_CONFIG_SERVER_STORE_STORE_H_

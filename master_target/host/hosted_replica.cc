@@ -1,0 +1,369 @@
+#include "master_target/host/hosted_replica.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "common/log/log.h"
+#include "common/status/status_macros.h"
+#include "common/vmdk/vmdk.h"
+#include "common/wire/time_proto.h"
+
+namespace homeward {
+namespace {
+
+using control::v1::DELETE;
+using control::v1::FOLLOW;
+using control::v1::RECOVER;
+using control::v1::RELEASE;
+
+constexpr absl::Duration kTick = absl::Milliseconds(200);
+constexpr absl::Duration kRetentionInterval = absl::Seconds(5);
+constexpr char kHandoverName[] = "handover";
+// What other machines need of the retention volume is not taken by one machine's points.
+constexpr double kRetentionFreeMin = 0.05;
+
+types::v1::Problem ProblemFor(const absl::Status& status) {
+  types::v1::Problem problem;
+  problem.set_message(std::string(status.message()));
+  problem.set_retryable(true);
+  switch (status.code()) {
+    case absl::StatusCode::kResourceExhausted:
+      problem.set_id("VOLUME_FULL");
+      problem.set_action("Free room on the volume, or add some; it goes on by itself then.");
+      break;
+    case absl::StatusCode::kNotFound:
+      problem.set_id("DATASTORE_NOT_ACCESSIBLE");
+      problem.set_number(8061);
+      problem.set_action("Mount the datastore on the master target, read-write.");
+      break;
+    case absl::StatusCode::kDataLoss:
+      problem.set_id("REPLICA_DAMAGED");
+      problem.set_action("Remove the protection, check the volume, protect the machine again.");
+      problem.set_retryable(false);
+      break;
+    case absl::StatusCode::kFailedPrecondition:
+      problem.set_id("REPLICA_UNSUITABLE");
+      problem.set_action("See the message.");
+      problem.set_retryable(false);
+      break;
+    default:
+      problem.set_id("REPLICA_FAILED");
+      problem.set_action("See the master target's log.");
+  }
+  return problem;
+}
+
+}  // namespace
+
+HostedReplica::HostedReplica(FileSystem& files, const Clock& clock,
+                             std::string retention_directory)
+    : files_(files),
+      clock_(clock),
+      retention_directory_(std::move(retention_directory)),
+      strand_(MakeThreadStrand("replica")) {
+  strand_->Post([this] { Tick(); });
+}
+
+HostedReplica::~HostedReplica() { strand_.reset(); }
+
+void HostedReplica::Want(const control::v1::Replica& desired) {
+  strand_->Post([this, desired] {
+    const bool same = desired.SerializeAsString() == desired_.SerializeAsString();
+    desired_ = desired;
+    if (!same) failure_ = absl::OkStatus();
+    Reconcile();
+  });
+}
+
+void HostedReplica::Retire() {
+  RunOn(*strand_, [this] {
+    Close();
+    desired_.Clear();
+    reached_ = control::v1::REPLICA_PHASE_UNSPECIFIED;
+  });
+}
+
+HostedInbox HostedReplica::inbox() {
+  return {strand_.get(), this, [this](StreamReceiver* receiver) { receiver_ = receiver; },
+          [this](StreamReceiver* receiver) {
+            if (receiver_ == receiver) receiver_ = nullptr;
+          },
+          nullptr};
+}
+
+std::string HostedReplica::DiskDirectory() const {
+  return JoinPath(desired_.datastore(), desired_.directory());
+}
+
+std::string HostedReplica::DiskPath(int index, const char* suffix) const {
+  return JoinPath(DiskDirectory(),
+                  absl::StrCat(desired_.directory(), index == 0 ? "" : absl::StrCat("_", index),
+                               suffix));
+}
+
+absl::Status HostedReplica::Open() {
+  if (keeper_ != nullptr) return keeper_->Fence(desired_.generation());
+  // A datastore that is not mounted must not become a directory on the master target's own disk.
+  if (const auto mounted = files_.List(desired_.datastore()); !mounted.ok()) {
+    return absl::NotFoundError(absl::StrCat("datastore ", desired_.datastore(),
+                                            " cannot be read: ", mounted.status().message()));
+  }
+  HW_RETURN_IF_ERROR(files_.MakeDirectories(DiskDirectory()));
+  std::vector<ReplicaDisk> disks;
+  std::vector<uint64_t> sizes;
+  bool all_created = true;
+  for (int i = 0; i < desired_.disks_size(); ++i) {
+    const types::v1::Disk& disk = desired_.disks(i);
+    bool created = false;
+    uint32_t content_id = 0;
+    (void)absl::SimpleHexAtoi(disk.uuid().substr(0, 8), &content_id);
+    HW_ASSIGN_OR_RETURN(std::unique_ptr<File> file,
+                        OpenOrCreateVmdk(files_,
+                                         {.directory = DiskDirectory(),
+                                          .name = absl::StrCat(
+                                              desired_.directory(),
+                                              i == 0 ? "" : absl::StrCat("_", i)),
+                                          .size_bytes = disk.size_bytes(),
+                                          .uuid = disk.uuid(),
+                                          .content_id = content_id},
+                                         &created));
+    all_created = all_created && created;
+    sizes.push_back(disk.size_bytes());
+    disks.push_back({std::move(file), disk.size_bytes()});
+  }
+  HW_ASSIGN_OR_RETURN(keeper_, Keeper::Open(files_, retention_directory_, std::move(disks)));
+  HW_RETURN_IF_ERROR(keeper_->Fence(desired_.generation()));
+  created_fresh_ = all_created && keeper_->position().none();
+  stream_ = std::make_unique<KeeperStream>(
+      keeper_.get(),
+      KeeperStream::Options{.machine_id = desired_.machine_id(), .disk_bytes = std::move(sizes)});
+  LogInfo("replica.opened", {{"replica", desired_.replica_id()},
+                             {"position", keeper_->position().ToString()},
+                             {"points", keeper_->points().size()}});
+  return absl::OkStatus();
+}
+
+void HostedReplica::Close() {
+  if (receiver_ != nullptr)
+    receiver_->Refuse(absl::UnavailableError("the master target closed the replica"));
+  stream_.reset();
+  keeper_.reset();
+}
+
+// After a handover the disks are the machine's. One that was written to since cannot go to another
+// point: what the points remember fits only what the keeper itself wrote.
+absl::Status HostedReplica::CheckUntouched() {
+  const absl::StatusOr<std::string> note =
+      ReadWholeFile(files_, JoinPath(retention_directory_, kHandoverName));
+  if (absl::IsNotFound(note.status())) return absl::OkStatus();
+  HW_RETURN_IF_ERROR(note.status());
+  const std::vector<std::string> lines = absl::StrSplit(*note, '\n', absl::SkipEmpty());
+  for (int i = 0; i < desired_.disks_size(); ++i) {
+    HW_ASSIGN_OR_RETURN(const std::unique_ptr<File> file,
+                        files_.Open(DiskPath(i, "-flat.vmdk"), OpenMode::kReadOnly));
+    HW_ASSIGN_OR_RETURN(const absl::Time modified, file->Modified());
+    const size_t line = static_cast<size_t>(i) + 1;
+    if (line >= lines.size() || lines[line] != absl::StrCat(absl::ToUnixNanos(modified))) {
+      return absl::FailedPreconditionError(
+          absl::StrCat(DiskPath(i, "-flat.vmdk"),
+                       " was written to since it was handed to the machine: it cannot go to another "
+                       "recovery point. Commit the failback, or test points with a copy."));
+    }
+  }
+  return absl::OkStatus();
+}
+
+absl::Status HostedReplica::NoteHandover() {
+  std::string note = absl::StrCat(desired_.point_id(), "\n");
+  for (int i = 0; i < desired_.disks_size(); ++i) {
+    HW_ASSIGN_OR_RETURN(const std::unique_ptr<File> file,
+                        files_.Open(DiskPath(i, "-flat.vmdk"), OpenMode::kReadOnly));
+    HW_ASSIGN_OR_RETURN(const absl::Time modified, file->Modified());
+    absl::StrAppend(&note, absl::ToUnixNanos(modified), "\n");
+  }
+  return WriteFileAtomically(files_, JoinPath(retention_directory_, kHandoverName), note);
+}
+
+absl::Status HostedReplica::Recover() {
+  const absl::StatusOr<std::string> note =
+      ReadWholeFile(files_, JoinPath(retention_directory_, kHandoverName));
+  const bool handed_over =
+      note.ok() && note->substr(0, note->find('\n')) == desired_.point_id();
+  if (!handed_over) HW_RETURN_IF_ERROR(CheckUntouched());
+  HW_RETURN_IF_ERROR(Open());
+  if (!handed_over) {
+    // Whoever looks at the note while the disks change must not believe it.
+    HW_RETURN_IF_ERROR(files_.Remove(JoinPath(retention_directory_, kHandoverName)));
+    HW_RETURN_IF_ERROR(files_.SyncDirectory(retention_directory_));
+    const absl::Duration began = clock_.Monotonic();
+    HW_RETURN_IF_ERROR(keeper_->RecoverTo(desired_.point_id()));
+    LogInfo("replica.recovered", {{"replica", desired_.replica_id()},
+                                  {"point", desired_.point_id()},
+                                  {"took", clock_.Monotonic() - began}});
+  }
+  Publish();  // The points, while they can be read.
+  Close();
+  if (!handed_over) HW_RETURN_IF_ERROR(NoteHandover());
+  return absl::OkStatus();
+}
+
+absl::Status HostedReplica::RemoveJournal() {
+  Close();
+  const auto names = files_.List(retention_directory_);
+  if (absl::IsNotFound(names.status())) return absl::OkStatus();
+  HW_RETURN_IF_ERROR(names.status());
+  for (const std::string& name : *names)
+    HW_RETURN_IF_ERROR(files_.Remove(JoinPath(retention_directory_, name)));
+  HW_RETURN_IF_ERROR(files_.Remove(retention_directory_));
+  return files_.SyncDirectory(ParentDirectory(retention_directory_));
+}
+
+absl::Status HostedReplica::RemoveDisks() {
+  for (int i = 0; i < desired_.disks_size(); ++i) {
+    HW_RETURN_IF_ERROR(files_.Remove(DiskPath(i, ".vmdk")));
+    HW_RETURN_IF_ERROR(files_.Remove(DiskPath(i, "-flat.vmdk")));
+  }
+  // What else is in the directory is not ours, and then it stays.
+  (void)files_.Remove(DiskDirectory());
+  return absl::OkStatus();
+}
+
+void HostedReplica::Reconcile() {
+  if (!failure_.ok() && !absl::IsResourceExhausted(failure_) && !absl::IsNotFound(failure_) &&
+      !absl::IsUnavailable(failure_)) {
+    return;  // Until something else is desired.
+  }
+  const bool done = reached_ == desired_.phase() &&
+                    (desired_.phase() != RECOVER || reached_point_ == desired_.point_id());
+  if (done && desired_.phase() != FOLLOW) return;
+  switch (desired_.phase()) {
+    case FOLLOW:
+      if (reached_ != FOLLOW) {
+        failure_ = files_.MakeDirectories(retention_directory_);
+        if (failure_.ok()) failure_ = files_.Remove(JoinPath(retention_directory_, kHandoverName));
+      }
+      if (failure_.ok()) failure_ = Open();
+      break;
+    case RECOVER:
+      failure_ = Recover();
+      break;
+    case RELEASE:
+      failure_ = RemoveJournal();
+      break;
+    case DELETE:
+      failure_ = RemoveJournal();
+      if (failure_.ok()) failure_ = RemoveDisks();
+      break;
+    default:
+      return;
+  }
+  if (failure_.ok()) {
+    reached_ = desired_.phase();
+    reached_point_ = desired_.point_id();
+  } else {
+    LogError("replica.failed", {{"replica", desired_.replica_id()},
+                                {"phase", control::v1::ReplicaPhase_Name(desired_.phase())},
+                                {"error", failure_}});
+    Close();
+  }
+  Publish();
+}
+
+void HostedReplica::Tick() {
+  if (stream_ != nullptr && !stream_->broken().ok()) {
+    LogError("replica.broken",
+             {{"replica", desired_.replica_id()}, {"error", stream_->broken()}});
+    Close();
+    reached_ = control::v1::REPLICA_PHASE_UNSPECIFIED;
+  }
+  if (desired_.phase() != control::v1::REPLICA_PHASE_UNSPECIFIED) Reconcile();
+  const absl::Duration now = clock_.Monotonic();
+  if (keeper_ != nullptr && now - last_retention_ >= kRetentionInterval) {
+    last_retention_ = now;
+    RetentionPolicy policy;
+    if (desired_.has_retention_age()) policy.age_max = FromProto(desired_.retention_age());
+    if (desired_.retention_bytes() != 0) policy.bytes_max = desired_.retention_bytes();
+    const absl::StatusOr<VolumeSpace> space = files_.Space(retention_directory_);
+    if (space.ok() && static_cast<double>(space->free_bytes) <
+                          kRetentionFreeMin * static_cast<double>(space->total_bytes)) {
+      policy.bytes_max = std::min(policy.bytes_max, keeper_->journal_bytes() * 9 / 10);
+    }
+    const absl::Time wall = clock_.Now();
+    const auto dropped = keeper_->Retain(policy, wall);
+    if (!dropped.ok()) LogError("retention.failed", {{"error", dropped.status()}});
+    for (size_t i = 0; dropped.ok() && i < dropped->size(); ++i) {
+      const bool early = wall - (*dropped)[i].time <= policy.age_max;
+      if (early) {
+        LogWarn("retention.point_dropped_for_space",
+                {{"replica", desired_.replica_id()}, {"point", (*dropped)[i].id}});
+      }
+    }
+  }
+  Publish();
+  strand_->PostAfter(kTick, [this] { Tick(); });
+}
+
+void HostedReplica::Publish() {
+  control::v1::ReplicaObserved seen;
+  seen.set_replica_id(desired_.replica_id());
+  seen.set_machine_id(desired_.machine_id());
+  seen.set_generation(desired_.generation());
+  seen.set_phase(reached_);
+  seen.set_point_id(reached_ == RECOVER ? reached_point_ : "");
+  if (keeper_ != nullptr) {
+    seen.set_syncing(keeper_->state().syncing);
+    ToProto(keeper_->position(), seen.mutable_position());
+    seen.set_journal_bytes(keeper_->journal_bytes());
+    points_.clear();
+    for (const RecoveryJournal::Point& point : keeper_->points()) {
+      types::v1::RecoveryPoint& out = points_.emplace_back();
+      out.set_id(point.marker.id);
+      *out.mutable_time() = ToProto(point.marker.time);
+      out.set_kind(point.marker.kind == PointKind::kApplicationConsistent ? types::v1::APP_CONSISTENT
+                                                                  : types::v1::CRASH_CONSISTENT);
+    }
+  }
+  for (const types::v1::RecoveryPoint& point : points_) *seen.add_points() = point;
+  for (int i = 0; i < desired_.disks_size(); ++i) seen.add_disk_paths(DiskPath(i, ".vmdk"));
+  if (!failure_.ok()) *seen.mutable_problem() = ProblemFor(failure_);
+  seen.set_received_bytes(received_bytes_);
+  seen.set_created_fresh(created_fresh_);
+  absl::MutexLock lock(&mutex_);
+  observed_ = std::move(seen);
+}
+
+control::v1::ReplicaObserved HostedReplica::observed() const {
+  absl::MutexLock lock(&mutex_);
+  return observed_;
+}
+
+absl::StatusOr<StreamPosition> HostedReplica::Admit(const replication::v1::Hello& hello) {
+  if (stream_ == nullptr || reached_ != FOLLOW) {
+    return absl::UnavailableError(
+        absl::StrCat("the replica of machine ", hello.machine_id(), " takes no stream now"));
+  }
+  return stream_->Admit(hello);
+}
+
+absl::Status HostedReplica::Store(const std::vector<absl::string_view>& batches) {
+  if (stream_ == nullptr) return absl::UnavailableError("the replica is closed");
+  for (const absl::string_view batch : batches) received_bytes_ += batch.size();
+  return stream_->Store(batches);
+}
+
+uint64_t HostedReplica::RoomBytes() { return stream_ == nullptr ? 0 : stream_->RoomBytes(); }
+StreamPosition HostedReplica::held() const {
+  return stream_ == nullptr ? StreamPosition() : stream_->held();
+}
+StreamPosition HostedReplica::durable() const {
+  return stream_ == nullptr ? StreamPosition() : stream_->durable();
+}
+void HostedReplica::OnDigestQuery(const replication::v1::DigestQuery& query,
+                                  StreamReceiver& from) {
+  if (stream_ != nullptr) stream_->OnDigestQuery(query, from);
+}
+
+}  // namespace homeward

@@ -1,0 +1,82 @@
+// HostedReplica: one replica of a machine on this master target: its disks, its keeper, and the phase
+// it is in.
+#ifndef HOMEWARD_MASTER_TARGET_HOST_HOSTED_REPLICA_H_
+#define HOMEWARD_MASTER_TARGET_HOST_HOSTED_REPLICA_H_
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "common/clock/clock.h"
+#include "common/exec/strand.h"
+#include "common/rpc/replication_link.h"
+#include "homeward/control/v1/control.pb.h"
+#include "master_target/keeper/keeper_stream.h"
+
+namespace homeward {
+
+// Thread-safe; the work is done on its own strand. Shared by the master target and the calls it
+// serves.
+class HostedReplica : public Inbox {
+ public:
+  // `files` and `clock` outlive it. `retention_directory` is this replica's own.
+  HostedReplica(FileSystem& files, const Clock& clock, std::string retention_directory);
+  ~HostedReplica() override;
+
+  void Want(const control::v1::Replica& desired);
+  // Touches nothing any more once this returns; calls are told to come again.
+  void Retire();
+  control::v1::ReplicaObserved observed() const;
+  HostedInbox inbox();
+
+  // Inbox, on the strand. Refused while it does not follow.
+  absl::StatusOr<StreamPosition> Admit(const replication::v1::Hello& hello) override;
+  absl::Status Store(const std::vector<absl::string_view>& batches) override;
+  uint64_t RoomBytes() override;
+  StreamPosition held() const override;
+  StreamPosition durable() const override;
+  void OnDigestQuery(const replication::v1::DigestQuery& query, StreamReceiver& from) override;
+
+ private:
+  // All on the strand.
+  void Reconcile();
+  absl::Status Open();
+  void Close();
+  absl::Status Recover();
+  absl::Status RemoveJournal();
+  absl::Status RemoveDisks();
+  absl::Status CheckUntouched();
+  absl::Status NoteHandover();
+  void Tick();
+  void Publish();
+  std::string DiskPath(int index, const char* suffix) const;
+  std::string DiskDirectory() const;
+
+  FileSystem& files_;
+  const Clock& clock_;
+  const std::string retention_directory_;
+
+  // Touched only on the strand.
+  control::v1::Replica desired_;
+  control::v1::ReplicaPhase reached_ = control::v1::REPLICA_PHASE_UNSPECIFIED;
+  std::string reached_point_;
+  std::unique_ptr<Keeper> keeper_;
+  std::unique_ptr<KeeperStream> stream_;
+  StreamReceiver* receiver_ = nullptr;
+  bool created_fresh_ = false;
+  absl::Status failure_;
+  absl::Duration last_retention_;
+  uint64_t received_bytes_ = 0;
+  std::vector<types::v1::RecoveryPoint> points_;  // of a closed keeper
+
+  mutable absl::Mutex mutex_;
+  control::v1::ReplicaObserved observed_ ABSL_GUARDED_BY(mutex_);
+
+  std::unique_ptr<Strand> strand_;  // last
+};
+
+}  // namespace homeward
+
+#endif  // HOMEWARD_MASTER_TARGET_HOST_HOSTED_REPLICA_H_

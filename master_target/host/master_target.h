@@ -1,0 +1,18 @@
+// The master target: keeps machines' replicas and recovery points, and brings them home.
+#ifndef HOMEWARD_MASTER_TARGET_HOST_MASTER_TARGET_H_
+#define HOMEWARD_MASTER_TARGET_HOST_MASTER_TARGET_H_
+
+#include <memory>
+
+#include "common/daemon/daemon.h"
+#include "homeward/config/v1/config.pb.h"
+
+namespace homeward {
+
+void CheckMasterTargetConfig(const google::protobuf::Message& config, ConfigProblems* problems);
+absl::StatusOr<std::unique_ptr<Daemon>> StartMasterTarget(const google::protobuf::Message& config,
+                                                          const Environment& environment);
+
+}  // namespace homeward
+
+#endif  // HOMEWARD_MASTER_TARGET_HOST_MASTER_TARGET_H_

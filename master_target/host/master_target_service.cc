@@ -1,0 +1,224 @@
+#include <grpcpp/grpcpp.h>
+
+#include <map>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/control/control_client.h"
+#include "common/log/log.h"
+#include "common/os/host.h"
+#include "common/status/status_macros.h"
+#include "master_target/host/hosted_replica.h"
+#include "master_target/host/master_target.h"
+
+namespace homeward {
+namespace {
+
+using config::v1::MasterTargetConfig;
+
+class MasterTarget : public Daemon {
+ public:
+  MasterTarget(const Environment& environment, MasterTargetConfig config)
+      : environment_(environment),
+        config_(std::move(config)),
+        retention_directory_(config_.retention_directory().empty()
+                                 ? JoinPath(config_.state_directory(), "retention")
+                                 : config_.retention_directory()),
+        endpoint_({Role::kProcessServer, Role::kAgent},
+                  [this](const std::string& machine_id) { return Find(machine_id); }) {}
+
+  absl::Status Start() {
+    HW_RETURN_IF_ERROR(environment_.files.MakeDirectories(retention_directory_));
+    HW_ASSIGN_OR_RETURN(membership_,
+                        JoinFabric(environment_.files,
+                                   {.role = types::v1::MASTER_TARGET,
+                                    .state_directory = config_.state_directory(),
+                                    .join = config_.join()},
+                                   environment_.stopping));
+    grpc::ServerBuilder builder;
+    builder.AddListeningPort(config_.listen_address(),
+                             MakeServerCredentials(membership_.files, /*enrolling=*/false));
+    builder.SetMaxReceiveMessageSize(kReplicationMessageBytesMax);
+    builder.RegisterService(&endpoint_);
+    server_ = builder.BuildAndStart();
+    if (server_ == nullptr) {
+      return absl::UnavailableError(absl::StrCat("cannot listen on ", config_.listen_address(),
+                                                 ": is another program there?"));
+    }
+    control_ = std::make_unique<ControlClient>(
+        environment_.files, environment_.clock,
+        ControlClient::Options{.address = config_.join().config_server(),
+                               .identity = membership_.files},
+        ControlClient::Callbacks{
+            .registration = [this] { return MakeRegistration(); },
+            .observe = [this] { return Observe(); },
+            .desired =
+                [this](const control::v1::Desired& desired) {
+                  Reconcile(desired.master_target());
+                }});
+    return absl::OkStatus();
+  }
+  ~MasterTarget() override {
+    control_.reset();
+    if (server_ != nullptr)
+      server_->Shutdown(absl::ToChronoTime(environment_.clock.Now() + absl::Seconds(1)));
+    server_.reset();
+    absl::MutexLock lock(&mutex_);
+    replicas_.clear();
+  }
+
+  void Reload(const google::protobuf::Message& fresh) override {
+    if (fresh.SerializeAsString() != config_.SerializeAsString())
+      LogWarn("config.needs_restart",
+              {{"why", "the master target reads only log.level while it runs"}});
+  }
+  std::vector<types::v1::HealthIssue> Health() override {
+    const control::v1::Heartbeat heartbeat = Observe();
+    return {heartbeat.issues().begin(), heartbeat.issues().end()};
+  }
+  void Measure(Metrics* metrics) override {
+    for (const control::v1::ReplicaObserved& replica : Observe().master_target().replicas()) {
+      const Metrics::Labels labels = {{"machine", replica.machine_id()}};
+      metrics->SetGauge("homeward_replica_points", "Recovery points", labels,
+                        replica.points_size());
+      metrics->SetGauge("homeward_replica_journal_bytes", "Size of the recovery journal", labels,
+                        static_cast<double>(replica.journal_bytes()));
+      metrics->SetGauge("homeward_replica_received_bytes_total", "Batch bytes taken", labels,
+                        static_cast<double>(replica.received_bytes()));
+    }
+  }
+
+ private:
+  absl::StatusOr<HostedInbox> Find(const std::string& machine_id) {
+    absl::MutexLock lock(&mutex_);
+    for (const auto& [id, replica] : replicas_) {
+      if (replica->observed().machine_id() != machine_id) continue;
+      HostedInbox inbox = replica->inbox();
+      inbox.keep_alive = replica;
+      return inbox;
+    }
+    return absl::UnavailableError(
+        absl::StrCat("machine ", machine_id, " is not kept by this master target (yet)"));
+  }
+
+  // Only the control client's thread calls this.
+  void Reconcile(const control::v1::MasterTargetDesired& desired) {
+    std::map<std::string, std::shared_ptr<HostedReplica>> next, ended;
+    {
+      absl::MutexLock lock(&mutex_);
+      ended = replicas_;
+    }
+    for (const control::v1::Replica& wanted : desired.replicas()) {
+      std::shared_ptr<HostedReplica>& replica = next[wanted.replica_id()];
+      if (const auto it = ended.find(wanted.replica_id()); it != ended.end()) {
+        replica = it->second;
+        ended.erase(it);
+      } else {
+        replica = std::make_shared<HostedReplica>(
+            environment_.files, environment_.clock,
+            JoinPath(retention_directory_, wanted.replica_id()));
+      }
+      replica->Want(Known(wanted));
+    }
+    // What is not desired any more is closed and left as it is.
+    for (const auto& [id, replica] : ended) replica->Retire();
+    absl::MutexLock lock(&mutex_);
+    replicas_ = std::move(next);
+  }
+
+  // A datastore that is not configured here is not there, whatever the directory says.
+  control::v1::Replica Known(control::v1::Replica wanted) const {
+    for (const std::string& path : config_.datastores()) {
+      if (path == wanted.datastore()) return wanted;
+    }
+    wanted.set_datastore(absl::StrCat(wanted.datastore(), " (not among this master target's)"));
+    return wanted;
+  }
+
+  types::v1::Datastore Measured(const std::string& path) const {
+    constexpr uint64_t kStep = 16 * kMiB;  // So that a heartbeat is not a new one at every write.
+    types::v1::Datastore out;
+    out.set_path(path);
+    const absl::StatusOr<VolumeSpace> space = environment_.files.Space(path);
+    if (space.ok()) {
+      out.set_total_bytes(space->total_bytes);
+      out.set_free_bytes(space->free_bytes / kStep * kStep);
+    }
+    return out;
+  }
+
+  control::v1::Registration MakeRegistration() {
+    const HostFacts facts = ReadHostFacts();
+    control::v1::Registration registration;
+    registration.set_role(types::v1::MASTER_TARGET);
+    registration.set_host_id(membership_.host_id);
+    registration.set_name(config_.join().name().empty() ? facts.name : config_.join().name());
+    registration.set_version(kVersion);
+    registration.set_boot_id(facts.boot_id);
+    registration.set_os_type(types::v1::LINUX);
+    registration.set_os_name(facts.os_name);
+    registration.set_replication_address(config_.advertised_address().empty()
+                                             ? config_.listen_address()
+                                             : config_.advertised_address());
+    for (const std::string& path : config_.datastores())
+      *registration.add_datastores() = Measured(path);
+    return registration;
+  }
+
+  control::v1::Heartbeat Observe() {
+    control::v1::Heartbeat heartbeat;
+    control::v1::MasterTargetObserved& seen = *heartbeat.mutable_master_target();
+    absl::MutexLock lock(&mutex_);
+    for (const auto& [id, replica] : replicas_) {
+      *seen.add_replicas() = replica->observed();
+      const control::v1::ReplicaObserved& last = seen.replicas(seen.replicas_size() - 1);
+      if (last.has_problem()) {
+        types::v1::HealthIssue& issue = *heartbeat.add_issues();
+        issue.set_severity(types::v1::CRITICAL);
+        *issue.mutable_problem() = last.problem();
+      }
+    }
+    for (const std::string& path : config_.datastores()) *seen.add_datastores() = Measured(path);
+    *seen.mutable_retention_volume() = Measured(retention_directory_);
+    return heartbeat;
+  }
+
+  const Environment environment_;
+  const MasterTargetConfig config_;
+  const std::string retention_directory_;
+  Membership membership_;
+  absl::Mutex mutex_;
+  std::map<std::string, std::shared_ptr<HostedReplica>> replicas_ ABSL_GUARDED_BY(mutex_);
+  ReplicationEndpoint endpoint_;
+  std::unique_ptr<grpc::Server> server_;
+  std::unique_ptr<ControlClient> control_;
+};
+
+}  // namespace
+
+void CheckMasterTargetConfig(const google::protobuf::Message& message, ConfigProblems* problems) {
+  const auto& config = static_cast<const MasterTargetConfig&>(message);
+  RequireAddress("join.config_server", config.join().config_server(), problems);
+  RequireAddress("listen_address", config.listen_address(), problems);
+  RequireAbsolutePath("state_directory", config.state_directory(), problems);
+  if (!config.retention_directory().empty())
+    RequireAbsolutePath("retention_directory", config.retention_directory(), problems);
+  if (!config.advertised_address().empty())
+    RequireAddress("advertised_address", config.advertised_address(), problems);
+  if (config.datastores().empty())
+    problems->Add("datastores", "is missing; name at least one mounted datastore");
+  for (int i = 0; i < config.datastores_size(); ++i)
+    RequireAbsolutePath(absl::StrCat("datastores[", i, "]"), config.datastores(i), problems);
+  if (!config.monitoring().listen_address().empty())
+    RequireAddress("monitoring.listen_address", config.monitoring().listen_address(), problems);
+}
+
+absl::StatusOr<std::unique_ptr<Daemon>> StartMasterTarget(const google::protobuf::Message& config,
+                                                          const Environment& environment) {
+  auto target =
+      std::make_unique<MasterTarget>(environment, static_cast<const MasterTargetConfig&>(config));
+  HW_RETURN_IF_ERROR(target->Start());
+  return target;
+}
+
+}  // namespace homeward

@@ -1,0 +1,230 @@
+#include "mobility_agent/host/agent.h"
+
+#include <algorithm>
+#include <cmath>
+#include <random>
+#include <utility>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
+#include "common/control/control_client.h"
+#include "common/log/log.h"
+#include "common/os/host.h"
+#include "common/status/status_macros.h"
+#include "common/wire/time_proto.h"
+#include "mobility_agent/host/protection.h"
+
+namespace homeward {
+namespace {
+
+using config::v1::AgentConfig;
+
+class Agent : public Daemon {
+ public:
+  Agent(const Environment& environment, AgentConfig config)
+      : environment_(environment), config_(std::move(config)) {}
+
+  absl::Status Start() {
+    // Before anything else: what the machine writes from now on is seen.
+    HW_ASSIGN_OR_RETURN(disks_, OpenDisks(environment_.files, config_));
+    for (const CapturedDisk& disk : disks_) {
+      LogInfo("disk.captured", {{"disk", disk.name},
+                                {"capture", disk.capture},
+                                {"bytes", disk.source->size_bytes()}});
+    }
+    HW_ASSIGN_OR_RETURN(facts_, Facts());
+    HW_ASSIGN_OR_RETURN(membership_,
+                        JoinFabric(environment_.files,
+                                   {.role = types::v1::AGENT,
+                                    .state_directory = config_.state_directory(),
+                                    .join = config_.join()},
+                                   environment_.stopping));
+    protection_ = std::make_unique<Protection>(
+        environment_.files, environment_.clock,
+        Protection::Options{
+            .state_directory = config_.state_directory(),
+            .identity = membership_.files,
+            .hooks = config_.hooks(),
+            .hook_timeout = DurationOr(config_.hooks().timeout(), config_.hooks().has_timeout(),
+                                       absl::Seconds(60)),
+            .freeze_timeout = DurationOr(config_.freeze_timeout(), config_.has_freeze_timeout(),
+                                         absl::Seconds(5))},
+        &disks_);
+    control_ = std::make_unique<ControlClient>(
+        environment_.files, environment_.clock,
+        ControlClient::Options{.address = config_.join().config_server(),
+                               .identity = membership_.files,
+                               .registration_delay = DrawRegistrationDelay(
+                                   config_.registration().delay(), std::random_device{}())},
+        ControlClient::Callbacks{
+            .registration = [this] { return MakeRegistration(); },
+            .observe =
+                [this] {
+                  control::v1::Heartbeat heartbeat;
+                  *heartbeat.mutable_agent() = protection_->observed();
+                  for (const types::v1::HealthIssue& issue : protection_->issues())
+                    *heartbeat.add_issues() = issue;
+                  return heartbeat;
+                },
+            .desired =
+                [this](const control::v1::Desired& desired) {
+                  protection_->Want(desired.agent());
+                }});
+    return absl::OkStatus();
+  }
+  ~Agent() override {
+    control_.reset();
+    protection_.reset();
+  }
+
+  void Reload(const google::protobuf::Message& fresh) override {
+    if (fresh.SerializeAsString() != config_.SerializeAsString())
+      LogWarn("config.needs_restart", {{"why", "the agent reads only log.level while it runs"}});
+  }
+  std::vector<types::v1::HealthIssue> Health() override {
+    std::vector<types::v1::HealthIssue> issues = protection_->issues();
+    if (!control_->connected()) {
+      types::v1::HealthIssue& issue = issues.emplace_back();
+      issue.set_severity(types::v1::WARNING);
+      issue.mutable_problem()->set_id("CONFIG_SERVER_UNREACHABLE");
+      issue.mutable_problem()->set_message(
+          absl::StrCat("no session with ", config_.join().config_server()));
+    }
+    return issues;
+  }
+  void Measure(Metrics* metrics) override {
+    const control::v1::AgentObserved seen = protection_->observed();
+    metrics->SetGauge("homeward_agent_pending_bytes", "Written and not durable", {},
+                      static_cast<double>(seen.pending_bytes()));
+    metrics->SetGauge("homeward_agent_sealed_bytes_total", "Batch bytes sealed", {},
+                      static_cast<double>(seen.sent_bytes()));
+    metrics->SetGauge("homeward_agent_syncing", "1 while a synchronisation runs", {},
+                      seen.syncing() ? 1 : 0);
+    metrics->SetGauge("homeward_agent_freeze_seconds_max", "Longest of the last freezes", {},
+                      absl::ToDoubleSeconds(FromProto(seen.freeze().max())));
+  }
+
+ private:
+  absl::StatusOr<HostFacts> Facts() {
+    HostFacts facts = ReadHostFacts();
+    if (!config_.join().name().empty()) facts.name = config_.join().name();
+    if (!config_.hardware_uuid().empty()) facts.hardware_uuid = config_.hardware_uuid();
+    if (!config_.boot_id_file().empty()) {
+      HW_ASSIGN_OR_RETURN(const std::string text,
+                          ReadWholeFile(environment_.files, config_.boot_id_file(), 4 * kKiB));
+      facts.boot_id = std::string(absl::StripAsciiWhitespace(text));
+    }
+    return facts;
+  }
+  control::v1::Registration MakeRegistration() {
+    control::v1::Registration registration;
+    registration.set_role(types::v1::AGENT);
+    registration.set_host_id(membership_.host_id);
+    registration.set_name(facts_.name);
+    registration.set_version(kVersion);
+    registration.set_boot_id(facts_.boot_id);
+    registration.set_hardware_uuid(facts_.hardware_uuid);
+    registration.set_os_type(types::v1::LINUX);
+    registration.set_os_name(facts_.os_name);
+    *registration.mutable_booted_at() =
+        ToProto(environment_.clock.Now() - ReadHostFacts().uptime);
+    for (const CapturedDisk& disk : disks_) {
+      types::v1::Disk* const out = registration.add_disks();
+      out->set_name(disk.name);
+      out->set_size_bytes(disk.source->size_bytes());
+    }
+    return registration;
+  }
+
+  const Environment environment_;
+  const AgentConfig config_;
+  HostFacts facts_;
+  Membership membership_;
+  std::vector<CapturedDisk> disks_;
+  std::unique_ptr<Protection> protection_;
+  std::unique_ptr<ControlClient> control_;
+};
+
+void CheckDelay(const config::v1::Delay& delay, ConfigProblems* problems) {
+  const std::string key = "registration.delay";
+  switch (delay.kind_case()) {
+    case config::v1::Delay::kFixed:
+      if (FromProto(delay.fixed()) < absl::ZeroDuration())
+        problems->Add(key + ".fixed", "must not be negative");
+      break;
+    case config::v1::Delay::kUniform:
+      if (FromProto(delay.uniform().min()) < absl::ZeroDuration() ||
+          FromProto(delay.uniform().max()) < FromProto(delay.uniform().min())) {
+        problems->Add(key + ".uniform", "needs 0 <= min <= max");
+      }
+      break;
+    case config::v1::Delay::kLogNormal:
+      if (FromProto(delay.log_normal().median()) <= absl::ZeroDuration())
+        problems->Add(key + ".log_normal.median", "must be longer than zero");
+      if (!(delay.log_normal().sigma() >= 0))
+        problems->Add(key + ".log_normal.sigma", "must not be negative");
+      break;
+    case config::v1::Delay::KIND_NOT_SET:
+      problems->Add(key, "needs one of fixed, uniform, log_normal");
+  }
+}
+
+}  // namespace
+
+void CheckAgentConfig(const google::protobuf::Message& message, ConfigProblems* problems) {
+  const auto& config = static_cast<const AgentConfig&>(message);
+  RequireAddress("join.config_server", config.join().config_server(), problems);
+  RequireAbsolutePath("state_directory", config.state_directory(), problems);
+  for (int i = 0; i < config.disks_size(); ++i) {
+    const config::v1::AgentDisk& disk = config.disks(i);
+    const std::string key = absl::StrCat("disks[", i, "]");
+    RequireAbsolutePath(key + ".path", disk.path(), problems);
+    if (disk.capture() == config::v1::NBD_TAP || !disk.nbd_socket().empty())
+      RequireAbsolutePath(key + ".nbd_socket", disk.nbd_socket(), problems);
+    if (disk.capture() != config::v1::NBD_TAP && disk.capture() != config::v1::CAPTURE_UNSPECIFIED &&
+        !disk.nbd_socket().empty()) {
+      problems->Add(key + ".nbd_socket", "is of use with capture: NBD_TAP only");
+    }
+    for (int j = 0; j < i; ++j) {
+      if (config.disks(j).path() == disk.path())
+        problems->Add(key + ".path", absl::StrCat(disk.path(), " is named twice"));
+    }
+  }
+  if (config.registration().has_delay()) CheckDelay(config.registration().delay(), problems);
+  RequirePositive("hooks.timeout", config.hooks().timeout(), config.hooks().has_timeout(), problems);
+  RequirePositive("freeze_timeout", config.freeze_timeout(), config.has_freeze_timeout(), problems);
+  if (!config.monitoring().listen_address().empty())
+    RequireAddress("monitoring.listen_address", config.monitoring().listen_address(), problems);
+}
+
+absl::Duration DrawRegistrationDelay(const config::v1::Delay& delay, uint64_t random_seed) {
+  std::mt19937_64 random(delay.seed() != 0 ? delay.seed() : random_seed);
+  switch (delay.kind_case()) {
+    case config::v1::Delay::kFixed:
+      return FromProto(delay.fixed());
+    case config::v1::Delay::kUniform: {
+      const absl::Duration min = FromProto(delay.uniform().min());
+      const absl::Duration max = FromProto(delay.uniform().max());
+      return min + (max - min) * std::uniform_real_distribution<>(0, 1)(random);
+    }
+    case config::v1::Delay::kLogNormal: {
+      const absl::Duration median = FromProto(delay.log_normal().median());
+      const absl::Duration drawn =
+          median * std::lognormal_distribution<>(0, delay.log_normal().sigma())(random);
+      return delay.log_normal().has_max() ? std::min(drawn, FromProto(delay.log_normal().max()))
+                                          : drawn;
+    }
+    case config::v1::Delay::KIND_NOT_SET:
+      return absl::ZeroDuration();
+  }
+  return absl::ZeroDuration();
+}
+
+absl::StatusOr<std::unique_ptr<Daemon>> StartAgent(const google::protobuf::Message& config,
+                                                   const Environment& environment) {
+  auto agent = std::make_unique<Agent>(environment, static_cast<const AgentConfig&>(config));
+  HW_RETURN_IF_ERROR(agent->Start());
+  return agent;
+}
+
+}  // namespace homeward

@@ -1,0 +1,22 @@
+// The mobility agent: opens the machine's disks, registers the machine, ships what it is told to.
+#ifndef HOMEWARD_MOBILITY_AGENT_HOST_AGENT_H_
+#define HOMEWARD_MOBILITY_AGENT_HOST_AGENT_H_
+
+#include <memory>
+
+#include "common/daemon/daemon.h"
+#include "homeward/config/v1/config.pb.h"
+
+namespace homeward {
+
+void CheckAgentConfig(const google::protobuf::Message& config, ConfigProblems* problems);
+absl::StatusOr<std::unique_ptr<Daemon>> StartAgent(const google::protobuf::Message& config,
+                                                   const Environment& environment);
+
+// How long this start waits before it registers. `random_seed` is used where the configuration has
+// no seed.
+absl::Duration DrawRegistrationDelay(const config::v1::Delay& delay, uint64_t random_seed);
+
+}  // namespace homeward
+
+#endif  // HOMEWARD_MOBILITY_AGENT_HOST_AGENT_H_

@@ -1,0 +1,318 @@
+#include "mobility_agent/host/protection.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/control/enrolment.h"
+#include "common/log/log.h"
+#include "common/os/run_program.h"
+#include "common/status/status_macros.h"
+#include "common/wire/time_proto.h"
+
+namespace homeward {
+namespace {
+
+constexpr absl::Duration kTick = absl::Milliseconds(50);
+constexpr absl::Duration kRetry = absl::Seconds(1);
+constexpr char kStateSuffix[] = ".state";
+
+types::v1::HealthIssue Issue(types::v1::Severity severity, const char* id,
+                             const std::string& message, const char* action) {
+  types::v1::HealthIssue issue;
+  issue.set_severity(severity);
+  issue.mutable_problem()->set_id(id);
+  issue.mutable_problem()->set_message(message);
+  issue.mutable_problem()->set_action(action);
+  return issue;
+}
+
+types::v1::Percentiles Summarize(const std::deque<absl::Duration>& durations) {
+  types::v1::Percentiles out;
+  out.set_count(durations.size());
+  if (durations.empty()) return out;
+  std::vector<absl::Duration> sorted(durations.begin(), durations.end());
+  std::sort(sorted.begin(), sorted.end());
+  *out.mutable_p50() = ToProto(sorted[sorted.size() / 2]);
+  *out.mutable_p95() = ToProto(sorted[sorted.size() * 95 / 100]);
+  *out.mutable_max() = ToProto(sorted.back());
+  return out;
+}
+
+}  // namespace
+
+Protection::Protection(FileSystem& files, const Clock& clock, Options options,
+                       std::vector<CapturedDisk>* disks)
+    : files_(files),
+      clock_(clock),
+      options_(std::move(options)),
+      disks_(*disks),
+      stream_(MakeThreadStrand("stream")),
+      control_(MakeThreadStrand("protection")) {
+  stream_->Post([this] { Tick(); });
+  control_->Post([this] { KeepTrying(); });
+}
+
+Protection::~Protection() {
+  RunOn(*control_, [this] { client_.reset(); });
+  control_.reset();
+  RunOn(*stream_, [this] {
+    const bool held = std::all_of(disks_.begin(), disks_.end(), [](const CapturedDisk& disk) {
+      return disk.capture != "bpf";
+    });
+    if (shipper_ == nullptr || !held) return;
+    // From here on nothing may be written: the servers of the disks end first.
+    for (CapturedDisk& disk : disks_) (void)disk.source->Freeze(options_.freeze_timeout);
+    const absl::Status kept = shipper_->StopCleanly();
+    if (!kept.ok()) LogWarn("protection.map_not_kept", {{"error", kept}});
+  });
+  stream_.reset();
+}
+
+void Protection::Want(const control::v1::AgentDesired& desired) {
+  control_->Post([this, desired] {
+    wanted_ = desired;
+    Reconcile();
+  });
+}
+
+void Protection::KeepTrying() {
+  Reconcile();
+  control_->PostAfter(kRetry, [this] { KeepTrying(); });
+}
+
+void Protection::Reconcile() {
+  const control::v1::Protection& wanted = wanted_.protection();
+  std::string key;
+  if (wanted_.has_protection()) {
+    key = absl::StrCat(wanted.replica_id(), "/", wanted.generation());
+    for (const std::string& disk : wanted.disks()) absl::StrAppend(&key, "/", disk);
+  }
+  if (key != stream_key_) {
+    client_.reset();
+    address_.clear();
+    absl::Status begun;
+    RunOn(*stream_, [&] {
+      End();
+      if (!key.empty()) begun = Begin(wanted);
+      failure_ = begun;
+      Publish();
+    });
+    if (!begun.ok()) {
+      LogError("protection.cannot_begin", {{"machine", wanted.machine_id()}, {"error", begun}});
+      stream_key_ = "none";
+      return;
+    }
+    stream_key_ = key;
+    if (!key.empty()) {
+      LogInfo("protection.began", {{"replica", wanted.replica_id()},
+                                   {"generation", wanted.generation()},
+                                   {"address", wanted.address()}});
+    }
+  } else if (!key.empty()) {
+    stream_->Post([this, wanted] { desired_ = wanted; });
+  }
+  if (key.empty()) return;
+  // A shipper that was refused, or whose state could not be written, is of no use any more. An older
+  // generation comes to its end with what is desired next; all else is tried again.
+  bool refused = false;
+  RunOn(*stream_, [&] {
+    refused = shipper_ != nullptr && !shipper_->refused().ok() &&
+              !absl::IsAborted(shipper_->refused()) &&
+              !absl::IsFailedPrecondition(shipper_->refused());
+  });
+  if (refused) {
+    stream_key_ = "none";
+    return;
+  }
+  if (address_ == wanted.address() || wanted.address().empty()) return;
+  const absl::StatusOr<TlsIdentity> identity = ReadIdentity(files_, options_.identity);
+  if (!identity.ok()) {
+    LogError("identity.unreadable", {{"error", identity.status()}});
+    return;
+  }
+  client_.reset();
+  address_ = wanted.address();
+  StreamSender* sender = nullptr;
+  RunOn(*stream_, [&] { sender = &shipper_->sender(); });
+  client_ = std::make_unique<ReplicationClient>(
+      stream_.get(), sender, [this] { return shipper_->MakeHello(); },
+      ReplicationClient::Options{
+          .address = address_,
+          .server_role = wanted.direct() ? Role::kMasterTarget : Role::kProcessServer,
+          .identity = *identity});
+}
+
+absl::Status Protection::Begin(const control::v1::Protection& desired) {
+  std::vector<WriteSource*> sources;
+  for (const std::string& name : desired.disks()) {
+    const auto it = std::find_if(disks_.begin(), disks_.end(),
+                                 [&](const CapturedDisk& disk) { return disk.name == name; });
+    if (it == disks_.end()) {
+      return absl::NotFoundError(
+          absl::StrCat("disk ", name, " is protected and not in this agent's configuration"));
+    }
+    sources.push_back(it->source.get());
+  }
+  // What another replica's stream remembered is of no use for this one.
+  const std::string directory = JoinPath(options_.state_directory, "streams");
+  const std::string file = absl::StrCat(desired.replica_id(), kStateSuffix);
+  HW_RETURN_IF_ERROR(files_.MakeDirectories(directory));
+  HW_ASSIGN_OR_RETURN(const std::vector<std::string> names, files_.List(directory));
+  for (const std::string& name : names) {
+    if (name != file) HW_RETURN_IF_ERROR(files_.Remove(JoinPath(directory, name)));
+  }
+  desired_ = desired;
+  HW_ASSIGN_OR_RETURN(
+      shipper_, Shipper::Open(files_, clock_,
+                              {.machine_id = desired.machine_id(),
+                               .generation = desired.generation(),
+                               .state_path = JoinPath(directory, file),
+                               .fresh_replica = desired.fresh_replica(),
+                               .marker_interval = FromProto(desired.point_interval()),
+                               .freeze_timeout = options_.freeze_timeout},
+                              std::move(sources), [this](const Marker& marker) {
+                                last_point_ = marker.id;
+                                ++markers_;
+                              }));
+  resync_token_ = desired.resync_token();
+  point_token_ = point_token_wanted_ = desired.point_token();
+  quiesce_token_ = quiesced_token_ = 0;
+  last_app_point_ = clock_.Monotonic();
+  return absl::OkStatus();
+}
+
+void Protection::End() {
+  shipper_.reset();
+  desired_.Clear();
+}
+
+void Protection::Tick() {
+  if (shipper_ != nullptr) {
+    FollowTokens();
+    FollowAppPoint();
+    FollowQuiesce();
+    shipper_->Tick();
+  }
+  Publish();
+  stream_->PostAfter(kTick, [this] { Tick(); });
+}
+
+void Protection::FollowTokens() {
+  if (desired_.resync_token() != resync_token_) {
+    resync_token_ = desired_.resync_token();
+    const absl::Status begun = shipper_->Resync();
+    LogInfo("protection.resync", {{"result", begun}});
+  }
+  if (desired_.point_token() != point_token_wanted_) {
+    point_token_wanted_ = desired_.point_token();
+    markers_awaited_ = markers_ + 1;
+    shipper_->RequestMarker(PointKind::kCrashConsistent);
+  }
+  if (point_token_ != point_token_wanted_ && markers_ >= markers_awaited_)
+    point_token_ = point_token_wanted_;
+}
+
+void Protection::FollowAppPoint() {
+  const absl::Duration interval = FromProto(desired_.app_point_interval());
+  if (thaw_due_ && markers_ >= markers_awaited_) {
+    thaw_due_ = false;
+    RunHook("post_thaw", options_.hooks.post_thaw());
+  }
+  if (interval <= absl::ZeroDuration() || options_.hooks.pre_freeze().empty() || thaw_due_ ||
+      shipper_->syncing() || clock_.Monotonic() - last_app_point_ < interval) {
+    return;
+  }
+  last_app_point_ = clock_.Monotonic();
+  // A point is application-consistent only if the application said so.
+  const bool ready = RunHook("pre_freeze", options_.hooks.pre_freeze());
+  markers_awaited_ = markers_ + 1;
+  thaw_due_ = true;
+  shipper_->RequestMarker(ready ? PointKind::kApplicationConsistent : PointKind::kCrashConsistent);
+}
+
+void Protection::FollowQuiesce() {
+  if (desired_.quiesce_token() == 0 || quiesced_token_ == desired_.quiesce_token()) return;
+  if (shipper_->syncing()) return;
+  if (quiesce_token_ != desired_.quiesce_token()) {
+    if (!RunHook("quiesce", options_.hooks.quiesce())) return;  // Tried again at the next tick.
+    quiesce_token_ = desired_.quiesce_token();
+    markers_awaited_ = markers_ + 1;
+    shipper_->RequestMarker(PointKind::kCrashConsistent);
+    LogInfo("protection.quiescing", {{"token", quiesce_token_}});
+    return;
+  }
+  if (markers_ < markers_awaited_ || !shipper_->drained()) return;
+  quiesced_token_ = quiesce_token_;
+  LogInfo("protection.quiesced", {{"point", last_point_}});
+}
+
+bool Protection::RunHook(const char* name,
+                         const google::protobuf::RepeatedPtrField<std::string>& arguments) {
+  if (arguments.empty()) return true;
+  const absl::Status ran = RunProgram({arguments.begin(), arguments.end()}, options_.hook_timeout);
+  const std::string error =
+      ran.ok() ? std::string() : absl::StrCat("hook ", name, ": ", ran.message());
+  if (!error.empty() && error != hook_error_) LogError("hook.failed", {{"hook", name}, {"error", ran}});
+  hook_error_ = error;
+  return ran.ok();
+}
+
+void Protection::Publish() {
+  control::v1::AgentObserved seen;
+  std::vector<types::v1::HealthIssue> issues;
+  if (!disks_.empty()) seen.set_capture(disks_.front().capture);
+  if (!failure_.ok()) {
+    seen.set_refused(failure_.ToString());
+    issues.push_back(Issue(types::v1::CRITICAL, "AGENT_CANNOT_PROTECT",
+                           std::string(failure_.message()),
+                           "Correct the agent's configuration and restart it."));
+  }
+  if (shipper_ != nullptr) {
+    seen.set_machine_id(desired_.machine_id());
+    seen.set_generation(desired_.generation());
+    seen.set_replica_id(desired_.replica_id());
+    seen.set_syncing(shipper_->syncing());
+    seen.set_sync_done_bytes(shipper_->progress().done_bytes);
+    seen.set_sync_total_bytes(shipper_->progress().total_bytes);
+    seen.set_pending_bytes(shipper_->pending_bytes());
+    seen.set_sent_bytes(shipper_->sent_bytes());
+    ToProto(shipper_->durable(), seen.mutable_durable());
+    seen.set_streaming(shipper_->sender().streaming());
+    seen.set_resync_token(resync_token_);
+    seen.set_point_token(point_token_);
+    seen.set_quiesced_token(quiesced_token_);
+    if (quiesced_token_ != 0) seen.set_quiesced_point(last_point_);
+    *seen.mutable_freeze() = Summarize(shipper_->freezes());
+    if (!shipper_->refused().ok()) {
+      seen.set_refused(shipper_->refused().ToString());
+      issues.push_back(Issue(types::v1::CRITICAL, "STREAM_REFUSED",
+                             std::string(shipper_->refused().message()),
+                             "If it stays so, look at the machine with: homeward machines show"));
+    } else if (shipper_->degraded()) {
+      issues.push_back(Issue(types::v1::WARNING, "CHANGES_COARSENED",
+                             "more was written than can be sent now; the agent remembers where, in "
+                             "larger pieces, and will send more than was written",
+                             "Check the process server and the network between the two."));
+    }
+  }
+  if (!hook_error_.empty()) {
+    issues.push_back(Issue(types::v1::WARNING, "HOOK_FAILED", hook_error_,
+                           "Correct the program that the agent's configuration names under hooks."));
+  }
+  absl::MutexLock lock(&mutex_);
+  observed_ = std::move(seen);
+  issues_ = std::move(issues);
+}
+
+control::v1::AgentObserved Protection::observed() const {
+  absl::MutexLock lock(&mutex_);
+  return observed_;
+}
+
+std::vector<types::v1::HealthIssue> Protection::issues() const {
+  absl::MutexLock lock(&mutex_);
+  return issues_;
+}
+
+}  // namespace homeward

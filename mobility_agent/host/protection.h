@@ -1,0 +1,91 @@
+// Protection: ships one machine's disks as long as the configuration server wants it so.
+#ifndef HOMEWARD_MOBILITY_AGENT_HOST_PROTECTION_H_
+#define HOMEWARD_MOBILITY_AGENT_HOST_PROTECTION_H_
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "common/clock/clock.h"
+#include "common/exec/strand.h"
+#include "common/rpc/credentials.h"
+#include "common/rpc/replication_link.h"
+#include "homeward/config/v1/config.pb.h"
+#include "homeward/control/v1/control.pb.h"
+#include "mobility_agent/capture/sources.h"
+#include "mobility_agent/pipeline/shipper.h"
+
+namespace homeward {
+
+// Want(), observed() and issues() are thread-safe. Two strands: one begins and ends the stream, the
+// other is the stream's.
+class Protection {
+ public:
+  struct Options {
+    std::string state_directory;
+    IdentityFiles identity;
+    config::v1::Hooks hooks;
+    absl::Duration hook_timeout = absl::Seconds(60);
+    absl::Duration freeze_timeout = absl::Seconds(5);
+  };
+  // `disks`, `files` and `clock` outlive it.
+  Protection(FileSystem& files, const Clock& clock, Options options,
+             std::vector<CapturedDisk>* disks);
+  // Stops shipping. When all disks are held by the agent itself, so that nothing can write to them
+  // until it is back, their map of changes is kept; otherwise the next start compares.
+  ~Protection();
+
+  void Want(const control::v1::AgentDesired& desired);
+  control::v1::AgentObserved observed() const;
+  std::vector<types::v1::HealthIssue> issues() const;
+
+ private:
+  // On control_.
+  void Reconcile();
+  void KeepTrying();
+  // On stream_.
+  absl::Status Begin(const control::v1::Protection& desired);
+  void End();
+  void Tick();
+  void FollowTokens();
+  void FollowAppPoint();
+  void FollowQuiesce();
+  bool RunHook(const char* name,
+               const google::protobuf::RepeatedPtrField<std::string>& arguments);
+  void Publish();
+
+  FileSystem& files_;
+  const Clock& clock_;
+  const Options options_;
+  std::vector<CapturedDisk>& disks_;
+
+  // Touched only on control_.
+  control::v1::AgentDesired wanted_;
+  std::string stream_key_, address_;  // of what runs
+  std::unique_ptr<ReplicationClient> client_;
+
+  // Touched only on stream_.
+  control::v1::Protection desired_;
+  std::unique_ptr<Shipper> shipper_;
+  absl::Status failure_;  // why it could not begin
+  uint64_t resync_token_ = 0, point_token_ = 0, point_token_wanted_ = 0;
+  uint64_t quiesce_token_ = 0, quiesced_token_ = 0;  // begun, reached
+  std::string last_point_;
+  uint64_t markers_ = 0, markers_awaited_ = 0;
+  absl::Duration last_app_point_;
+  bool thaw_due_ = false;
+  std::string hook_error_;
+
+  mutable absl::Mutex mutex_;
+  control::v1::AgentObserved observed_ ABSL_GUARDED_BY(mutex_);
+  std::vector<types::v1::HealthIssue> issues_ ABSL_GUARDED_BY(mutex_);
+
+  std::unique_ptr<Strand> stream_;
+  std::unique_ptr<Strand> control_;  // last: it uses stream_
+};
+
+}  // namespace homeward
+
+#endif  // HOMEWARD_MOBILITY_AGENT_HOST_PROTECTION_H_

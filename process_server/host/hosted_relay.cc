@@ -1,0 +1,79 @@
+#include "process_server/host/hosted_relay.h"
+
+#include <utility>
+
+#include "common/status/status_macros.h"
+
+namespace homeward {
+namespace {
+
+constexpr absl::Duration kTick = absl::Milliseconds(100);
+
+}  // namespace
+
+absl::StatusOr<std::shared_ptr<HostedRelay>> HostedRelay::Start(
+    FileSystem& files, const control::v1::RelayedStream& stream, Relay::Options options,
+    TlsIdentity identity) {
+  HW_ASSIGN_OR_RETURN(std::unique_ptr<Relay> relay, Relay::Open(files, options));
+  std::shared_ptr<HostedRelay> hosted(new HostedRelay(stream, std::move(relay)));
+  HostedRelay* const self = hosted.get();
+  self->strand_ = MakeThreadStrand("relay");
+  self->strand_->Post([self] { self->Tick(); });
+  self->client_ = std::make_unique<ReplicationClient>(
+      self->strand_.get(), &self->relay_->sender(), [self] { return self->relay_->MakeHello(); },
+      ReplicationClient::Options{.address = stream.master_target_address(),
+                                 .server_role = Role::kMasterTarget,
+                                 .identity = std::move(identity)});
+  return hosted;
+}
+
+HostedRelay::~HostedRelay() {
+  client_.reset();
+  strand_.reset();
+}
+
+void HostedRelay::Retire() {
+  client_.reset();
+  RunOn(*strand_, [this] {
+    relay_->Retire(absl::UnavailableError("this process server's assignment has changed"));
+  });
+}
+
+HostedInbox HostedRelay::inbox() {
+  return {strand_.get(), relay_.get(),
+          [this](StreamReceiver* receiver) { relay_->AttachReceiver(receiver); },
+          [this](StreamReceiver* receiver) { relay_->DetachReceiver(receiver); }, nullptr};
+}
+
+void HostedRelay::SetSpoolBytesMax(uint64_t bytes) {
+  strand_->Post([this, bytes] { relay_->SetSpoolBytesMax(bytes); });
+}
+
+void HostedRelay::Tick() {
+  relay_->sender().Pump();  // A bandwidth limit may have held it back.
+  control::v1::RelayObserved seen;
+  seen.set_machine_id(stream_.machine_id());
+  seen.set_generation(stream_.generation());
+  seen.set_pending_bytes(relay_->spool().pending_bytes());
+  seen.set_agent_connected(relay_->agent_connected());
+  seen.set_target_connected(relay_->sender().streaming());
+  if (!relay_->broken().ok()) seen.set_broken(relay_->broken().ToString());
+  {
+    absl::MutexLock lock(&mutex_);
+    observed_ = std::move(seen);
+    forwarded_bytes_ = relay_->forwarded_bytes();
+  }
+  strand_->PostAfter(kTick, [this] { Tick(); });
+}
+
+control::v1::RelayObserved HostedRelay::observed() const {
+  absl::MutexLock lock(&mutex_);
+  return observed_;
+}
+
+uint64_t HostedRelay::forwarded_bytes() const {
+  absl::MutexLock lock(&mutex_);
+  return forwarded_bytes_;
+}
+
+}  // namespace homeward

@@ -1,0 +1,52 @@
+// HostedRelay: one machine's Relay with its strand, its way to the master target, and its health.
+#ifndef HOMEWARD_PROCESS_SERVER_HOST_HOSTED_RELAY_H_
+#define HOMEWARD_PROCESS_SERVER_HOST_HOSTED_RELAY_H_
+
+#include <memory>
+#include <string>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "common/exec/strand.h"
+#include "common/rpc/replication_link.h"
+#include "homeward/control/v1/control.pb.h"
+#include "process_server/relay/relay.h"
+
+namespace homeward {
+
+// Shared by the process server and the calls it serves: a call keeps its relay until it has ended.
+class HostedRelay {
+ public:
+  static absl::StatusOr<std::shared_ptr<HostedRelay>> Start(
+      FileSystem& files, const control::v1::RelayedStream& stream, Relay::Options options,
+      TlsIdentity identity);
+  ~HostedRelay();
+
+  const control::v1::RelayedStream& stream() const { return stream_; }
+  HostedInbox inbox();
+  // Thread-safe.
+  void SetSpoolBytesMax(uint64_t bytes);
+  control::v1::RelayObserved observed() const;
+  uint64_t forwarded_bytes() const;
+  // Touches its spool no more once this returns; the agent is told to come again.
+  void Retire();
+  // Its disk failed; a new one is needed.
+  bool broken() const { return !observed().broken().empty(); }
+
+ private:
+  HostedRelay(const control::v1::RelayedStream& stream, std::unique_ptr<Relay> relay)
+      : stream_(stream), relay_(std::move(relay)) {}
+  void Tick();
+
+  const control::v1::RelayedStream stream_;
+  const std::unique_ptr<Relay> relay_;  // on the strand
+  mutable absl::Mutex mutex_;
+  control::v1::RelayObserved observed_ ABSL_GUARDED_BY(mutex_);
+  uint64_t forwarded_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::unique_ptr<Strand> strand_;
+  std::unique_ptr<ReplicationClient> client_;  // ends before its strand
+};
+
+}  // namespace homeward
+
+#endif  // HOMEWARD_PROCESS_SERVER_HOST_HOSTED_RELAY_H_

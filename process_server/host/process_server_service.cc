@@ -1,0 +1,337 @@
+#include <grpcpp/grpcpp.h>
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+#include "absl/strings/match.h"
+#include "common/control/control_client.h"
+#include "common/log/log.h"
+#include "common/os/host.h"
+#include "common/status/status_macros.h"
+#include "common/wire/time_proto.h"
+#include "process_server/host/hosted_relay.h"
+#include "process_server/host/process_server.h"
+
+namespace homeward {
+namespace {
+
+using config::v1::ProcessServerConfig;
+
+constexpr uint64_t kCacheBytesDefault = 8 * kGiB;
+constexpr uint64_t kShareBytesMin = 64 * kMiB;
+constexpr absl::Duration kRateWindow = absl::Seconds(10);
+
+class ProcessServer : public Daemon {
+ public:
+  ProcessServer(const Environment& environment, ProcessServerConfig config)
+      : environment_(environment),
+        config_(std::move(config)),
+        cache_directory_(config_.cache_directory().empty()
+                             ? JoinPath(config_.state_directory(), "spool")
+                             : config_.cache_directory()),
+        bandwidth_(environment.clock, config_.bandwidth_bytes_per_second()),
+        endpoint_({Role::kAgent},
+                  [this](const std::string& machine_id) { return Find(machine_id); }) {}
+
+  absl::Status Start() {
+    HW_RETURN_IF_ERROR(environment_.files.MakeDirectories(cache_directory_));
+    HW_ASSIGN_OR_RETURN(membership_,
+                        JoinFabric(environment_.files,
+                                   {.role = types::v1::PROCESS_SERVER,
+                                    .state_directory = config_.state_directory(),
+                                    .join = config_.join()},
+                                   environment_.stopping));
+    strand_ = MakeThreadStrand("process-server");
+    grpc::ServerBuilder builder;
+    builder.AddListeningPort(config_.listen_address(),
+                             MakeServerCredentials(membership_.files, /*enrolling=*/false));
+    builder.SetMaxReceiveMessageSize(kReplicationMessageBytesMax);
+    builder.RegisterService(&endpoint_);
+    server_ = builder.BuildAndStart();
+    if (server_ == nullptr) {
+      return absl::UnavailableError(absl::StrCat("cannot listen on ", config_.listen_address(),
+                                                 ": is another program there?"));
+    }
+    control_ = std::make_unique<ControlClient>(
+        environment_.files, environment_.clock,
+        ControlClient::Options{.address = config_.join().config_server(),
+                               .identity = membership_.files},
+        ControlClient::Callbacks{
+            .registration = [this] { return MakeRegistration(); },
+            .observe = [this] { return Observe(); },
+            .desired =
+                [this](const control::v1::Desired& desired) {
+                  strand_->Post([this, wanted = desired.process_server()] {
+                    desired_ = wanted;
+                    informed_ = true;
+                    Reconcile();
+                  });
+                }});
+    strand_->Post([this] { KeepReconciling(); });
+    return absl::OkStatus();
+  }
+  ~ProcessServer() override {
+    control_.reset();
+    if (server_ != nullptr)
+      server_->Shutdown(absl::ToChronoTime(environment_.clock.Now() + absl::Seconds(1)));
+    server_.reset();
+    strand_.reset();
+    absl::MutexLock lock(&mutex_);
+    relays_.clear();
+  }
+
+  void Reload(const google::protobuf::Message& fresh) override {
+    const auto& config = static_cast<const ProcessServerConfig&>(fresh);
+    bandwidth_.SetRate(config.bandwidth_bytes_per_second());
+    ProcessServerConfig rest = config;
+    rest.set_bandwidth_bytes_per_second(config_.bandwidth_bytes_per_second());
+    *rest.mutable_log() = config_.log();
+    if (rest.SerializeAsString() != config_.SerializeAsString()) {
+      LogWarn("config.needs_restart",
+              {{"why", "only log.level and bandwidth_bytes_per_second change while it runs"}});
+    }
+  }
+  std::vector<types::v1::HealthIssue> Health() override {
+    return JudgeProcessServer(Observe().process_server());
+  }
+  void Measure(Metrics* metrics) override {
+    const control::v1::ProcessServerObserved seen = Observe().process_server();
+    metrics->SetGauge("homeward_cache_free_bytes", "Free room for streams", {},
+                      static_cast<double>(seen.cache_free_bytes()));
+    for (const control::v1::RelayObserved& stream : seen.streams()) {
+      metrics->SetGauge("homeward_stream_pending_bytes", "Spooled and not durable",
+                        {{"machine", stream.machine_id()}},
+                        static_cast<double>(stream.pending_bytes()));
+    }
+  }
+
+ private:
+  using Relays = std::map<std::string, std::shared_ptr<HostedRelay>>;  // by machine and generation
+
+  static std::string KeyOf(const control::v1::RelayedStream& stream) {
+    return absl::StrCat(stream.machine_id(), "-g", stream.generation());
+  }
+
+  absl::StatusOr<HostedInbox> Find(const std::string& machine_id) {
+    absl::MutexLock lock(&mutex_);
+    for (auto it = relays_.rbegin(); it != relays_.rend(); ++it) {
+      const std::shared_ptr<HostedRelay>& relay = it->second;
+      if (relay->stream().machine_id() != machine_id) continue;
+      HostedInbox inbox = relay->inbox();
+      inbox.keep_alive = relay;
+      return inbox;
+    }
+    return absl::UnavailableError(absl::StrCat("machine ", machine_id,
+                                               " is not assigned to this process server (yet)"));
+  }
+
+  void KeepReconciling() {
+    if (informed_) Reconcile();
+    strand_->PostAfter(absl::Seconds(1), [this] { KeepReconciling(); });
+  }
+
+  void Reconcile() {
+    std::map<std::string, const control::v1::RelayedStream*> wanted;
+    for (const control::v1::RelayedStream& stream : desired_.streams())
+      wanted[KeyOf(stream)] = &stream;
+    Relays ended;
+    {
+      absl::MutexLock lock(&mutex_);
+      for (auto it = relays_.begin(); it != relays_.end();) {
+        const auto found = wanted.find(it->first);
+        const bool keep = found != wanted.end() && !it->second->broken() &&
+                          found->second->SerializeAsString() ==
+                              it->second->stream().SerializeAsString();
+        if (keep) {
+          ++it;
+        } else {
+          ended.insert(relays_.extract(it++));
+        }
+      }
+    }
+    for (const auto& [key, relay] : ended) relay->Retire();
+    ended.clear();
+    RemoveOldSpools(wanted);
+    for (const auto& [key, stream] : wanted) StartRelay(key, *stream);
+    absl::MutexLock lock(&mutex_);
+    const uint64_t cache =
+        config_.cache_bytes_max() == 0 ? kCacheBytesDefault : config_.cache_bytes_max();
+    const uint64_t share =
+        std::max(kShareBytesMin, cache / std::max<uint64_t>(1, relays_.size()));
+    for (const auto& [key, relay] : relays_) relay->SetSpoolBytesMax(share);
+  }
+
+  void StartRelay(const std::string& key, const control::v1::RelayedStream& stream) {
+    {
+      absl::MutexLock lock(&mutex_);
+      if (relays_.contains(key)) return;
+    }
+    const absl::StatusOr<TlsIdentity> identity =
+        ReadIdentity(environment_.files, membership_.files);
+    if (!identity.ok()) return LogError("identity.unreadable", {{"error", identity.status()}});
+    Relay::Options options{
+        .machine_id = stream.machine_id(),
+        .generation = stream.generation(),
+        .disk_bytes = {stream.disk_bytes().begin(), stream.disk_bytes().end()},
+        .spool = {.directory = JoinPath(cache_directory_, key)},
+        .compression = Compression(),
+        .bandwidth = &bandwidth_};
+    auto relay = HostedRelay::Start(environment_.files, stream, std::move(options), *identity);
+    if (!relay.ok())
+      return LogError("stream.cannot_begin", {{"stream", key}, {"error", relay.status()}});
+    LogInfo("stream.began", {{"stream", key}, {"master_target", stream.master_target_address()}});
+    absl::MutexLock lock(&mutex_);
+    relays_[key] = *std::move(relay);
+  }
+
+  PayloadEncoding Compression() const {
+    switch (config_.compression()) {
+      case config::v1::NONE:
+        return PayloadEncoding::kPlain;
+      case config::v1::ZSTD:
+        return PayloadEncoding::kZstd;
+      default:
+        return PayloadEncoding::kLz4;
+    }
+  }
+
+  // Soft state of streams that are not ours any more.
+  void RemoveOldSpools(const std::map<std::string, const control::v1::RelayedStream*>& wanted) {
+    const auto names = environment_.files.List(cache_directory_);
+    if (!names.ok()) return;
+    for (const std::string& name : *names) {
+      if (wanted.contains(name) || !absl::StrContains(name, "-g")) continue;
+      const std::string directory = JoinPath(cache_directory_, name);
+      const absl::Status removed = Spool::Discard(environment_.files, directory);
+      if (removed.ok()) (void)environment_.files.Remove(directory);
+    }
+  }
+
+  control::v1::Registration MakeRegistration() {
+    const HostFacts facts = ReadHostFacts();
+    control::v1::Registration registration;
+    registration.set_role(types::v1::PROCESS_SERVER);
+    registration.set_host_id(membership_.host_id);
+    registration.set_name(config_.join().name().empty() ? facts.name : config_.join().name());
+    registration.set_version(kVersion);
+    registration.set_boot_id(facts.boot_id);
+    registration.set_os_type(types::v1::LINUX);
+    registration.set_os_name(facts.os_name);
+    registration.set_replication_address(config_.advertised_address().empty()
+                                             ? config_.listen_address()
+                                             : config_.advertised_address());
+    return registration;
+  }
+
+  control::v1::Heartbeat Observe() {
+    control::v1::Heartbeat heartbeat;
+    control::v1::ProcessServerObserved& seen = *heartbeat.mutable_process_server();
+    uint64_t forwarded = 0, pending = 0;
+    absl::MutexLock lock(&mutex_);
+    for (const auto& [key, relay] : relays_) {
+      *seen.add_streams() = relay->observed();
+      pending += seen.streams(seen.streams_size() - 1).pending_bytes();
+      forwarded += relay->forwarded_bytes();
+    }
+    seen.set_pending_bytes(pending);
+    const absl::StatusOr<VolumeSpace> space = environment_.files.Space(cache_directory_);
+    if (space.ok()) {
+      // In steps, so that a heartbeat is not a new one at every write.
+      constexpr uint64_t kStep = 16 * kMiB;
+      seen.set_cache_total_bytes(space->total_bytes);
+      seen.set_cache_free_bytes(space->free_bytes / kStep * kStep);
+    }
+    const absl::Duration now = environment_.clock.Monotonic();
+    if (now - rate_since_ > kRateWindow) {
+      load_ = ReadHostLoad();
+      if (rate_since_ > absl::ZeroDuration() && forwarded >= rate_base_) {
+        rate_ = static_cast<double>(forwarded - rate_base_) /
+                absl::ToDoubleSeconds(now - rate_since_);
+      }
+      rate_base_ = forwarded;
+      rate_since_ = now;
+    }
+    seen.set_cpu_percent(load_.cpu_percent);
+    seen.set_memory_percent(load_.memory_percent);
+    if (pending > 0 && rate_ > 0)
+      *seen.mutable_time_to_drain() = ToProto(absl::Seconds(static_cast<double>(pending) / rate_));
+    for (const types::v1::HealthIssue& issue : JudgeProcessServer(seen))
+      *heartbeat.add_issues() = issue;
+    return heartbeat;
+  }
+
+  const Environment environment_;
+  const ProcessServerConfig config_;
+  const std::string cache_directory_;
+  Membership membership_;
+  Bandwidth bandwidth_;
+  absl::Mutex mutex_;
+  Relays relays_ ABSL_GUARDED_BY(mutex_);
+  uint64_t rate_base_ ABSL_GUARDED_BY(mutex_) = 0;
+  absl::Duration rate_since_ ABSL_GUARDED_BY(mutex_);
+  double rate_ ABSL_GUARDED_BY(mutex_) = 0;
+  HostLoad load_ ABSL_GUARDED_BY(mutex_);
+  control::v1::ProcessServerDesired desired_;  // on strand_
+  bool informed_ = false;                      // on strand_
+  ReplicationEndpoint endpoint_;
+  std::unique_ptr<Strand> strand_;
+  std::unique_ptr<grpc::Server> server_;
+  std::unique_ptr<ControlClient> control_;
+};
+
+void Judge(double value, double warning, double critical, bool more_is_worse, const char* id,
+           const std::string& text, std::vector<types::v1::HealthIssue>* issues) {
+  const auto beyond = [&](double limit) { return more_is_worse ? value > limit : value < limit; };
+  if (!beyond(warning)) return;
+  types::v1::HealthIssue& issue = issues->emplace_back();
+  issue.set_severity(beyond(critical) ? types::v1::CRITICAL : types::v1::WARNING);
+  issue.mutable_problem()->set_id(id);
+  issue.mutable_problem()->set_message(text);
+}
+
+}  // namespace
+
+std::vector<types::v1::HealthIssue> JudgeProcessServer(
+    const control::v1::ProcessServerObserved& seen) {
+  std::vector<types::v1::HealthIssue> issues;
+  if (seen.cache_total_bytes() > 0) {
+    const double free = 100.0 * static_cast<double>(seen.cache_free_bytes()) /
+                        static_cast<double>(seen.cache_total_bytes());
+    Judge(free, 30, 25, false, "CACHE_LOW",
+          absl::StrCat("the cache volume has ", static_cast<int>(free), " % free"), &issues);
+  }
+  Judge(seen.cpu_percent(), 80, 95, true, "PROCESSOR_HIGH",
+        absl::StrCat("processor load is ", static_cast<int>(seen.cpu_percent()), " %"), &issues);
+  Judge(seen.memory_percent(), 80, 95, true, "MEMORY_HIGH",
+        absl::StrCat("memory use is ", static_cast<int>(seen.memory_percent()), " %"), &issues);
+  const absl::Duration drain = FromProto(seen.time_to_drain());
+  Judge(absl::ToDoubleMinutes(drain), 30, 45, true, "PENDING_HIGH",
+        absl::StrCat("pending data needs ", absl::FormatDuration(drain), " to leave"), &issues);
+  return issues;
+}
+
+void CheckProcessServerConfig(const google::protobuf::Message& message, ConfigProblems* problems) {
+  const auto& config = static_cast<const ProcessServerConfig&>(message);
+  RequireAddress("join.config_server", config.join().config_server(), problems);
+  RequireAddress("listen_address", config.listen_address(), problems);
+  RequireAbsolutePath("state_directory", config.state_directory(), problems);
+  if (!config.cache_directory().empty())
+    RequireAbsolutePath("cache_directory", config.cache_directory(), problems);
+  if (!config.advertised_address().empty())
+    RequireAddress("advertised_address", config.advertised_address(), problems);
+  if (config.cache_bytes_max() != 0 && config.cache_bytes_max() < kShareBytesMin)
+    problems->Add("cache_bytes_max", "must be at least 67108864 (64 MiB), or absent");
+  if (!config.monitoring().listen_address().empty())
+    RequireAddress("monitoring.listen_address", config.monitoring().listen_address(), problems);
+}
+
+absl::StatusOr<std::unique_ptr<Daemon>> StartProcessServer(const google::protobuf::Message& config,
+                                                           const Environment& environment) {
+  auto server = std::make_unique<ProcessServer>(environment,
+                                                static_cast<const ProcessServerConfig&>(config));
+  HW_RETURN_IF_ERROR(server->Start());
+  return server;
+}
+
+}  // namespace homeward
