@@ -4,6 +4,7 @@
 #include <grpcpp/security/tls_credentials_options.h>
 
 #include "absl/strings/str_cat.h"
+#include "common/rpc/problem_status.h"
 #include "common/wire/change_batch.h"
 
 namespace homeward {
@@ -11,7 +12,6 @@ namespace {
 
 constexpr int kMessageBytesMax = static_cast<int>(kBatchBytesMax) + 64 * 1024;
 constexpr unsigned kIdentityRefreshSeconds = 5;
-constexpr char kProblemUrl[] = "homeward.types.v1.Problem";
 
 grpc::ChannelArguments MakeArguments(Role role) {
   grpc::ChannelArguments arguments;
@@ -83,19 +83,6 @@ absl::StatusOr<std::string> Authorize(const grpc::ServerContext& context,
       "host ", host_id, " (", names.empty() ? "no role" : names, ") may not call this"));
 }
 
-absl::Status ToStatus(const types::v1::Problem& problem, absl::StatusCode code) {
-  absl::Status status(code, problem.message());
-  status.SetPayload(kProblemUrl, absl::Cord(problem.SerializeAsString()));
-  return status;
-}
-
-std::optional<types::v1::Problem> ProblemOf(const absl::Status& status) {
-  const absl::optional<absl::Cord> payload = status.GetPayload(kProblemUrl);
-  types::v1::Problem problem;
-  if (!payload.has_value() || !problem.ParseFromString(std::string(*payload))) return std::nullopt;
-  return problem;
-}
-
 grpc::Status ToGrpc(const absl::Status& status) {
   const std::optional<types::v1::Problem> problem = ProblemOf(status);
   return grpc::Status(static_cast<grpc::StatusCode>(status.code()), std::string(status.message()),
@@ -105,8 +92,10 @@ grpc::Status ToGrpc(const absl::Status& status) {
 absl::Status FromGrpc(const grpc::Status& status) {
   absl::Status out(static_cast<absl::StatusCode>(status.error_code()), status.error_message());
   types::v1::Problem problem;
-  if (!out.ok() && problem.ParseFromString(status.error_details()) && !problem.id().empty())
-    out.SetPayload(kProblemUrl, absl::Cord(status.error_details()));
+  if (!out.ok() && problem.ParseFromString(status.error_details()) && !problem.id().empty()) {
+    problem.set_message(status.error_message());
+    return ToStatus(problem, out.code());
+  }
   return out;
 }
 

@@ -5,13 +5,11 @@
 #include <grpcpp/grpcpp.h>
 
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "common/tls/identity.h"
-#include "homeward/types/v1/types.pb.h"
 
 namespace homeward {
 
@@ -38,9 +36,7 @@ std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address, Role role
 absl::StatusOr<std::string> Authorize(const grpc::ServerContext& context,
                                       const std::vector<Role>& roles);
 
-// A types.v1.Problem travels with a status, from the rule that refuses to the operator's screen.
-absl::Status ToStatus(const types::v1::Problem& problem, absl::StatusCode code);
-std::optional<types::v1::Problem> ProblemOf(const absl::Status& status);
+// A problem in the status goes along.
 grpc::Status ToGrpc(const absl::Status& status);
 absl::Status FromGrpc(const grpc::Status& status);
 

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/bytes.h"
+#include "common/wire/checksum.h"
 #include "common/wire/time_proto.h"
 
 namespace homeward {
@@ -99,7 +101,13 @@ Refusal PlaceDisks(const Machine& machine, const PlacementWish& wish,
       return MakeProblem(ProblemId::kDiskTooLarge,
                          absl::StrCat("disk ", disk.name(), " has ", disk.size_bytes(), " bytes"));
     }
-    *assignment->add_disks() = disk;
+    types::v1::Disk* const placed = assignment->add_disks();
+    *placed = disk;
+    // The same for the life of the machine, so that its disks are known again where they lie already.
+    if (placed->uuid().empty()) {
+      placed->set_uuid(absl::BytesToHexString(
+          Digest128(AsBytes(absl::StrCat(machine.machine_id(), "/", disk.name())))));
+    }
   }
   for (const std::string& name : wish.disks) {
     const auto& disks = assignment->disks();

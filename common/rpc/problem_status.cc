@@ -1,0 +1,27 @@
+#include "common/rpc/problem_status.h"
+
+#include <string>
+
+#include "absl/strings/cord.h"
+
+namespace homeward {
+namespace {
+
+constexpr char kProblemUrl[] = "homeward.types.v1.Problem";
+
+}  // namespace
+
+absl::Status ToStatus(const types::v1::Problem& problem, absl::StatusCode code) {
+  absl::Status status(code, problem.message());
+  status.SetPayload(kProblemUrl, absl::Cord(problem.SerializeAsString()));
+  return status;
+}
+
+std::optional<types::v1::Problem> ProblemOf(const absl::Status& status) {
+  const absl::optional<absl::Cord> payload = status.GetPayload(kProblemUrl);
+  types::v1::Problem problem;
+  if (!payload.has_value() || !problem.ParseFromString(std::string(*payload))) return std::nullopt;
+  return problem;
+}
+
+}  // namespace homeward

@@ -1,0 +1,183 @@
+#include <grpcpp/grpcpp.h>
+
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "common/exec/strand.h"
+#include "common/log/log.h"
+#include "common/rpc/credentials.h"
+#include "common/status/status_macros.h"
+#include "common/wire/time_proto.h"
+#include "config_server/host/config_server.h"
+#include "config_server/jobs/brain.h"
+#include "config_server/pki/registrar.h"
+#include "config_server/services/admin_service.h"
+#include "config_server/services/control_service.h"
+
+namespace homeward {
+namespace {
+
+using config::v1::ConfigServerConfig;
+
+constexpr absl::Duration kStep = absl::Milliseconds(100);
+constexpr absl::Duration kRenewal = absl::Minutes(10);
+
+Settings SettingsOf(const ConfigServerConfig& config) {
+  Settings settings;
+  settings.heartbeat_interval = DurationOr(
+      config.heartbeat_interval(), config.has_heartbeat_interval(), settings.heartbeat_interval);
+  settings.heartbeat_timeout = DurationOr(
+      config.heartbeat_timeout(), config.has_heartbeat_timeout(), settings.heartbeat_timeout);
+  settings.registration_window = DurationOr(
+      config.registration_window(), config.has_registration_window(), settings.registration_window);
+  settings.certificate_validity =
+      DurationOr(config.certificate_validity(), config.has_certificate_validity(),
+                 settings.certificate_validity);
+  settings.rpo_threshold =
+      DurationOr(config.rpo_threshold(), config.has_rpo_threshold(), settings.rpo_threshold);
+  return settings;
+}
+
+class ConfigServer : public Daemon {
+ public:
+  ConfigServer(const Environment& environment, ConfigServerConfig config)
+      : environment_(environment), config_(std::move(config)) {}
+
+  absl::Status Start() {
+    const std::string& state = config_.state_directory();
+    HW_RETURN_IF_ERROR(environment_.files.MakeDirectories(state));
+    HW_ASSIGN_OR_RETURN(std::unique_ptr<Store> store, Store::Open(JoinPath(state, "store")));
+    const Settings settings = SettingsOf(config_);
+    brain_ = std::make_unique<Brain>(environment_.clock, settings, std::move(store));
+    HW_ASSIGN_OR_RETURN(registrar_, Registrar::Open(&brain_->store(), environment_.clock,
+                                                    settings.certificate_validity));
+    HW_RETURN_IF_ERROR(KeepIdentities());
+    strand_ = MakeThreadStrand("brain");
+    control_ = std::make_unique<ControlService>(strand_.get(), brain_.get(), registrar_.get());
+    admin_ = std::make_unique<AdminService>(strand_.get(), brain_.get(), registrar_.get());
+    brain_->store().Watch([this](uint64_t) { admin_->Changed(); });
+    grpc::ServerBuilder builder;
+    builder.AddListeningPort(config_.listen_address(),
+                             MakeServerCredentials(identity_, /*enrolling=*/true));
+    builder.RegisterService(control_.get());
+    builder.RegisterService(admin_.get());
+    server_ = builder.BuildAndStart();
+    if (server_ == nullptr) {
+      return absl::UnavailableError(absl::StrCat("cannot listen on ", config_.listen_address(),
+                                                 ": is another program there?"));
+    }
+    strand_->Post([this] { KeepStepping(); });
+    return absl::OkStatus();
+  }
+  ~ConfigServer() override {
+    if (admin_ != nullptr) admin_->Stop();
+    if (server_ != nullptr)
+      server_->Shutdown(absl::ToChronoTime(environment_.clock.Now() + absl::Seconds(1)));
+    server_.reset();
+    strand_.reset();
+  }
+
+  void Reload(const google::protobuf::Message& fresh) override {
+    if (fresh.SerializeAsString() != config_.SerializeAsString())
+      LogWarn("config.needs_restart",
+              {{"why", "the configuration server reads only log.level while it runs"}});
+  }
+  std::vector<types::v1::HealthIssue> Health() override {
+    std::vector<types::v1::HealthIssue> issues;
+    RunOn(*strand_, [&] {
+      const View view = brain_->MakeView();
+      for (const storage::v1::Machine& machine : view.machines) {
+        for (types::v1::HealthIssue& issue : JudgeMachine(view, machine)) issues.push_back(issue);
+      }
+    });
+    // The server itself is well: what is wrong elsewhere must not get it restarted.
+    for (types::v1::HealthIssue& issue : issues) issue.set_severity(types::v1::WARNING);
+    return issues;
+  }
+  void Measure(Metrics* metrics) override {
+    RunOn(*strand_, [&] {
+      const View view = brain_->MakeView();
+      for (const storage::v1::Machine& machine : view.machines) {
+        const Metrics::Labels labels = {{"machine", machine.registration().name()}};
+        metrics->SetGauge("homeward_machine_protected", "1 in state Protected", labels,
+                          machine.state() == storage::v1::PROTECTED ? 1 : 0);
+        const control::v1::ReplicaObserved* const replica = view.ReplicaOf(machine);
+        if (replica == nullptr || replica->points().empty()) continue;
+        metrics->SetGauge(
+            "homeward_machine_rpo_seconds", "Age of the newest recovery point", labels,
+            absl::ToDoubleSeconds(
+                environment_.clock.Now() -
+                FromProto(replica->points(replica->points_size() - 1).time())));
+      }
+      metrics->SetGauge("homeward_servers", "Registered servers", {},
+                        static_cast<double>(view.servers.size()));
+    });
+  }
+
+ private:
+  absl::Status KeepIdentities() {
+    const std::string id =
+        brain_->store().Get<storage::v1::Meta>(Store::kOnly)->config_server_id();
+    const std::string& state = config_.state_directory();
+    HW_ASSIGN_OR_RETURN(identity_, registrar_->KeepIdentity(environment_.files,
+                                                            JoinPath(state, "identity"),
+                                                            Role::kConfigServer, id));
+    return registrar_
+        ->KeepIdentity(environment_.files, JoinPath(state, "operator"), Role::kOperator, id)
+        .status();
+  }
+
+  void KeepStepping() {
+    brain_->Step();
+    admin_->Changed();  // What a job waits for may have moved too.
+    if (environment_.clock.Monotonic() - last_renewal_ > kRenewal) {
+      last_renewal_ = environment_.clock.Monotonic();
+      const absl::Status kept = KeepIdentities();
+      if (!kept.ok()) LogError("certificate.renewal_failed", {{"error", kept}});
+    }
+    strand_->PostAfter(kStep, [this] { KeepStepping(); });
+  }
+
+  const Environment environment_;
+  const ConfigServerConfig config_;
+  IdentityFiles identity_;
+  absl::Duration last_renewal_;        // on strand_
+  std::unique_ptr<Brain> brain_;       // on strand_, as the next
+  std::unique_ptr<Registrar> registrar_;
+  std::unique_ptr<ControlService> control_;
+  std::unique_ptr<AdminService> admin_;
+  std::unique_ptr<Strand> strand_;
+  std::unique_ptr<grpc::Server> server_;
+};
+
+}  // namespace
+
+void CheckConfigServerConfig(const google::protobuf::Message& message, ConfigProblems* problems) {
+  const auto& config = static_cast<const ConfigServerConfig&>(message);
+  RequireAddress("listen_address", config.listen_address(), problems);
+  RequireAbsolutePath("state_directory", config.state_directory(), problems);
+  RequirePositive("heartbeat_interval", config.heartbeat_interval(),
+                  config.has_heartbeat_interval(), problems);
+  RequirePositive("heartbeat_timeout", config.heartbeat_timeout(), config.has_heartbeat_timeout(),
+                  problems);
+  RequirePositive("registration_window", config.registration_window(),
+                  config.has_registration_window(), problems);
+  RequirePositive("certificate_validity", config.certificate_validity(),
+                  config.has_certificate_validity(), problems);
+  RequirePositive("rpo_threshold", config.rpo_threshold(), config.has_rpo_threshold(), problems);
+  const Settings settings = SettingsOf(config);
+  if (settings.heartbeat_timeout < 2 * settings.heartbeat_interval)
+    problems->Add("heartbeat_timeout", "must be at least twice heartbeat_interval");
+  if (!config.monitoring().listen_address().empty())
+    RequireAddress("monitoring.listen_address", config.monitoring().listen_address(), problems);
+}
+
+absl::StatusOr<std::unique_ptr<Daemon>> StartConfigServer(const google::protobuf::Message& config,
+                                                          const Environment& environment) {
+  auto server =
+      std::make_unique<ConfigServer>(environment, static_cast<const ConfigServerConfig&>(config));
+  HW_RETURN_IF_ERROR(server->Start());
+  return server;
+}
+
+}  // namespace homeward

@@ -1,0 +1,100 @@
+#include "config_server/services/control_service.h"
+
+#include "absl/synchronization/notification.h"
+#include "common/log/log.h"
+#include "common/rpc/credentials.h"
+#include "common/rpc/queued_writer.h"
+#include "common/wire/time_proto.h"
+
+namespace homeward {
+
+using control::v1::Down;
+using control::v1::Up;
+
+namespace {
+
+const std::vector<Role>& Parts() {
+  static const auto& parts =
+      *new std::vector<Role>{Role::kAgent, Role::kProcessServer, Role::kMasterTarget};
+  return parts;
+}
+
+}  // namespace
+
+grpc::Status ControlService::Enrol(grpc::ServerContext*, const control::v1::EnrolRequest* request,
+                                   control::v1::EnrolResponse* response) {
+  absl::StatusOr<control::v1::EnrolResponse> signed_now;
+  RunOn(strand_, [&] { signed_now = registrar_.Enrol(*request); });
+  if (!signed_now.ok()) return ToGrpc(signed_now.status());
+  *response = *std::move(signed_now);
+  return grpc::Status::OK;
+}
+
+grpc::Status ControlService::Renew(grpc::ServerContext* context,
+                                   const control::v1::RenewRequest* request,
+                                   control::v1::EnrolResponse* response) {
+  for (const Role role : Parts()) {
+    const absl::StatusOr<std::string> host_id = Authorize(*context, {role});
+    if (!host_id.ok()) continue;
+    absl::StatusOr<control::v1::EnrolResponse> signed_now;
+    RunOn(strand_,
+          [&] { signed_now = registrar_.Renew(role, *host_id, request->signing_request()); });
+    if (!signed_now.ok()) return ToGrpc(signed_now.status());
+    *response = *std::move(signed_now);
+    return grpc::Status::OK;
+  }
+  return ToGrpc(Authorize(*context, Parts()).status());
+}
+
+grpc::Status ControlService::Connect(grpc::ServerContext* context,
+                                     grpc::ServerReaderWriter<Down, Up>* stream) {
+  Up up;
+  if (!stream->Read(&up)) return grpc::Status::OK;
+  const control::v1::Registration& registration = up.registration();
+  if (!up.has_registration() || registration.role() == types::v1::SERVER_ROLE_UNSPECIFIED)
+    return ToGrpc(absl::InvalidArgumentError("the first message must be a registration"));
+  const absl::StatusOr<std::string> host_id = Authorize(*context, {RoleOf(registration.role())});
+  if (!host_id.ok()) return ToGrpc(host_id.status());
+  if (*host_id != registration.host_id()) {
+    return ToGrpc(absl::PermissionDeniedError(absl::StrCat(
+        "host ", *host_id, " registers as ", registration.host_id(), ": a copied certificate?")));
+  }
+  absl::Status ended_why;  // on the strand
+  absl::StatusOr<uint64_t> session = 0;
+  {
+    QueuedWriter<Down, grpc::ServerReaderWriter<Down, Up>> writer(stream, [] {});
+    RunOn(strand_, [&] {
+      session = brain_.Register(registration, {.send = [&](const Down& down) { writer.Write(down); },
+                                               .end =
+                                                   [&](const absl::Status& why) {
+                                                     ended_why = why;
+                                                     context->TryCancel();
+                                                   }});
+      if (!session.ok()) return;
+      Down down;
+      down.mutable_registered()->set_config_server_id(
+          brain_.store().Get<storage::v1::Meta>(Store::kOnly)->config_server_id());
+      *down.mutable_registered()->mutable_heartbeat_interval() =
+          ToProto(brain_.settings().heartbeat_interval);
+      writer.Write(down);
+      brain_.Step();
+    });
+    if (!session.ok()) {
+      LogWarn("session.refused", {{"host_id", *host_id}, {"error", session.status()}});
+      return ToGrpc(session.status());
+    }
+    while (stream->Read(&up)) {
+      bool current = true;
+      RunOn(strand_, [&] {
+        current = !up.has_heartbeat() || brain_.fleet().Hear(*host_id, *session, up.heartbeat());
+        brain_.Step();
+      });
+      if (!current) break;
+    }
+    RunOn(strand_, [&] { brain_.fleet().Disconnect(*host_id, *session); });
+    context->TryCancel();  // A write that still waits must not hold us.
+  }
+  return ToGrpc(ended_why);
+}
+
+}  // namespace homeward

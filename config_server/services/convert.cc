@@ -1,0 +1,149 @@
+#include "config_server/services/convert.h"
+
+#include <algorithm>
+
+#include "common/wire/time_proto.h"
+
+namespace homeward {
+namespace {
+
+std::string TaskStateName(storage::v1::TaskState state) {
+  switch (state) {
+    case storage::v1::PENDING:
+      return "Pending";
+    case storage::v1::RUNNING:
+      return "Running";
+    case storage::v1::SUCCEEDED:
+      return "Succeeded";
+    case storage::v1::FAILED:
+      return "Failed";
+    default:
+      return "Cancelled";
+  }
+}
+
+}  // namespace
+
+admin::v1::Machine ConvertMachine(const View& view, const storage::v1::Machine& machine) {
+  const control::v1::Registration& registration = machine.registration();
+  const storage::v1::Assignment& assignment = machine.assignment();
+  admin::v1::Machine out;
+  out.set_machine_id(machine.machine_id());
+  out.set_name(registration.name());
+  out.set_os_type(registration.os_type());
+  out.set_os_name(registration.os_name());
+  out.set_agent_version(registration.version());
+  *out.mutable_disks() =
+      assignment.disks().empty() ? registration.disks() : assignment.disks();
+  out.set_protection_state(StateName(machine.state()));
+  out.set_generation(machine.generation());
+  for (const std::string& operation : AllowedOperations(machine))
+    out.add_allowed_operations(operation);
+  const std::vector<types::v1::HealthIssue> issues = JudgeMachine(view, machine);
+  const bool protected_now = machine.has_assignment();
+  out.set_replication_health(protected_now || !issues.empty() ? WorstOf(issues) : "None");
+  for (const types::v1::HealthIssue& issue : issues) *out.add_health_errors() = issue;
+  if (machine.has_registered_at()) *out.mutable_registered_at() = machine.registered_at();
+  const absl::Time heard = view.fleet.last_heard(machine.machine_id());
+  if (heard != absl::InfinitePast()) *out.mutable_last_heartbeat() = ToProto(heard);
+  out.set_agent_connected(view.AgentConnected(machine));
+  out.set_process_server_id(assignment.process_server_id());
+  out.set_master_target_id(assignment.master_target_id());
+  out.set_datastore(assignment.datastore());
+  out.set_job_id(machine.job_id());
+  if (const control::v1::ReplicaObserved* replica = view.ReplicaOf(machine)) {
+    out.set_point_count(static_cast<uint64_t>(replica->points_size()));
+    out.set_journal_bytes(replica->journal_bytes());
+    out.set_received_bytes(replica->received_bytes());
+    *out.mutable_disk_paths() = replica->disk_paths();
+    if (!replica->points().empty()) {
+      *out.mutable_newest_point() = replica->points(replica->points_size() - 1);
+      if (machine.state() == storage::v1::PROTECTED) {
+        out.set_rpo_seconds(absl::ToDoubleSeconds(view.clock.Now() -
+                                                  FromProto(out.newest_point().time())));
+      }
+    }
+  } else {
+    *out.mutable_disk_paths() = machine.home_disks();
+  }
+  if (const control::v1::AgentObserved* agent = view.AgentOf(machine)) {
+    out.set_syncing(agent->syncing());
+    out.set_sync_done_bytes(agent->sync_done_bytes());
+    out.set_sync_total_bytes(agent->sync_total_bytes());
+    out.set_pending_bytes(agent->pending_bytes());
+    out.set_capture(agent->capture());
+    *out.mutable_freeze() = agent->freeze();
+  }
+  return out;
+}
+
+admin::v1::Server ConvertServer(const View& view, const storage::v1::Server& server) {
+  admin::v1::Server out;
+  out.set_host_id(server.host_id());
+  out.set_role(server.role());
+  out.set_name(server.registration().name());
+  out.set_version(server.registration().version());
+  out.set_replication_address(server.registration().replication_address());
+  out.set_connected(view.fleet.connected(server.host_id()));
+  *out.mutable_registered_at() = server.registered_at();
+  const absl::Time heard = view.fleet.last_heard(server.host_id());
+  if (heard != absl::InfinitePast()) *out.mutable_last_heartbeat() = ToProto(heard);
+  std::vector<types::v1::HealthIssue> issues;
+  if (const control::v1::Heartbeat* heartbeat = view.fleet.heartbeat(server.host_id())) {
+    issues.assign(heartbeat->issues().begin(), heartbeat->issues().end());
+    *out.mutable_datastores() = heartbeat->master_target().datastores();
+    *out.mutable_retention_volume() = heartbeat->master_target().retention_volume();
+    out.set_cache_total_bytes(heartbeat->process_server().cache_total_bytes());
+    out.set_cache_free_bytes(heartbeat->process_server().cache_free_bytes());
+    out.set_pending_bytes(heartbeat->process_server().pending_bytes());
+    if (heartbeat->process_server().has_time_to_drain())
+      *out.mutable_time_to_drain() = heartbeat->process_server().time_to_drain();
+    out.set_resident_bytes_max(heartbeat->resident_bytes_max());
+  }
+  if (!out.connected()) {
+    types::v1::HealthIssue& issue = issues.emplace_back();
+    const bool gone = !view.fleet.alive(server.host_id());
+    issue.set_severity(gone ? types::v1::CRITICAL : types::v1::WARNING);
+    *issue.mutable_problem() =
+        MakeProblem(server.role() == types::v1::PROCESS_SERVER ? ProblemId::kProcessServerDown
+                                                               : ProblemId::kMasterTargetDown,
+                    out.name() + " is not connected");
+  }
+  out.set_health(WorstOf(issues));
+  for (const types::v1::HealthIssue& issue : issues) *out.add_health_errors() = issue;
+  out.set_machine_count(static_cast<uint64_t>(std::count_if(
+      view.machines.begin(), view.machines.end(), [&](const storage::v1::Machine& machine) {
+        return machine.assignment().process_server_id() == server.host_id() ||
+               machine.assignment().master_target_id() == server.host_id();
+      })));
+  return out;
+}
+
+admin::v1::Job ConvertJob(const Brain& brain, const storage::v1::Job& job) {
+  admin::v1::Job out;
+  out.set_id(job.id());
+  out.set_workflow(job.workflow());
+  out.set_machine_id(job.machine_id());
+  const absl::StatusOr<storage::v1::Machine> machine = brain.FindMachine(job.machine_id());
+  if (machine.ok()) out.set_machine_name(machine->registration().name());
+  out.set_state(TaskStateName(job.state()));
+  *out.mutable_created() = job.created();
+  if (job.has_ended()) *out.mutable_ended() = job.ended();
+  if (job.has_problem()) *out.mutable_problem() = job.problem();
+  const StepResult* const progress = brain.ProgressOf(job.id());
+  for (const storage::v1::Task& task : job.tasks()) {
+    admin::v1::Task* const shown = out.add_tasks();
+    shown->set_name(task.name());
+    shown->set_state(TaskStateName(task.state()));
+    if (task.has_started()) *shown->mutable_started() = task.started();
+    if (task.has_ended()) *shown->mutable_ended() = task.ended();
+    if (task.state() == storage::v1::RUNNING && progress != nullptr) {
+      shown->set_detail(progress->detail);
+      shown->set_done_bytes(progress->done_bytes);
+      shown->set_total_bytes(progress->total_bytes);
+    }
+  }
+  return out;
+}
+
+}  // namespace homeward

@@ -1,0 +1,58 @@
+#include "common/wire/time_proto.h"
+#include "config_server/model/problems.h"
+#include "config_server/workflows/location.h"
+
+namespace homeward {
+namespace {
+
+// The master target is there, and says it is in the wanted phase.
+StepResult AwaitPhase(const View& view, storage::v1::Machine* machine,
+                      control::v1::ReplicaPhase phase, const char* what) {
+  machine->mutable_assignment()->set_phase(phase);
+  if (!view.fleet.connected(machine->assignment().master_target_id()))
+    return StepResult::Wait("the master target to connect");
+  const control::v1::ReplicaObserved* const replica = view.ReplicaOf(*machine);
+  if (replica == nullptr) return StepResult::Wait(what);
+  if (replica->has_problem() && !replica->problem().retryable())
+    return StepResult::Fail(replica->problem());
+  if (replica->phase() != phase) {
+    return StepResult::Wait(replica->has_problem() ? replica->problem().message() : what);
+  }
+  return StepResult::Done();
+}
+
+}  // namespace
+
+StepResult DatastoreDirectory::AttachDisks(const View& view, storage::v1::Machine* machine) {
+  return AwaitPhase(view, machine, control::v1::FOLLOW, "the master target to create the disks");
+}
+
+StepResult DatastoreDirectory::TurnSourceOff(const View&, storage::v1::Machine*) {
+  return StepResult::Done();
+}
+
+StepResult DatastoreDirectory::HandDisksOver(const View& view, storage::v1::Machine* machine) {
+  const control::v1::ReplicaObserved* const replica = view.ReplicaOf(*machine);
+  if (replica == nullptr) return StepResult::Wait("the master target to connect");
+  machine->clear_home_disks();
+  for (const std::string& path : replica->disk_paths()) machine->add_home_disks(path);
+  return StepResult::Done();
+}
+
+StepResult DatastoreDirectory::PowerOn(const View& view, storage::v1::Machine* machine) {
+  *machine->mutable_handed_back_at() = ToProto(view.clock.Now());
+  return StepResult::Done();
+}
+
+StepResult DatastoreDirectory::Discard(const View& view, storage::v1::Machine* machine,
+                                       bool keep_disks) {
+  // A master target that is gone for good must not keep the machine for ever.
+  if (!view.fleet.alive(machine->assignment().master_target_id())) return StepResult::Done();
+  StepResult result =
+      AwaitPhase(view, machine, keep_disks ? control::v1::RELEASE : control::v1::DELETE,
+                 "the master target to remove the recovery points");
+  return result.state == StepResult::State::kFailed ? StepResult::Wait(result.problem->message())
+                                                    : result;
+}
+
+}  // namespace homeward

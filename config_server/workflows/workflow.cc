@@ -1,0 +1,244 @@
+#include "config_server/workflows/workflow.h"
+
+#include <algorithm>
+
+#include "absl/strings/str_cat.h"
+#include "common/wire/time_proto.h"
+
+namespace homeward {
+namespace {
+
+using storage::v1::Machine;
+
+std::vector<types::v1::RecoveryPoint> PointsOf(const View& view, const Machine& machine) {
+  const control::v1::ReplicaObserved* const replica = view.ReplicaOf(machine);
+  if (replica == nullptr) return {};
+  return {replica->points().begin(), replica->points().end()};
+}
+
+StepResult TakeAssignment(TaskContext& context) {
+  Machine& machine = *context.machine;
+  if (machine.assignment().replica_id() == context.job->wanted().replica_id())
+    return StepResult::Done();
+  if (Refusal refusal = CheckAgent(context.view, machine)) return StepResult::Fail(*refusal);
+  *machine.mutable_assignment() = context.job->wanted();
+  machine.set_generation(machine.generation() + 1);
+  return StepResult::Done();
+}
+
+StepResult AttachDisks(TaskContext& context) {
+  StepResult result = context.location.AttachDisks(context.view, context.machine);
+  if (result.state != StepResult::State::kDone) return result;
+  const control::v1::ReplicaObserved* const replica = context.view.ReplicaOf(*context.machine);
+  if (replica != nullptr && replica->generation() == context.machine->generation())
+    context.machine->mutable_assignment()->set_fresh(replica->created_fresh());
+  return result;
+}
+
+StepResult AwaitRelay(TaskContext& context) {
+  context.machine->mutable_assignment()->set_streaming(true);
+  if (context.machine->assignment().process_server_id().empty()) return StepResult::Done();
+  return context.view.RelayOf(*context.machine) != nullptr
+             ? StepResult::Done()
+             : StepResult::Wait("the process server to take the stream");
+}
+
+StepResult AwaitAgent(TaskContext& context) {
+  const control::v1::AgentObserved* const agent = context.view.AgentOf(*context.machine);
+  if (agent == nullptr) return StepResult::Wait("the agent to begin");
+  if (!agent->refused().empty()) return StepResult::Wait(agent->refused());
+  return agent->streaming() ? StepResult::Done() : StepResult::Wait("the stream to be connected");
+}
+
+StepResult AwaitSynchronisation(TaskContext& context) {
+  const control::v1::AgentObserved* const agent = context.view.AgentOf(*context.machine);
+  const control::v1::ReplicaObserved* const replica = context.view.ReplicaOf(*context.machine);
+  if (agent == nullptr || replica == nullptr) return StepResult::Wait("the agent and the replica");
+  if (agent->syncing() || replica->syncing() ||
+      agent->resync_token() != context.machine->assignment().resync_token()) {
+    StepResult waiting = StepResult::Wait(agent->refused().empty() ? "the disks to be compared"
+                                                                   : agent->refused());
+    waiting.done_bytes = agent->sync_done_bytes();
+    waiting.total_bytes = agent->sync_total_bytes();
+    return waiting;
+  }
+  return StepResult::Done();
+}
+
+StepResult AwaitPoint(TaskContext& context) {
+  Machine& machine = *context.machine;
+  for (const types::v1::RecoveryPoint& point : PointsOf(context.view, machine)) {
+    if (FromProto(point.time()) > FromProto(context.job->created())) return StepResult::Done();
+  }
+  return StepResult::Wait("the first recovery point");
+}
+
+StepResult RequestResync(TaskContext& context) {
+  // The job's number differs from that of any other job.
+  uint64_t token = 0;
+  for (const char c : context.job->id()) token = token * 31 + static_cast<unsigned char>(c);
+  context.machine->mutable_assignment()->set_resync_token(token);
+  return StepResult::Done();
+}
+
+StepResult QuiesceSource(TaskContext& context) {
+  Machine& machine = *context.machine;
+  if (context.job->state_before() == storage::v1::FAILED_BACK) return StepResult::Done();
+  // A source that is gone has nothing more to send; what the process server has, still arrives.
+  if (!context.view.fleet.connected(machine.machine_id())) {
+    const control::v1::RelayObserved* const relay = context.view.RelayOf(machine);
+    if (relay != nullptr && relay->pending_bytes() > 0)
+      return StepResult::Wait("the process server to forward what it has");
+    return StepResult::Done();
+  }
+  machine.mutable_assignment()->set_quiesce_token(machine.generation() + 1);
+  const control::v1::AgentObserved* const agent = context.view.AgentOf(machine);
+  if (agent == nullptr) return StepResult::Wait("the agent to report");
+  if (agent->quiesced_token() != machine.assignment().quiesce_token()) {
+    StepResult waiting = StepResult::Wait("the machine to stop and to send its last writes");
+    return waiting;
+  }
+  const std::vector<types::v1::RecoveryPoint> points = PointsOf(context.view, machine);
+  const bool there = std::any_of(points.begin(), points.end(), [&](const auto& point) {
+    return point.id() == agent->quiesced_point();
+  });
+  return there ? StepResult::Done() : StepResult::Wait("the last recovery point");
+}
+
+StepResult TurnSourceOff(TaskContext& context) {
+  return context.location.TurnSourceOff(context.view, context.machine);
+}
+
+StepResult ChooseAndFence(TaskContext& context) {
+  Machine& machine = *context.machine;
+  storage::v1::Assignment& assignment = *machine.mutable_assignment();
+  const ChosenPoint chosen = ChoosePoint(PointsOf(context.view, machine), context.job->point());
+  if (chosen.refusal) return StepResult::Fail(*chosen.refusal);
+  assignment.set_point_id(chosen.point.id());
+  assignment.set_phase(control::v1::RECOVER);
+  assignment.set_streaming(false);
+  assignment.set_quiesce_token(0);
+  machine.set_generation(machine.generation() + 1);
+  if (context.job->state_before() == storage::v1::PROTECTED) {
+    machine.set_retired_boot_id(machine.registration().boot_id());
+    machine.set_retired_hardware_uuid(machine.registration().hardware_uuid());
+  }
+  return StepResult::Done();
+}
+
+StepResult RecoverDisks(TaskContext& context) {
+  const Machine& machine = *context.machine;
+  const control::v1::ReplicaObserved* const replica = context.view.ReplicaOf(machine);
+  if (!context.view.fleet.connected(machine.assignment().master_target_id()) || replica == nullptr)
+    return StepResult::Wait("the master target to connect");
+  if (replica->generation() != machine.generation())
+    return StepResult::Wait("the master target to begin");
+  if (replica->has_problem() && !replica->problem().retryable())
+    return StepResult::Fail(replica->problem());
+  if (replica->phase() == control::v1::RECOVER &&
+      replica->point_id() == machine.assignment().point_id()) {
+    return StepResult::Done();
+  }
+  return StepResult::Wait(replica->has_problem() ? replica->problem().message()
+                                                 : "the disks to reach the point");
+}
+
+StepResult HandDisksOver(TaskContext& context) {
+  return context.location.HandDisksOver(context.view, context.machine);
+}
+
+StepResult PowerOn(TaskContext& context) {
+  return context.location.PowerOn(context.view, context.machine);
+}
+
+StepResult UndoFailback(TaskContext& context) {
+  Machine& machine = *context.machine;
+  storage::v1::Assignment& assignment = *machine.mutable_assignment();
+  assignment.set_quiesce_token(0);
+  if (context.job->state_before() == storage::v1::FAILED_BACK) {
+    // The disks stay where they were.
+    if (assignment.point_id() != context.job->point_before()) {
+      assignment.set_point_id(context.job->point_before());
+      machine.set_generation(machine.generation() + 1);
+    }
+    return StepResult::Done();
+  }
+  if (assignment.phase() == control::v1::RECOVER) {
+    // The replica may be on its way to the point: it follows again after a synchronisation.
+    assignment.set_phase(control::v1::FOLLOW);
+    assignment.set_point_id("");
+    assignment.set_streaming(true);
+    assignment.set_fresh(false);
+    machine.set_generation(machine.generation() + 1);
+    machine.clear_retired_boot_id();
+    machine.clear_retired_hardware_uuid();
+  }
+  return StepResult::Done();
+}
+
+StepResult ReleasePoints(TaskContext& context) {
+  StepResult result =
+      context.location.Discard(context.view, context.machine, /*keep_disks=*/true);
+  if (result.state != StepResult::State::kDone) return result;
+  context.machine->clear_assignment();
+  context.machine->set_generation(context.machine->generation() + 1);
+  return result;
+}
+
+StepResult Discard(TaskContext& context) {
+  Machine& machine = *context.machine;
+  if (!machine.has_assignment()) return StepResult::Done();
+  machine.mutable_assignment()->set_streaming(false);
+  StepResult result =
+      context.location.Discard(context.view, &machine, context.job->keep_disks());
+  if (result.state != StepResult::State::kDone) return result;
+  machine.clear_assignment();
+  machine.set_generation(machine.generation() + 1);
+  return result;
+}
+
+std::vector<TaskSpec> ReplicationTasks() {
+  return {{"Check prerequisites and take the assignment", TakeAssignment},
+          {"Attach the disks to the master target", AttachDisks},
+          {"Assign the process server", AwaitRelay},
+          {"Start replication", AwaitAgent},
+          {"Synchronise", AwaitSynchronisation},
+          {"Make the first recovery point", AwaitPoint}};
+}
+
+}  // namespace
+
+const Workflow* FindWorkflow(const std::string& name) {
+  static const auto& workflows = *new std::vector<Workflow>{
+      {"protect", ReplicationTasks(), storage::v1::ENABLING, storage::v1::PROTECTED, Discard},
+      {"reprotect", ReplicationTasks(), storage::v1::REPROTECTING, storage::v1::PROTECTED, Discard},
+      {"resync",
+       {{"Begin a synchronisation", RequestResync},
+        {"Synchronise", AwaitSynchronisation},
+        {"Make a recovery point", AwaitPoint}}},
+      {"failback",
+       {{"Stop the machine and send its last writes", QuiesceSource},
+        {"Turn the machine off", TurnSourceOff},
+        {"Choose the point and end the old generation", ChooseAndFence, false},
+        {"Bring the disks to the point", RecoverDisks, false},
+        {"Hand the disks over", HandDisksOver, false},
+        {"Start the machine", PowerOn, false}},
+       storage::v1::FAILING_BACK,
+       storage::v1::FAILED_BACK,
+       UndoFailback},
+      {"commit",
+       {{"Remove the recovery points", ReleasePoints, false}},
+       storage::v1::PROTECTION_STATE_UNSPECIFIED,
+       storage::v1::COMMITTED},
+      {"remove",
+       {{"Remove the replica", Discard, false}},
+       storage::v1::REMOVING,
+       storage::v1::UNPROTECTED},
+  };
+  for (const Workflow& workflow : workflows) {
+    if (name == workflow.name) return &workflow;
+  }
+  return nullptr;
+}
+
+}  // namespace homeward

@@ -1,0 +1,49 @@
+// Workflows: what a job does, as a list of tasks. A task is called again and again until it says that
+// it is done; all it changes is stored together with the job, so each call may be the first after a
+// crash. It sends nothing: it changes what is desired and looks at what is observed.
+#ifndef HOMEWARD_CONFIG_SERVER_WORKFLOWS_WORKFLOW_H_
+#define HOMEWARD_CONFIG_SERVER_WORKFLOWS_WORKFLOW_H_
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "config_server/model/rules.h"
+#include "config_server/model/view.h"
+#include "config_server/workflows/location.h"
+
+namespace homeward {
+
+struct TaskContext {
+  const View& view;
+  Location& location;
+  storage::v1::Machine* machine;
+  storage::v1::Job* job;
+};
+
+using TaskFunction = StepResult (*)(TaskContext&);
+
+struct TaskSpec {
+  const char* name;
+  TaskFunction run;
+  // The job can be cancelled while this task runs.
+  bool cancellable = true;
+};
+
+struct Workflow {
+  const char* name;  // "protect"
+  std::vector<TaskSpec> tasks;
+  // State while it runs, and after it succeeded. UNSPECIFIED: unchanged.
+  storage::v1::ProtectionState running = storage::v1::PROTECTION_STATE_UNSPECIFIED;
+  storage::v1::ProtectionState succeeded = storage::v1::PROTECTION_STATE_UNSPECIFIED;
+  // Called, like a task, after a failure or a cancellation, until it is done; then the machine is back
+  // in the state before.
+  TaskFunction undo = nullptr;
+};
+
+// Null when there is none of this name.
+const Workflow* FindWorkflow(const std::string& name);
+
+}  // namespace homeward
+
+#endif  // HOMEWARD_CONFIG_SERVER_WORKFLOWS_WORKFLOW_H_
