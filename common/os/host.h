@@ -29,6 +29,10 @@ uint64_t PeakResidentBytes();
 // 16 random bytes in hex, from the system's generator.
 std::string RandomHexId();
 
+// Whether a person looks at what is printed.
+bool OutputIsTerminal();
+bool ErrorOutputIsTerminal();
+
 }  // namespace homeward
 
 #endif  // HOMEWARD_COMMON_OS_HOST_H_

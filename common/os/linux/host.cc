@@ -86,4 +86,7 @@ std::string RandomHexId() {
   return absl::BytesToHexString(absl::string_view(bytes, sizeof(bytes)));
 }
 
+bool OutputIsTerminal() { return ::isatty(STDOUT_FILENO) == 1; }
+bool ErrorOutputIsTerminal() { return ::isatty(STDERR_FILENO) == 1; }
+
 }  // namespace homeward

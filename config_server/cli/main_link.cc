@@ -1,0 +1,522 @@
+// homeward: what operators type. A client of the configuration server, nothing more.
+#include <CLI/CLI.hpp>
+
+#include <cstdio>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "common/clock/clock.h"
+#include "common/control/enrolment.h"
+#include "common/daemon/daemon.h"
+#include "common/os/host.h"
+#include "common/status/status_macros.h"
+#include "common/wire/time_proto.h"
+#include "config_server/cli/client_link.h"
+#include "config_server/cli/output.h"
+
+namespace homeward {
+namespace {
+
+using admin::v1::AdminService;
+
+// Exit codes, for scripts; docs/operations.md lists them.
+enum ExitCode {
+  kOk = 0,
+  kFailed = 1,
+  kUsage = 2,
+  kRefused = 3,
+  kNotFound = 4,
+  kTryAgain = 5,
+  kNotAllowed = 6,
+  kJobFailed = 7,
+};
+
+ExitCode ExitCodeOf(const absl::Status& status) {
+  switch (status.code()) {
+    case absl::StatusCode::kOk:
+      return kOk;
+    case absl::StatusCode::kInvalidArgument:
+    case absl::StatusCode::kFailedPrecondition:
+      return kRefused;
+    case absl::StatusCode::kNotFound:
+      return kNotFound;
+    case absl::StatusCode::kUnavailable:
+    case absl::StatusCode::kDeadlineExceeded:
+      return kTryAgain;
+    case absl::StatusCode::kPermissionDenied:
+    case absl::StatusCode::kUnauthenticated:
+      return kNotAllowed;
+    default:
+      return kFailed;
+  }
+}
+
+// The command line as it was read.
+struct Arguments {
+  std::string server = "127.0.0.1:443";
+  std::string identity = "/var/lib/homeward/config-server/operator";
+  std::string output = "table";
+  std::string subject;  // machine, server or job
+  std::string point, process_server, master_target, datastore, directory;
+  std::string point_interval, app_point_interval, retention;
+  std::vector<std::string> disks;
+  uint64_t retention_bytes = 0;
+  uint32_t count = 0;
+  bool wait = false;
+  bool keep_disks = false;
+};
+
+class Commands {
+ public:
+  explicit Commands(const Arguments& arguments) : arguments_(arguments) {}
+
+  // Opens the way to the server and runs `command`.
+  int Run(const std::function<absl::Status(AdminClient&)>& command) {
+    absl::StatusOr<AdminClient> client =
+        AdminClient::Open(arguments_.server, arguments_.identity);
+    const absl::Status status = client.ok() ? command(*client) : client.status();
+    if (!status.ok()) {
+      std::fputs(FormatFailure(status).c_str(), stderr);
+      return ExitCodeOf(status);
+    }
+    return exit_code_;
+  }
+
+  template <typename Message>
+  void Print(const Message& message, std::string (*as_table)(const Message&)) const {
+    const std::string text = arguments_.output == "json"   ? ToJson(message)
+                             : arguments_.output == "yaml" ? ToYaml(message)
+                                                           : as_table(message);
+    std::fputs(text.c_str(), stdout);
+    if (arguments_.output == "json" && (text.empty() || text.back() != '\n')) std::fputs("\n", stdout);
+  }
+
+  template <typename Request, typename Response>
+  absl::Status Show(AdminClient& client,
+                    grpc::Status (AdminClient::Stub::*method)(grpc::ClientContext*, const Request&,
+                                                              Response*),
+                    const Request& request, std::string (*as_table)(const Response&)) {
+    Response response;
+    HW_RETURN_IF_ERROR(client.Call(method, request, &response));
+    Print(response, as_table);
+    return absl::OkStatus();
+  }
+
+  // Starts a job and, with --wait, stays until it has ended.
+  template <typename Request>
+  absl::Status Start(AdminClient& client,
+                     grpc::Status (AdminClient::Stub::*method)(grpc::ClientContext*, const Request&,
+                                                               admin::v1::Job*),
+                     const Request& request) {
+    admin::v1::Job job;
+    HW_RETURN_IF_ERROR(client.Call(method, request, &job));
+    if (arguments_.wait) return Watch(client, job.id());
+    Print(job, FormatJob);
+    return absl::OkStatus();
+  }
+
+  absl::Status Watch(AdminClient& client, const std::string& job_id) {
+    HW_ASSIGN_OR_RETURN(const admin::v1::Job job,
+                        client.Watch(job_id, [this](const admin::v1::Job& now) { Progress(now); }));
+    if (on_line_) std::fputs("\n", stderr);
+    on_line_ = false;
+    Print(job, FormatJob);
+    if (job.state() != "Succeeded") exit_code_ = kJobFailed;
+    return absl::OkStatus();
+  }
+
+ private:
+  // One line that moves on a terminal; a line for each task elsewhere.
+  void Progress(const admin::v1::Job& job) {
+    const admin::v1::Task* running = nullptr;
+    for (const admin::v1::Task& task : job.tasks()) {
+      if (task.state() == "Running") running = &task;
+    }
+    if (running == nullptr) return;
+    std::string line = running->name();
+    if (running->total_bytes() > 0) {
+      const absl::Duration now = clock_.Monotonic();
+      if (running->name() != task_) {
+        rate_since_ = now;
+        rate_base_ = running->done_bytes();
+      }
+      const double seconds = absl::ToDoubleSeconds(now - rate_since_);
+      const double rate =
+          seconds > 0.5 && running->done_bytes() > rate_base_
+              ? static_cast<double>(running->done_bytes() - rate_base_) / seconds
+              : 0;
+      absl::StrAppend(&line, ": ", FormatBytes(running->done_bytes()), " of ",
+                      FormatBytes(running->total_bytes()));
+      if (rate > 0) {
+        const double left =
+            static_cast<double>(running->total_bytes() - running->done_bytes()) / rate;
+        absl::StrAppend(&line, ", ", FormatBytes(static_cast<uint64_t>(rate)), "/s, ",
+                        absl::FormatDuration(absl::Trunc(absl::Seconds(left), absl::Seconds(1))),
+                        " left");
+      }
+    } else if (!running->detail().empty()) {
+      absl::StrAppend(&line, ": waiting for ", running->detail());
+    }
+    if (ErrorOutputIsTerminal()) {
+      std::fprintf(stderr, "\r\033[K%s", line.c_str());
+      on_line_ = true;
+    } else if (running->name() != task_) {
+      std::fprintf(stderr, "%s\n", running->name().c_str());
+    }
+    task_ = running->name();
+  }
+
+  const Arguments& arguments_;
+  const RealClock clock_;
+  int exit_code_ = kOk;
+  std::string task_;
+  absl::Duration rate_since_;
+  uint64_t rate_base_ = 0;
+  bool on_line_ = false;
+};
+
+absl::Status ReadPolicy(const Arguments& arguments, admin::v1::Policy* policy) {
+  const auto read = [](const std::string& text, const char* flag,
+                       google::protobuf::Duration* out) -> absl::Status {
+    absl::Duration duration;
+    if (!absl::ParseDuration(text, &duration)) {
+      return absl::InvalidArgumentError(
+          absl::StrCat(flag, " \"", text, "\" is not a duration such as 5s, 15m or 24h"));
+    }
+    *out = ToProto(duration);
+    return absl::OkStatus();
+  };
+  if (!arguments.point_interval.empty())
+    HW_RETURN_IF_ERROR(
+        read(arguments.point_interval, "--point-interval", policy->mutable_point_interval()));
+  if (!arguments.app_point_interval.empty())
+    HW_RETURN_IF_ERROR(read(arguments.app_point_interval, "--app-point-interval",
+                            policy->mutable_app_point_interval()));
+  if (!arguments.retention.empty())
+    HW_RETURN_IF_ERROR(read(arguments.retention, "--retention", policy->mutable_retention_age()));
+  policy->set_retention_bytes(arguments.retention_bytes);
+  return absl::OkStatus();
+}
+
+template <typename Request>
+absl::Status FillPlacement(const Arguments& arguments, Request* request) {
+  request->set_machine(arguments.subject);
+  request->set_process_server(arguments.process_server);
+  request->set_master_target(arguments.master_target);
+  request->set_datastore(arguments.datastore);
+  request->set_directory(arguments.directory);
+  return ReadPolicy(arguments, request->mutable_policy());
+}
+
+// Words that may follow a command, for the shell.
+void CollectWords(const CLI::App& app, const std::string& path,
+                  std::vector<std::pair<std::string, std::string>>* out) {
+  std::vector<std::string> words;
+  for (const CLI::App* sub : app.get_subcommands(nullptr)) {
+    words.push_back(sub->get_name());
+    CollectWords(*sub, path.empty() ? sub->get_name() : absl::StrCat(path, " ", sub->get_name()),
+                 out);
+  }
+  for (const CLI::Option* option : app.get_options()) {
+    for (const std::string& name : option->get_lnames()) words.push_back("--" + name);
+  }
+  out->emplace_back(path, absl::StrJoin(words, " "));
+}
+
+std::string Completion(const CLI::App& app, const std::string& shell) {
+  std::vector<std::pair<std::string, std::string>> commands;
+  CollectWords(app, "", &commands);
+  std::string out = shell == "zsh" ? "autoload -Uz bashcompinit && bashcompinit\n" : "";
+  out +=
+      "_homeward() {\n  local path=\"\" word\n"
+      "  for word in \"${COMP_WORDS[@]:1:COMP_CWORD-1}\"; do\n"
+      "    case \"$word\" in -*) ;; *) path=\"${path:+$path }$word\" ;; esac\n  done\n"
+      "  local words=\"\"\n  case \"$path\" in\n";
+  for (const auto& [path, words] : commands)
+    absl::StrAppend(&out, "    \"", path, "\"*) words=\"", words, "\" ;;\n");
+  out +=
+      "  esac\n  COMPREPLY=($(compgen -W \"$words\" -- \"${COMP_WORDS[COMP_CWORD]}\"))\n}\n"
+      "complete -F _homeward homeward\n";
+  return out;
+}
+
+// The tree of commands. Each leaf sets `*run`.
+class CommandLine {
+ public:
+  CommandLine(CLI::App* app, Arguments* arguments, std::function<int()>* run)
+      : app_(*app), arguments_(*arguments), commands_(arguments_), run_(*run) {
+    app_.require_subcommand(1);
+    app_.fallthrough();
+    app_.add_option("--server", arguments_.server, "host:port of the configuration server")
+        ->envname("HOMEWARD_SERVER")
+        ->capture_default_str();
+    app_.add_option("--identity", arguments_.identity, "directory with an operator's identity")
+        ->envname("HOMEWARD_IDENTITY")
+        ->capture_default_str();
+    app_.add_option("-o,--output", arguments_.output, "table, json or yaml")
+        ->check(CLI::IsMember({"table", "json", "yaml"}))
+        ->capture_default_str();
+    AddMachines();
+    AddPoints();
+    AddServers();
+    AddJobs();
+    AddRest();
+  }
+
+ private:
+  using Command = std::function<absl::Status(AdminClient&)>;
+
+  CLI::App* Group(const char* name, const char* what) {
+    CLI::App* const group = app_.add_subcommand(name, what);
+    group->require_subcommand(1);
+    return group;
+  }
+  CLI::App* Leaf(CLI::App* group, const char* name, const char* what, const char* example,
+                 Command command) {
+    CLI::App* const leaf = group->add_subcommand(name, what);
+    leaf->footer(absl::StrCat("Example:\n  homeward ", example));
+    leaf->callback([this, command] { run_ = [this, command] { return commands_.Run(command); }; });
+    return leaf;
+  }
+  CLI::App* Subject(CLI::App* leaf, const char* name, const char* what) {
+    leaf->add_option(name, arguments_.subject, what)->required();
+    return leaf;
+  }
+  CLI::App* Waiting(CLI::App* leaf) {
+    leaf->add_flag("--wait", arguments_.wait, "show progress and stay until the job has ended");
+    return leaf;
+  }
+  void Placing(CLI::App* leaf) {
+    leaf->add_option("--process-server", arguments_.process_server, "name or id; default: the least loaded");
+    leaf->add_option("--master-target", arguments_.master_target, "name or id; default: the least loaded");
+    leaf->add_option("--datastore", arguments_.datastore, "path on the master target; default: the one with most room");
+    leaf->add_option("--directory", arguments_.directory, "in the datastore; default: the machine's name");
+    leaf->add_option("--point-interval", arguments_.point_interval, "between crash-consistent points; default 5m");
+    leaf->add_option("--app-point-interval", arguments_.app_point_interval, "between application-consistent points; default 60m");
+    leaf->add_option("--retention", arguments_.retention, "how long points are kept; default 24h");
+    leaf->add_option("--retention-bytes", arguments_.retention_bytes, "of the recovery journal at most; default: no limit");
+  }
+
+  template <typename Request>
+  Request ForMachine() const {
+    Request request;
+    request.set_machine(arguments_.subject);
+    return request;
+  }
+
+  void AddMachines() {
+    CLI::App* const group = Group("machines", "protected machines, and those that could be");
+    Leaf(group, "list", "all machines", "machines list", [this](AdminClient& client) {
+      return commands_.Show(client, &AdminClient::Stub::ListMachines,
+                            admin::v1::ListMachinesRequest(), FormatMachines);
+    });
+    Subject(Leaf(group, "show", "one machine, with its health", "machines show web-1",
+                 [this](AdminClient& client) {
+                   return commands_.Show(client, &AdminClient::Stub::GetMachine,
+                                         ForMachine<admin::v1::GetMachineRequest>(), FormatMachine);
+                 }),
+            "machine", "name or id");
+    CLI::App* const protect =
+        Waiting(Subject(Leaf(group, "protect", "replicate a machine",
+                             "machines protect web-1 --datastore /vmfs/ds1 --wait",
+                             [this](AdminClient& client) -> absl::Status {
+                               admin::v1::ProtectRequest request;
+                               HW_RETURN_IF_ERROR(FillPlacement(arguments_, &request));
+                               for (const std::string& disk : arguments_.disks)
+                                 request.add_disks(disk);
+                               return commands_.Start(client, &AdminClient::Stub::Protect, request);
+                             }),
+                        "machine", "name or id"));
+    protect->add_option("--disk", arguments_.disks, "only this disk; may be given several times");
+    Placing(protect);
+    CLI::App* const reprotect =
+        Waiting(Subject(Leaf(group, "reprotect", "replicate a machine again after a failback",
+                             "machines reprotect web-1 --datastore /vmfs/ds2",
+                             [this](AdminClient& client) -> absl::Status {
+                               admin::v1::ReprotectRequest request;
+                               HW_RETURN_IF_ERROR(FillPlacement(arguments_, &request));
+                               return commands_.Start(client, &AdminClient::Stub::Reprotect,
+                                                      request);
+                             }),
+                        "machine", "name or id"));
+    Placing(reprotect);
+    Waiting(Subject(Leaf(group, "resync", "compare all of a machine's disks again",
+                         "machines resync web-1 --wait",
+                         [this](AdminClient& client) {
+                           return commands_.Start(client, &AdminClient::Stub::Resync,
+                                                  ForMachine<admin::v1::ResyncRequest>());
+                         }),
+                    "machine", "name or id"));
+    Waiting(Subject(Leaf(group, "failback", "bring a machine home at a recovery point",
+                         "machines failback web-1 --point latest --wait",
+                         [this](AdminClient& client) {
+                           auto request = ForMachine<admin::v1::FailbackRequest>();
+                           request.set_point(arguments_.point);
+                           return commands_.Start(client, &AdminClient::Stub::Failback, request);
+                         }),
+                    "machine", "name or id"))
+        ->add_option("--point", arguments_.point, "latest, latest-app-consistent, or a point's id");
+    Waiting(Subject(Leaf(group, "commit", "keep the point a machine was failed back to",
+                         "machines commit web-1 --wait",
+                         [this](AdminClient& client) {
+                           return commands_.Start(client, &AdminClient::Stub::Commit,
+                                                  ForMachine<admin::v1::CommitRequest>());
+                         }),
+                    "machine", "name or id"));
+    Waiting(Subject(Leaf(group, "remove", "end a machine's protection and remove its replica",
+                         "machines remove web-1 --keep-disks",
+                         [this](AdminClient& client) {
+                           auto request = ForMachine<admin::v1::RemoveRequest>();
+                           request.set_keep_disks(arguments_.keep_disks);
+                           return commands_.Start(client, &AdminClient::Stub::Remove, request);
+                         }),
+                    "machine", "name or id"))
+        ->add_flag("--keep-disks", arguments_.keep_disks, "leave the replica's disks where they are");
+  }
+
+  void AddPoints() {
+    CLI::App* const group = Group("points", "recovery points");
+    Subject(Leaf(group, "list", "a machine's recovery points, oldest first", "points list web-1",
+                 [this](AdminClient& client) {
+                   return commands_.Show(client, &AdminClient::Stub::ListPoints,
+                                         ForMachine<admin::v1::ListPointsRequest>(), FormatPoints);
+                 }),
+            "machine", "name or id");
+  }
+
+  void AddServers() {
+    CLI::App* const group = Group("servers", "process servers and master targets");
+    Leaf(group, "list", "all servers", "servers list", [this](AdminClient& client) {
+      return commands_.Show(client, &AdminClient::Stub::ListServers,
+                            admin::v1::ListServersRequest(), FormatServers);
+    });
+    Subject(Leaf(group, "show", "one server, with its volumes and health", "servers show mt-1",
+                 [this](AdminClient& client) {
+                   admin::v1::GetServerRequest request;
+                   request.set_server(arguments_.subject);
+                   return commands_.Show(client, &AdminClient::Stub::GetServer, request,
+                                         FormatServer);
+                 }),
+            "server", "name or id");
+  }
+
+  void AddJobs() {
+    CLI::App* const group = Group("jobs", "what the configuration server does and did");
+    Leaf(group, "list", "the newest jobs first", "jobs list --machine web-1",
+         [this](AdminClient& client) {
+           auto request = ForMachine<admin::v1::ListJobsRequest>();
+           request.set_count_max(arguments_.count);
+           return commands_.Show(client, &AdminClient::Stub::ListJobs, request, FormatJobs);
+         })
+        ->add_option("--machine", arguments_.subject, "of this machine only");
+    const auto job_request = [this] {
+      admin::v1::GetJobRequest request;
+      request.set_job_id(arguments_.subject);
+      return request;
+    };
+    Subject(Leaf(group, "show", "one job with its tasks", "jobs show 00000001",
+                 [this, job_request](AdminClient& client) {
+                   return commands_.Show(client, &AdminClient::Stub::GetJob, job_request(),
+                                         FormatJob);
+                 }),
+            "job", "id");
+    Subject(Leaf(group, "watch", "progress until the job has ended", "jobs watch 00000001",
+                 [this](AdminClient& client) {
+                   return commands_.Watch(client, arguments_.subject);
+                 }),
+            "job", "id");
+    Waiting(Subject(Leaf(group, "cancel", "stop a job and undo what it did", "jobs cancel 00000001",
+                         [this](AdminClient& client) {
+                           admin::v1::CancelJobRequest request;
+                           request.set_job_id(arguments_.subject);
+                           return commands_.Start(client, &AdminClient::Stub::CancelJob, request);
+                         }),
+                    "job", "id"));
+  }
+
+  void AddRest() {
+    Leaf(&app_, "health", "what is wrong anywhere", "health", [this](AdminClient& client) {
+      return commands_.Show(client, &AdminClient::Stub::GetHealth, admin::v1::GetHealthRequest(),
+                            FormatHealth);
+    });
+    CLI::App* const events =
+        Leaf(&app_, "events", "what happened", "events --machine web-1",
+             [this](AdminClient& client) {
+               auto request = ForMachine<admin::v1::ListEventsRequest>();
+               request.set_count_max(arguments_.count);
+               return commands_.Show(client, &AdminClient::Stub::ListEvents, request, FormatEvents);
+             });
+    events->add_option("--machine", arguments_.subject, "of this machine only");
+    events->add_option("--count", arguments_.count, "the newest so many; default 200");
+
+    CLI::App* const enroll = Group("enroll", "letting new parts in");
+    CLI::App* const passphrase =
+        enroll->add_subcommand("passphrase", "what a new part needs to enrol")->require_subcommand(1);
+    const auto print = [this](AdminClient& client, auto method, auto request) -> absl::Status {
+      return commands_.Show(client, method, request, +[](const admin::v1::Enrolment& enrolment) {
+        return FormatEnrolmentFile({enrolment.passphrase(), enrolment.ca()});
+      });
+    };
+    Leaf(passphrase, "show", "print the enrolment file", "enroll passphrase show > enrolment",
+         [print](AdminClient& client) {
+           return print(client, &AdminClient::Stub::ShowPassphrase,
+                        admin::v1::ShowPassphraseRequest());
+         });
+    Leaf(passphrase, "rotate", "make a new passphrase; the old one is of no use any more",
+         "enroll passphrase rotate > enrolment", [print](AdminClient& client) {
+           return print(client, &AdminClient::Stub::RotatePassphrase,
+                        admin::v1::RotatePassphraseRequest());
+         });
+
+    Leaf(&app_, "version", "of this program and of the server", "version",
+         [this](AdminClient& client) {
+           return commands_.Show(client, &AdminClient::Stub::GetVersion,
+                                 admin::v1::GetVersionRequest(),
+                                 +[](const admin::v1::Version& version) {
+                                   return absl::StrCat("homeward ", kVersion, ", server ",
+                                                       version.version(), " (",
+                                                       version.config_server_id(), ")\n");
+                                 });
+         });
+    CLI::App* const completion =
+        app_.add_subcommand("completion", "a script for the shell: bash or zsh");
+    completion->footer("Example:\n  homeward completion bash > /etc/bash_completion.d/homeward");
+    completion->add_option("shell", arguments_.subject, "bash or zsh")
+        ->required()
+        ->check(CLI::IsMember({"bash", "zsh"}));
+    completion->callback([this] {
+      run_ = [this] {
+        std::fputs(Completion(app_, arguments_.subject).c_str(), stdout);
+        return static_cast<int>(kOk);
+      };
+    });
+  }
+
+  CLI::App& app_;
+  Arguments& arguments_;
+  Commands commands_;
+  std::function<int()>& run_;
+};
+
+int Main(int argc, char** argv) {
+  CLI::App app("homeward: brings virtual machines home", "homeward");
+  Arguments arguments;
+  std::function<int()> run;
+  const CommandLine command_line(&app, &arguments, &run);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    const int code = app.exit(error);
+    return code == 0 ? kOk : kUsage;
+  }
+  return run();
+}
+
+}  // namespace
+}  // namespace homeward
+
+int main(int argc, char** argv) { return homeward::Main(argc, argv); }
