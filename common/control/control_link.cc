@@ -81,12 +81,13 @@ bool ControlClient::RunOnce() {
       std::string last;
       absl::Duration last_sent;
       absl::Duration last_renewal = clock_.Monotonic();
-      while (true) {
+      for (bool first = true;; first = false) {
         absl::Duration heartbeat_interval;
         Up up;
         {
           absl::MutexLock lock(&mutex);
-          if (mutex.AwaitWithTimeout(absl::Condition(&ended), options_.observe_interval)) return;
+          const absl::Duration wait = first ? absl::ZeroDuration() : options_.observe_interval;
+          if (mutex.AwaitWithTimeout(absl::Condition(&ended), wait)) return;
           heartbeat_interval = interval;
           up.mutable_heartbeat()->set_desired_revision(revision);
         }

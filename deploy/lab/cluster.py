@@ -1,0 +1,184 @@
+"""A whole Homeward on one host: real daemons on free loopback ports, each with a directory of its own.
+
+Used by deploy/demo and tests/cluster. Every daemon dies with this process; what it leaves behind is one directory.
+"""
+import ctypes
+import json
+import os
+import pathlib
+import signal
+import socket
+import subprocess
+import time
+
+PR_SET_PDEATHSIG = 1
+
+
+def free_port():
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return probe.getsockname()[1]
+
+
+def die_with_parent():
+    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+class Refused(Exception):
+    """The command line ended with another code than 0."""
+
+    def __init__(self, code, text):
+        super().__init__(text)
+        self.code, self.text = code, text
+
+
+class Daemon:
+    """One program with its configuration, started and killed at will."""
+
+    def __init__(self, name, program, directory, config):
+        self.name, self.program, self.directory = name, program, directory
+        directory.mkdir(parents=True, exist_ok=True)
+        self.config = directory / "config"
+        self.config.write_text(config)
+        self.process = None
+        self.peak_kib = 0
+
+    def start(self):
+        log = open(self.directory / "log", "ab")
+        self.process = subprocess.Popen([self.program, "--config", str(self.config)], stderr=log, stdout=log,
+                                        preexec_fn=die_with_parent)
+        log.close()
+
+    def note_memory(self):
+        if self.process is None:
+            return
+        try:
+            for line in pathlib.Path(f"/proc/{self.process.pid}/status").read_text().splitlines():
+                if line.startswith("VmHWM:"):
+                    self.peak_kib = max(self.peak_kib, int(line.split()[1]))
+        except OSError:
+            pass
+
+    def kill(self):
+        self.note_memory()
+        if self.process is not None:
+            self.process.kill()
+            self.process.wait()
+            self.process = None
+
+    def stop(self, limit=12):
+        """SIGTERM; True when it ended with 0 in time."""
+        self.note_memory()
+        if self.process is None:
+            return True
+        self.process.terminate()
+        try:
+            code = self.process.wait(limit)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            code = self.process.wait()
+        self.process = None
+        return code == 0
+
+    def log(self):
+        return (self.directory / "log").read_text(errors="replace")
+
+
+class Cluster:
+    def __init__(self, binaries, directory, heartbeat="1s"):
+        self.binaries, self.directory = pathlib.Path(binaries), pathlib.Path(directory)
+        self.daemons = {}
+        self.address = f"127.0.0.1:{free_port()}"
+        self.enrolment = self.directory / "enrolment"
+        self.daemon("config_server", "homeward-config-server", f"""
+listen_address: "{self.address}"
+state_directory: "{self.directory}/config_server/state"
+heartbeat_interval {{ seconds: {heartbeat.rstrip('s')} }}
+heartbeat_timeout {{ seconds: 900 }}
+registration_window {{ seconds: 900 }}
+""")
+
+    def daemon(self, name, program, config):
+        made = Daemon(name, str(self.binaries / program), self.directory / name, config)
+        self.daemons[name] = made
+        return made
+
+    def start_config_server(self):
+        self.daemons["config_server"].start()
+        self.await_("the configuration server answers", lambda: self.try_cli("version"), 30)
+        if not self.enrolment.exists():
+            self.enrolment.write_text(self.cli("enroll", "passphrase", "show"))
+
+    def join(self, name):
+        return f"""join {{
+  config_server: "{self.address}"
+  enrolment_file: "{self.enrolment}"
+  name: "{name}"
+}}
+state_directory: "{self.directory}/{name}/state"
+"""
+
+    def add_process_server(self, name="process_server", extra=""):
+        return self.daemon(name, "homeward-process-server",
+                           self.join(name) + f'listen_address: "127.0.0.1:{free_port()}"\n' + extra)
+
+    def add_master_target(self, name="master_target", datastores=(), extra=""):
+        lines = "".join(f'datastores: "{path}"\n' for path in datastores)
+        return self.daemon(name, "homeward-master-target",
+                           self.join(name) + f'listen_address: "127.0.0.1:{free_port()}"\n' + lines + extra)
+
+    def add_agent(self, machine, config, directory=None):
+        name = directory or machine
+        made = self.daemon(name, "homeward-agent", "")
+        made.config.write_text(self.join(name).replace(f'name: "{name}"', f'name: "{machine}"') + config)
+        return made
+
+    def cli(self, *arguments, limit=600):
+        done = subprocess.run([str(self.binaries / "homeward"), "--server", self.address, "--identity",
+                               f"{self.directory}/config_server/state/operator", *arguments],
+                              capture_output=True, text=True, timeout=limit)
+        if done.returncode != 0:
+            raise Refused(done.returncode, (done.stderr + done.stdout).strip())
+        return done.stdout
+
+    def json(self, *arguments):
+        return json.loads(self.cli("--output", "json", *arguments))
+
+    def try_cli(self, *arguments):
+        try:
+            return self.cli(*arguments) or True
+        except Refused:
+            return False
+
+    def try_json(self, *arguments):
+        try:
+            return self.json(*arguments)
+        except Refused:
+            return {}
+
+    def await_(self, what, holds, limit=60, interval=0.1):
+        """Looks until `holds()` is true and returns that; TimeoutError names what was awaited."""
+        end = time.monotonic() + limit
+        while True:
+            value = holds()
+            if value:
+                return value
+            if time.monotonic() > end:
+                raise TimeoutError(f"{what}: not within {limit} s")
+            time.sleep(interval)
+
+    def await_servers(self, count):
+        """All of them are connected and have reported their volumes."""
+        def reported():
+            servers = self.try_json("servers", "list").get("servers", [])
+            return sum(1 for server in servers if server["connected"] and (
+                int(server["cache_total_bytes"]) > 0 or server["datastores"])) >= count
+        self.await_(f"{count} servers connect", reported, 30)
+
+    def note_memory(self):
+        for daemon in self.daemons.values():
+            daemon.note_memory()
+
+    def stop(self):
+        for name in reversed(list(self.daemons)):
+            self.daemons[name].kill()
