@@ -1,5 +1,5 @@
-// Config: a daemon's configuration file, one typed message in text format. Every problem is found at
-// once, each with its line.
+// Config: a daemon's configuration file, one typed message in text format. Every problem is found
+// at once, each with its line.
 #ifndef HOMEWARD_COMMON_CONFIG_CONFIG_H_
 #define HOMEWARD_COMMON_CONFIG_CONFIG_H_
 
@@ -23,15 +23,15 @@ class ConfigProblems {
     std::string text;
   };
   virtual ~ConfigProblems() = default;
-  // `key` is dotted, as in "join.config_server" or "disks[1].path"; what is not there is reported at
-  // the message that should hold it.
+  // `key` is dotted, as in "join.config_server" or "disks[1].path"; what is not there is reported
+  // at the message that should hold it.
   virtual void Add(const std::string& key, const std::string& text) = 0;
 };
 
 using ConfigCheck = std::function<void(const google::protobuf::Message&, ConfigProblems*)>;
 
-// Reads `text` into `config` and has it checked. INVALID_ARGUMENT lists all problems, one a line, as
-// "NAME:LINE: key: text".
+// Reads `text` into `config` and has it checked. INVALID_ARGUMENT lists all problems, one a line,
+// as "NAME:LINE: key: text".
 absl::Status ParseConfig(const std::string& name, const std::string& text, const ConfigCheck& check,
                          google::protobuf::Message* config);
 

@@ -72,9 +72,9 @@ bool ControlClient::RunOnce() {
   *registration.mutable_registration() = callbacks_.registration();
   bool greeted = false;
   absl::Mutex mutex;
-  bool ended = false;                             // guarded by mutex
-  absl::Duration interval = absl::Seconds(1);     // guarded by mutex
-  uint64_t revision = 0;                          // guarded by mutex
+  bool ended = false;                          // guarded by mutex
+  absl::Duration interval = absl::Seconds(1);  // guarded by mutex
+  uint64_t revision = 0;                       // guarded by mutex
   std::thread reporter;
   if (stream->Write(registration)) {
     reporter = std::thread([&] {

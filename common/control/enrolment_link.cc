@@ -35,9 +35,8 @@ absl::StatusOr<control::v1::EnrolResponse> AskForCertificate(
 }
 
 // A file that is made once.
-absl::StatusOr<std::string> ReadOrMake(
-    FileSystem& files, const std::string& path,
-    const std::function<absl::StatusOr<std::string>()>& make) {
+absl::StatusOr<std::string> ReadOrMake(FileSystem& files, const std::string& path,
+                                       const std::function<absl::StatusOr<std::string>()>& make) {
   absl::StatusOr<std::string> content = ReadWholeFile(files, path);
   if (!absl::IsNotFound(content.status())) return content;
   HW_ASSIGN_OR_RETURN(const std::string made, make());
@@ -62,18 +61,19 @@ absl::StatusOr<EnrolmentFile> ParseEnrolmentFile(const std::string& text) {
     if (absl::ConsumePrefix(&line, kPassphraseKey)) out.passphrase = std::string(line);
   }
   if (out.passphrase.empty() || out.ca.empty()) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("not an enrolment file: it has no ",
-                     out.passphrase.empty() ? "passphrase" : "CA certificate",
-                     ". Make one on the configuration server with: homeward enroll passphrase show"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "not an enrolment file: it has no ",
+        out.passphrase.empty() ? "passphrase" : "CA certificate",
+        ". Make one on the configuration server with: homeward enroll passphrase show"));
   }
   return out;
 }
 
 std::string EnrolmentProof(absl::string_view passphrase, types::v1::ServerRole role,
                            absl::string_view host_id, absl::string_view signing_request) {
-  return KeyedDigest(passphrase, absl::StrCat("homeward enrolment 1\n", types::v1::ServerRole_Name(role),
-                                              "\n", host_id, "\n", signing_request));
+  return KeyedDigest(passphrase,
+                     absl::StrCat("homeward enrolment 1\n", types::v1::ServerRole_Name(role), "\n",
+                                  host_id, "\n", signing_request));
 }
 
 Role RoleOf(types::v1::ServerRole role) {
@@ -102,13 +102,11 @@ absl::StatusOr<Membership> JoinFabric(FileSystem& files, const JoinOptions& opti
   Membership membership;
   membership.files = {JoinPath(directory, "ca.pem"), JoinPath(directory, "certificate.pem"),
                       JoinPath(directory, "key.pem")};
-  HW_ASSIGN_OR_RETURN(membership.host_id,
-                      ReadOrMake(files, JoinPath(directory, "host_id"), [] {
+  HW_ASSIGN_OR_RETURN(membership.host_id, ReadOrMake(files, JoinPath(directory, "host_id"), [] {
                         return absl::StatusOr<std::string>(RandomHexId());
                       }));
-  HW_ASSIGN_OR_RETURN(const std::string key, ReadOrMake(files, membership.files.key, [] {
-                        return MakePrivateKey();
-                      }));
+  HW_ASSIGN_OR_RETURN(const std::string key,
+                      ReadOrMake(files, membership.files.key, [] { return MakePrivateKey(); }));
   const absl::StatusOr<std::string> certificate =
       ReadWholeFile(files, membership.files.certificate);
   if (certificate.ok()) return membership;

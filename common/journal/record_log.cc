@@ -10,6 +10,8 @@
 namespace homeward {
 namespace {
 
+constexpr size_t kApartBytes = 64 * kKiB;
+
 constexpr absl::string_view kMagic = "HWL1";
 constexpr uint64_t kHeaderBytes = 24;
 constexpr uint64_t kRecordHeaderBytes = 24;
@@ -168,22 +170,25 @@ absl::StatusOr<bool> RecordLog::WasSyncedPast(uint64_t offset, uint64_t file_byt
 absl::StatusOr<uint64_t> RecordLog::Append(uint32_t type, absl::string_view body) {
   HW_RETURN_IF_ERROR(broken_);
   HW_CHECK(type != 0 && type <= 255 && body.size() <= kLogRecordBytesMax);
+  // A large body is written as it is, a small one together with its header.
+  const bool apart = body.size() >= kApartBytes;
   std::string record;
-  record.reserve(kRecordHeaderBytes + body.size());
+  record.reserve(kRecordHeaderBytes + (apart ? 0 : body.size()));
   FieldWriter writer(&record);
   writer.U32(static_cast<uint32_t>(body.size()));
   writer.U32(type);
   writer.U64(synced_bytes_);
   writer.U64(RecordChecksum(number_, size_bytes_, type, synced_bytes_, body));
-  writer.Raw(body);
-  const absl::Status written = file_->Write(size_bytes_, AsBytes(record));
+  if (!apart) writer.Raw(body);
+  absl::Status written = file_->Write(size_bytes_, AsBytes(record));
+  if (written.ok() && apart) written = file_->Write(size_bytes_ + record.size(), AsBytes(body));
   if (!written.ok()) {
     const absl::Status cut = file_->Truncate(size_bytes_);
     if (!absl::IsResourceExhausted(written) || !cut.ok()) broken_ = written;
     return written;
   }
   const uint64_t offset = size_bytes_;
-  size_bytes_ += record.size();
+  size_bytes_ += kRecordHeaderBytes + body.size();
   return offset;
 }
 

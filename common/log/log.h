@@ -1,5 +1,5 @@
-// Log: events for operators, one line each: time, level, dotted name, typed fields. To standard error,
-// where systemd takes them. Never a secret, never guest data.
+// Log: events for operators, one line each: time, level, dotted name, typed fields. To standard
+// error, where systemd takes them. Never a secret, never guest data.
 #ifndef HOMEWARD_COMMON_LOG_LOG_H_
 #define HOMEWARD_COMMON_LOG_LOG_H_
 

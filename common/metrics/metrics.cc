@@ -19,15 +19,19 @@ Metrics::~Metrics() = default;
 
 void Metrics::Clear() {
   absl::MutexLock lock(&registry_->mutex);
-  registry_->registry = std::make_unique<prometheus::Registry>(
-      prometheus::Registry::InsertBehavior::Merge);
+  registry_->registry =
+      std::make_unique<prometheus::Registry>(prometheus::Registry::InsertBehavior::Merge);
 }
 
 void Metrics::SetGauge(const std::string& name, const std::string& help, const Labels& labels,
                        double value) {
   absl::MutexLock lock(&registry_->mutex);
-  prometheus::BuildGauge().Name(name).Help(help).Register(*registry_->registry).Add(labels).Set(
-      value);
+  prometheus::BuildGauge()
+      .Name(name)
+      .Help(help)
+      .Register(*registry_->registry)
+      .Add(labels)
+      .Set(value);
 }
 
 std::string Metrics::Render() const {

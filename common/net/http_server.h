@@ -21,8 +21,8 @@ class HttpServer {
  public:
   // By path. Called from the server's threads.
   using Pages = std::map<std::string, std::function<HttpReply()>>;
-  // `address` is host:port; port 0 takes a free one. Answers GET only, without TLS: let it listen on
-  // an address that only monitoring reaches.
+  // `address` is host:port; port 0 takes a free one. Answers GET only, without TLS: let it listen
+  // on an address that only monitoring reaches.
   static absl::StatusOr<std::unique_ptr<HttpServer>> Start(const std::string& address, Pages pages);
   virtual ~HttpServer() = default;
   virtual int port() const = 0;

@@ -1,6 +1,7 @@
 #include "common/replication/stream_receiver.h"
 
 #include <algorithm>
+#include <utility>
 
 #include "common/replication/stream_sender.h"
 #include "common/wire/change_batch.h"
@@ -11,7 +12,7 @@ using replication::v1::Acknowledgement;
 using replication::v1::Downstream;
 using replication::v1::Upstream;
 
-bool StreamReceiver::OnMessage(const Upstream& message) {
+bool StreamReceiver::OnMessage(Upstream message) {
   if (closed()) return false;
   switch (message.message_case()) {
     case Upstream::kHello:
@@ -32,8 +33,8 @@ bool StreamReceiver::OnMessage(const Upstream& message) {
         Refuse(absl::ResourceExhaustedError("the sender ignores its credit"));
         return false;
       }
-      pending_.push_back(message.batch());
       pending_bytes_ += message.batch().size();
+      pending_.push_back(std::move(*message.mutable_batch()));
       return pending_.size() == 1;
     case Upstream::kDigestQuery:
       if (greeted_) inbox_.OnDigestQuery(message.digest_query(), *this);
@@ -59,7 +60,7 @@ void StreamReceiver::OnHello(const replication::v1::Hello& hello) {
   reply.set_version_minor(std::min(kReplicationVersionMinor, hello.version_minor()));
   ToProto(*held, reply.mutable_held());
   *reply.mutable_acknowledgement() = CurrentAcknowledgement();
-  link_->Send(message);
+  link_->Send(std::move(message));
 }
 
 void StreamReceiver::Flush() {
@@ -90,14 +91,14 @@ void StreamReceiver::Acknowledge() {
   if (closed() || !greeted_) return;
   Downstream message;
   *message.mutable_acknowledgement() = CurrentAcknowledgement();
-  link_->Send(message);
+  link_->Send(std::move(message));
 }
 
 void StreamReceiver::SendDigestReply(const replication::v1::DigestReply& reply) {
   if (closed() || !greeted_) return;
   Downstream message;
   *message.mutable_digest_reply() = reply;
-  link_->Send(message);
+  link_->Send(std::move(message));
 }
 
 void StreamReceiver::Refuse(const absl::Status& status) {
@@ -105,7 +106,7 @@ void StreamReceiver::Refuse(const absl::Status& status) {
   Downstream message;
   message.mutable_refusal()->set_code(static_cast<uint32_t>(status.code()));
   message.mutable_refusal()->set_message(std::string(status.message()));
-  link_->Send(message);
+  link_->Send(std::move(message));
   link_->Close();
   link_ = nullptr;
 }

@@ -17,7 +17,7 @@ namespace homeward {
 class DownstreamLink {
  public:
   virtual ~DownstreamLink() = default;
-  virtual void Send(const replication::v1::Downstream& message) = 0;
+  virtual void Send(replication::v1::Downstream message) = 0;
   virtual void Close() = 0;
 };
 
@@ -47,7 +47,7 @@ class StreamReceiver {
 
   // Call Flush() soon after, on the strand: what arrives meanwhile shares one sync. True: a flush
   // is due.
-  bool OnMessage(const replication::v1::Upstream& message);
+  bool OnMessage(replication::v1::Upstream message);
   void Flush();
   // Tells the sender what has changed: credit, spooled, durable.
   void Acknowledge();

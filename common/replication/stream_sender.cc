@@ -1,6 +1,7 @@
 #include "common/replication/stream_sender.h"
 
 #include <algorithm>
+#include <utility>
 
 namespace homeward {
 
@@ -26,7 +27,7 @@ void StreamSender::Connect(UpstreamLink* link, const replication::v1::Hello& hel
   *message.mutable_hello() = hello;
   message.mutable_hello()->set_version_major(kReplicationVersionMajor);
   message.mutable_hello()->set_version_minor(kReplicationVersionMinor);
-  link_->Send(message);
+  link_->Send(std::move(message));
 }
 
 void StreamSender::OnMessage(const Downstream& message) {
@@ -70,7 +71,7 @@ void StreamSender::Pump() {
     sent_bytes_ += batch->size();
     Upstream message;
     message.set_batch(*std::move(batch));
-    link_->Send(message);
+    link_->Send(std::move(message));
   }
 }
 
@@ -78,7 +79,7 @@ bool StreamSender::SendDigestQuery(const replication::v1::DigestQuery& query) {
   if (!streaming()) return false;
   Upstream message;
   *message.mutable_digest_query() = query;
-  link_->Send(message);
+  link_->Send(std::move(message));
   return true;
 }
 

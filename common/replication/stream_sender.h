@@ -22,7 +22,7 @@ void ToProto(StreamPosition position, replication::v1::Position* out);
 class UpstreamLink {
  public:
   virtual ~UpstreamLink() = default;
-  virtual void Send(const replication::v1::Upstream& message) = 0;
+  virtual void Send(replication::v1::Upstream message) = 0;
   // Ends the connection; nothing of it arrives any more.
   virtual void Close() = 0;
 };

@@ -16,7 +16,8 @@ namespace homeward {
 // A server that takes only clients with a certificate of the same CA.
 std::shared_ptr<grpc::ServerCredentials> MakeServerCredentials(const TlsIdentity& identity);
 // The same from files, which are read again when they change, so that a renewed certificate is used
-// without a restart. `enrolling` also takes clients without a certificate: methods must Authorize().
+// without a restart. `enrolling` also takes clients without a certificate: methods must
+// Authorize().
 struct IdentityFiles {
   std::string ca;
   std::string certificate;

@@ -1,4 +1,5 @@
-// A types.v1.Problem travels with an absl::Status, from the rule that refuses to the operator's screen.
+// A types.v1.Problem travels with an absl::Status, from the rule that refuses to the operator's
+// screen.
 #ifndef HOMEWARD_COMMON_RPC_PROBLEM_STATUS_H_
 #define HOMEWARD_COMMON_RPC_PROBLEM_STATUS_H_
 

@@ -24,9 +24,9 @@ class QueuedWriter {
     End();
     thread_.join();
   }
-  void Write(const Message& message) {
+  void Write(Message message) {
     absl::MutexLock lock(&mutex_);
-    if (!ended_) queue_.push_back(message);
+    if (!ended_) queue_.push_back(std::move(message));
   }
   // After what is queued, `on_end` runs once.
   void End() {

@@ -63,7 +63,7 @@ void ReplicationClient::RunOnce(ReplicationService::Stub* stub) {
      public:
       Link(QueuedWriter<Upstream, Stream>* writer, grpc::ClientContext* context)
           : writer_(*writer), context_(*context) {}
-      void Send(const Upstream& message) override { writer_.Write(message); }
+      void Send(Upstream message) override { writer_.Write(std::move(message)); }
       void Close() override { context_.TryCancel(); }
 
      private:
@@ -106,7 +106,7 @@ grpc::Status ReplicationEndpoint::Replicate(
   class Link : public DownstreamLink {
    public:
     explicit Link(QueuedWriter<Downstream, Stream>* writer) : writer_(*writer) {}
-    void Send(const Downstream& message) override { writer_.Write(message); }
+    void Send(Downstream message) override { writer_.Write(std::move(message)); }
     void Close() override { writer_.End(); }
 
    private:
@@ -119,7 +119,7 @@ grpc::Status ReplicationEndpoint::Replicate(
   });
   do {
     strand.Post([&receiver, &strand, message] {
-      if (receiver.OnMessage(*message)) strand.Post([&receiver] { receiver.Flush(); });
+      if (receiver.OnMessage(std::move(*message))) strand.Post([&receiver] { receiver.Flush(); });
     });
     message = std::make_shared<Upstream>();
   } while (stream->Read(message.get()));

@@ -63,7 +63,7 @@ struct HostedInbox {
   std::function<void(StreamReceiver*)>
       attach;  // on the strand, before the first message; may be empty
   std::function<void(StreamReceiver*)>
-      release;  // on the strand, after the last message; may be empty
+      release;                       // on the strand, after the last message; may be empty
   std::shared_ptr<void> keep_alive;  // held by the call: strand and inbox live as long
 };
 

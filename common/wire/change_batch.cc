@@ -121,6 +121,8 @@ MutableBytes BatchBuilder::AddData(uint32_t disk, Extent extent) {
   HW_CHECK(Fits(extent.length));
   extents_.push_back({disk, false, extent});
   const size_t at = payload_.size();
+  if (payload_.capacity() < at + extent.length)
+    payload_.reserve(std::max<size_t>(at + extent.length, kMiB));
   payload_.resize(at + extent.length);
   return {reinterpret_cast<uint8_t*>(payload_.data()) + at, extent.length};
 }

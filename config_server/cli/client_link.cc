@@ -22,7 +22,8 @@ absl::StatusOr<AdminClient> AdminClient::Open(const std::string& address,
   if (!identity.ok()) {
     return absl::UnauthenticatedError(absl::StrCat(
         "no operator's identity in ", identity_directory, " (", identity.status().message(),
-        "). The configuration server makes one in `operator` under its state directory; name it with "
+        "). The configuration server makes one in `operator` under its state directory; name it "
+        "with "
         "--identity"));
   }
   return AdminClient(

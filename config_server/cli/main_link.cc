@@ -76,8 +76,7 @@ class Commands {
 
   // Opens the way to the server and runs `command`.
   int Run(const std::function<absl::Status(AdminClient&)>& command) {
-    absl::StatusOr<AdminClient> client =
-        AdminClient::Open(arguments_.server, arguments_.identity);
+    absl::StatusOr<AdminClient> client = AdminClient::Open(arguments_.server, arguments_.identity);
     const absl::Status status = client.ok() ? command(*client) : client.status();
     if (!status.ok()) {
       std::fputs(FormatFailure(status).c_str(), stderr);
@@ -92,7 +91,8 @@ class Commands {
                              : arguments_.output == "yaml" ? ToYaml(message)
                                                            : as_table(message);
     std::fputs(text.c_str(), stdout);
-    if (arguments_.output == "json" && (text.empty() || text.back() != '\n')) std::fputs("\n", stdout);
+    if (arguments_.output == "json" && (text.empty() || text.back() != '\n'))
+      std::fputs("\n", stdout);
   }
 
   template <typename Request, typename Response>
@@ -145,10 +145,9 @@ class Commands {
         rate_base_ = running->done_bytes();
       }
       const double seconds = absl::ToDoubleSeconds(now - rate_since_);
-      const double rate =
-          seconds > 0.5 && running->done_bytes() > rate_base_
-              ? static_cast<double>(running->done_bytes() - rate_base_) / seconds
-              : 0;
+      const double rate = seconds > 0.5 && running->done_bytes() > rate_base_
+                              ? static_cast<double>(running->done_bytes() - rate_base_) / seconds
+                              : 0;
       absl::StrAppend(&line, ": ", FormatBytes(running->done_bytes()), " of ",
                       FormatBytes(running->total_bytes()));
       if (rate > 0) {
@@ -291,14 +290,21 @@ class CommandLine {
     return leaf;
   }
   void Placing(CLI::App* leaf) {
-    leaf->add_option("--process-server", arguments_.process_server, "name or id; default: the least loaded");
-    leaf->add_option("--master-target", arguments_.master_target, "name or id; default: the least loaded");
-    leaf->add_option("--datastore", arguments_.datastore, "path on the master target; default: the one with most room");
-    leaf->add_option("--directory", arguments_.directory, "in the datastore; default: the machine's name");
-    leaf->add_option("--point-interval", arguments_.point_interval, "between crash-consistent points; default 5m");
-    leaf->add_option("--app-point-interval", arguments_.app_point_interval, "between application-consistent points; default 60m");
+    leaf->add_option("--process-server", arguments_.process_server,
+                     "name or id; default: the least loaded");
+    leaf->add_option("--master-target", arguments_.master_target,
+                     "name or id; default: the least loaded");
+    leaf->add_option("--datastore", arguments_.datastore,
+                     "path on the master target; default: the one with most room");
+    leaf->add_option("--directory", arguments_.directory,
+                     "in the datastore; default: the machine's name");
+    leaf->add_option("--point-interval", arguments_.point_interval,
+                     "between crash-consistent points; default 5m");
+    leaf->add_option("--app-point-interval", arguments_.app_point_interval,
+                     "between application-consistent points; default 60m");
     leaf->add_option("--retention", arguments_.retention, "how long points are kept; default 24h");
-    leaf->add_option("--retention-bytes", arguments_.retention_bytes, "of the recovery journal at most; default: no limit");
+    leaf->add_option("--retention-bytes", arguments_.retention_bytes,
+                     "of the recovery journal at most; default: no limit");
   }
 
   template <typename Request>
@@ -333,16 +339,15 @@ class CommandLine {
                         "machine", "name or id"));
     protect->add_option("--disk", arguments_.disks, "only this disk; may be given several times");
     Placing(protect);
-    CLI::App* const reprotect =
-        Waiting(Subject(Leaf(group, "reprotect", "replicate a machine again after a failback",
-                             "machines reprotect web-1 --datastore /vmfs/ds2",
-                             [this](AdminClient& client) -> absl::Status {
-                               admin::v1::ReprotectRequest request;
-                               HW_RETURN_IF_ERROR(FillPlacement(arguments_, &request));
-                               return commands_.Start(client, &AdminClient::Stub::Reprotect,
-                                                      request);
-                             }),
-                        "machine", "name or id"));
+    CLI::App* const reprotect = Waiting(
+        Subject(Leaf(group, "reprotect", "replicate a machine again after a failback",
+                     "machines reprotect web-1 --datastore /vmfs/ds2",
+                     [this](AdminClient& client) -> absl::Status {
+                       admin::v1::ReprotectRequest request;
+                       HW_RETURN_IF_ERROR(FillPlacement(arguments_, &request));
+                       return commands_.Start(client, &AdminClient::Stub::Reprotect, request);
+                     }),
+                "machine", "name or id"));
     Placing(reprotect);
     Waiting(Subject(Leaf(group, "resync", "compare all of a machine's disks again",
                          "machines resync web-1 --wait",
@@ -375,7 +380,8 @@ class CommandLine {
                            return commands_.Start(client, &AdminClient::Stub::Remove, request);
                          }),
                     "machine", "name or id"))
-        ->add_flag("--keep-disks", arguments_.keep_disks, "leave the replica's disks where they are");
+        ->add_flag("--keep-disks", arguments_.keep_disks,
+                   "leave the replica's disks where they are");
   }
 
   void AddPoints() {
@@ -424,11 +430,10 @@ class CommandLine {
                                          FormatJob);
                  }),
             "job", "id");
-    Subject(Leaf(group, "watch", "progress until the job has ended", "jobs watch 00000001",
-                 [this](AdminClient& client) {
-                   return commands_.Watch(client, arguments_.subject);
-                 }),
-            "job", "id");
+    Subject(
+        Leaf(group, "watch", "progress until the job has ended", "jobs watch 00000001",
+             [this](AdminClient& client) { return commands_.Watch(client, arguments_.subject); }),
+        "job", "id");
     Waiting(Subject(Leaf(group, "cancel", "stop a job and undo what it did", "jobs cancel 00000001",
                          [this](AdminClient& client) {
                            admin::v1::CancelJobRequest request;
@@ -443,23 +448,24 @@ class CommandLine {
       return commands_.Show(client, &AdminClient::Stub::GetHealth, admin::v1::GetHealthRequest(),
                             FormatHealth);
     });
-    CLI::App* const events =
-        Leaf(&app_, "events", "what happened", "events --machine web-1",
-             [this](AdminClient& client) {
-               auto request = ForMachine<admin::v1::ListEventsRequest>();
-               request.set_count_max(arguments_.count);
-               return commands_.Show(client, &AdminClient::Stub::ListEvents, request, FormatEvents);
-             });
+    CLI::App* const events = Leaf(
+        &app_, "events", "what happened", "events --machine web-1", [this](AdminClient& client) {
+          auto request = ForMachine<admin::v1::ListEventsRequest>();
+          request.set_count_max(arguments_.count);
+          return commands_.Show(client, &AdminClient::Stub::ListEvents, request, FormatEvents);
+        });
     events->add_option("--machine", arguments_.subject, "of this machine only");
     events->add_option("--count", arguments_.count, "the newest so many; default 200");
 
     CLI::App* const enroll = Group("enroll", "letting new parts in");
     CLI::App* const passphrase =
-        enroll->add_subcommand("passphrase", "what a new part needs to enrol")->require_subcommand(1);
+        enroll->add_subcommand("passphrase", "what a new part needs to enrol")
+            ->require_subcommand(1);
     const auto print = [this](AdminClient& client, auto method, auto request) -> absl::Status {
-      return commands_.Show(client, method, request, +[](const admin::v1::Enrolment& enrolment) {
-        return FormatEnrolmentFile({enrolment.passphrase(), enrolment.ca()});
-      });
+      return commands_.Show(
+          client, method, request, +[](const admin::v1::Enrolment& enrolment) {
+            return FormatEnrolmentFile({enrolment.passphrase(), enrolment.ca()});
+          });
     };
     Leaf(passphrase, "show", "print the enrolment file", "enroll passphrase show > enrolment",
          [print](AdminClient& client) {
@@ -474,13 +480,12 @@ class CommandLine {
 
     Leaf(&app_, "version", "of this program and of the server", "version",
          [this](AdminClient& client) {
-           return commands_.Show(client, &AdminClient::Stub::GetVersion,
-                                 admin::v1::GetVersionRequest(),
-                                 +[](const admin::v1::Version& version) {
-                                   return absl::StrCat("homeward ", kVersion, ", server ",
-                                                       version.version(), " (",
-                                                       version.config_server_id(), ")\n");
-                                 });
+           return commands_.Show(
+               client, &AdminClient::Stub::GetVersion, admin::v1::GetVersionRequest(),
+               +[](const admin::v1::Version& version) {
+                 return absl::StrCat("homeward ", kVersion, ", server ", version.version(), " (",
+                                     version.config_server_id(), ")\n");
+               });
          });
     CLI::App* const completion =
         app_.add_subcommand("completion", "a script for the shell: bash or zsh");

@@ -149,12 +149,11 @@ std::string FormatMachines(const admin::v1::ListMachinesResponse& response) {
   std::vector<std::vector<std::string>> rows = {
       {"NAME", "ID", "STATE", "HEALTH", "AGENT", "RPO", "POINTS", "JOB"}};
   for (const admin::v1::Machine& machine : response.machines()) {
-    rows.push_back({machine.name(), Short(machine.machine_id()), machine.protection_state(),
-                    machine.replication_health(),
-                    machine.agent_connected() ? "connected" : "not connected",
-                    machine.has_rpo_seconds() ? FormatSeconds(machine.rpo_seconds()) : "-",
-                    absl::StrCat(machine.point_count()),
-                    machine.job_id().empty() ? "-" : machine.job_id()});
+    rows.push_back(
+        {machine.name(), Short(machine.machine_id()), machine.protection_state(),
+         machine.replication_health(), machine.agent_connected() ? "connected" : "not connected",
+         machine.has_rpo_seconds() ? FormatSeconds(machine.rpo_seconds()) : "-",
+         absl::StrCat(machine.point_count()), machine.job_id().empty() ? "-" : machine.job_id()});
   }
   return FormatTable(rows);
 }
@@ -203,9 +202,9 @@ std::string FormatMachine(const admin::v1::Machine& machine) {
 std::string FormatPoints(const admin::v1::ListPointsResponse& response) {
   std::vector<std::vector<std::string>> rows = {{"ID", "TIME (UTC)", "KIND"}};
   for (const types::v1::RecoveryPoint& point : response.points()) {
-    rows.push_back({point.id(), FormatTime(point.time()),
-                    point.kind() == types::v1::APP_CONSISTENT ? "app-consistent"
-                                                              : "crash-consistent"});
+    rows.push_back(
+        {point.id(), FormatTime(point.time()),
+         point.kind() == types::v1::APP_CONSISTENT ? "app-consistent" : "crash-consistent"});
   }
   return FormatTable(rows);
 }
@@ -270,16 +269,16 @@ std::string FormatJobs(const admin::v1::ListJobsResponse& response) {
 }
 
 std::string FormatJob(const admin::v1::Job& job) {
-  std::string out = absl::StrCat("Job ", job.id(), ": ", job.workflow(), " of ",
-                                 job.machine_name(), ": ", job.state(), "\n");
+  std::string out = absl::StrCat("Job ", job.id(), ": ", job.workflow(), " of ", job.machine_name(),
+                                 ": ", job.state(), "\n");
   for (const admin::v1::Task& task : job.tasks()) {
     absl::StrAppendFormat(&out, "  %-10s %s", task.state(), task.name());
     if (task.has_ended() && task.has_started()) {
-      absl::StrAppend(&out, " (",
-                      absl::FormatDuration(absl::Trunc(
-                          FromProto(task.ended()) - FromProto(task.started()),
-                          absl::Milliseconds(10))),
-                      ")");
+      absl::StrAppend(
+          &out, " (",
+          absl::FormatDuration(absl::Trunc(FromProto(task.ended()) - FromProto(task.started()),
+                                           absl::Milliseconds(10))),
+          ")");
     }
     if (task.state() == "Running" && !task.detail().empty())
       absl::StrAppend(&out, ": waiting for ", task.detail());
@@ -294,10 +293,10 @@ std::string FormatJob(const admin::v1::Job& job) {
 }
 
 std::string FormatHealth(const admin::v1::Health& health) {
-  std::string out = absl::StrCat(
-      health.health(), ": ", health.machines_protected(), " of ", health.machines_total(),
-      " machines protected, ", health.servers_connected(), " of ", health.servers_total(),
-      " servers connected\n");
+  std::string out =
+      absl::StrCat(health.health(), ": ", health.machines_protected(), " of ",
+                   health.machines_total(), " machines protected, ", health.servers_connected(),
+                   " of ", health.servers_total(), " servers connected\n");
   for (const admin::v1::HealthError& error : health.errors())
     absl::StrAppend(&out, "  ", error.of(), ": ", OneLine(error.issue()), "\n");
   return out;
@@ -320,10 +319,10 @@ std::string FormatProblem(const types::v1::Problem& problem) {
     absl::StrAppend(&out, "  why:   ", absl::StrJoin(problem.causes(), "; "), "\n");
   if (!problem.action().empty()) absl::StrAppend(&out, "  do:    ", problem.action(), "\n");
   absl::StrAppend(&out, "  retry: ",
-                  !problem.retryable()       ? "not without a change"
-                  : problem.has_retry_at()   ? absl::StrCat("yes, at the latest from ",
-                                                            FormatTime(problem.retry_at()), " UTC on")
-                                             : std::string("yes"),
+                  !problem.retryable()     ? "not without a change"
+                  : problem.has_retry_at() ? absl::StrCat("yes, at the latest from ",
+                                                          FormatTime(problem.retry_at()), " UTC on")
+                                           : std::string("yes"),
                   "\n");
   return out;
 }
@@ -331,7 +330,8 @@ std::string FormatProblem(const types::v1::Problem& problem) {
 std::string FormatFailure(const absl::Status& status) {
   if (const std::optional<types::v1::Problem> problem = ProblemOf(status))
     return FormatProblem(*problem);
-  std::string out = absl::StrCat(absl::StatusCodeToString(status.code()), ": ", status.message(), "\n");
+  std::string out =
+      absl::StrCat(absl::StatusCodeToString(status.code()), ": ", status.message(), "\n");
   if (absl::IsUnavailable(status)) {
     absl::StrAppend(&out, "  do:    Check --server and that homeward-config-server runs there.\n");
   }

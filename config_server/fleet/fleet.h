@@ -1,5 +1,5 @@
-// Fleet: who is connected, when they were last heard, what they said. Soft state: after a restart the
-// parts tell it again.
+// Fleet: who is connected, when they were last heard, what they said. Soft state: after a restart
+// the parts tell it again.
 #ifndef HOMEWARD_CONFIG_SERVER_FLEET_FLEET_H_
 #define HOMEWARD_CONFIG_SERVER_FLEET_FLEET_H_
 

@@ -105,9 +105,8 @@ class ConfigServer : public Daemon {
         if (replica == nullptr || replica->points().empty()) continue;
         metrics->SetGauge(
             "homeward_machine_rpo_seconds", "Age of the newest recovery point", labels,
-            absl::ToDoubleSeconds(
-                environment_.clock.Now() -
-                FromProto(replica->points(replica->points_size() - 1).time())));
+            absl::ToDoubleSeconds(environment_.clock.Now() -
+                                  FromProto(replica->points(replica->points_size() - 1).time())));
       }
       metrics->SetGauge("homeward_servers", "Registered servers", {},
                         static_cast<double>(view.servers.size()));
@@ -116,12 +115,11 @@ class ConfigServer : public Daemon {
 
  private:
   absl::Status KeepIdentities() {
-    const std::string id =
-        brain_->store().Get<storage::v1::Meta>(Store::kOnly)->config_server_id();
+    const std::string id = brain_->store().Get<storage::v1::Meta>(Store::kOnly)->config_server_id();
     const std::string& state = config_.state_directory();
-    HW_ASSIGN_OR_RETURN(identity_, registrar_->KeepIdentity(environment_.files,
-                                                            JoinPath(state, "identity"),
-                                                            Role::kConfigServer, id));
+    HW_ASSIGN_OR_RETURN(identity_,
+                        registrar_->KeepIdentity(environment_.files, JoinPath(state, "identity"),
+                                                 Role::kConfigServer, id));
     return registrar_
         ->KeepIdentity(environment_.files, JoinPath(state, "operator"), Role::kOperator, id)
         .status();
@@ -141,8 +139,8 @@ class ConfigServer : public Daemon {
   const Environment environment_;
   const ConfigServerConfig config_;
   IdentityFiles identity_;
-  absl::Duration last_renewal_;        // on strand_
-  std::unique_ptr<Brain> brain_;       // on strand_, as the next
+  absl::Duration last_renewal_;   // on strand_
+  std::unique_ptr<Brain> brain_;  // on strand_, as the next
   std::unique_ptr<Registrar> registrar_;
   std::unique_ptr<ControlService> control_;
   std::unique_ptr<AdminService> admin_;

@@ -83,16 +83,16 @@ absl::StatusOr<uint64_t> Brain::Register(const control::v1::Registration& regist
     return fleet_.Connect(id, std::move(session));
   }
   Machine machine = store_->Get<Machine>(id).value_or(Machine());
-  const bool retired_boot = !machine.retired_boot_id().empty() &&
-                            machine.retired_boot_id() == registration.boot_id();
+  const bool retired_boot =
+      !machine.retired_boot_id().empty() && machine.retired_boot_id() == registration.boot_id();
   const bool retired_hardware = !machine.retired_hardware_uuid().empty() &&
                                 machine.retired_hardware_uuid() == registration.hardware_uuid();
   if (machine.has_handed_back_at() && (retired_boot || retired_hardware)) {
-    return Refused(MakeProblem(
-        ProblemId::kForeignConfigServer,
-        absl::StrCat("this copy of ", registration.name(),
-                     " was left behind by a failback; the machine is at generation ",
-                     machine.generation())));
+    return Refused(
+        MakeProblem(ProblemId::kForeignConfigServer,
+                    absl::StrCat("this copy of ", registration.name(),
+                                 " was left behind by a failback; the machine is at generation ",
+                                 machine.generation())));
   }
   if (machine.machine_id().empty()) {
     machine.set_machine_id(id);
@@ -291,10 +291,9 @@ void Brain::StepJob(Job job) {
       event.set_name(job.state() == storage::v1::SUCCEEDED ? "job.succeeded" : "job.failed");
       event.set_machine_id(machine->machine_id());
       event.set_job_id(job.id());
-      event.set_text(job.has_problem()
-                         ? absl::StrCat(job.workflow(), ": ", job.problem().id(), ": ",
-                                        job.problem().message())
-                         : job.workflow());
+      event.set_text(job.has_problem() ? absl::StrCat(job.workflow(), ": ", job.problem().id(),
+                                                      ": ", job.problem().message())
+                                       : job.workflow());
       PutEvent(&transaction, event);
     }
     Commit(transaction);

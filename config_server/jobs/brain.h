@@ -1,5 +1,5 @@
-// Brain: owns the records and moves them: registrations, jobs, what is desired of each part. Knows no
-// gRPC; runs under simulation as it is.
+// Brain: owns the records and moves them: registrations, jobs, what is desired of each part. Knows
+// no gRPC; runs under simulation as it is.
 #ifndef HOMEWARD_CONFIG_SERVER_JOBS_BRAIN_H_
 #define HOMEWARD_CONFIG_SERVER_JOBS_BRAIN_H_
 

@@ -93,9 +93,8 @@ const storage::v1::Server* LeastLoaded(const View& view, types::v1::ServerRole r
 Refusal PlaceDisks(const Machine& machine, const PlacementWish& wish,
                    storage::v1::Assignment* assignment) {
   for (const types::v1::Disk& disk : machine.registration().disks()) {
-    const bool wanted =
-        wish.disks.empty() ||
-        std::find(wish.disks.begin(), wish.disks.end(), disk.name()) != wish.disks.end();
+    const bool wanted = wish.disks.empty() || std::find(wish.disks.begin(), wish.disks.end(),
+                                                        disk.name()) != wish.disks.end();
     if (!wanted) continue;
     if (disk.size_bytes() > kDiskBytesMax) {
       return MakeProblem(ProblemId::kDiskTooLarge,
@@ -103,7 +102,8 @@ Refusal PlaceDisks(const Machine& machine, const PlacementWish& wish,
     }
     types::v1::Disk* const placed = assignment->add_disks();
     *placed = disk;
-    // The same for the life of the machine, so that its disks are known again where they lie already.
+    // The same for the life of the machine, so that its disks are known again where they lie
+    // already.
     if (placed->uuid().empty()) {
       placed->set_uuid(absl::BytesToHexString(
           Digest128(AsBytes(absl::StrCat(machine.machine_id(), "/", disk.name())))));
@@ -162,11 +162,11 @@ Refusal PlaceMasterTarget(const View& view, const Machine& machine, const Placem
                        absl::StrCat("there is no master target ", wish.master_target));
   }
   if (server == nullptr || !view.fleet.connected(server->host_id())) {
-    return MakeProblem(ProblemId::kMasterTargetDown,
-                       server == nullptr ? "no suitable master target is connected"
-                                         : absl::StrCat("master target ",
-                                                        server->registration().name(),
-                                                        " is not connected"));
+    return MakeProblem(
+        ProblemId::kMasterTargetDown,
+        server == nullptr
+            ? "no suitable master target is connected"
+            : absl::StrCat("master target ", server->registration().name(), " is not connected"));
   }
   if (server->registration().os_type() != os_type) {
     return MakeProblem(
@@ -206,20 +206,20 @@ Refusal PlaceDirectory(const View& view, const Machine& machine, const Placement
     if (wanted && datastore.total_bytes() > 0) chosen = &datastore;
   }
   if (chosen == nullptr) {
-    return MakeProblem(ProblemId::kDatastoreNotAccessible,
-                       wish.datastore.empty()
-                           ? "the master target reaches no datastore"
-                           : absl::StrCat("the master target does not reach datastore ",
-                                          wish.datastore));
+    return MakeProblem(
+        ProblemId::kDatastoreNotAccessible,
+        wish.datastore.empty()
+            ? "the master target reaches no datastore"
+            : absl::StrCat("the master target does not reach datastore ", wish.datastore));
   }
   const types::v1::Datastore& retention = target.retention_volume();
   if (retention.total_bytes() == 0 ||
       static_cast<double>(retention.free_bytes()) <
           kRetentionFreeMin * static_cast<double>(retention.total_bytes())) {
-    return MakeProblem(ProblemId::kRetentionDriveUnsuitable,
-                       absl::StrCat("the retention volume ", retention.path(), " has ",
-                                    retention.free_bytes(), " of ", retention.total_bytes(),
-                                    " bytes free"));
+    return MakeProblem(
+        ProblemId::kRetentionDriveUnsuitable,
+        absl::StrCat("the retention volume ", retention.path(), " has ", retention.free_bytes(),
+                     " of ", retention.total_bytes(), " bytes free"));
   }
   const std::string directory = wish.directory.empty() ? NameOf(machine) : wish.directory;
   if (directory.empty() || directory.front() == '.' || directory.find('/') != directory.npos ||
@@ -272,28 +272,27 @@ Refusal CheckAgent(const View& view, const Machine& machine) {
     const absl::Duration waited = absl::Trunc(now - booted, absl::Seconds(1));
     types::v1::Problem problem = MakeProblem(
         ProblemId::kAgentNotRegistered,
-        absl::StrCat(NameOf(machine), " was started ", absl::FormatDuration(waited),
-                     " ago and its agent has not registered since. ",
-                     now < limit
-                         ? absl::StrCat("It may take until ",
-                                        absl::FormatTime("%H:%M:%S UTC", limit, absl::UTCTimeZone()),
-                                        ".")
-                         : absl::StrCat("That is longer than the ",
-                                        absl::FormatDuration(view.settings.registration_window),
-                                        " it may take: look at the machine.")));
+        absl::StrCat(
+            NameOf(machine), " was started ", absl::FormatDuration(waited),
+            " ago and its agent has not registered since. ",
+            now < limit
+                ? absl::StrCat("It may take until ",
+                               absl::FormatTime("%H:%M:%S UTC", limit, absl::UTCTimeZone()), ".")
+                : absl::StrCat("That is longer than the ",
+                               absl::FormatDuration(view.settings.registration_window),
+                               " it may take: look at the machine.")));
     if (now < limit) *problem.mutable_retry_at() = ToProto(limit);
     return problem;
   }
   if (!view.fleet.connected(machine.machine_id())) {
     const absl::Time heard = view.fleet.last_heard(machine.machine_id());
-    return MakeProblem(
-        ProblemId::kAgentNotConnected,
-        absl::StrCat("the agent of ", NameOf(machine), " has no session; ",
-                     heard == absl::InfinitePast()
-                         ? std::string("it was not heard since this server started")
-                         : absl::StrCat("it was last heard at ",
-                                        absl::FormatTime("%H:%M:%S UTC", heard,
-                                                         absl::UTCTimeZone()))));
+    return MakeProblem(ProblemId::kAgentNotConnected,
+                       absl::StrCat("the agent of ", NameOf(machine), " has no session; ",
+                                    heard == absl::InfinitePast()
+                                        ? std::string("it was not heard since this server started")
+                                        : absl::StrCat("it was last heard at ",
+                                                       absl::FormatTime("%H:%M:%S UTC", heard,
+                                                                        absl::UTCTimeZone()))));
   }
   return std::nullopt;
 }
@@ -305,15 +304,13 @@ Refusal CheckOperation(const View& view, const Machine& machine, const std::stri
   }
   const std::vector<std::string> allowed = AllowedOperations(machine);
   if (std::find(allowed.begin(), allowed.end(), operation) == allowed.end()) {
-    const ProblemId id =
-        operation == "failback"
-            ? ProblemId::kNotProtected
-            : operation == "reprotect" && machine.state() == storage::v1::FAILED_BACK
-                  ? ProblemId::kNotCommitted
-                  : ProblemId::kWrongState;
-    return MakeProblem(id, absl::StrCat(NameOf(machine), " is in state ",
-                                        StateName(machine.state()), ", which does not allow ",
-                                        operation));
+    const ProblemId id = operation == "failback" ? ProblemId::kNotProtected
+                         : operation == "reprotect" && machine.state() == storage::v1::FAILED_BACK
+                             ? ProblemId::kNotCommitted
+                             : ProblemId::kWrongState;
+    return MakeProblem(id,
+                       absl::StrCat(NameOf(machine), " is in state ", StateName(machine.state()),
+                                    ", which does not allow ", operation));
   }
   if (operation == "protect" || operation == "reprotect" || operation == "resync")
     return CheckAgent(view, machine);
@@ -374,9 +371,9 @@ std::vector<types::v1::HealthIssue> JudgeMachine(const View& view, const Machine
   if (!assignment.process_server_id().empty() &&
       !view.fleet.connected(assignment.process_server_id())) {
     const bool gone = !view.fleet.alive(assignment.process_server_id());
-    issues.push_back(IssueOf(
-        gone ? types::v1::CRITICAL : types::v1::WARNING,
-        MakeProblem(ProblemId::kProcessServerDown, "its process server is not connected")));
+    issues.push_back(
+        IssueOf(gone ? types::v1::CRITICAL : types::v1::WARNING,
+                MakeProblem(ProblemId::kProcessServerDown, "its process server is not connected")));
   }
   if (!view.fleet.connected(assignment.master_target_id())) {
     const bool gone = !view.fleet.alive(assignment.master_target_id());
@@ -393,10 +390,10 @@ std::vector<types::v1::HealthIssue> JudgeMachine(const View& view, const Machine
     if (age > view.settings.rpo_threshold) {
       issues.push_back(IssueOf(
           types::v1::WARNING,
-          MakeProblem(ProblemId::kRpoThreshold,
-                      absl::StrCat("the newest recovery point is ",
-                                   absl::FormatDuration(absl::Trunc(age, absl::Seconds(1))),
-                                   " old"))));
+          MakeProblem(
+              ProblemId::kRpoThreshold,
+              absl::StrCat("the newest recovery point is ",
+                           absl::FormatDuration(absl::Trunc(age, absl::Seconds(1))), " old"))));
     }
   }
   return issues;

@@ -26,8 +26,7 @@ bool IsHostId(const std::string& id) {
 
 absl::StatusOr<std::unique_ptr<Registrar>> Registrar::Open(Store* store, const Clock& clock,
                                                            absl::Duration validity) {
-  std::optional<storage::v1::Authority> record =
-      store->Get<storage::v1::Authority>(Store::kOnly);
+  std::optional<storage::v1::Authority> record = store->Get<storage::v1::Authority>(Store::kOnly);
   if (!record.has_value()) {
     HW_ASSIGN_OR_RETURN(const CertificateAuthority made, CertificateAuthority::Create(clock.Now()));
     record.emplace();
@@ -84,9 +83,9 @@ absl::StatusOr<control::v1::EnrolResponse> Registrar::Enrol(
   const bool machine = store_.Get<storage::v1::Machine>(request.host_id()).has_value();
   if ((server.has_value() && server->role() != request.role()) ||
       (machine && request.role() != types::v1::AGENT)) {
-    return ToStatus(MakeProblem(ProblemId::kEnrolmentRefused,
-                                "this host id belongs to a part of another role"),
-                    absl::StatusCode::kPermissionDenied);
+    return ToStatus(
+        MakeProblem(ProblemId::kEnrolmentRefused, "this host id belongs to a part of another role"),
+        absl::StatusCode::kPermissionDenied);
   }
   return Sign(RoleOf(request.role()), request.host_id(), request.signing_request());
 }

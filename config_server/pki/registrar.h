@@ -39,8 +39,8 @@ class Registrar {
                                              Role role, const std::string& host_id);
 
  private:
-  Registrar(Store* store, const Clock& clock, absl::Duration validity, CertificateAuthority authority,
-            storage::v1::Authority record)
+  Registrar(Store* store, const Clock& clock, absl::Duration validity,
+            CertificateAuthority authority, storage::v1::Authority record)
       : store_(*store),
         clock_(clock),
         validity_(validity),

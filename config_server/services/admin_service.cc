@@ -84,8 +84,7 @@ Status AdminService::ListMachines(ServerContext* context, const admin::v1::ListM
 Status AdminService::GetMachine(ServerContext* context, const admin::v1::GetMachineRequest* request,
                                 admin::v1::Machine* response) {
   return Ask(context, [&]() -> absl::Status {
-    HW_ASSIGN_OR_RETURN(const storage::v1::Machine machine,
-                        brain_.FindMachine(request->machine()));
+    HW_ASSIGN_OR_RETURN(const storage::v1::Machine machine, brain_.FindMachine(request->machine()));
     *response = ConvertMachine(brain_.MakeView(), machine);
     return absl::OkStatus();
   });
@@ -94,8 +93,7 @@ Status AdminService::GetMachine(ServerContext* context, const admin::v1::GetMach
 Status AdminService::ListPoints(ServerContext* context, const admin::v1::ListPointsRequest* request,
                                 admin::v1::ListPointsResponse* response) {
   return Ask(context, [&]() -> absl::Status {
-    HW_ASSIGN_OR_RETURN(const storage::v1::Machine machine,
-                        brain_.FindMachine(request->machine()));
+    HW_ASSIGN_OR_RETURN(const storage::v1::Machine machine, brain_.FindMachine(request->machine()));
     if (const auto* replica = brain_.MakeView().ReplicaOf(machine))
       *response->mutable_points() = replica->points();
     return absl::OkStatus();
@@ -234,7 +232,8 @@ Status AdminService::ListEvents(ServerContext* context, const admin::v1::ListEve
     for (storage::v1::Event& event :
          brain_.store().All<storage::v1::Event>(read_max, /*newest=*/true)) {
       if (events.size() == count_max) break;
-      if (machine_id.empty() || event.machine_id() == machine_id) events.push_back(std::move(event));
+      if (machine_id.empty() || event.machine_id() == machine_id)
+        events.push_back(std::move(event));
     }
     std::reverse(events.begin(), events.end());
     for (const storage::v1::Event& event : events) {
@@ -271,11 +270,9 @@ absl::Status AdminService::StartSimple(const char* workflow, const std::string& 
 Status AdminService::Protect(ServerContext* context, const admin::v1::ProtectRequest* request,
                              admin::v1::Job* response) {
   return Ask(context, [&]() -> absl::Status {
-    HW_ASSIGN_OR_RETURN(const storage::v1::Machine machine,
-                        brain_.FindMachine(request->machine()));
+    HW_ASSIGN_OR_RETURN(const storage::v1::Machine machine, brain_.FindMachine(request->machine()));
     const View view = brain_.MakeView();
-    if (Refusal refusal = CheckOperation(view, machine, "protect"))
-      return Refused(*refusal);
+    if (Refusal refusal = CheckOperation(view, machine, "protect")) return Refused(*refusal);
     PlacementWish wish = WishOf(*request);
     wish.disks.assign(request->disks().begin(), request->disks().end());
     Placement placement = Place(view, machine, wish);
@@ -290,11 +287,9 @@ Status AdminService::Protect(ServerContext* context, const admin::v1::ProtectReq
 Status AdminService::Reprotect(ServerContext* context, const admin::v1::ReprotectRequest* request,
                                admin::v1::Job* response) {
   return Ask(context, [&]() -> absl::Status {
-    HW_ASSIGN_OR_RETURN(const storage::v1::Machine machine,
-                        brain_.FindMachine(request->machine()));
+    HW_ASSIGN_OR_RETURN(const storage::v1::Machine machine, brain_.FindMachine(request->machine()));
     const View view = brain_.MakeView();
-    if (Refusal refusal = CheckOperation(view, machine, "reprotect"))
-      return Refused(*refusal);
+    if (Refusal refusal = CheckOperation(view, machine, "reprotect")) return Refused(*refusal);
     Placement placement = Place(view, machine, WishOf(*request));
     if (placement.refusal) return Refused(*placement.refusal);
     HW_RETURN_IF_ERROR(ApplyPolicy(request->policy(), &placement.assignment));
@@ -312,11 +307,9 @@ Status AdminService::Resync(ServerContext* context, const admin::v1::ResyncReque
 Status AdminService::Failback(ServerContext* context, const admin::v1::FailbackRequest* request,
                               admin::v1::Job* response) {
   return Ask(context, [&]() -> absl::Status {
-    HW_ASSIGN_OR_RETURN(const storage::v1::Machine machine,
-                        brain_.FindMachine(request->machine()));
+    HW_ASSIGN_OR_RETURN(const storage::v1::Machine machine, brain_.FindMachine(request->machine()));
     const View view = brain_.MakeView();
-    if (Refusal refusal = CheckOperation(view, machine, "failback"))
-      return Refused(*refusal);
+    if (Refusal refusal = CheckOperation(view, machine, "failback")) return Refused(*refusal);
     // Before anything is stopped: the point that is asked for is there, now.
     const control::v1::ReplicaObserved& replica = *view.ReplicaOf(machine);
     const ChosenPoint chosen =

@@ -23,8 +23,8 @@ class AdminService : public admin::v1::AdminService::Service {
   // Calls that wait return.
   void Stop();
 
-#define HOMEWARD_ADMIN_METHOD(Name, Request, Response)                                     \
-  grpc::Status Name(grpc::ServerContext* context, const admin::v1::Request* request,       \
+#define HOMEWARD_ADMIN_METHOD(Name, Request, Response)                               \
+  grpc::Status Name(grpc::ServerContext* context, const admin::v1::Request* request, \
                     admin::v1::Response* response) override;
   HOMEWARD_ADMIN_METHOD(ListMachines, ListMachinesRequest, ListMachinesResponse)
   HOMEWARD_ADMIN_METHOD(GetMachine, GetMachineRequest, Machine)

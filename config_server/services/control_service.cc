@@ -64,12 +64,13 @@ grpc::Status ControlService::Connect(grpc::ServerContext* context,
   {
     QueuedWriter<Down, grpc::ServerReaderWriter<Down, Up>> writer(stream, [] {});
     RunOn(strand_, [&] {
-      session = brain_.Register(registration, {.send = [&](const Down& down) { writer.Write(down); },
-                                               .end =
-                                                   [&](const absl::Status& why) {
-                                                     ended_why = why;
-                                                     context->TryCancel();
-                                                   }});
+      session =
+          brain_.Register(registration, {.send = [&](const Down& down) { writer.Write(down); },
+                                         .end =
+                                             [&](const absl::Status& why) {
+                                               ended_why = why;
+                                               context->TryCancel();
+                                             }});
       if (!session.ok()) return;
       Down down;
       down.mutable_registered()->set_config_server_id(

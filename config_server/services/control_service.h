@@ -19,8 +19,9 @@ class ControlService : public control::v1::ControlService::Service {
                      control::v1::EnrolResponse* response) override;
   grpc::Status Renew(grpc::ServerContext* context, const control::v1::RenewRequest* request,
                      control::v1::EnrolResponse* response) override;
-  grpc::Status Connect(grpc::ServerContext* context,
-                       grpc::ServerReaderWriter<control::v1::Down, control::v1::Up>* stream) override;
+  grpc::Status Connect(
+      grpc::ServerContext* context,
+      grpc::ServerReaderWriter<control::v1::Down, control::v1::Up>* stream) override;
 
  private:
   Strand& strand_;

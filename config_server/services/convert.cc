@@ -33,8 +33,7 @@ admin::v1::Machine ConvertMachine(const View& view, const storage::v1::Machine& 
   out.set_os_type(registration.os_type());
   out.set_os_name(registration.os_name());
   out.set_agent_version(registration.version());
-  *out.mutable_disks() =
-      assignment.disks().empty() ? registration.disks() : assignment.disks();
+  *out.mutable_disks() = assignment.disks().empty() ? registration.disks() : assignment.disks();
   out.set_protection_state(StateName(machine.state()));
   out.set_generation(machine.generation());
   for (const std::string& operation : AllowedOperations(machine))
@@ -59,8 +58,8 @@ admin::v1::Machine ConvertMachine(const View& view, const storage::v1::Machine& 
     if (!replica->points().empty()) {
       *out.mutable_newest_point() = replica->points(replica->points_size() - 1);
       if (machine.state() == storage::v1::PROTECTED) {
-        out.set_rpo_seconds(absl::ToDoubleSeconds(view.clock.Now() -
-                                                  FromProto(out.newest_point().time())));
+        out.set_rpo_seconds(
+            absl::ToDoubleSeconds(view.clock.Now() - FromProto(out.newest_point().time())));
       }
     }
   } else {

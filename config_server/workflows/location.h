@@ -1,5 +1,6 @@
-// Location: where a machine's disks come home to, and what must be done there around the replication.
-// A datastore directory on a master target now; ESX through vCenter, and Azure, are others.
+// Location: where a machine's disks come home to, and what must be done there around the
+// replication. A datastore directory on a master target now; ESX through vCenter, and Azure, are
+// others.
 #ifndef HOMEWARD_CONFIG_SERVER_WORKFLOWS_LOCATION_H_
 #define HOMEWARD_CONFIG_SERVER_WORKFLOWS_LOCATION_H_
 
@@ -17,7 +18,9 @@ struct StepResult {
   std::optional<types::v1::Problem> problem;
 
   static StepResult Done() { return {}; }
-  static StepResult Wait(std::string detail) { return {State::kWaiting, std::move(detail), 0, 0, {}}; }
+  static StepResult Wait(std::string detail) {
+    return {State::kWaiting, std::move(detail), 0, 0, {}};
+  }
   static StepResult Fail(types::v1::Problem problem) {
     return {State::kFailed, {}, 0, 0, std::move(problem)};
   }

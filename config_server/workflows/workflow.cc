@@ -56,8 +56,8 @@ StepResult AwaitSynchronisation(TaskContext& context) {
   if (agent == nullptr || replica == nullptr) return StepResult::Wait("the agent and the replica");
   if (agent->syncing() || replica->syncing() ||
       agent->resync_token() != context.machine->assignment().resync_token()) {
-    StepResult waiting = StepResult::Wait(agent->refused().empty() ? "the disks to be compared"
-                                                                   : agent->refused());
+    StepResult waiting =
+        StepResult::Wait(agent->refused().empty() ? "the disks to be compared" : agent->refused());
     waiting.done_bytes = agent->sync_done_bytes();
     waiting.total_bytes = agent->sync_total_bytes();
     return waiting;
@@ -177,8 +177,7 @@ StepResult UndoFailback(TaskContext& context) {
 }
 
 StepResult ReleasePoints(TaskContext& context) {
-  StepResult result =
-      context.location.Discard(context.view, context.machine, /*keep_disks=*/true);
+  StepResult result = context.location.Discard(context.view, context.machine, /*keep_disks=*/true);
   if (result.state != StepResult::State::kDone) return result;
   context.machine->clear_assignment();
   context.machine->set_generation(context.machine->generation() + 1);
@@ -189,8 +188,7 @@ StepResult Discard(TaskContext& context) {
   Machine& machine = *context.machine;
   if (!machine.has_assignment()) return StepResult::Done();
   machine.mutable_assignment()->set_streaming(false);
-  StepResult result =
-      context.location.Discard(context.view, &machine, context.job->keep_disks());
+  StepResult result = context.location.Discard(context.view, &machine, context.job->keep_disks());
   if (result.state != StepResult::State::kDone) return result;
   machine.clear_assignment();
   machine.set_generation(machine.generation() + 1);

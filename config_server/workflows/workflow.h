@@ -1,6 +1,6 @@
-// Workflows: what a job does, as a list of tasks. A task is called again and again until it says that
-// it is done; all it changes is stored together with the job, so each call may be the first after a
-// crash. It sends nothing: it changes what is desired and looks at what is observed.
+// Workflows: what a job does, as a list of tasks. A task is called again and again until it says
+// that it is done; all it changes is stored together with the job, so each call may be the first
+// after a crash. It sends nothing: it changes what is desired and looks at what is observed.
 #ifndef HOMEWARD_CONFIG_SERVER_WORKFLOWS_WORKFLOW_H_
 #define HOMEWARD_CONFIG_SERVER_WORKFLOWS_WORKFLOW_H_
 
@@ -36,8 +36,8 @@ struct Workflow {
   // State while it runs, and after it succeeded. UNSPECIFIED: unchanged.
   storage::v1::ProtectionState running = storage::v1::PROTECTION_STATE_UNSPECIFIED;
   storage::v1::ProtectionState succeeded = storage::v1::PROTECTION_STATE_UNSPECIFIED;
-  // Called, like a task, after a failure or a cancellation, until it is done; then the machine is back
-  // in the state before.
+  // Called, like a task, after a failure or a cancellation, until it is done; then the machine is
+  // back in the state before.
   TaskFunction undo = nullptr;
 };
 

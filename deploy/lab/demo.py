@@ -262,7 +262,7 @@ hooks {{ quiesce: "{self.work}/quiesce" }}
                 self.kill_process_server("during the first synchronisation")
             return seen.get("protection_state") == "Protected"
 
-        self.cluster.await_("the first synchronisation ends", synchronised, 1800, 0.05)
+        self.cluster.await_("the first synchronisation ends", synchronised, 1800, 0.3)
         took = time.monotonic() - began
         seen = self.machine()
         received = int(seen["received_bytes"])

@@ -58,8 +58,7 @@ types::v1::Problem ProblemFor(const absl::Status& status) {
 
 }  // namespace
 
-HostedReplica::HostedReplica(FileSystem& files, const Clock& clock,
-                             std::string retention_directory)
+HostedReplica::HostedReplica(FileSystem& files, const Clock& clock, std::string retention_directory)
     : files_(files),
       clock_(clock),
       retention_directory_(std::move(retention_directory)),
@@ -99,9 +98,9 @@ std::string HostedReplica::DiskDirectory() const {
 }
 
 std::string HostedReplica::DiskPath(int index, const char* suffix) const {
-  return JoinPath(DiskDirectory(),
-                  absl::StrCat(desired_.directory(), index == 0 ? "" : absl::StrCat("_", index),
-                               suffix));
+  return JoinPath(
+      DiskDirectory(),
+      absl::StrCat(desired_.directory(), index == 0 ? "" : absl::StrCat("_", index), suffix));
 }
 
 absl::Status HostedReplica::Open() {
@@ -123,9 +122,8 @@ absl::Status HostedReplica::Open() {
     HW_ASSIGN_OR_RETURN(std::unique_ptr<File> file,
                         OpenOrCreateVmdk(files_,
                                          {.directory = DiskDirectory(),
-                                          .name = absl::StrCat(
-                                              desired_.directory(),
-                                              i == 0 ? "" : absl::StrCat("_", i)),
+                                          .name = absl::StrCat(desired_.directory(),
+                                                               i == 0 ? "" : absl::StrCat("_", i)),
                                           .size_bytes = disk.size_bytes(),
                                           .uuid = disk.uuid(),
                                           .content_id = content_id},
@@ -167,10 +165,10 @@ absl::Status HostedReplica::CheckUntouched() {
     HW_ASSIGN_OR_RETURN(const absl::Time modified, file->Modified());
     const size_t line = static_cast<size_t>(i) + 1;
     if (line >= lines.size() || lines[line] != absl::StrCat(absl::ToUnixNanos(modified))) {
-      return absl::FailedPreconditionError(
-          absl::StrCat(DiskPath(i, "-flat.vmdk"),
-                       " was written to since it was handed to the machine: it cannot go to another "
-                       "recovery point. Commit the failback, or test points with a copy."));
+      return absl::FailedPreconditionError(absl::StrCat(
+          DiskPath(i, "-flat.vmdk"),
+          " was written to since it was handed to the machine: it cannot go to another "
+          "recovery point. Commit the failback, or test points with a copy."));
     }
   }
   return absl::OkStatus();
@@ -190,8 +188,7 @@ absl::Status HostedReplica::NoteHandover() {
 absl::Status HostedReplica::Recover() {
   const absl::StatusOr<std::string> note =
       ReadWholeFile(files_, JoinPath(retention_directory_, kHandoverName));
-  const bool handed_over =
-      note.ok() && note->substr(0, note->find('\n')) == desired_.point_id();
+  const bool handed_over = note.ok() && note->substr(0, note->find('\n')) == desired_.point_id();
   if (!handed_over) HW_RETURN_IF_ERROR(CheckUntouched());
   HW_RETURN_IF_ERROR(Open());
   if (!handed_over) {
@@ -274,8 +271,7 @@ void HostedReplica::Reconcile() {
 
 void HostedReplica::Tick() {
   if (stream_ != nullptr && !stream_->broken().ok()) {
-    LogError("replica.broken",
-             {{"replica", desired_.replica_id()}, {"error", stream_->broken()}});
+    LogError("replica.broken", {{"replica", desired_.replica_id()}, {"error", stream_->broken()}});
     Close();
     reached_ = control::v1::REPLICA_PHASE_UNSPECIFIED;
   }
@@ -322,8 +318,9 @@ void HostedReplica::Publish() {
       types::v1::RecoveryPoint& out = points_.emplace_back();
       out.set_id(point.marker.id);
       *out.mutable_time() = ToProto(point.marker.time);
-      out.set_kind(point.marker.kind == PointKind::kApplicationConsistent ? types::v1::APP_CONSISTENT
-                                                                  : types::v1::CRASH_CONSISTENT);
+      out.set_kind(point.marker.kind == PointKind::kApplicationConsistent
+                       ? types::v1::APP_CONSISTENT
+                       : types::v1::CRASH_CONSISTENT);
     }
   }
   for (const types::v1::RecoveryPoint& point : points_) *seen.add_points() = point;
@@ -361,8 +358,7 @@ StreamPosition HostedReplica::held() const {
 StreamPosition HostedReplica::durable() const {
   return stream_ == nullptr ? StreamPosition() : stream_->durable();
 }
-void HostedReplica::OnDigestQuery(const replication::v1::DigestQuery& query,
-                                  StreamReceiver& from) {
+void HostedReplica::OnDigestQuery(const replication::v1::DigestQuery& query, StreamReceiver& from) {
   if (stream_ != nullptr) stream_->OnDigestQuery(query, from);
 }
 

@@ -1,5 +1,5 @@
-// HostedReplica: one replica of a machine on this master target: its disks, its keeper, and the phase
-// it is in.
+// HostedReplica: one replica of a machine on this master target: its disks, its keeper, and the
+// phase it is in.
 #ifndef HOMEWARD_MASTER_TARGET_HOST_HOSTED_REPLICA_H_
 #define HOMEWARD_MASTER_TARGET_HOST_HOSTED_REPLICA_H_
 

@@ -29,12 +29,11 @@ class MasterTarget : public Daemon {
 
   absl::Status Start() {
     HW_RETURN_IF_ERROR(environment_.files.MakeDirectories(retention_directory_));
-    HW_ASSIGN_OR_RETURN(membership_,
-                        JoinFabric(environment_.files,
-                                   {.role = types::v1::MASTER_TARGET,
-                                    .state_directory = config_.state_directory(),
-                                    .join = config_.join()},
-                                   environment_.stopping));
+    HW_ASSIGN_OR_RETURN(membership_, JoinFabric(environment_.files,
+                                                {.role = types::v1::MASTER_TARGET,
+                                                 .state_directory = config_.state_directory(),
+                                                 .join = config_.join()},
+                                                environment_.stopping));
     grpc::ServerBuilder builder;
     builder.AddListeningPort(config_.listen_address(),
                              MakeServerCredentials(membership_.files, /*enrolling=*/false));
@@ -49,13 +48,12 @@ class MasterTarget : public Daemon {
         environment_.files, environment_.clock,
         ControlClient::Options{.address = config_.join().config_server(),
                                .identity = membership_.files},
-        ControlClient::Callbacks{
-            .registration = [this] { return MakeRegistration(); },
-            .observe = [this] { return Observe(); },
-            .desired =
-                [this](const control::v1::Desired& desired) {
-                  Reconcile(desired.master_target());
-                }});
+        ControlClient::Callbacks{.registration = [this] { return MakeRegistration(); },
+                                 .observe = [this] { return Observe(); },
+                                 .desired =
+                                     [this](const control::v1::Desired& desired) {
+                                       Reconcile(desired.master_target());
+                                     }});
     return absl::OkStatus();
   }
   ~MasterTarget() override {
@@ -114,9 +112,9 @@ class MasterTarget : public Daemon {
         replica = it->second;
         ended.erase(it);
       } else {
-        replica = std::make_shared<HostedReplica>(
-            environment_.files, environment_.clock,
-            JoinPath(retention_directory_, wanted.replica_id()));
+        replica =
+            std::make_shared<HostedReplica>(environment_.files, environment_.clock,
+                                            JoinPath(retention_directory_, wanted.replica_id()));
       }
       replica->Want(Known(wanted));
     }

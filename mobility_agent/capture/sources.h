@@ -19,7 +19,8 @@ struct CapturedDisk {
   std::unique_ptr<WriteSource> source;
 };
 
-// In the order of the configuration; without one, all disks of this machine. An error names the disk.
+// In the order of the configuration; without one, all disks of this machine. An error names the
+// disk.
 absl::StatusOr<std::vector<CapturedDisk>> OpenDisks(FileSystem& files,
                                                     const config::v1::AgentConfig& config);
 

@@ -16,7 +16,8 @@ class WriteSource {
   virtual uint64_t size_bytes() const = 0;
   // Adds everything written since the last call to `changed` and forgets it. A write that is still
   // under way is reported now or by a later call that follows its end. DATA_LOSS: a change may have
-  // been missed, the disk must be synchronised. FAILED_PRECONDITION: the disk is not the one it was.
+  // been missed, the disk must be synchronised. FAILED_PRECONDITION: the disk is not the one it
+  // was.
   virtual absl::Status Collect(ExtentSet* changed) = 0;
   // What the disk holds now, coherent with all writes that have ended.
   virtual absl::Status Read(uint64_t offset, MutableBytes out) = 0;

@@ -28,17 +28,16 @@ class Agent : public Daemon {
     // Before anything else: what the machine writes from now on is seen.
     HW_ASSIGN_OR_RETURN(disks_, OpenDisks(environment_.files, config_));
     for (const CapturedDisk& disk : disks_) {
-      LogInfo("disk.captured", {{"disk", disk.name},
-                                {"capture", disk.capture},
-                                {"bytes", disk.source->size_bytes()}});
+      LogInfo(
+          "disk.captured",
+          {{"disk", disk.name}, {"capture", disk.capture}, {"bytes", disk.source->size_bytes()}});
     }
     HW_ASSIGN_OR_RETURN(facts_, Facts());
-    HW_ASSIGN_OR_RETURN(membership_,
-                        JoinFabric(environment_.files,
-                                   {.role = types::v1::AGENT,
-                                    .state_directory = config_.state_directory(),
-                                    .join = config_.join()},
-                                   environment_.stopping));
+    HW_ASSIGN_OR_RETURN(membership_, JoinFabric(environment_.files,
+                                                {.role = types::v1::AGENT,
+                                                 .state_directory = config_.state_directory(),
+                                                 .join = config_.join()},
+                                                environment_.stopping));
     protection_ = std::make_unique<Protection>(
         environment_.files, environment_.clock,
         Protection::Options{
@@ -56,20 +55,20 @@ class Agent : public Daemon {
                                .identity = membership_.files,
                                .registration_delay = DrawRegistrationDelay(
                                    config_.registration().delay(), std::random_device{}())},
-        ControlClient::Callbacks{
-            .registration = [this] { return MakeRegistration(); },
-            .observe =
-                [this] {
-                  control::v1::Heartbeat heartbeat;
-                  *heartbeat.mutable_agent() = protection_->observed();
-                  for (const types::v1::HealthIssue& issue : protection_->issues())
-                    *heartbeat.add_issues() = issue;
-                  return heartbeat;
-                },
-            .desired =
-                [this](const control::v1::Desired& desired) {
-                  protection_->Want(desired.agent());
-                }});
+        ControlClient::Callbacks{.registration = [this] { return MakeRegistration(); },
+                                 .observe =
+                                     [this] {
+                                       control::v1::Heartbeat heartbeat;
+                                       *heartbeat.mutable_agent() = protection_->observed();
+                                       for (const types::v1::HealthIssue& issue :
+                                            protection_->issues())
+                                         *heartbeat.add_issues() = issue;
+                                       return heartbeat;
+                                     },
+                                 .desired =
+                                     [this](const control::v1::Desired& desired) {
+                                       protection_->Want(desired.agent());
+                                     }});
     return absl::OkStatus();
   }
   ~Agent() override {
@@ -126,8 +125,7 @@ class Agent : public Daemon {
     registration.set_hardware_uuid(facts_.hardware_uuid);
     registration.set_os_type(types::v1::LINUX);
     registration.set_os_name(facts_.os_name);
-    *registration.mutable_booted_at() =
-        ToProto(environment_.clock.Now() - ReadHostFacts().uptime);
+    *registration.mutable_booted_at() = ToProto(environment_.clock.Now() - ReadHostFacts().uptime);
     for (const CapturedDisk& disk : disks_) {
       types::v1::Disk* const out = registration.add_disks();
       out->set_name(disk.name);
@@ -181,8 +179,8 @@ void CheckAgentConfig(const google::protobuf::Message& message, ConfigProblems* 
     RequireAbsolutePath(key + ".path", disk.path(), problems);
     if (disk.capture() == config::v1::NBD_TAP || !disk.nbd_socket().empty())
       RequireAbsolutePath(key + ".nbd_socket", disk.nbd_socket(), problems);
-    if (disk.capture() != config::v1::NBD_TAP && disk.capture() != config::v1::CAPTURE_UNSPECIFIED &&
-        !disk.nbd_socket().empty()) {
+    if (disk.capture() != config::v1::NBD_TAP &&
+        disk.capture() != config::v1::CAPTURE_UNSPECIFIED && !disk.nbd_socket().empty()) {
       problems->Add(key + ".nbd_socket", "is of use with capture: NBD_TAP only");
     }
     for (int j = 0; j < i; ++j) {
@@ -191,7 +189,8 @@ void CheckAgentConfig(const google::protobuf::Message& message, ConfigProblems* 
     }
   }
   if (config.registration().has_delay()) CheckDelay(config.registration().delay(), problems);
-  RequirePositive("hooks.timeout", config.hooks().timeout(), config.hooks().has_timeout(), problems);
+  RequirePositive("hooks.timeout", config.hooks().timeout(), config.hooks().has_timeout(),
+                  problems);
   RequirePositive("freeze_timeout", config.freeze_timeout(), config.has_freeze_timeout(), problems);
   if (!config.monitoring().listen_address().empty())
     RequireAddress("monitoring.listen_address", config.monitoring().listen_address(), problems);

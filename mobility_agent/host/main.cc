@@ -1,4 +1,5 @@
-// homeward-agent: in every protected machine; captures its writes and registers it after every boot.
+// homeward-agent: in every protected machine; captures its writes and registers it after every
+// boot.
 #include "common/daemon/daemon.h"
 #include "mobility_agent/host/agent.h"
 

@@ -57,9 +57,8 @@ Protection::~Protection() {
   RunOn(*control_, [this] { client_.reset(); });
   control_.reset();
   RunOn(*stream_, [this] {
-    const bool held = std::all_of(disks_.begin(), disks_.end(), [](const CapturedDisk& disk) {
-      return disk.capture != "bpf";
-    });
+    const bool held = std::all_of(disks_.begin(), disks_.end(),
+                                  [](const CapturedDisk& disk) { return disk.capture != "bpf"; });
     if (shipper_ == nullptr || !held) return;
     // From here on nothing may be written: the servers of the disks end first.
     for (CapturedDisk& disk : disks_) (void)disk.source->Freeze(options_.freeze_timeout);
@@ -113,8 +112,8 @@ void Protection::Reconcile() {
     stream_->Post([this, wanted] { desired_ = wanted; });
   }
   if (key.empty()) return;
-  // A shipper that was refused, or whose state could not be written, is of no use any more. An older
-  // generation comes to its end with what is desired next; all else is tried again.
+  // A shipper that was refused, or whose state could not be written, is of no use any more. An
+  // older generation comes to its end with what is desired next; all else is tried again.
   bool refused = false;
   RunOn(*stream_, [&] {
     refused = shipper_ != nullptr && !shipper_->refused().ok() &&
@@ -163,18 +162,18 @@ absl::Status Protection::Begin(const control::v1::Protection& desired) {
     if (name != file) HW_RETURN_IF_ERROR(files_.Remove(JoinPath(directory, name)));
   }
   desired_ = desired;
-  HW_ASSIGN_OR_RETURN(
-      shipper_, Shipper::Open(files_, clock_,
-                              {.machine_id = desired.machine_id(),
-                               .generation = desired.generation(),
-                               .state_path = JoinPath(directory, file),
-                               .fresh_replica = desired.fresh_replica(),
-                               .marker_interval = FromProto(desired.point_interval()),
-                               .freeze_timeout = options_.freeze_timeout},
-                              std::move(sources), [this](const Marker& marker) {
-                                last_point_ = marker.id;
-                                ++markers_;
-                              }));
+  HW_ASSIGN_OR_RETURN(shipper_,
+                      Shipper::Open(files_, clock_,
+                                    {.machine_id = desired.machine_id(),
+                                     .generation = desired.generation(),
+                                     .state_path = JoinPath(directory, file),
+                                     .fresh_replica = desired.fresh_replica(),
+                                     .marker_interval = FromProto(desired.point_interval()),
+                                     .freeze_timeout = options_.freeze_timeout},
+                                    std::move(sources), [this](const Marker& marker) {
+                                      last_point_ = marker.id;
+                                      ++markers_;
+                                    }));
   resync_token_ = desired.resync_token();
   point_token_ = point_token_wanted_ = desired.point_token();
   quiesce_token_ = quiesced_token_ = 0;
@@ -253,7 +252,8 @@ bool Protection::RunHook(const char* name,
   const absl::Status ran = RunProgram({arguments.begin(), arguments.end()}, options_.hook_timeout);
   const std::string error =
       ran.ok() ? std::string() : absl::StrCat("hook ", name, ": ", ran.message());
-  if (!error.empty() && error != hook_error_) LogError("hook.failed", {{"hook", name}, {"error", ran}});
+  if (!error.empty() && error != hook_error_)
+    LogError("hook.failed", {{"hook", name}, {"error", ran}});
   hook_error_ = error;
   return ran.ok();
 }
@@ -297,8 +297,9 @@ void Protection::Publish() {
     }
   }
   if (!hook_error_.empty()) {
-    issues.push_back(Issue(types::v1::WARNING, "HOOK_FAILED", hook_error_,
-                           "Correct the program that the agent's configuration names under hooks."));
+    issues.push_back(
+        Issue(types::v1::WARNING, "HOOK_FAILED", hook_error_,
+              "Correct the program that the agent's configuration names under hooks."));
   }
   absl::MutexLock lock(&mutex_);
   observed_ = std::move(seen);

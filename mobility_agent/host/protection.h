@@ -52,8 +52,7 @@ class Protection {
   void FollowTokens();
   void FollowAppPoint();
   void FollowQuiesce();
-  bool RunHook(const char* name,
-               const google::protobuf::RepeatedPtrField<std::string>& arguments);
+  bool RunHook(const char* name, const google::protobuf::RepeatedPtrField<std::string>& arguments);
   void Publish();
 
   FileSystem& files_;

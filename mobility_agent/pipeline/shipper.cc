@@ -1,6 +1,7 @@
 #include "mobility_agent/pipeline/shipper.h"
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "common/base/check.h"
@@ -128,13 +129,12 @@ absl::Status Shipper::CollectAll() {
   return absl::OkStatus();
 }
 
-absl::Status Shipper::ReadInto(BatchBuilder* builder, uint32_t disk, Extent extent,
-                               bool skip_zeroes) {
+absl::Status Shipper::ReadInto(BatchBuilder* builder, uint32_t disk, Extent extent) {
   const MutableBytes place = builder->AddData(disk, extent);
   HW_RETURN_IF_ERROR(sources_[disk]->Read(extent.offset, place));
   if (!IsZero(place)) return absl::OkStatus();
   builder->DropLast();
-  if (!skip_zeroes) builder->AddZeroes(disk, extent);
+  builder->AddZeroes(disk, extent);
   return absl::OkStatus();
 }
 
@@ -151,7 +151,7 @@ absl::Status Shipper::FillFromDirty(std::vector<ExtentSet>* dirty, BatchBuilder*
            builder->payload_bytes() < options_.batch_bytes) {
       const Extent extent =
           (*dirty)[disk].TakeFirst(options_.batch_bytes - builder->payload_bytes());
-      const absl::Status read = ReadInto(builder, disk, extent, /*skip_zeroes=*/false);
+      const absl::Status read = ReadInto(builder, disk, extent);
       if (!read.ok()) return GiveBack(*builder, dirty, read);
     }
   }
@@ -360,17 +360,34 @@ absl::Status Shipper::SyncStep(BatchBuilder* builder) {
       HW_RETURN_IF_ERROR(AskDigests());
       continue;
     }
-    if (builder->payload_bytes() >= options_.batch_bytes ||
-        !builder->Fits(options_.digest_block_bytes)) {
-      return absl::OkStatus();
-    }
-    const Extent extent{sync_offset_,
-                        std::min(options_.digest_block_bytes, disk_bytes - sync_offset_)};
-    const absl::Status read =
-        ReadInto(builder, static_cast<uint32_t>(sync_disk_), extent, /*skip_zeroes=*/true);
-    sync_offset_ = extent.end();  // Also when it failed: it is given back with the rest.
-    if (!read.ok()) return GiveBack(*builder, &sync_dirty_, read);
+    if (builder->payload_bytes() > 0) return absl::OkStatus();
+    HW_RETURN_IF_ERROR(ReadAhead(builder));
   }
+  return absl::OkStatus();
+}
+
+// One long read, of which only the blocks that are not zero are sent.
+absl::Status Shipper::ReadAhead(BatchBuilder* builder) {
+  const auto disk = static_cast<uint32_t>(sync_disk_);
+  const uint64_t length =
+      std::min(options_.batch_bytes, sources_[sync_disk_]->size_bytes() - sync_offset_);
+  read_ahead_.resize(length);
+  HW_RETURN_IF_ERROR(sources_[sync_disk_]->Read(sync_offset_, Writable(&read_ahead_)));
+  const ConstBytes content = AsBytes(read_ahead_);
+  for (uint64_t at = 0; at < length;) {
+    uint64_t end = at;
+    while (end < length) {
+      const uint64_t block = std::min(options_.digest_block_bytes, length - end);
+      if (IsZero(content.subspan(end, block))) break;
+      end += block;
+    }
+    if (end > at) {
+      const MutableBytes place = builder->AddData(disk, {sync_offset_ + at, end - at});
+      std::memcpy(place.data(), content.data() + at, end - at);
+    }
+    at = std::max(end, at + std::min(options_.digest_block_bytes, length - at));
+  }
+  sync_offset_ += length;
   return absl::OkStatus();
 }
 
@@ -420,7 +437,7 @@ void Shipper::OnAcknowledged(StreamPosition spooled, StreamPosition durable) {
     spooled_ = spooled;
     for (InFlight& entry : in_flight_) {
       if (entry.position > spooled) break;
-      entry.payload = std::string();
+      std::string().swap(entry.payload);  // Assigning an empty one would keep the memory.
     }
   }
   if (durable > durable_ && durable.epoch <= epoch_) durable_ = durable;

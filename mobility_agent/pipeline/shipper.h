@@ -114,7 +114,7 @@ class Shipper : public Outbox {
   absl::Status BeginEpoch(bool synchronise);
   void ReturnInFlight();
   absl::Status CollectAll();
-  absl::Status ReadInto(BatchBuilder* builder, uint32_t disk, Extent extent, bool skip_zeroes);
+  absl::Status ReadInto(BatchBuilder* builder, uint32_t disk, Extent extent);
   // Returns what could not be sealed to `dirty`, and `status`.
   static absl::Status GiveBack(const BatchBuilder& builder, std::vector<ExtentSet>* dirty,
                                const absl::Status& status);
@@ -122,6 +122,7 @@ class Shipper : public Outbox {
   absl::Status FillFromDirty(std::vector<ExtentSet>* dirty, BatchBuilder* builder);
   absl::Status TakeMarker();
   absl::Status SyncStep(BatchBuilder* builder);
+  absl::Status ReadAhead(BatchBuilder* builder);
   absl::Status AskDigests();
   bool SyncFinished() const;
   std::string SealAndRemember(BatchKind kind, BatchBuilder* builder);
@@ -148,6 +149,7 @@ class Shipper : public Outbox {
   bool syncing_ = true;
   bool fresh_ = false;
   StreamPosition sync_base_;  // the epoch begin that started the synchronisation
+  std::string read_ahead_;
   size_t sync_disk_ = 0;
   uint64_t sync_offset_ = 0;
   std::map<uint64_t, Query> queries_;

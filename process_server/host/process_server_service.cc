@@ -36,12 +36,11 @@ class ProcessServer : public Daemon {
 
   absl::Status Start() {
     HW_RETURN_IF_ERROR(environment_.files.MakeDirectories(cache_directory_));
-    HW_ASSIGN_OR_RETURN(membership_,
-                        JoinFabric(environment_.files,
-                                   {.role = types::v1::PROCESS_SERVER,
-                                    .state_directory = config_.state_directory(),
-                                    .join = config_.join()},
-                                   environment_.stopping));
+    HW_ASSIGN_OR_RETURN(membership_, JoinFabric(environment_.files,
+                                                {.role = types::v1::PROCESS_SERVER,
+                                                 .state_directory = config_.state_directory(),
+                                                 .join = config_.join()},
+                                                environment_.stopping));
     strand_ = MakeThreadStrand("process-server");
     grpc::ServerBuilder builder;
     builder.AddListeningPort(config_.listen_address(),
@@ -57,17 +56,16 @@ class ProcessServer : public Daemon {
         environment_.files, environment_.clock,
         ControlClient::Options{.address = config_.join().config_server(),
                                .identity = membership_.files},
-        ControlClient::Callbacks{
-            .registration = [this] { return MakeRegistration(); },
-            .observe = [this] { return Observe(); },
-            .desired =
-                [this](const control::v1::Desired& desired) {
-                  strand_->Post([this, wanted = desired.process_server()] {
-                    desired_ = wanted;
-                    informed_ = true;
-                    Reconcile();
-                  });
-                }});
+        ControlClient::Callbacks{.registration = [this] { return MakeRegistration(); },
+                                 .observe = [this] { return Observe(); },
+                                 .desired =
+                                     [this](const control::v1::Desired& desired) {
+                                       strand_->Post([this, wanted = desired.process_server()] {
+                                         desired_ = wanted;
+                                         informed_ = true;
+                                         Reconcile();
+                                       });
+                                     }});
     strand_->Post([this] { KeepReconciling(); });
     return absl::OkStatus();
   }
@@ -122,8 +120,8 @@ class ProcessServer : public Daemon {
       inbox.keep_alive = relay;
       return inbox;
     }
-    return absl::UnavailableError(absl::StrCat("machine ", machine_id,
-                                               " is not assigned to this process server (yet)"));
+    return absl::UnavailableError(
+        absl::StrCat("machine ", machine_id, " is not assigned to this process server (yet)"));
   }
 
   void KeepReconciling() {
@@ -140,9 +138,9 @@ class ProcessServer : public Daemon {
       absl::MutexLock lock(&mutex_);
       for (auto it = relays_.begin(); it != relays_.end();) {
         const auto found = wanted.find(it->first);
-        const bool keep = found != wanted.end() && !it->second->broken() &&
-                          found->second->SerializeAsString() ==
-                              it->second->stream().SerializeAsString();
+        const bool keep =
+            found != wanted.end() && !it->second->broken() &&
+            found->second->SerializeAsString() == it->second->stream().SerializeAsString();
         if (keep) {
           ++it;
         } else {
@@ -157,8 +155,7 @@ class ProcessServer : public Daemon {
     absl::MutexLock lock(&mutex_);
     const uint64_t cache =
         config_.cache_bytes_max() == 0 ? kCacheBytesDefault : config_.cache_bytes_max();
-    const uint64_t share =
-        std::max(kShareBytesMin, cache / std::max<uint64_t>(1, relays_.size()));
+    const uint64_t share = std::max(kShareBytesMin, cache / std::max<uint64_t>(1, relays_.size()));
     for (const auto& [key, relay] : relays_) relay->SetSpoolBytesMax(share);
   }
 
@@ -176,6 +173,9 @@ class ProcessServer : public Daemon {
         .disk_bytes = {stream.disk_bytes().begin(), stream.disk_bytes().end()},
         .spool = {.directory = JoinPath(cache_directory_, key)},
         .compression = Compression(),
+        .adaptive_clock = config_.compression() == config::v1::COMPRESSION_UNSPECIFIED
+                              ? &environment_.clock
+                              : nullptr,
         .bandwidth = &bandwidth_};
     auto relay = HostedRelay::Start(environment_.files, stream, std::move(options), *identity);
     if (!relay.ok())
@@ -246,8 +246,8 @@ class ProcessServer : public Daemon {
     if (now - rate_since_ > kRateWindow) {
       load_ = ReadHostLoad();
       if (rate_since_ > absl::ZeroDuration() && forwarded >= rate_base_) {
-        rate_ = static_cast<double>(forwarded - rate_base_) /
-                absl::ToDoubleSeconds(now - rate_since_);
+        rate_ =
+            static_cast<double>(forwarded - rate_base_) / absl::ToDoubleSeconds(now - rate_since_);
       }
       rate_base_ = forwarded;
       rate_since_ = now;
@@ -328,8 +328,8 @@ void CheckProcessServerConfig(const google::protobuf::Message& message, ConfigPr
 
 absl::StatusOr<std::unique_ptr<Daemon>> StartProcessServer(const google::protobuf::Message& config,
                                                            const Environment& environment) {
-  auto server = std::make_unique<ProcessServer>(environment,
-                                                static_cast<const ProcessServerConfig&>(config));
+  auto server =
+      std::make_unique<ProcessServer>(environment, static_cast<const ProcessServerConfig&>(config));
   HW_RETURN_IF_ERROR(server->Start());
   return server;
 }

@@ -10,8 +10,8 @@
 
 namespace homeward {
 
-// Thread-safe. A bucket of one second's bytes; a batch goes as soon as the bucket is not empty and may
-// leave it in debt, so that the mean holds whatever the batch size.
+// Thread-safe. A bucket of one second's bytes; a batch goes as soon as the bucket is not empty and
+// may leave it in debt, so that the mean holds whatever the batch size.
 class Bandwidth {
  public:
   // `bytes_per_second` 0: no limit.

@@ -107,7 +107,8 @@ absl::StatusOr<std::string> Relay::NextBatch() {
   if (sealed.empty()) return sealed;
   HW_ASSIGN_OR_RETURN(const BatchHeader header, PeekBatchHeader(sealed));
   forwarded_ = header.position;
-  if (options_.compression != PayloadEncoding::kPlain) {
+  const bool pays = options_.adaptive_clock == nullptr || choice_.compress();
+  if (options_.compression != PayloadEncoding::kPlain && pays) {
     std::string compressed = CompressBatch(sealed, options_.compression);
     if (!compressed.empty()) sealed = std::move(compressed);
   }
@@ -120,7 +121,12 @@ void Relay::OnAcknowledged(StreamPosition, StreamPosition durable) {
   if (durable <= durable_) return;
   durable_ = durable;
   if (!broken_.ok()) return;
+  const uint64_t pending = spool_->pending_bytes();
   const absl::Status dropped = spool_->DropThrough(durable);
+  if (options_.adaptive_clock != nullptr) {
+    choice_.Observe(options_.adaptive_clock->Monotonic(), pending - spool_->pending_bytes(),
+                    spool_->pending_bytes() > 0);
+  }
   if (!dropped.ok()) broken_ = dropped;
   if (receiver_ != nullptr) receiver_->Acknowledge();
 }

@@ -11,6 +11,7 @@
 #include "common/replication/stream_sender.h"
 #include "common/wire/change_batch.h"
 #include "process_server/relay/bandwidth.h"
+#include "process_server/relay/compression_choice.h"
 #include "process_server/spool/spool.h"
 
 namespace homeward {
@@ -24,9 +25,11 @@ class Relay : public Inbox, public Outbox {
     std::vector<uint64_t> disk_bytes;
     Spool::Options spool;
     uint64_t spool_bytes_max = kGiB;
-    uint64_t window_bytes = 16 * kMiB;
+    uint64_t window_bytes = 8 * kMiB;
     // kPlain: forward what the agent sealed.
     PayloadEncoding compression = PayloadEncoding::kLz4;
+    // Set: compress only while that pays.
+    const Clock* adaptive_clock = nullptr;
     Bandwidth* bandwidth = nullptr;  // shared by all relays; null: no limit
   };
   // A damaged spool is discarded: it is soft state, and using it would not be safe.
@@ -76,6 +79,7 @@ class Relay : public Inbox, public Outbox {
   StreamReceiver* receiver_ = nullptr;
   uint64_t spool_bytes_max_;
   uint64_t forwarded_bytes_ = 0;
+  CompressionChoice choice_;
   StreamPosition forwarded_;
   StreamPosition durable_;
   absl::Status broken_;

@@ -79,7 +79,7 @@ absl::Status Spool::LoadSegment(uint64_t number, bool is_newest) {
     }
     HW_ASSIGN_OR_RETURN(const BatchHeader header, PeekBatchHeader(record.body));
     entries_.push_back(
-        {header.position, number, record.offset, static_cast<uint32_t>(record.body.size())});
+        {header.position, number, record.offset, static_cast<uint32_t>(record.body.size()), {}});
     appended_ = header.position;
     pending_bytes_ += record.body.size();
     return absl::OkStatus();
@@ -125,8 +125,15 @@ absl::Status Spool::Append(StreamPosition position, absl::string_view sealed) {
     HW_RETURN_IF_ERROR(StartSegment(open_segment_->number() + 1));
   }
   HW_ASSIGN_OR_RETURN(const uint64_t offset, open_segment_->Append(kBatch, sealed));
-  entries_.push_back(
-      {position, open_segment_->number(), offset, static_cast<uint32_t>(sealed.size())});
+  Entry& entry = entries_.emplace_back();
+  entry.position = position;
+  entry.segment = open_segment_->number();
+  entry.offset = offset;
+  entry.bytes = static_cast<uint32_t>(sealed.size());
+  if (memory_bytes_ + sealed.size() <= kMemoryBytesMax) {
+    entry.in_memory.assign(sealed.data(), sealed.size());
+    memory_bytes_ += sealed.size();
+  }
   appended_ = position;
   pending_bytes_ += sealed.size();
   return absl::OkStatus();
@@ -147,11 +154,15 @@ bool Spool::CanGoOnBehind(StreamPosition position) const {
          (it->position.sequence == 0 && position < it->position);
 }
 
-absl::StatusOr<std::string> Spool::ReadBehind(StreamPosition position) const {
+absl::StatusOr<std::string> Spool::ReadBehind(StreamPosition position) {
   const auto it =
       std::upper_bound(entries_.begin(), entries_.end(), position,
                        [](StreamPosition at, const Entry& entry) { return at < entry.position; });
   if (it == entries_.end() || it->position > held_) return std::string();
+  if (!it->in_memory.empty()) {
+    memory_bytes_ -= it->in_memory.size();
+    return std::exchange(it->in_memory, std::string());
+  }
   std::string sealed;
   HW_RETURN_IF_ERROR(RecordLog::ReadOne(
       files_, PathOf(it->segment), it->segment, it->offset,
@@ -162,6 +173,7 @@ absl::StatusOr<std::string> Spool::ReadBehind(StreamPosition position) const {
 absl::Status Spool::DropThrough(StreamPosition durable) {
   while (!entries_.empty() && entries_.front().position <= durable) {
     pending_bytes_ -= entries_.front().bytes;
+    memory_bytes_ -= entries_.front().in_memory.size();
     entries_.pop_front();
   }
   const uint64_t first_needed =

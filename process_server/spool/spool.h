@@ -13,9 +13,11 @@
 
 namespace homeward {
 
-// The only writer of its directory. Not thread-safe. Memory: about 32 bytes for each batch held.
+// The only writer of its directory. Not thread-safe. Memory: about 64 bytes for each batch held,
+// and the newest kMemoryBytesMax of batches, so that one that is forwarded soon is not read back.
 class Spool {
  public:
+  static constexpr uint64_t kMemoryBytesMax = 16 * kMiB;
   struct Options {
     std::string directory;
     uint64_t segment_bytes_max = 64 * kMiB;
@@ -37,7 +39,7 @@ class Spool {
   // Whether the batch right behind `position` is here (or is the next to come).
   bool CanGoOnBehind(StreamPosition position) const;
   // The first synced batch behind `position`; empty when there is none.
-  absl::StatusOr<std::string> ReadBehind(StreamPosition position) const;
+  absl::StatusOr<std::string> ReadBehind(StreamPosition position);
   // Frees segments that hold nothing behind `durable`.
   absl::Status DropThrough(StreamPosition durable);
   // Bytes of batches behind the last DropThrough position.
@@ -50,6 +52,7 @@ class Spool {
     uint64_t segment = 0;
     uint64_t offset = 0;
     uint32_t bytes = 0;
+    std::string in_memory;  // empty: on the disk only
   };
   Spool(FileSystem& files, Options options) : files_(files), options_(std::move(options)) {}
   std::string PathOf(uint64_t number) const;
@@ -64,6 +67,7 @@ class Spool {
   StreamPosition held_;
   StreamPosition appended_;
   uint64_t pending_bytes_ = 0;
+  uint64_t memory_bytes_ = 0;
 };
 
 }  // namespace homeward

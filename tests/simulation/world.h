@@ -61,12 +61,12 @@ class Connection : public UpstreamLink,
   StreamReceiver& receiver() { return receiver_; }
   bool alive() const { return alive_; }
 
-  void Send(const replication::v1::Upstream& message) override {
+  void Send(replication::v1::Upstream message) override {
     Later(&up_, [this, message] {
       if (receiver_.OnMessage(message)) Later(&up_, [this] { receiver_.Flush(); });
     });
   }
-  void Send(const replication::v1::Downstream& message) override {
+  void Send(replication::v1::Downstream message) override {
     Later(&down_, [this, message] { sender_->OnMessage(message); });
   }
   void Close() override {

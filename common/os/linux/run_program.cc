@@ -42,9 +42,8 @@ absl::Status RunProgram(const std::vector<std::string>& arguments, absl::Duratio
   while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
   }
   if (ready <= 0) {
-    return absl::DeadlineExceededError(absl::StrCat(arguments[0], " took longer than ",
-                                                    absl::FormatDuration(timeout),
-                                                    " and was ended"));
+    return absl::DeadlineExceededError(absl::StrCat(
+        arguments[0], " took longer than ", absl::FormatDuration(timeout), " and was ended"));
   }
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return absl::OkStatus();
   return absl::FailedPreconditionError(

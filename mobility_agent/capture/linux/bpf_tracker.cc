@@ -104,9 +104,9 @@ class LoadedTracker : public BpfTracker {
     }
     uint64_t now_bytes = 0;
     if (::ioctl(fd_.get(), BLKGETSIZE64, &now_bytes) != 0 || now_bytes != size_bytes_) {
-      return absl::FailedPreconditionError(absl::StrCat(
-          "the disk had ", size_bytes_, " bytes when its protection began and has ", now_bytes,
-          " now: remove the protection and protect the machine again"));
+      return absl::FailedPreconditionError(
+          absl::StrCat("the disk had ", size_bytes_, " bytes when its protection began and has ",
+                       now_bytes, " now: remove the protection and protect the machine again"));
     }
     if (skeleton_->bss->lost != 0) {
       skeleton_->bss->lost = 0;

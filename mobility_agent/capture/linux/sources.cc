@@ -12,8 +12,8 @@
 namespace homeward {
 namespace {
 
-// Whole disks that a machine keeps its data on: not those that hold other disks' data (loop, md, dm),
-// not those that forget (ram, zram), not those that one takes out (sr, fd).
+// Whole disks that a machine keeps its data on: not those that hold other disks' data (loop, md,
+// dm), not those that forget (ram, zram), not those that one takes out (sr, fd).
 absl::StatusOr<std::vector<std::string>> FindDisks(FileSystem& files) {
   HW_ASSIGN_OR_RETURN(const std::vector<std::string> names, files.List("/sys/block"));
   std::vector<std::string> disks;

@@ -26,8 +26,8 @@ class HeldDisk : public ScanSource {
     if (::fstat(fd_.get(), &now) != 0) return absl::ErrnoToStatus(errno, "look at a held disk");
     if (S_ISBLK(now.st_mode)) return absl::OkStatus();
     if (static_cast<uint64_t>(now.st_size) != size_bytes_) {
-      return absl::FailedPreconditionError(absl::StrCat("the image had ", size_bytes_,
-                                                        " bytes and has ", now.st_size, " now"));
+      return absl::FailedPreconditionError(
+          absl::StrCat("the image had ", size_bytes_, " bytes and has ", now.st_size, " now"));
     }
     if (now.st_mtim.tv_sec == modified_.tv_sec && now.st_mtim.tv_nsec == modified_.tv_nsec)
       return absl::OkStatus();
