@@ -68,6 +68,7 @@ struct Arguments {
   uint32_t count = 0;
   bool wait = false;
   bool keep_disks = false;
+  bool source_lost = false;
 };
 
 class Commands {
@@ -356,15 +357,20 @@ class CommandLine {
                                                   ForMachine<admin::v1::ResyncRequest>());
                          }),
                     "machine", "name or id"));
-    Waiting(Subject(Leaf(group, "failback", "bring a machine home at a recovery point",
+    CLI::App* const failback =
+        Waiting(Subject(Leaf(group, "failback", "bring a machine home at a recovery point",
                          "machines failback web-1 --point latest --wait",
                          [this](AdminClient& client) {
                            auto request = ForMachine<admin::v1::FailbackRequest>();
                            request.set_point(arguments_.point);
+                           request.set_source_lost(arguments_.source_lost);
                            return commands_.Start(client, &AdminClient::Stub::Failback, request);
                          }),
-                    "machine", "name or id"))
-        ->add_option("--point", arguments_.point, "latest, latest-app-consistent, or a point's id");
+                    "machine", "name or id"));
+    failback->add_option("--point", arguments_.point,
+                         "latest, latest-app-consistent, or a point's id");
+    failback->add_flag("--source-lost", arguments_.source_lost,
+                       "the machine is gone: do not wait for its agent");
     Waiting(Subject(Leaf(group, "commit", "keep the point a machine was failed back to",
                          "machines commit web-1 --wait",
                          [this](AdminClient& client) {

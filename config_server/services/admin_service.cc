@@ -317,6 +317,7 @@ Status AdminService::Failback(ServerContext* context, const admin::v1::FailbackR
     if (chosen.refusal) return Refused(*chosen.refusal);
     storage::v1::Job job;
     job.set_point(request->point());
+    job.set_source_lost(request->source_lost());
     return StartSimple("failback", machine.machine_id(), std::move(job), response);
   });
 }

@@ -85,11 +85,16 @@ StepResult QuiesceSource(TaskContext& context) {
   Machine& machine = *context.machine;
   if (context.job->state_before() == storage::v1::FAILED_BACK) return StepResult::Done();
   // A source that is gone has nothing more to send; what the process server has, still arrives.
-  if (!context.view.fleet.connected(machine.machine_id())) {
+  if (context.job->source_lost() || !context.view.fleet.alive(machine.machine_id())) {
     const control::v1::RelayObserved* const relay = context.view.RelayOf(machine);
     if (relay != nullptr && relay->pending_bytes() > 0)
       return StepResult::Wait("the process server to forward what it has");
     return StepResult::Done();
+  }
+  // One that was heard a moment ago still writes: without its last writes, the latest would not be.
+  if (!context.view.fleet.connected(machine.machine_id())) {
+    return StepResult::Wait(
+        "the agent to come back; if the machine is lost, cancel and use --source-lost");
   }
   machine.mutable_assignment()->set_quiesce_token(machine.generation() + 1);
   const control::v1::AgentObserved* const agent = context.view.AgentOf(machine);
@@ -112,6 +117,10 @@ StepResult TurnSourceOff(TaskContext& context) {
 StepResult ChooseAndFence(TaskContext& context) {
   Machine& machine = *context.machine;
   storage::v1::Assignment& assignment = *machine.mutable_assignment();
+  if (!context.view.fleet.connected(assignment.master_target_id()) ||
+      context.view.ReplicaOf(machine) == nullptr) {
+    return StepResult::Wait("the master target to report its recovery points");
+  }
   const ChosenPoint chosen = ChoosePoint(PointsOf(context.view, machine), context.job->point());
   if (chosen.refusal) return StepResult::Fail(*chosen.refusal);
   assignment.set_point_id(chosen.point.id());

@@ -228,10 +228,6 @@ absl::Status Keeper::WriteProtected(const std::vector<Staged>& staged) {
 }
 
 absl::Status Keeper::RecoverTo(absl::string_view point_id) {
-  if (journal_->state().syncing) {
-    return absl::FailedPreconditionError(
-        "a synchronisation has not ended: no point can be recovered yet");
-  }
   HW_ASSIGN_OR_RETURN(const RecoveryJournal::Point point, journal_->FindPoint(point_id));
   std::vector<ExtentSet> covered(disks_.size());
   std::deque<std::string> contents;

@@ -74,8 +74,8 @@ class Keeper {
   const std::string& recovered_point() const { return journal_->recovered_point(); }
   uint64_t journal_bytes() const { return journal_->size_bytes(); }
 
-  // Brings all disks to the point, durably. NOT_FOUND, or FAILED_PRECONDITION while a
-  // synchronisation runs. After a failure or a crash, do it again. Newer points stay reachable.
+  // Brings all disks to the point, durably, also out of a resynchronisation that has not ended.
+  // NOT_FOUND. After a failure or a crash, do it again. Newer points stay reachable.
   absl::Status RecoverTo(absl::string_view point_id);
   absl::StatusOr<PointView> View(absl::string_view point_id) const;
 

@@ -133,6 +133,17 @@ TEST_F(KeeperTest, ARecoveredReplicaFollowsNothingUntilItIsSynchronisedAnew) {
   EXPECT_TRUE(keeper_->state().syncing);
 }
 
+TEST_F(KeeperTest, APointIsRecoveredOutOfAResynchronisationThatHasNotEnded) {
+  Start(3);
+  ASSERT_TRUE(keeper_->Apply({Write(), Mark(), Write(), Mark()}).ok());
+  ASSERT_TRUE(Apply(SealEpochBegin({BatchKind::kEpochBegin, {2, 0}, 1}, {})).ok());
+  ASSERT_TRUE(keeper_->state().syncing);
+  const ModelPoint& point = points_.front();
+  ASSERT_TRUE(keeper_->RecoverTo(point.id).ok());
+  ExpectView(point.id, point.content);
+  EXPECT_EQ(keeper_->recovered_point(), point.id);
+}
+
 TEST_F(KeeperTest, ACrashAtAnyOperationLosesNothingAcknowledgedAndNoPoint) {
   Start(100);
   for (int i = 0; i < 3; ++i) ASSERT_TRUE(keeper_->Apply({Write(), Mark()}).ok());

@@ -298,6 +298,8 @@ absl::Status Shipper::GoOnBehind(StreamPosition held) {
     return BeginEpoch(/*synchronise=*/true);
   }
   frozen_.clear();
+  // What was asked on the connection before may be lost: ask again at once.
+  for (auto& [id, query] : queries_) query.asked = -absl::InfiniteDuration();
   size_t index = 0;
   while (index < in_flight_.size() && in_flight_[index].position <= held) ++index;
   const StreamPosition last{epoch_, next_sequence_ - 1};

@@ -32,7 +32,7 @@ class Shipper : public Outbox {
         false;  // the replica reads as zeroes: send what is not zero, compare nothing
     absl::Duration marker_interval = absl::Minutes(5);
     absl::Duration freeze_timeout = absl::Seconds(5);
-    absl::Duration digest_timeout = absl::Seconds(10);
+    absl::Duration digest_timeout = absl::Seconds(3);
     uint64_t batch_bytes = kMiB;
     uint64_t frozen_bytes_max = 16 * kMiB;  // read between freeze and thaw at most
     uint64_t digest_block_bytes = 64 * kKiB;

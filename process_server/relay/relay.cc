@@ -147,6 +147,7 @@ void Relay::OnRefused(const absl::Status& status) {
 }
 
 absl::Status Relay::StartOver() {
+  ++start_over_count_;
   HW_RETURN_IF_ERROR(Spool::Discard(files_, options_.spool.directory));
   HW_ASSIGN_OR_RETURN(spool_, Spool::Open(files_, options_.spool));
   forwarded_ = {};

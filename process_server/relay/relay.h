@@ -46,6 +46,8 @@ class Relay : public Inbox, public Outbox {
   bool agent_connected() const { return receiver_ != nullptr; }
   // This stream's part of the cache, from now on.
   void SetSpoolBytesMax(uint64_t bytes) { spool_bytes_max_ = bytes; }
+  // How often the spool was thrown away because the master target refused what is in it.
+  uint64_t start_over_count() const { return start_over_count_; }
   // Batch bytes sent towards the master target since Open().
   uint64_t forwarded_bytes() const { return forwarded_bytes_; }
   // Takes and sends nothing any more; the agent is told `why`.
@@ -79,6 +81,7 @@ class Relay : public Inbox, public Outbox {
   StreamReceiver* receiver_ = nullptr;
   uint64_t spool_bytes_max_;
   uint64_t forwarded_bytes_ = 0;
+  uint64_t start_over_count_ = 0;
   CompressionChoice choice_;
   StreamPosition forwarded_;
   StreamPosition durable_;
