@@ -27,11 +27,11 @@ Refusal CheckAgent(const View& view, const storage::v1::Machine& machine);
 
 // What an operator asked for, before it is complete.
 struct PlacementWish {
-  std::vector<std::string> disks;
-  std::string process_server;
-  std::string master_target;
-  std::string datastore;
-  std::string directory;
+  std::vector<std::string> disks = {};
+  std::string process_server = {};
+  std::string master_target = {};
+  std::string datastore = {};
+  std::string directory = {};
 };
 // Chooses servers, datastore and disks. On a refusal nothing is chosen.
 struct Placement {

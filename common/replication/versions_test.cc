@@ -1,0 +1,104 @@
+// A newer minor version only adds what an older peer may ignore. The bytes below were recorded from a
+// peer of version 1.7 that knows fields and messages this one does not.
+#include <fstream>
+#include <sstream>
+
+#include "common/replication/stream_receiver.h"
+#include "common/replication/stream_sender.h"
+#include "gtest/gtest.h"
+
+namespace homeward {
+namespace {
+
+using replication::v1::Downstream;
+using replication::v1::Upstream;
+
+std::string Golden(const std::string& name) {
+  std::ostringstream out;
+  out << std::ifstream(HOMEWARD_SOURCE_DIR "/tests/golden/" + name, std::ios::binary).rdbuf();
+  return out.str();
+}
+
+class EmptyInbox : public Inbox {
+ public:
+  absl::StatusOr<StreamPosition> Admit(const replication::v1::Hello& hello) override {
+    machine = hello.machine_id();
+    return StreamPosition{4, 2};
+  }
+  absl::Status Store(const std::vector<absl::string_view>&) override { return absl::OkStatus(); }
+  uint64_t RoomBytes() override { return 1000; }
+  StreamPosition held() const override { return {4, 2}; }
+  StreamPosition durable() const override { return {4, 1}; }
+  void OnDigestQuery(const replication::v1::DigestQuery&, StreamReceiver&) override {}
+  std::string machine;
+};
+
+class Recorder : public DownstreamLink, public UpstreamLink {
+ public:
+  void Send(Downstream message) override { down.push_back(message); }
+  void Send(Upstream message) override { up.push_back(message); }
+  void Close() override { closed = true; }
+  std::vector<Downstream> down;
+  std::vector<Upstream> up;
+  bool closed = false;
+};
+
+TEST(Versions, AHelloOfANewerMinorVersionIsTaken) {
+  Upstream hello, unknown;
+  ASSERT_TRUE(hello.ParseFromString(Golden("replication_hello_v1_7.bin")));
+  ASSERT_TRUE(unknown.ParseFromString(Golden("replication_unknown_message_v1_7.bin")));
+  EXPECT_EQ(hello.hello().version_minor(), 7u);
+  EXPECT_EQ(unknown.message_case(), Upstream::MESSAGE_NOT_SET) << "it is not of our time";
+  EmptyInbox inbox;
+  Recorder link;
+  StreamReceiver receiver(&inbox, &link);
+  receiver.OnMessage(hello);
+  receiver.OnMessage(unknown);
+  EXPECT_EQ(inbox.machine, "m1");
+  ASSERT_EQ(link.down.size(), 1u);
+  EXPECT_EQ(link.down[0].hello_reply().version_minor(), kReplicationVersionMinor)
+      << "both speak the older of the two";
+  EXPECT_FALSE(link.closed);
+}
+
+class NothingToSend : public Outbox {
+ public:
+  absl::Status GoOnBehind(StreamPosition position) override {
+    held = position;
+    return absl::OkStatus();
+  }
+  absl::StatusOr<std::string> NextBatch() override { return std::string(); }
+  void OnAcknowledged(StreamPosition, StreamPosition) override {}
+  void OnDigestReply(const replication::v1::DigestReply&) override {}
+  void OnRefused(const absl::Status&) override { refused = true; }
+  StreamPosition held;
+  bool refused = false;
+};
+
+TEST(Versions, AReplyOfANewerMinorVersionIsTaken) {
+  Downstream reply;
+  ASSERT_TRUE(reply.ParseFromString(Golden("replication_hello_reply_v1_7.bin")));
+  NothingToSend outbox;
+  Recorder link;
+  StreamSender sender(&outbox);
+  sender.Connect(&link, {});
+  sender.OnMessage(reply);
+  EXPECT_TRUE(sender.streaming());
+  EXPECT_EQ(outbox.held, (StreamPosition{4, 2}));
+}
+
+TEST(Versions, AnotherMajorVersionIsRefusedInWords) {
+  Upstream hello;
+  ASSERT_TRUE(hello.ParseFromString(Golden("replication_hello_v1_7.bin")));
+  hello.mutable_hello()->set_version_major(2);
+  EmptyInbox inbox;
+  Recorder link;
+  StreamReceiver receiver(&inbox, &link);
+  receiver.OnMessage(hello);
+  ASSERT_EQ(link.down.size(), 1u);
+  EXPECT_NE(link.down[0].refusal().message().find("upgrade the older"), std::string::npos);
+  EXPECT_TRUE(link.closed);
+}
+
+}  // namespace
+}  // namespace homeward

@@ -1,0 +1,86 @@
+#include "config_server/pki/registrar.h"
+
+#include "common/rpc/problem_status.h"
+#include "gtest/gtest.h"
+
+namespace homeward {
+namespace {
+
+class Enrolment : public ::testing::Test {
+ protected:
+  Enrolment() : store_(*Store::Open("")), registrar_(Open()) {}
+  std::unique_ptr<Registrar> Open() {
+    return *Registrar::Open(store_.get(), clock_, absl::Hours(24));
+  }
+  control::v1::EnrolRequest Request(const std::string& passphrase, types::v1::ServerRole role) {
+    control::v1::EnrolRequest request;
+    request.set_role(role);
+    request.set_host_id("0123456789abcdef0123456789abcdef");
+    request.set_signing_request(*MakeSigningRequest(*MakePrivateKey()));
+    request.set_proof(
+        EnrolmentProof(passphrase, role, request.host_id(), request.signing_request()));
+    return request;
+  }
+  RealClock clock_;
+  std::unique_ptr<Store> store_;
+  std::unique_ptr<Registrar> registrar_;
+};
+
+TEST_F(Enrolment, NeedsThePassphraseOfToday) {
+  const std::string passphrase = registrar_->enrolment().passphrase;
+  EXPECT_TRUE(registrar_->Enrol(Request(passphrase, types::v1::AGENT)).ok());
+  const absl::Status wrong = registrar_->Enrol(Request("guess", types::v1::AGENT)).status();
+  EXPECT_EQ(wrong.code(), absl::StatusCode::kPermissionDenied);
+  EXPECT_EQ(ProblemOf(wrong)->id(), "ENROLMENT_REFUSED");
+  ASSERT_TRUE(registrar_->RotatePassphrase().ok());
+  EXPECT_FALSE(registrar_->Enrol(Request(passphrase, types::v1::AGENT)).ok());
+  EXPECT_TRUE(
+      registrar_->Enrol(Request(registrar_->enrolment().passphrase, types::v1::AGENT)).ok());
+}
+
+TEST_F(Enrolment, AProofIsGoodForItsRoleAndRequestOnly) {
+  const std::string passphrase = registrar_->enrolment().passphrase;
+  control::v1::EnrolRequest request = Request(passphrase, types::v1::AGENT);
+  request.set_role(types::v1::MASTER_TARGET);
+  EXPECT_EQ(registrar_->Enrol(request).status().code(), absl::StatusCode::kPermissionDenied);
+  request = Request(passphrase, types::v1::AGENT);
+  request.set_signing_request(*MakeSigningRequest(*MakePrivateKey()));
+  EXPECT_EQ(registrar_->Enrol(request).status().code(), absl::StatusCode::kPermissionDenied);
+}
+
+TEST_F(Enrolment, GuessingIsSlow) {
+  for (size_t i = 0; i < Registrar::kFailuresMax; ++i)
+    EXPECT_FALSE(registrar_->Enrol(Request("guess", types::v1::AGENT)).ok());
+  EXPECT_EQ(
+      registrar_->Enrol(Request(registrar_->enrolment().passphrase, types::v1::AGENT))
+          .status()
+          .code(),
+      absl::StatusCode::kResourceExhausted);
+}
+
+TEST_F(Enrolment, AHostIdOfAnotherRoleIsRefused) {
+  storage::v1::Server server;
+  server.set_host_id("0123456789abcdef0123456789abcdef");
+  server.set_role(types::v1::PROCESS_SERVER);
+  Store::Transaction transaction;
+  transaction.Put(server.host_id(), server);
+  ASSERT_TRUE(store_->Commit(transaction).ok());
+  const std::string passphrase = registrar_->enrolment().passphrase;
+  EXPECT_FALSE(registrar_->Enrol(Request(passphrase, types::v1::MASTER_TARGET)).ok());
+  EXPECT_TRUE(registrar_->Enrol(Request(passphrase, types::v1::PROCESS_SERVER)).ok());
+}
+
+TEST_F(Enrolment, TheAuthorityIsTheSameAfterARestart) {
+  const EnrolmentFile before = registrar_->enrolment();
+  registrar_ = Open();
+  EXPECT_EQ(registrar_->enrolment().ca, before.ca);
+  EXPECT_EQ(registrar_->enrolment().passphrase, before.passphrase);
+  const auto parsed = ParseEnrolmentFile(FormatEnrolmentFile(before));
+  ASSERT_TRUE(parsed.ok());
+  EXPECT_EQ(parsed->ca, before.ca);
+  EXPECT_EQ(parsed->passphrase, before.passphrase);
+  EXPECT_FALSE(ParseEnrolmentFile("nonsense").ok());
+}
+
+}  // namespace
+}  // namespace homeward
