@@ -395,6 +395,14 @@ hooks {{ quiesce: "{self.work}/quiesce" }}
         say("failing back to the latest point")
         self.fail_back("latest", "latest")
         newest = self.points()[-1]
+        if self.arguments.sabotage:
+            say("damaging one byte of the recovered disk, as asked")
+            flat = pathlib.Path(self.machine()["disk_paths"][0].replace(".vmdk", "-flat.vmdk"))
+            with open(flat, "r+b") as file:
+                file.seek(self.source.bytes // 2)
+                byte = file.read(1)
+                file.seek(-1, os.SEEK_CUR)
+                file.write(bytes([byte[0] ^ 1]))
         self.verify("latest", seconds_of(newest["time"]))
         descriptor = self.machine()["disk_paths"][0]
         compared = subprocess.run(["qemu-img", "compare", "-f", "vmdk", "-F", "raw", descriptor, self.source.image],

@@ -325,7 +325,8 @@ void HostedReplica::Publish() {
   }
   for (const types::v1::RecoveryPoint& point : points_) *seen.add_points() = point;
   for (int i = 0; i < desired_.disks_size(); ++i) seen.add_disk_paths(DiskPath(i, ".vmdk"));
-  if (!failure_.ok()) *seen.mutable_problem() = ProblemFor(failure_);
+  const absl::Status& wrong = failure_.ok() ? full_ : failure_;
+  if (!wrong.ok()) *seen.mutable_problem() = ProblemFor(wrong);
   seen.set_received_bytes(received_bytes_);
   seen.set_created_fresh(created_fresh_);
   absl::MutexLock lock(&mutex_);
@@ -348,7 +349,10 @@ absl::StatusOr<StreamPosition> HostedReplica::Admit(const replication::v1::Hello
 absl::Status HostedReplica::Store(const std::vector<absl::string_view>& batches) {
   if (stream_ == nullptr) return absl::UnavailableError("the replica is closed");
   for (const absl::string_view batch : batches) received_bytes_ += batch.size();
-  return stream_->Store(batches);
+  const absl::Status stored = stream_->Store(batches);
+  // The sender comes again; meanwhile the operator must know. Not a failure of the replica itself.
+  full_ = absl::IsResourceExhausted(stored) ? stored : absl::OkStatus();
+  return stored;
 }
 
 uint64_t HostedReplica::RoomBytes() { return stream_ == nullptr ? 0 : stream_->RoomBytes(); }

@@ -67,6 +67,7 @@ class HostedReplica : public Inbox {
   StreamReceiver* receiver_ = nullptr;
   bool created_fresh_ = false;
   absl::Status failure_;
+  absl::Status full_;  // a volume was full at the last batch
   absl::Duration last_retention_;
   uint64_t received_bytes_ = 0;
   std::vector<types::v1::RecoveryPoint> points_;  // of a closed keeper

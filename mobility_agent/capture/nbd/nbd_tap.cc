@@ -25,6 +25,12 @@ absl::StatusOr<std::unique_ptr<NbdTap>> NbdTap::Start(FileSystem& files, const s
 }
 
 absl::Status NbdTap::Collect(ExtentSet* changed) {
+  HW_ASSIGN_OR_RETURN(const uint64_t now_bytes, file_->Size());
+  if (now_bytes != size_bytes_) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("the image had ", size_bytes_, " bytes when its protection began and has ",
+                     now_bytes, " now: remove the protection and protect the machine again"));
+  }
   absl::MutexLock lock(&mutex_);
   changed->Add(changed_);
   changed_.Clear();
