@@ -133,10 +133,12 @@ state_directory: "{self.directory}/{name}/state"
         made.config.write_text(self.join(name).replace(f'name: "{name}"', f'name: "{machine}"') + config)
         return made
 
+    def command(self, *arguments):
+        return [str(self.binaries / "homeward"), "--server", self.address, "--identity",
+                f"{self.directory}/config_server/state/operator", *arguments]
+
     def cli(self, *arguments, limit=600):
-        done = subprocess.run([str(self.binaries / "homeward"), "--server", self.address, "--identity",
-                               f"{self.directory}/config_server/state/operator", *arguments],
-                              capture_output=True, text=True, timeout=limit)
+        done = subprocess.run(self.command(*arguments), capture_output=True, text=True, timeout=limit)
         if done.returncode != 0:
             raise Refused(done.returncode, (done.stderr + done.stdout).strip())
         return done.stdout
