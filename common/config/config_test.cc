@@ -39,10 +39,9 @@ TEST(Config, SaysEverythingThatIsWrongWithItsLine) {
 TEST(Config, ASyntaxErrorIsReportedAlone) {
   config::v1::ProcessServerConfig config;
   bool checked = false;
-  const absl::Status status =
-      ParseConfig("ps.conf", "listen_address: \"0.0.0.0:1\nstate_directory: 3\n",
-                  [&](const google::protobuf::Message&, ConfigProblems*) { checked = true; },
-                  &config);
+  const absl::Status status = ParseConfig(
+      "ps.conf", "listen_address: \"0.0.0.0:1\nstate_directory: 3\n",
+      [&](const google::protobuf::Message&, ConfigProblems*) { checked = true; }, &config);
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_FALSE(checked) << "what is missing then is not known";
 }

@@ -1,5 +1,5 @@
-// A newer minor version only adds what an older peer may ignore. The bytes below were recorded from a
-// peer of version 1.7 that knows fields and messages this one does not.
+// A newer minor version only adds what an older peer may ignore. The bytes below were recorded from
+// a peer of version 1.7 that knows fields and messages this one does not.
 #include <fstream>
 #include <sstream>
 

@@ -357,16 +357,16 @@ class CommandLine {
                                                   ForMachine<admin::v1::ResyncRequest>());
                          }),
                     "machine", "name or id"));
-    CLI::App* const failback =
-        Waiting(Subject(Leaf(group, "failback", "bring a machine home at a recovery point",
-                         "machines failback web-1 --point latest --wait",
-                         [this](AdminClient& client) {
-                           auto request = ForMachine<admin::v1::FailbackRequest>();
-                           request.set_point(arguments_.point);
-                           request.set_source_lost(arguments_.source_lost);
-                           return commands_.Start(client, &AdminClient::Stub::Failback, request);
-                         }),
-                    "machine", "name or id"));
+    CLI::App* const failback = Waiting(
+        Subject(Leaf(group, "failback", "bring a machine home at a recovery point",
+                     "machines failback web-1 --point latest --wait",
+                     [this](AdminClient& client) {
+                       auto request = ForMachine<admin::v1::FailbackRequest>();
+                       request.set_point(arguments_.point);
+                       request.set_source_lost(arguments_.source_lost);
+                       return commands_.Start(client, &AdminClient::Stub::Failback, request);
+                     }),
+                "machine", "name or id"));
     failback->add_option("--point", arguments_.point,
                          "latest, latest-app-consistent, or a point's id");
     failback->add_flag("--source-lost", arguments_.source_lost,

@@ -1,5 +1,5 @@
-// The whole circle, against parts that do what is desired of them, with a server that is killed at any
-// step.
+// The whole circle, against parts that do what is desired of them, with a server that is killed at
+// any step.
 #include "config_server/jobs/brain.h"
 
 #include <filesystem>
@@ -62,12 +62,11 @@ class BrainTest : public ::testing::Test {
   }
   absl::Status Connect(types::v1::ServerRole role, const std::string& id) {
     const absl::StatusOr<uint64_t> session = brain_->Register(
-        Registration(role, id),
-        {.send =
-             [this, id](const control::v1::Down& down) {
-               if (down.has_desired()) desired_[id] = down.desired();
-             },
-         .end = [this, id](const absl::Status&) { sessions_.erase(id); }});
+        Registration(role, id), {.send =
+                                     [this, id](const control::v1::Down& down) {
+                                       if (down.has_desired()) desired_[id] = down.desired();
+                                     },
+                                 .end = [this, id](const absl::Status&) { sessions_.erase(id); }});
     if (session.ok()) sessions_[id] = *session;
     return session.status();
   }
@@ -162,8 +161,7 @@ class BrainTest : public ::testing::Test {
     if (workflow == "protect" || workflow == "reprotect") {
       if (Refusal refusal = CheckOperation(brain_->MakeView(), Machine(), workflow))
         return Refused(*refusal);
-      Placement placement =
-          Place(brain_->MakeView(), Machine(), {.directory = directory});
+      Placement placement = Place(brain_->MakeView(), Machine(), {.directory = directory});
       if (placement.refusal) return Refused(*placement.refusal);
       *job.mutable_wanted() = placement.assignment;
     }
@@ -224,7 +222,8 @@ TEST_F(BrainTest, AMachineGoesTheWholeCircle) {
   EXPECT_EQ(Machine().generation(), 1u);
   Run("failback", "latest");
   EXPECT_EQ(Machine().state(), storage::v1::FAILED_BACK);
-  EXPECT_EQ(Machine().assignment().point_id(), points_.back()) << "the point of the quiesced machine";
+  EXPECT_EQ(Machine().assignment().point_id(), points_.back())
+      << "the point of the quiesced machine";
   EXPECT_EQ(IdOf(Start("reprotect").status()), "NOT_COMMITTED");
   Run("commit");
   EXPECT_EQ(IdOf(Start("reprotect", "", "other").status()), "AGENT_NOT_REGISTERED");
@@ -248,7 +247,8 @@ TEST_F(BrainTest, AServerThatIsKilledAtAnyStepGoesOnWhereItWas) {
     // The next round is another machine's life with the same id.
     std::map<uint64_t, int> copies;
     for (const auto& [generation, boot] : streamed_) ++copies[generation];
-    for (const auto& [generation, count] : copies) EXPECT_EQ(count, 1) << "generation " << generation;
+    for (const auto& [generation, count] : copies)
+      EXPECT_EQ(count, 1) << "generation " << generation;
     boot_id_ = absl::StrCat("boot-", seed + 1);
     hardware_uuid_ = absl::StrCat("hardware-", seed + 1);
     sessions_.erase(kMachine);

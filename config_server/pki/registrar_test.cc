@@ -51,11 +51,10 @@ TEST_F(Enrolment, AProofIsGoodForItsRoleAndRequestOnly) {
 TEST_F(Enrolment, GuessingIsSlow) {
   for (size_t i = 0; i < Registrar::kFailuresMax; ++i)
     EXPECT_FALSE(registrar_->Enrol(Request("guess", types::v1::AGENT)).ok());
-  EXPECT_EQ(
-      registrar_->Enrol(Request(registrar_->enrolment().passphrase, types::v1::AGENT))
-          .status()
-          .code(),
-      absl::StatusCode::kResourceExhausted);
+  EXPECT_EQ(registrar_->Enrol(Request(registrar_->enrolment().passphrase, types::v1::AGENT))
+                .status()
+                .code(),
+            absl::StatusCode::kResourceExhausted);
 }
 
 TEST_F(Enrolment, AHostIdOfAnotherRoleIsRefused) {

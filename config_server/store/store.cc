@@ -35,7 +35,8 @@ class RocksStore : public Store {
     rocksdb::Options options;
     options.create_if_missing = true;
     options.paranoid_checks = true;
-    // A record that a crash left half written is dropped; damage anywhere else is an error, not an end.
+    // A record that a crash left half written is dropped; damage anywhere else is an error, not an
+    // end.
     options.wal_recovery_mode = rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords;
     options.write_buffer_size = 4 << 20;
     options.max_background_jobs = 2;

@@ -41,14 +41,15 @@ TEST(RegistrationDelay, ALogNormalOneHasItsMedianAndItsLimit) {
 
 TEST(AgentConfig, AWrongOneIsToldWhatIsWrong) {
   config::v1::AgentConfig config;
-  const absl::Status status = ParseConfig("agent.conf",
-                                          "join { config_server: \"cs:443\" }\n"
-                                          "state_directory: \"/var/lib/homeward\"\n"
-                                          "disks { path: \"/dev/sda\" }\n"
-                                          "disks { path: \"/dev/sda\" }\n"
-                                          "disks { path: \"/a.raw\" capture: NBD_TAP }\n"
-                                          "registration { delay { uniform { min { seconds: 9 } } } }\n",
-                                          CheckAgentConfig, &config);
+  const absl::Status status =
+      ParseConfig("agent.conf",
+                  "join { config_server: \"cs:443\" }\n"
+                  "state_directory: \"/var/lib/homeward\"\n"
+                  "disks { path: \"/dev/sda\" }\n"
+                  "disks { path: \"/dev/sda\" }\n"
+                  "disks { path: \"/a.raw\" capture: NBD_TAP }\n"
+                  "registration { delay { uniform { min { seconds: 9 } } } }\n",
+                  CheckAgentConfig, &config);
   const std::string text(status.message());
   EXPECT_NE(text.find("agent.conf:4: disks[1].path: /dev/sda is named twice"), std::string::npos)
       << text;

@@ -141,10 +141,10 @@ class PipelineTest : public ::testing::Test {
         std::vector<Role>{Role::kAgent},
         [this](const std::string& id) -> absl::StatusOr<HostedInbox> {
           if (id != "m1") return absl::NotFoundError(id);
-          return HostedInbox{
-              relay_strand_.get(), relay_.get(),
-              [this](StreamReceiver* receiver) { relay_->AttachReceiver(receiver); },
-              [this](StreamReceiver* receiver) { relay_->DetachReceiver(receiver); }, nullptr};
+          return HostedInbox{relay_strand_.get(), relay_.get(),
+                             [this](StreamReceiver* receiver) { relay_->AttachReceiver(receiver); },
+                             [this](StreamReceiver* receiver) { relay_->DetachReceiver(receiver); },
+                             nullptr};
         });
     relay_server_ = Serve(relay_endpoint_.get(), Role::kProcessServer, &relay_port_);
     ASSERT_NE(relay_server_, nullptr);
