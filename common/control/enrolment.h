@@ -10,6 +10,7 @@
 #include "common/os/file_system.h"
 #include "common/rpc/credentials.h"
 #include "homeward/config/v1/config.pb.h"
+#include "homeward/control/v1/control.pb.h"
 #include "homeward/types/v1/types.pb.h"
 
 namespace homeward {
@@ -44,6 +45,10 @@ struct JoinOptions {
 // need an operator.
 absl::StatusOr<Membership> JoinFabric(FileSystem& files, const JoinOptions& options,
                                       const absl::Notification& stopping);
+
+// What every part's registration says: role, host id, name, version, boot, operating system.
+control::v1::Registration DescribeHost(const JoinOptions& options, const Membership& membership,
+                                       absl::string_view version);
 
 absl::StatusOr<TlsIdentity> ReadIdentity(FileSystem& files, const IdentityFiles& paths);
 

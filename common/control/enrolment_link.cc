@@ -9,6 +9,7 @@
 #include "common/log/log.h"
 #include "common/os/host.h"
 #include "common/status/status_macros.h"
+#include "common/wire/time_proto.h"
 #include "homeward/control/v1/control.grpc.pb.h"
 
 namespace homeward {
@@ -85,6 +86,22 @@ Role RoleOf(types::v1::ServerRole role) {
     default:
       return Role::kAgent;
   }
+}
+
+control::v1::Registration DescribeHost(const JoinOptions& options, const Membership& membership,
+                                       absl::string_view version) {
+  const HostFacts facts = ReadHostFacts();
+  control::v1::Registration registration;
+  registration.set_role(options.role);
+  registration.set_host_id(membership.host_id);
+  registration.set_name(options.join.name().empty() ? facts.name : options.join.name());
+  registration.set_version(std::string(version));
+  registration.set_boot_id(facts.boot_id);
+  registration.set_hardware_uuid(facts.hardware_uuid);
+  registration.set_os_type(types::v1::LINUX);
+  registration.set_os_name(facts.os_name);
+  *registration.mutable_booted_at() = ToProto(RealClock().Now() - facts.uptime);
+  return registration;
 }
 
 absl::StatusOr<TlsIdentity> ReadIdentity(FileSystem& files, const IdentityFiles& paths) {

@@ -87,6 +87,18 @@ absl::StatusOr<std::string> Authorize(const grpc::ServerContext& context,
       "host ", host_id, " (", names.empty() ? "no role" : names, ") may not call this"));
 }
 
+absl::StatusOr<std::unique_ptr<grpc::Server>> StartServer(const ServerOptions& options) {
+  grpc::ServerBuilder builder;
+  builder.AddListeningPort(options.address,
+                           MakeServerCredentials(options.identity, options.enrolling));
+  builder.SetMaxReceiveMessageSize(kMessageBytesMax);
+  for (grpc::Service* service : options.services) builder.RegisterService(service);
+  std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
+  if (server != nullptr) return server;
+  return absl::UnavailableError(
+      absl::StrCat("cannot listen on ", options.address, ": is another program there?"));
+}
+
 grpc::Status ToGrpc(const absl::Status& status) {
   const std::optional<types::v1::Problem> problem = ProblemOf(status);
   return grpc::Status(static_cast<grpc::StatusCode>(status.code()), std::string(status.message()),

@@ -25,6 +25,14 @@ struct IdentityFiles {
 };
 std::shared_ptr<grpc::ServerCredentials> MakeServerCredentials(const IdentityFiles& files,
                                                                bool enrolling);
+struct ServerOptions {
+  std::string address;  // host:port
+  IdentityFiles identity;
+  std::vector<grpc::Service*> services;  // outlive the server
+  bool enrolling = false;
+};
+// UNAVAILABLE when it cannot listen there.
+absl::StatusOr<std::unique_ptr<grpc::Server>> StartServer(const ServerOptions& options);
 // Checks the server's certificate against `ca`, and shows none: for enrolment.
 std::shared_ptr<grpc::Channel> MakeEnrolmentChannel(const std::string& address,
                                                     const std::string& ca);

@@ -18,7 +18,6 @@
 #include "common/replication/stream_receiver.h"
 #include "common/replication/stream_sender.h"
 #include "common/tls/identity.h"
-#include "common/wire/change_batch.h"
 #include "homeward/replication/v1/replication.grpc.pb.h"
 
 namespace homeward {
@@ -66,9 +65,6 @@ struct HostedInbox {
       release;                       // on the strand, after the last message; may be empty
   std::shared_ptr<void> keep_alive;  // held by the call: strand and inbox live as long
 };
-
-// For grpc::ServerBuilder::SetMaxReceiveMessageSize().
-inline constexpr int kReplicationMessageBytesMax = static_cast<int>(kBatchBytesMax) + 64 * 1024;
 
 // The gRPC service of a process server or a master target.
 class ReplicationEndpoint : public replication::v1::ReplicationService::Service {

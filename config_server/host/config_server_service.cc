@@ -56,16 +56,10 @@ class ConfigServer : public Daemon {
     control_ = std::make_unique<ControlService>(strand_.get(), brain_.get(), registrar_.get());
     admin_ = std::make_unique<AdminService>(strand_.get(), brain_.get(), registrar_.get());
     brain_->store().Watch([this](uint64_t) { admin_->Changed(); });
-    grpc::ServerBuilder builder;
-    builder.AddListeningPort(config_.listen_address(),
-                             MakeServerCredentials(identity_, /*enrolling=*/true));
-    builder.RegisterService(control_.get());
-    builder.RegisterService(admin_.get());
-    server_ = builder.BuildAndStart();
-    if (server_ == nullptr) {
-      return absl::UnavailableError(absl::StrCat("cannot listen on ", config_.listen_address(),
-                                                 ": is another program there?"));
-    }
+    HW_ASSIGN_OR_RETURN(server_, StartServer({.address = config_.listen_address(),
+                                              .identity = identity_,
+                                              .services = {control_.get(), admin_.get()},
+                                              .enrolling = true}));
     strand_->Post([this] { KeepStepping(); });
     return absl::OkStatus();
   }

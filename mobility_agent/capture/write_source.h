@@ -25,6 +25,9 @@ class WriteSource {
   // DEADLINE_EXCEEDED: not frozen within `timeout`. Allocates nothing between Freeze() and Thaw().
   virtual absl::Status Freeze(absl::Duration timeout) = 0;
   virtual void Thaw() = 0;
+  // Ends all writing until the source is opened anew, and makes what was written durable. False:
+  // this source cannot promise that, so what it tracked is worth nothing once it is closed.
+  virtual bool EndWrites() { return false; }
 };
 
 }  // namespace homeward

@@ -9,7 +9,6 @@
 #include "absl/strings/str_cat.h"
 #include "common/control/control_client.h"
 #include "common/log/log.h"
-#include "common/os/host.h"
 #include "common/status/status_macros.h"
 #include "common/wire/time_proto.h"
 #include "mobility_agent/host/protection.h"
@@ -32,12 +31,13 @@ class Agent : public Daemon {
           "disk.captured",
           {{"disk", disk.name}, {"capture", disk.capture}, {"bytes", disk.source->size_bytes()}});
     }
-    HW_ASSIGN_OR_RETURN(facts_, Facts());
-    HW_ASSIGN_OR_RETURN(membership_, JoinFabric(environment_.files,
-                                                {.role = types::v1::AGENT,
-                                                 .state_directory = config_.state_directory(),
-                                                 .join = config_.join()},
-                                                environment_.stopping));
+    if (!config_.boot_id_file().empty()) {
+      HW_ASSIGN_OR_RETURN(const std::string text,
+                          ReadWholeFile(environment_.files, config_.boot_id_file(), 4 * kKiB));
+      boot_id_ = std::string(absl::StripAsciiWhitespace(text));
+    }
+    HW_ASSIGN_OR_RETURN(membership_,
+                        JoinFabric(environment_.files, Joining(), environment_.stopping));
     protection_ = std::make_unique<Protection>(
         environment_.files, environment_.clock,
         Protection::Options{
@@ -104,28 +104,15 @@ class Agent : public Daemon {
   }
 
  private:
-  absl::StatusOr<HostFacts> Facts() {
-    HostFacts facts = ReadHostFacts();
-    if (!config_.join().name().empty()) facts.name = config_.join().name();
-    if (!config_.hardware_uuid().empty()) facts.hardware_uuid = config_.hardware_uuid();
-    if (!config_.boot_id_file().empty()) {
-      HW_ASSIGN_OR_RETURN(const std::string text,
-                          ReadWholeFile(environment_.files, config_.boot_id_file(), 4 * kKiB));
-      facts.boot_id = std::string(absl::StripAsciiWhitespace(text));
-    }
-    return facts;
+  JoinOptions Joining() const {
+    return {.role = types::v1::AGENT,
+            .state_directory = config_.state_directory(),
+            .join = config_.join()};
   }
   control::v1::Registration MakeRegistration() {
-    control::v1::Registration registration;
-    registration.set_role(types::v1::AGENT);
-    registration.set_host_id(membership_.host_id);
-    registration.set_name(facts_.name);
-    registration.set_version(kVersion);
-    registration.set_boot_id(facts_.boot_id);
-    registration.set_hardware_uuid(facts_.hardware_uuid);
-    registration.set_os_type(types::v1::LINUX);
-    registration.set_os_name(facts_.os_name);
-    *registration.mutable_booted_at() = ToProto(environment_.clock.Now() - ReadHostFacts().uptime);
+    control::v1::Registration registration = DescribeHost(Joining(), membership_, kVersion);
+    if (!config_.hardware_uuid().empty()) registration.set_hardware_uuid(config_.hardware_uuid());
+    if (!boot_id_.empty()) registration.set_boot_id(boot_id_);
     for (const CapturedDisk& disk : disks_) {
       types::v1::Disk* const out = registration.add_disks();
       out->set_name(disk.name);
@@ -136,7 +123,7 @@ class Agent : public Daemon {
 
   const Environment environment_;
   const AgentConfig config_;
-  HostFacts facts_;
+  std::string boot_id_;  // instead of the kernel's
   Membership membership_;
   std::vector<CapturedDisk> disks_;
   std::unique_ptr<Protection> protection_;

@@ -57,11 +57,9 @@ Protection::~Protection() {
   RunOn(*control_, [this] { client_.reset(); });
   control_.reset();
   RunOn(*stream_, [this] {
-    const bool held = std::all_of(disks_.begin(), disks_.end(),
-                                  [](const CapturedDisk& disk) { return disk.capture != "bpf"; });
-    if (shipper_ == nullptr || !held) return;
-    // From here on nothing may be written: the servers of the disks end first.
-    for (CapturedDisk& disk : disks_) (void)disk.source->Freeze(options_.freeze_timeout);
+    bool ended = shipper_ != nullptr;
+    for (CapturedDisk& disk : disks_) ended = disk.source->EndWrites() && ended;
+    if (!ended) return;
     const absl::Status kept = shipper_->StopCleanly();
     if (!kept.ok()) LogWarn("protection.map_not_kept", {{"error", kept}});
   });

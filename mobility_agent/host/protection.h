@@ -33,8 +33,8 @@ class Protection {
   // `disks`, `files` and `clock` outlive it.
   Protection(FileSystem& files, const Clock& clock, Options options,
              std::vector<CapturedDisk>* disks);
-  // Stops shipping. When all disks are held by the agent itself, so that nothing can write to them
-  // until it is back, their map of changes is kept; otherwise the next start compares.
+  // Stops shipping. When every source can end its writes, so that nothing reaches the disks until
+  // the agent is back, their map of changes is kept; otherwise the next start compares.
   ~Protection();
 
   void Want(const control::v1::AgentDesired& desired);

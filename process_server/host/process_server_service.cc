@@ -36,22 +36,12 @@ class ProcessServer : public Daemon {
 
   absl::Status Start() {
     HW_RETURN_IF_ERROR(environment_.files.MakeDirectories(cache_directory_));
-    HW_ASSIGN_OR_RETURN(membership_, JoinFabric(environment_.files,
-                                                {.role = types::v1::PROCESS_SERVER,
-                                                 .state_directory = config_.state_directory(),
-                                                 .join = config_.join()},
-                                                environment_.stopping));
+    HW_ASSIGN_OR_RETURN(membership_,
+                        JoinFabric(environment_.files, Joining(), environment_.stopping));
     strand_ = MakeThreadStrand("process-server");
-    grpc::ServerBuilder builder;
-    builder.AddListeningPort(config_.listen_address(),
-                             MakeServerCredentials(membership_.files, /*enrolling=*/false));
-    builder.SetMaxReceiveMessageSize(kReplicationMessageBytesMax);
-    builder.RegisterService(&endpoint_);
-    server_ = builder.BuildAndStart();
-    if (server_ == nullptr) {
-      return absl::UnavailableError(absl::StrCat("cannot listen on ", config_.listen_address(),
-                                                 ": is another program there?"));
-    }
+    HW_ASSIGN_OR_RETURN(server_, StartServer({.address = config_.listen_address(),
+                                              .identity = membership_.files,
+                                              .services = {&endpoint_}}));
     control_ = std::make_unique<ControlClient>(
         environment_.files, environment_.clock,
         ControlClient::Options{.address = config_.join().config_server(),
@@ -208,16 +198,14 @@ class ProcessServer : public Daemon {
     }
   }
 
+  JoinOptions Joining() const {
+    return {.role = types::v1::PROCESS_SERVER,
+            .state_directory = config_.state_directory(),
+            .join = config_.join()};
+  }
+
   control::v1::Registration MakeRegistration() {
-    const HostFacts facts = ReadHostFacts();
-    control::v1::Registration registration;
-    registration.set_role(types::v1::PROCESS_SERVER);
-    registration.set_host_id(membership_.host_id);
-    registration.set_name(config_.join().name().empty() ? facts.name : config_.join().name());
-    registration.set_version(kVersion);
-    registration.set_boot_id(facts.boot_id);
-    registration.set_os_type(types::v1::LINUX);
-    registration.set_os_name(facts.os_name);
+    control::v1::Registration registration = DescribeHost(Joining(), membership_, kVersion);
     registration.set_replication_address(config_.advertised_address().empty()
                                              ? config_.listen_address()
                                              : config_.advertised_address());

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -178,6 +179,45 @@ class Cases:
         self.check("a disk that grows stops its stream and says what to do", said,
                    self.cluster.try_cli("machines", "show", "worker"))
 
+    def clean_stop(self):
+        """Not wrong input, but what must not happen on a good day: a stop that hangs or forgets."""
+        agent = self.agent("calm")
+        agent.start()
+        self.await_machine("calm")
+        self.cluster.cli("machines", "protect", "calm", "--datastore", str(self.directory / "datastore"),
+                         "--point-interval", "1s", "--wait")
+        stopping = threading.Event()
+        written = []
+
+        def write():
+            nbd = None
+            while not stopping.is_set():
+                try:
+                    nbd = nbd or Nbd(str(self.directory / "calm.sock"))
+                    nbd.write(len(written) % 4000 * 4096, os.urandom(4096))
+                    written.append(1)
+                except OSError:
+                    nbd = None
+                    time.sleep(0.02)
+        writer = threading.Thread(target=write)
+        writer.start()
+        time.sleep(1)
+        self.check("an agent stops in time while its disk is written to", agent.stop(), agent.log())
+        agent.start()
+        self.await_machine("calm")
+        before = len(written)
+        self.cluster.await_("the writer goes on", lambda: len(written) > before + 50, 20)
+        stopping.set()
+        writer.join()
+        seen = self.cluster.await_("everything is durable", lambda: self.machine("calm") if int(
+            self.machine("calm").get("pending_bytes", 1)) == 0 else None, 30)
+        self.check("after a clean stop nothing is compared again", int(seen["sync_done_bytes"]) == 0, seen)
+        self.cluster.cli("machines", "failback", "calm", "--point", "latest", "--wait")
+        compared = subprocess.run(["qemu-img", "compare", "-f", "vmdk", "-F", "raw",
+                                   self.machine("calm")["disk_paths"][0], self.directory / "calm.raw"],
+                                  capture_output=True, text=True)
+        self.check("and nothing is missing", compared.returncode == 0, compared.stdout)
+
     def damaged_state(self):
         agent = self.cluster.daemons["worker"]
         agent.kill()
@@ -249,6 +289,7 @@ class Cases:
         worker.start()
         self.await_machine("worker")
         self.commands()
+        self.clean_stop()
         self.full_datastore()
         if self.machine("worker").get("protection_state") != "Protected":
             self.cluster.cli("machines", "protect", "worker", "--point-interval", "1s", "--wait")

@@ -51,11 +51,24 @@ void NbdTap::Thaw() {
   frozen_ = false;
 }
 
-void NbdTap::BeginWrite() {
+bool NbdTap::EndWrites() {
+  {
+    absl::MutexLock lock(&mutex_);
+    ended_ = true;
+    const auto still = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return writers_ == 0; };
+    mutex_.Await(absl::Condition(&still));
+  }
+  // The replica has what was read from here: a crash of this host must not take it back.
+  return file_->Sync().ok();
+}
+
+absl::Status NbdTap::BeginWrite() {
   absl::MutexLock lock(&mutex_);
-  const auto open = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return !frozen_; };
+  const auto open = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return !frozen_ || ended_; };
   mutex_.Await(absl::Condition(&open));
+  if (ended_) return absl::UnavailableError("the agent stops");
   ++writers_;
+  return absl::OkStatus();
 }
 
 void NbdTap::EndWrite(Extent extent) {
@@ -67,14 +80,14 @@ void NbdTap::EndWrite(Extent extent) {
 }
 
 absl::Status NbdTap::WriteAt(uint64_t offset, ConstBytes bytes) {
-  BeginWrite();
+  HW_RETURN_IF_ERROR(BeginWrite());
   const absl::Status written = file_->Write(offset, bytes);
   EndWrite({offset, bytes.size()});
   return written;
 }
 
 absl::Status NbdTap::ZeroAt(uint64_t offset, uint64_t length) {
-  BeginWrite();
+  HW_RETURN_IF_ERROR(BeginWrite());
   const absl::Status written = file_->WriteZeroes(offset, length);
   EndWrite({offset, length});
   return written;

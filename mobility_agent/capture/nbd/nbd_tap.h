@@ -30,6 +30,8 @@ class NbdTap : public WriteSource, public NbdExport {
   absl::Status Read(uint64_t offset, MutableBytes out) override { return file_->Read(offset, out); }
   absl::Status Freeze(absl::Duration timeout) override;
   void Thaw() override;
+  // Clients get an error from then on, and come again when the agent is back.
+  bool EndWrites() override;
 
   // NbdExport
   bool read_only() const override { return false; }
@@ -43,13 +45,15 @@ class NbdTap : public WriteSource, public NbdExport {
  private:
   NbdTap(std::unique_ptr<File> file, uint64_t size_bytes)
       : file_(std::move(file)), size_bytes_(size_bytes) {}
-  void BeginWrite();
+  // UNAVAILABLE after EndWrites().
+  absl::Status BeginWrite();
   void EndWrite(Extent extent);
 
   const std::unique_ptr<File> file_;
   const uint64_t size_bytes_;
   absl::Mutex mutex_;
   bool frozen_ ABSL_GUARDED_BY(mutex_) = false;
+  bool ended_ ABSL_GUARDED_BY(mutex_) = false;
   int writers_ ABSL_GUARDED_BY(mutex_) = 0;
   ExtentSet changed_ ABSL_GUARDED_BY(mutex_);
   std::unique_ptr<NbdServer> server_;  // last: its threads use all above

@@ -115,6 +115,17 @@ TEST_F(NbdTapTest, AWriteWaitsWhileFrozen) {
   EXPECT_EQ(Collect(), (std::vector<Extent>{{0, 512}}));
 }
 
+TEST_F(NbdTapTest, AfterTheEndOfWritesNothingReachesTheImageAndNobodyWaits) {
+  ASSERT_TRUE(tap_->Freeze(absl::Seconds(5)).ok());
+  absl::Status late;
+  std::thread writer([&] { late = tap_->WriteAt(0, AsBytes(std::string(512, 'x'))); });
+  EXPECT_TRUE(tap_->EndWrites());
+  writer.join();
+  EXPECT_EQ(late.code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(tap_->ZeroAt(0, 512).code(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(Collect(), (std::vector<Extent>{}));
+}
+
 TEST_F(NbdTapTest, GarbageEndsOnlyItsOwnConnection) {
   Run("head -c 100000 /dev/urandom | timeout 5 python3 -c \"import socket,sys; "
       "s=socket.socket(socket.AF_UNIX); "
