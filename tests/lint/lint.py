@@ -62,6 +62,8 @@ HOMES = {
     r"spdlog/": ["common/log/"],
     r"prometheus/": ["common/metrics/"],
     r"liburing": ["common/os/linux/"],
+    r"CLI/": ["config_server/cli/"],
+    r"systemd/": ["common/daemon/posix/"],
     r"bpf/": ["mobility_agent/capture/linux/"],
     r"(zstd|lz4|xxhash)\.h": ["common/wire/"],
 }
