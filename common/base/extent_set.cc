@@ -82,6 +82,17 @@ Extent ExtentSet::TakeFirst(uint64_t length_max) {
   return first;
 }
 
+size_t ExtentSet::TakeInto(absl::Span<Extent> out) {
+  size_t count = 0;
+  auto it = ranges_.begin();
+  for (; it != ranges_.end() && count < out.size(); ++it, ++count) {
+    out[count] = {it->first, it->second - it->first};
+    bytes_ -= out[count].length;
+  }
+  ranges_.erase(ranges_.begin(), it);
+  return count;
+}
+
 void ExtentSet::Coarsen(size_t ranges_max, uint64_t disk_bytes) {
   for (uint64_t block = 4 * kKiB; ranges_.size() > ranges_max; block *= 2) {
     ExtentSet coarse;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/container/btree_map.h"
+#include "absl/types/span.h"
 
 namespace homeward {
 
@@ -30,6 +31,9 @@ class ExtentSet {
   std::vector<Extent> Missing(Extent extent) const;
   // Removes and returns the first range, cut to `length_max` bytes. Requires: !empty().
   Extent TakeFirst(uint64_t length_max);
+
+  // Moves the first ranges into `out` and says how many. Allocates nothing.
+  size_t TakeInto(absl::Span<Extent> out);
 
   // While there are more than `ranges_max` ranges, rounds every range outward to ever larger
   // blocks. The set only grows; nothing reaches past `disk_bytes`.

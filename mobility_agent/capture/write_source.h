@@ -2,10 +2,12 @@
 #ifndef HOMEWARD_MOBILITY_AGENT_CAPTURE_WRITE_SOURCE_H_
 #define HOMEWARD_MOBILITY_AGENT_CAPTURE_WRITE_SOURCE_H_
 
-#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "absl/types/span.h"
 #include "common/base/bytes.h"
 #include "common/base/extent_set.h"
+#include "mobility_agent/capture/write_log.h"
 
 namespace homeward {
 
@@ -14,20 +16,47 @@ class WriteSource {
  public:
   virtual ~WriteSource() = default;
   virtual uint64_t size_bytes() const = 0;
-  // Adds everything written since the last call to `changed` and forgets it. A write that is still
-  // under way is reported now or by a later call that follows its end. DATA_LOSS: a change may have
-  // been missed, the disk must be synchronised. FAILED_PRECONDITION: the disk is not the one it
-  // was.
-  virtual absl::Status Collect(ExtentSet* changed) = 0;
-  // What the disk holds now, coherent with all writes that have ended.
+  struct Collected {
+    size_t count = 0;   // extents moved
+    bool more = false;  // there was no room for all
+  };
+  // Moves extents written since they were last collected into `changed`, which has room for 8 at
+  // least. A write that is still under way is reported now or by a later call that follows its end.
+  // Allocates nothing. DATA_LOSS: a change may have been missed, the disk must be synchronised.
+  // FAILED_PRECONDITION: the disk is not the one it was.
+  virtual absl::StatusOr<Collected> Collect(absl::Span<Extent> changed) = 0;
+  // What the disk holds now, coherent with all writes that have ended. Allocates nothing.
   virtual absl::Status Read(uint64_t offset, MutableBytes out) = 0;
+
+  // Begins to write back what the machine holds in memory for this disk, so that a freeze that
+  // follows is short. Goes on in the background until WrittenBack().
+  virtual void BeginWriteBack() {}
+  virtual bool WrittenBack() { return true; }
+  // Begins to bring the disk to rest, in the background, so that all disks of a machine come to it
+  // together.
+  virtual void BeginFreeze() = 0;
   // From OK until Thaw() no write reaches the disk, and what is there is consistent after a crash.
-  // DEADLINE_EXCEEDED: not frozen within `timeout`. Allocates nothing between Freeze() and Thaw().
-  virtual absl::Status Freeze(absl::Duration timeout) = 0;
+  // DEADLINE_EXCEEDED: not frozen within `timeout`.
+  virtual absl::Status AwaitFrozen(absl::Duration timeout) = 0;
+  // Ends what BeginFreeze() began, whether or not it was reached.
   virtual void Thaw() = 0;
-  // Ends all writing until the source is opened anew, and makes what was written durable. False:
-  // this source cannot promise that, so what it tracked is worth nothing once it is closed.
-  virtual bool EndWrites() { return false; }
+
+  // From now on every write goes to `log` with its data, as disk `disk`, when it has ended and
+  // before it is acknowledged; Collect() reports only what the log refuses. Null ends it, and no
+  // write is under way to the old log when it returns. `log` outlives it. False: this source only
+  // knows where was written. Allocates nothing.
+  virtual bool LogTo(WriteLog* log, uint32_t disk) {
+    static_cast<void>(log);
+    static_cast<void>(disk);
+    return false;
+  }
+
+  // Nothing that is written after this is lost to whoever opens the source next: either nothing is
+  // written any more, or the tracking goes on without this process. False: it cannot promise that,
+  // so what it tracked is worth nothing once it is closed.
+  virtual bool KeepForNextOpen() { return false; }
+  // Knows of all that was written since a KeepForNextOpen() that said so.
+  virtual bool continues() const { return true; }
 };
 
 }  // namespace homeward

@@ -57,9 +57,10 @@ Protection::~Protection() {
   RunOn(*control_, [this] { client_.reset(); });
   control_.reset();
   RunOn(*stream_, [this] {
-    bool ended = shipper_ != nullptr;
-    for (CapturedDisk& disk : disks_) ended = disk.source->EndWrites() && ended;
-    if (!ended) return;
+    if (shipper_ == nullptr) return;
+    bool all_kept = true;
+    for (CapturedDisk& disk : disks_) all_kept = disk.source->KeepForNextOpen() && all_kept;
+    if (!all_kept) return;
     const absl::Status kept = shipper_->StopCleanly();
     if (!kept.ok()) LogWarn("protection.map_not_kept", {{"error", kept}});
   });
@@ -168,10 +169,7 @@ absl::Status Protection::Begin(const control::v1::Protection& desired) {
                                      .fresh_replica = desired.fresh_replica(),
                                      .marker_interval = FromProto(desired.point_interval()),
                                      .freeze_timeout = options_.freeze_timeout},
-                                    std::move(sources), [this](const Marker& marker) {
-                                      last_point_ = marker.id;
-                                      ++markers_;
-                                    }));
+                                    std::move(sources), nullptr));
   resync_token_ = desired.resync_token();
   point_token_ = point_token_wanted_ = desired.point_token();
   quiesce_token_ = quiesced_token_ = 0;
@@ -203,16 +201,16 @@ void Protection::FollowTokens() {
   }
   if (desired_.point_token() != point_token_wanted_) {
     point_token_wanted_ = desired_.point_token();
-    markers_awaited_ = markers_ + 1;
+    markers_awaited_ = shipper_->markers_sealed() + 1;
     shipper_->RequestMarker(PointKind::kCrashConsistent);
   }
-  if (point_token_ != point_token_wanted_ && markers_ >= markers_awaited_)
+  if (point_token_ != point_token_wanted_ && shipper_->markers_sealed() >= markers_awaited_)
     point_token_ = point_token_wanted_;
 }
 
 void Protection::FollowAppPoint() {
   const absl::Duration interval = FromProto(desired_.app_point_interval());
-  if (thaw_due_ && markers_ >= markers_awaited_) {
+  if (thaw_due_ && shipper_->markers_sealed() >= markers_awaited_) {
     thaw_due_ = false;
     RunHook("post_thaw", options_.hooks.post_thaw());
   }
@@ -223,7 +221,7 @@ void Protection::FollowAppPoint() {
   last_app_point_ = clock_.Monotonic();
   // A point is application-consistent only if the application said so.
   const bool ready = RunHook("pre_freeze", options_.hooks.pre_freeze());
-  markers_awaited_ = markers_ + 1;
+  markers_awaited_ = shipper_->markers_sealed() + 1;
   thaw_due_ = true;
   shipper_->RequestMarker(ready ? PointKind::kApplicationConsistent : PointKind::kCrashConsistent);
 }
@@ -234,14 +232,14 @@ void Protection::FollowQuiesce() {
   if (quiesce_token_ != desired_.quiesce_token()) {
     if (!RunHook("quiesce", options_.hooks.quiesce())) return;  // Tried again at the next tick.
     quiesce_token_ = desired_.quiesce_token();
-    markers_awaited_ = markers_ + 1;
+    markers_awaited_ = shipper_->markers_sealed() + 1;
     shipper_->RequestMarker(PointKind::kCrashConsistent);
     LogInfo("protection.quiescing", {{"token", quiesce_token_}});
     return;
   }
-  if (markers_ < markers_awaited_ || !shipper_->drained()) return;
+  if (shipper_->markers_sealed() < markers_awaited_ || !shipper_->drained()) return;
   quiesced_token_ = quiesce_token_;
-  LogInfo("protection.quiesced", {{"point", last_point_}});
+  LogInfo("protection.quiesced", {{"point", shipper_->last_point()}});
 }
 
 bool Protection::RunHook(const char* name,
@@ -280,7 +278,7 @@ void Protection::Publish() {
     seen.set_resync_token(resync_token_);
     seen.set_point_token(point_token_);
     seen.set_quiesced_token(quiesced_token_);
-    if (quiesced_token_ != 0) seen.set_quiesced_point(last_point_);
+    if (quiesced_token_ != 0) seen.set_quiesced_point(shipper_->last_point());
     *seen.mutable_freeze() = Summarize(shipper_->freezes());
     if (!shipper_->refused().ok()) {
       seen.set_refused(shipper_->refused().ToString());
@@ -288,10 +286,14 @@ void Protection::Publish() {
                              std::string(shipper_->refused().message()),
                              "If it stays so, look at the machine with: homeward machines show"));
     } else if (shipper_->degraded()) {
-      issues.push_back(Issue(types::v1::WARNING, "CHANGES_COARSENED",
-                             "more was written than can be sent now; the agent remembers where, in "
-                             "larger pieces, and will send more than was written",
-                             "Check the process server and the network between the two."));
+      const bool bitmap = shipper_->tracking() == Shipper::Tracking::kBitmap;
+      issues.push_back(
+          Issue(types::v1::WARNING, bitmap ? "CHANGES_COARSENED" : "CHANGES_WITHOUT_DATA",
+                bitmap ? "more was written than can be sent now; the agent remembers where, in "
+                         "larger pieces, and will send more than was written"
+                       : "more was written than can be sent now; the agent remembers where, and "
+                         "reads it again; the next point needs a short stand-still",
+                "Check the process server and the network between the two."));
     }
   }
   if (!hook_error_.empty()) {

@@ -71,8 +71,7 @@ class Protection {
   absl::Status failure_;  // why it could not begin
   uint64_t resync_token_ = 0, point_token_ = 0, point_token_wanted_ = 0;
   uint64_t quiesce_token_ = 0, quiesced_token_ = 0;  // begun, reached
-  std::string last_point_;
-  uint64_t markers_ = 0, markers_awaited_ = 0;
+  uint64_t markers_awaited_ = 0;
   absl::Duration last_app_point_;
   bool thaw_due_ = false;
   std::string hook_error_;

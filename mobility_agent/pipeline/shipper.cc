@@ -14,6 +14,14 @@ namespace {
 
 constexpr size_t kQueriesMax = 4;
 constexpr size_t kFreezesMax = 1024;
+constexpr size_t kCollectedMax = 4096;
+constexpr size_t kCollectedMin = 8;
+
+// Adds one extent, as zeroes when it is.
+void AddContent(BatchBuilder* builder, uint32_t disk, Extent extent, ConstBytes content) {
+  if (IsZero(content)) return builder->AddZeroes(disk, extent);
+  std::memcpy(builder->AddData(disk, extent).data(), content.data(), content.size());
+}
 
 MutableBytes Writable(std::string* text) {
   return {reinterpret_cast<uint8_t*>(text->data()), text->size()};
@@ -29,8 +37,16 @@ Shipper::Shipper(FileSystem& files, const Clock& clock, Options options,
       sources_(std::move(sources)),
       marker_taken_(std::move(marker_taken)),
       dirty_(sources_.size()),
+      collected_(kCollectedMax),
+      still_bytes_(options_.frozen_bytes_max),
+      log_(options_.log_bytes_max),
       sync_dirty_(sources_.size()) {
+  still_extents_.reserve(options_.frozen_extents_max);
   last_marker_ = clock_.Monotonic();
+}
+
+Shipper::~Shipper() {
+  for (WriteSource* source : sources_) source->LogTo(nullptr, 0);
 }
 
 absl::StatusOr<std::unique_ptr<Shipper>> Shipper::Open(FileSystem& files, const Clock& clock,
@@ -53,8 +69,9 @@ absl::StatusOr<std::unique_ptr<Shipper>> Shipper::Open(FileSystem& files, const 
   if (state.epoch == 0) state.epoch = static_cast<uint64_t>(absl::ToUnixSeconds(clock.Now()));
   shipper->epoch_ = state.epoch;
   shipper->durable_ = state.durable;
-  const bool trusted = (state.stopped_cleanly || HW_FAULT("mutation.trust_map_after_crash")) &&
-                       !state.syncing && state.dirty.size() <= shipper->sources_.size();
+  bool trusted = (state.stopped_cleanly || HW_FAULT("mutation.trust_map_after_crash")) &&
+                 !state.syncing && state.dirty.size() <= shipper->sources_.size();
+  for (const WriteSource* source : shipper->sources_) trusted = trusted && source->continues();
   if (trusted) {
     for (size_t i = 0; i < state.dirty.size(); ++i) shipper->dirty_[i] = state.dirty[i];
   }
@@ -108,6 +125,7 @@ absl::Status Shipper::BeginEpoch(bool synchronise) {
 }
 
 void Shipper::ReturnInFlight() {
+  LeaveLog();
   for (const InFlight& entry : in_flight_) {
     if (entry.kind == BatchKind::kSyncEnd)
       syncing_ = true;  // It may never have arrived: say it again.
@@ -120,12 +138,19 @@ void Shipper::ReturnInFlight() {
 }
 
 absl::Status Shipper::CollectAll() {
-  degraded_ = degraded_ && DirtyBytes() > 0;
+  coarsened_ = coarsened_ && DirtyBytes() > 0;
   for (size_t i = 0; i < sources_.size(); ++i) {
-    HW_RETURN_IF_ERROR(sources_[i]->Collect(&dirty_[i]));
-    degraded_ = degraded_ || dirty_[i].range_count() > options_.ranges_max;
+    for (bool more = true; more;) {
+      HW_ASSIGN_OR_RETURN(const WriteSource::Collected collected,
+                          sources_[i]->Collect(absl::MakeSpan(collected_)));
+      for (size_t at = 0; at < collected.count; ++at) dirty_[i].Add(collected_[at]);
+      more = collected.more;
+    }
+    coarsened_ = coarsened_ || dirty_[i].range_count() > options_.ranges_max;
     dirty_[i].Coarsen(options_.ranges_max, sources_[i]->size_bytes());
   }
+  // What was not logged must be read, and that only after all that was.
+  if (logging_ && DirtyBytes() > 0) log_.Close();
   return absl::OkStatus();
 }
 
@@ -164,45 +189,193 @@ uint64_t Shipper::DirtyBytes() const {
   return bytes;
 }
 
-absl::Status Shipper::TakeMarker() {
-  const absl::Duration frozen_at = clock_.Monotonic();
-  size_t frozen_count = 0;
-  absl::Status status;
-  for (; frozen_count < sources_.size() && status.ok(); ++frozen_count) {
-    status = sources_[frozen_count]->Freeze(options_.freeze_timeout);
-    if (!status.ok()) break;
-  }
-  std::vector<std::string> sealed;
-  if (status.ok()) status = CollectAll();
-  const bool fits = DirtyBytes() <= options_.frozen_bytes_max;
-  Marker marker{marker_kind_, clock_.Now(), absl::StrCat(epoch_, "-", ++markers_taken_)};
-  if (status.ok() && fits) {
-    while (DirtyBytes() > 0) {
-      BatchBuilder builder;
-      status = FillFromDirty(&dirty_, &builder);
-      if (!status.ok()) break;
-      sealed.push_back(SealAndRemember(BatchKind::kWrites, &builder));
-    }
-    if (status.ok() && marker_taken_) marker_taken_(marker);
-  }
-  for (size_t i = 0; i < frozen_count; ++i) sources_[i]->Thaw();
-  freezes_.push_back(clock_.Monotonic() - frozen_at);
-  if (freezes_.size() > kFreezesMax) freezes_.pop_front();
-  // What was sealed has its positions and goes, also when the marker does not.
-  for (std::string& batch : sealed) frozen_.push_back(std::move(batch));
-  HW_RETURN_IF_ERROR(status);
-  if (!fits) return absl::OkStatus();  // Another round of pre-copy.
+Marker Shipper::MakeMarker() {
+  return {marker_kind_, clock_.Now(), absl::StrCat(epoch_, "-", ++markers_taken_)};
+}
+
+std::string Shipper::SealAndRememberMarker(const Marker& marker) {
   const StreamPosition position = NextPosition();
-  frozen_.push_back(
-      Remember({position,
-                BatchKind::kMarker,
-                {},
-                SealMarker({BatchKind::kMarker, position, options_.generation}, marker)}));
+  ++markers_sealed_;
+  last_point_ = marker.id;
+  return Remember({position,
+                   BatchKind::kMarker,
+                   {},
+                   SealMarker({BatchKind::kMarker, position, options_.generation}, marker)});
+}
+
+absl::Status Shipper::ApproachMarker() {
+  const auto small = [this] {
+    // Small enough to be read while everything stands still, or chased long enough.
+    return DirtyBytes() <= options_.frozen_bytes_max / 4 ||
+           precopy_rounds_ > options_.precopy_rounds_max;
+  };
+  if (!small()) {
+    ++precopy_rounds_;
+    return absl::OkStatus();
+  }
+  if (!writing_back_) {
+    for (WriteSource* source : sources_) source->BeginWriteBack();
+    writing_back_ = true;
+  }
+  for (WriteSource* source : sources_) {
+    if (!source->WrittenBack()) return absl::OkStatus();
+  }
+  writing_back_ = false;
+  HW_RETURN_IF_ERROR(CollectAll());
+  return small() ? TakeMarker() : absl::OkStatus();
+}
+
+absl::Status Shipper::TakeMarker() {
+  still_extents_.clear();
+  for (uint32_t disk = 0; disk < dirty_.size(); ++disk) {
+    if (dirty_[disk].range_count() > options_.frozen_extents_max - still_extents_.size())
+      return absl::OkStatus();  // Another round of pre-copy.
+    for (const Extent& range : dirty_[disk].Ranges())
+      still_extents_.push_back({disk, false, range});
+  }
+  Marker marker = MakeMarker();
+  log_.Open();
+
+  const absl::Duration begun = clock_.Monotonic();
+  for (WriteSource* source : sources_) source->BeginFreeze();
+  absl::Status status;
+  for (WriteSource* source : sources_) {
+    if (!status.ok()) break;
+    status = source->AwaitFrozen(options_.freeze_timeout - (clock_.Monotonic() - begun));
+  }
+  bool whole = false;
+  if (status.ok()) status = ReadStill(&whole);
+  if (whole) {
+    marker.time = clock_.Now();
+    if (marker_taken_) marker_taken_(marker);
+    logging_ = LogAll();
+  }
+  for (WriteSource* source : sources_) source->Thaw();
+
+  freezes_.push_back(clock_.Monotonic() - begun);
+  if (freezes_.size() > kFreezesMax) freezes_.pop_front();
+  if (!whole) {
+    for (const BatchExtent& extent : still_extents_) dirty_[extent.disk].Add(extent.extent);
+    return status;
+  }
+  can_log_ = can_log_ || logging_;
+  for (ExtentSet& dirty : dirty_) dirty.Clear();
+  SealStill();
+  frozen_.push_back(SealAndRememberMarker(marker));
   marker_requested_ = false;
   marker_kind_ = PointKind::kCrashConsistent;
   precopy_rounds_ = 0;
   last_marker_ = clock_.Monotonic();
   return absl::OkStatus();
+}
+
+absl::Status Shipper::ReadStill(bool* whole) {
+  for (uint32_t disk = 0; disk < sources_.size(); ++disk) {
+    const size_t room =
+        std::min(collected_.size(), still_extents_.capacity() - still_extents_.size());
+    if (room < kCollectedMin) return absl::OkStatus();
+    HW_ASSIGN_OR_RETURN(const WriteSource::Collected collected,
+                        sources_[disk]->Collect({collected_.data(), room}));
+    for (size_t i = 0; i < collected.count; ++i)
+      still_extents_.push_back({disk, false, collected_[i]});
+    if (collected.more) return absl::OkStatus();
+  }
+  uint64_t at = 0;
+  for (const BatchExtent& extent : still_extents_) {
+    if (extent.extent.length > still_bytes_.size() - at) return absl::OkStatus();
+    HW_RETURN_IF_ERROR(sources_[extent.disk]->Read(extent.extent.offset,
+                                                   still_bytes_.Part(at, extent.extent.length)));
+    at += extent.extent.length;
+  }
+  *whole = true;
+  return absl::OkStatus();
+}
+
+void Shipper::SealStill() {
+  BatchBuilder builder;
+  const auto seal = [&] {
+    if (!builder.empty()) frozen_.push_back(SealAndRemember(BatchKind::kWrites, &builder));
+  };
+  uint64_t at = 0;
+  for (const BatchExtent& still : still_extents_) {
+    for (uint64_t done = 0; done < still.extent.length;) {
+      if (builder.payload_bytes() >= options_.batch_bytes || !builder.Fits(options_.batch_bytes))
+        seal();
+      const Extent piece{
+          still.extent.offset + done,
+          std::min(still.extent.length - done, options_.batch_bytes - builder.payload_bytes())};
+      AddContent(&builder, still.disk, piece, still_bytes_.Part(at, piece.length));
+      done += piece.length;
+      at += piece.length;
+    }
+  }
+  seal();
+}
+
+bool Shipper::LogAll() {
+  for (uint32_t disk = 0; disk < sources_.size(); ++disk) {
+    if (sources_[disk]->LogTo(&log_, disk)) continue;
+    for (uint32_t other = 0; other < disk; ++other) sources_[other]->LogTo(nullptr, 0);
+    return false;
+  }
+  return true;
+}
+
+std::string Shipper::NextFromLog() {
+  if (marker_requested_) {
+    const Marker marker = MakeMarker();
+    if (log_.Mark(marker)) {
+      if (marker_taken_) marker_taken_(marker);
+      freezes_.push_back(absl::ZeroDuration());
+      if (freezes_.size() > kFreezesMax) freezes_.pop_front();
+      marker_requested_ = false;
+      marker_kind_ = PointKind::kCrashConsistent;
+      last_marker_ = clock_.Monotonic();
+    }
+  }
+  BatchBuilder builder;
+  while (builder.payload_bytes() < options_.batch_bytes && builder.Fits(options_.batch_bytes)) {
+    if (!logged_.has_value()) {
+      // A batch ends before a marker, which goes alone.
+      if (!builder.empty() && log_.MarkerIsNext()) break;
+      absl::optional<WriteLog::Entry> entry = log_.Next();
+      if (!entry.has_value()) break;
+      if (const Marker* const marker = absl::get_if<Marker>(&*entry))
+        return SealAndRememberMarker(*marker);
+      logged_ = std::move(absl::get<LoggedWrite>(*entry));
+    }
+    TakeLogged(&builder);
+  }
+  return builder.empty() ? std::string() : SealAndRemember(BatchKind::kWrites, &builder);
+}
+
+void Shipper::TakeLogged(BatchBuilder* builder) {
+  if (logged_->data.empty()) {
+    builder->AddZeroes(logged_->disk, logged_->extent);
+    return logged_.reset();
+  }
+  const Extent piece{
+      logged_->extent.offset,
+      std::min(logged_->extent.length, options_.batch_bytes - builder->payload_bytes())};
+  const ConstBytes rest = AsBytes(logged_->data).last(logged_->extent.length);
+  AddContent(builder, logged_->disk, piece, rest.first(piece.length));
+  logged_->extent = {piece.end(), logged_->extent.length - piece.length};
+  if (logged_->extent.length == 0) logged_.reset();
+}
+
+void Shipper::LeaveLog() {
+  if (!logging_) return;
+  logging_ = false;
+  log_.Close();
+  for (WriteSource* source : sources_) source->LogTo(nullptr, 0);
+  if (logged_.has_value()) dirty_[logged_->disk].Add(logged_->extent);
+  logged_.reset();
+  for (auto entry = log_.Next(); entry.has_value(); entry = log_.Next()) {
+    const LoggedWrite* const write = absl::get_if<LoggedWrite>(&*entry);
+    if (write != nullptr) dirty_[write->disk].Add(write->extent);
+  }
+  // A point brings the log back, and is in place of those that were in it.
+  marker_requested_ = true;
 }
 
 std::string Shipper::Remember(InFlight entry) {
@@ -266,7 +439,7 @@ replication::v1::Hello Shipper::MakeHello() const {
 }
 
 uint64_t Shipper::pending_bytes() const {
-  uint64_t bytes = DirtyBytes();
+  uint64_t bytes = DirtyBytes() + log_.bytes();
   for (const ExtentSet& differing : sync_dirty_) bytes += differing.bytes();
   for (const InFlight& entry : in_flight_) {
     for (const BatchExtent& extent : entry.extents) bytes += extent.extent.length;
@@ -285,8 +458,16 @@ Shipper::Progress Shipper::progress() const {
 }
 
 bool Shipper::drained() const {
-  return !syncing_ && in_flight_.empty() && frozen_.empty() && DirtyBytes() == 0;
+  return !syncing_ && in_flight_.empty() && frozen_.empty() && DirtyBytes() == 0 &&
+         !logged_.has_value() && log_.empty();
 }
+
+Shipper::Tracking Shipper::tracking() const {
+  if (logging_ && log_.open()) return Tracking::kData;
+  return coarsened_ ? Tracking::kBitmap : Tracking::kExtents;
+}
+
+bool Shipper::degraded() const { return coarsened_ || (can_log_ && tracking() != Tracking::kData); }
 
 absl::Status Shipper::GoOnBehind(StreamPosition held) {
   if (held.epoch > epoch_) {
@@ -324,15 +505,16 @@ absl::StatusOr<std::string> Shipper::NextBatch() {
   if (send_index_ < in_flight_.size()) return in_flight_[send_index_++].payload;
   if (in_flight_.size() >= options_.in_flight_max) return std::string();
 
-  // The rest is small enough to be read while everything stands still, or has been chased long
-  // enough.
+  if (logging_) {
+    std::string logged = NextFromLog();
+    if (!logged.empty() || log_.open()) return logged;
+    LeaveLog();
+    HW_RETURN_IF_ERROR(CollectAll());
+  }
   if (marker_requested_ && !syncing_) {
-    if (DirtyBytes() <= options_.frozen_bytes_max / 4 ||
-        ++precopy_rounds_ > options_.precopy_rounds_max) {
-      const absl::Status taken = TakeMarker();
-      if (absl::IsDataLoss(taken)) HW_RETURN_IF_ERROR(Resync());
-      if (!frozen_.empty()) return NextBatch();
-    }
+    const absl::Status taken = ApproachMarker();
+    if (absl::IsDataLoss(taken)) HW_RETURN_IF_ERROR(Resync());
+    if (!frozen_.empty()) return NextBatch();
   }
   BatchBuilder builder;
   HW_RETURN_IF_ERROR(FillFromDirty(&dirty_, &builder));

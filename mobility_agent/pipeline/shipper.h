@@ -11,17 +11,21 @@
 #include <string>
 #include <vector>
 
+#include "absl/types/optional.h"
+#include "common/base/aligned_buffer.h"
 #include "common/clock/clock.h"
 #include "common/os/file_system.h"
 #include "common/replication/stream_sender.h"
 #include "common/wire/change_batch.h"
+#include "mobility_agent/capture/write_log.h"
 #include "mobility_agent/capture/write_source.h"
 #include "mobility_agent/pipeline/agent_state.h"
 
 namespace homeward {
 
-// Must run on one strand. Bounded: payload in flight by the receiver's credit, remembered entries
-// and ranges by Options.
+// Must run on one strand. Bounded: payload in flight by the receiver's credit, remembered writes,
+// entries and ranges by Options. When the log of writes is full it remembers where was written
+// instead of what; when that is too much, in larger blocks.
 class Shipper : public Outbox {
  public:
   struct Options {
@@ -34,21 +38,27 @@ class Shipper : public Outbox {
     absl::Duration freeze_timeout = absl::Seconds(5);
     absl::Duration digest_timeout = absl::Seconds(3);
     uint64_t batch_bytes = kMiB;
-    uint64_t frozen_bytes_max = 16 * kMiB;  // read between freeze and thaw at most
+    uint64_t frozen_bytes_max = 16 * kMiB;  // read between freeze and thaw at most; held in memory
+    size_t frozen_extents_max = 16384;
+    uint64_t log_bytes_max = 32 * kMiB;  // writes kept with their data, where sources can
     uint64_t digest_block_bytes = 64 * kKiB;
     uint32_t digest_blocks_max = 64;
     size_t in_flight_max = 65536;
     size_t ranges_max = 65536;  // by disk; beyond it dirty ranges are coarsened
     int precopy_rounds_max = 8;
   };
-  // Called when all disks stand still at the instant of a marker. For tests and reports.
+  // Called at the instant of a marker: all disks stand still, or no write is under way that the
+  // point has and the caller does not see. For tests.
   using MarkerTaken = std::function<void(const Marker&)>;
+  // What the agent remembers of writes that it has not sent.
+  enum class Tracking { kData, kExtents, kBitmap };
 
   // Reads the state and clears its clean flag. `sources` and `clock` outlive it.
   static absl::StatusOr<std::unique_ptr<Shipper>> Open(FileSystem& files, const Clock& clock,
                                                        Options options,
                                                        std::vector<WriteSource*> sources,
                                                        MarkerTaken marker_taken);
+  ~Shipper() override;
 
   // Call often (every 100 ms): what was written, what is due.
   void Tick();
@@ -77,10 +87,15 @@ class Shipper : public Outbox {
     uint64_t total_bytes = 0;
   };
   Progress progress() const;
-  // From asking for the freeze to the thaw, of the last markers.
+  // From asking for the freeze to the thaw, of the last markers; zero for one that needed none.
   const std::deque<absl::Duration>& freezes() const { return freezes_; }
-  // More ranges were written than are kept apart; the map of changes is coarser than the writes.
-  bool degraded() const { return degraded_; }
+  // Less than what the sources can: they can data, and it came faster than it left; or more ranges
+  // were written than are kept apart, and they are remembered in larger blocks.
+  bool degraded() const;
+  Tracking tracking() const;
+  // Markers sealed since Open(), and the newest one's id.
+  uint64_t markers_sealed() const { return markers_sealed_; }
+  const std::string& last_point() const { return last_point_; }
   // Everything that was written is durable on the master target.
   bool drained() const;
   // Not OK: the stream was refused in a way that only a new assignment or an operator can change,
@@ -120,7 +135,20 @@ class Shipper : public Outbox {
                                const absl::Status& status);
   // Reads dirty ranges up to one batch; leaves the builder empty when nothing is dirty.
   absl::Status FillFromDirty(std::vector<ExtentSet>* dirty, BatchBuilder* builder);
+  Marker MakeMarker();
+  std::string SealAndRememberMarker(const Marker& marker);
+  // A step towards the freeze of the marker that was asked for; frozen_ is filled when it is taken.
+  absl::Status ApproachMarker();
   absl::Status TakeMarker();
+  // Between freeze and thaw: allocates nothing. OK with `*whole` false: there was not room for all.
+  absl::Status ReadStill(bool* whole);
+  void SealStill();
+  bool LogAll();
+  // Empty: nothing is in the log.
+  std::string NextFromLog();
+  // Moves logged_, or as much of it as fits, into the builder.
+  void TakeLogged(BatchBuilder* builder);
+  void LeaveLog();
   absl::Status SyncStep(BatchBuilder* builder);
   absl::Status ReadAhead(BatchBuilder* builder);
   absl::Status AskDigests();
@@ -142,10 +170,18 @@ class Shipper : public Outbox {
   StreamPosition durable_;
   StreamPosition spooled_;
   std::deque<InFlight> in_flight_;
-  size_t send_index_ = 0;              // into in_flight_: what goes next on this connection
-  std::deque<std::string> frozen_;     // sealed at the last freeze, to be sent before anything else
-  std::vector<ExtentSet> dirty_;       // by disk
-  std::vector<ExtentSet> sync_dirty_;  // by disk: found to differ
+  size_t send_index_ = 0;           // into in_flight_: what goes next on this connection
+  std::deque<std::string> frozen_;  // sealed at the last freeze, to be sent before anything else
+  std::vector<ExtentSet> dirty_;    // by disk
+  std::vector<Extent> collected_;   // room for Collect()
+  // What is read while the disks stand still. Made before, so that nothing is allocated then.
+  std::vector<BatchExtent> still_extents_;
+  AlignedBuffer still_bytes_;
+  WriteLog log_;
+  bool logging_ = false;                // all writes go to log_, and dirty_ is empty
+  bool can_log_ = false;                // the sources did, once
+  absl::optional<LoggedWrite> logged_;  // taken from log_ and not sent whole
+  std::vector<ExtentSet> sync_dirty_;   // by disk: found to differ
   bool syncing_ = true;
   bool fresh_ = false;
   StreamPosition sync_base_;  // the epoch begin that started the synchronisation
@@ -158,9 +194,12 @@ class Shipper : public Outbox {
   PointKind marker_kind_ = PointKind::kCrashConsistent;
   absl::Duration last_marker_;
   int precopy_rounds_ = 0;
+  bool writing_back_ = false;
   uint64_t markers_taken_ = 0;
+  uint64_t markers_sealed_ = 0;
+  std::string last_point_;
   uint64_t sent_bytes_ = 0;
-  bool degraded_ = false;
+  bool coarsened_ = false;
   std::deque<absl::Duration> freezes_;
   absl::Status refused_;
 };

@@ -38,11 +38,10 @@ class FileSource : public WriteSource {
     changed_.Add({offset, bytes.size()});
   }
   uint64_t size_bytes() const override { return kDiskBytes; }
-  absl::Status Collect(ExtentSet* changed) override {
+  absl::StatusOr<Collected> Collect(absl::Span<Extent> changed) override {
     absl::MutexLock lock(&mutex_);
-    changed->Add(changed_);
-    changed_.Clear();
-    return absl::OkStatus();
+    const size_t count = changed_.TakeInto(changed);
+    return Collected{count, !changed_.empty()};
   }
   absl::Status Read(uint64_t offset, MutableBytes out) override {
     absl::MutexLock lock(&mutex_);
@@ -50,7 +49,8 @@ class FileSource : public WriteSource {
   }
   // The test writes from the agent's strand or while nothing is taken, so holding still needs
   // nothing.
-  absl::Status Freeze(absl::Duration) override { return absl::OkStatus(); }
+  void BeginFreeze() override {}
+  absl::Status AwaitFrozen(absl::Duration) override { return absl::OkStatus(); }
   void Thaw() override {}
 
  private:

@@ -18,7 +18,7 @@ constexpr const char* kMutations[] = {
     "mutation.acknowledge_before_sync", "mutation.skip_undo_sync",   "mutation.skip_journal_record",
     "mutation.drop_marker_barrier",     "mutation.apply_duplicates", "mutation.forget_extents",
     "mutation.trust_map_after_crash",   "mutation.skip_spool_sync",  "mutation.epoch_without_fence",
-    "mutation.ignore_generation",       "mutation.forget_unread",
+    "mutation.ignore_generation",       "mutation.forget_unread",    "mutation.log_with_a_hole",
 };
 
 int RunSeeds(uint64_t first, uint64_t count) {
@@ -36,15 +36,19 @@ int RunSeeds(uint64_t first, uint64_t count) {
     total.cuts += outcome.cuts;
     total.epochs += outcome.epochs;
     total.views_checked += outcome.views_checked;
+    total.ticks_with_data += outcome.ticks_with_data;
+    total.ticks_degraded += outcome.ticks_degraded;
   }
   std::printf(
       "%llu seeds: %llu crashes, %llu cuts, %llu epochs, %llu points at the end, %llu views "
-      "compared\n",
+      "compared, %llu ticks with data, %llu degraded\n",
       static_cast<unsigned long long>(count), static_cast<unsigned long long>(total.crashes),
       static_cast<unsigned long long>(total.cuts), static_cast<unsigned long long>(total.epochs),
       static_cast<unsigned long long>(total.points),
-      static_cast<unsigned long long>(total.views_checked));
-  return total.views_checked > 0 ? 0 : 1;
+      static_cast<unsigned long long>(total.views_checked),
+      static_cast<unsigned long long>(total.ticks_with_data),
+      static_cast<unsigned long long>(total.ticks_degraded));
+  return total.views_checked > 0 && total.ticks_with_data > 0 && total.ticks_degraded > 0 ? 0 : 1;
 }
 
 int RunMutations(uint64_t seeds_max) {

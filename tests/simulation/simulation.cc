@@ -30,8 +30,11 @@ class Cluster {
     for (uint64_t i = 0; i < 2; ++i)
       relays_.push_back(std::make_unique<RelayNode>(seed * 7 + 3 + i));
     const uint64_t disks = 1 + world_.Pick(3);
+    const bool logs = world_.Chance(0.5);
+    log_bytes_max_ = 4 * kKiB + world_.Pick(128 * kKiB);
     for (uint64_t i = 0; i < disks; ++i) {
-      sources_.push_back(std::make_unique<SourceDisk>(kSectorBytes * (64 + world_.Pick(192))));
+      sources_.push_back(
+          std::make_unique<SourceDisk>(kSectorBytes * (64 + world_.Pick(192)), logs));
       disk_bytes_.push_back(sources_.back()->size_bytes());
     }
     marker_interval_ = world_.Between(absl::Seconds(1), absl::Seconds(5));
@@ -123,6 +126,7 @@ class Cluster {
     options.digest_timeout = absl::Seconds(2);
     options.batch_bytes = 8 * kKiB;
     options.frozen_bytes_max = 48 * kKiB;
+    options.log_bytes_max = log_bytes_max_;
     options.digest_block_bytes = 4 * kKiB;
     options.digest_blocks_max = 4;
     options.in_flight_max = 200;
@@ -147,6 +151,8 @@ class Cluster {
     shipper_->Tick();
     // All is written and the last cut is over: at some instant nothing may be left to do.
     if (world_.Monotonic() > kFaultyTime + kQuietTime / 2 && shipper_->drained()) drained_ = true;
+    if (shipper_->tracking() == Shipper::Tracking::kData) ++outcome_.ticks_with_data;
+    if (shipper_->degraded()) ++outcome_.ticks_degraded;
     if (!shipper_->refused().ok() && !fence_unknown_ && !agent_disk_.dead())
       return Fail("the agent was refused: " + shipper_->refused().ToString());
     world_.After(absl::Milliseconds(100), [this, incarnation] { TickAgent(incarnation); });
@@ -207,7 +213,7 @@ class Cluster {
     WriteFileAtomically(copy_->disk, kStatePath, state).IgnoreError();
     std::vector<WriteSource*> sources;
     for (auto& source : sources_) {
-      copy_->sources.push_back(std::make_unique<SourceDisk>(source->size_bytes()));
+      copy_->sources.push_back(std::make_unique<SourceDisk>(source->size_bytes(), source->logs()));
       copy_->sources.back()->Write(0, source->content());
       copy_->sources.back()->set_tracked(true);
       sources.push_back(copy_->sources.back().get());
@@ -357,6 +363,8 @@ class Cluster {
   }
   void StopKeeper() {
     Say("master target dies");
+    for (auto& connection : lingering_) connection->Cut();
+    lingering_.clear();
     stream_.reset();
     keeper_.reset();
     for (auto& node : relays_) {
@@ -411,8 +419,10 @@ class Cluster {
       case 10: {
         ++outcome_.cuts;
         Say("cut process server");
-        if (relays_[relay]->to_keeper != nullptr) relays_[relay]->to_keeper->Cut();
-        return;
+        if (relays_[relay]->to_keeper == nullptr) return;
+        if (world_.Chance(0.5)) return relays_[relay]->to_keeper->Cut();
+        lingering_.push_back(relays_[relay]->to_keeper);
+        return lingering_.back()->Linger();
       }
       case 11: {
         world_.skew = world_.Chance(0.5) ? absl::Hours(1) : -absl::Hours(1);
@@ -423,8 +433,13 @@ class Cluster {
         return;
       }
       case 12: {
+        SourceDisk& source = *sources_[world_.Pick(sources_.size())];
+        if (world_.Chance(0.5)) {
+          Say("writes to a source disk fail");
+          return source.FailWrites(1 + world_.Pick(3));
+        }
         Say("reads of a source disk fail");
-        return sources_[world_.Pick(sources_.size())]->FailReads(1 + world_.Pick(5));
+        return source.FailReads(1 + world_.Pick(5));
       }
       default: {
         if (copy_ != nullptr) return;  // The other one serves the copy.
@@ -556,6 +571,7 @@ class Cluster {
   Outcome outcome_;
   std::vector<std::unique_ptr<SourceDisk>> sources_;
   std::vector<uint64_t> disk_bytes_;
+  uint64_t log_bytes_max_ = 0;
   absl::Duration marker_interval_, write_gap_max_, fault_gap_max_;
   std::map<std::string, std::vector<std::string>> model_;  // marker id -> disks
   std::set<std::string> listed_;                           // points that must survive a crash
@@ -578,6 +594,7 @@ class Cluster {
   MemoryDisk keeper_disk_;
   std::unique_ptr<Keeper> keeper_;
   std::unique_ptr<KeeperStream> stream_;
+  std::vector<std::shared_ptr<Connection>> lingering_;  // to stream_
 };
 
 }  // namespace

@@ -67,11 +67,12 @@ class Connection : public UpstreamLink,
     });
   }
   void Send(replication::v1::Downstream message) override {
+    if (lingers_) return;
     Later(&down_, [this, message] { sender_->OnMessage(message); });
   }
   void Close() override {
     // What was sent before the end still arrives, as with TCP.
-    if (closing_) return;
+    if (closing_ || lingers_) return;
     closing_ = true;
     const absl::Duration end = std::max(up_, down_) + absl::Microseconds(1);
     world_.After(std::max(end - world_.Monotonic(), absl::ZeroDuration()),
@@ -79,22 +80,40 @@ class Connection : public UpstreamLink,
   }
   // At once, losing everything. Safe at any time, also when an end is about to be destroyed.
   void Cut() {
+    lingers_ = false;
+    Disconnect();
+  }
+  // The sender knows that it is over, the receiver does not: what was sent arrives, late, beside
+  // what the next connection brings. Until Cut(), which must come before the receiver's end.
+  void Linger() {
+    lingers_ = alive_;
+    Disconnect();
+  }
+
+ private:
+  void Disconnect() {
     if (!alive_) return;
     alive_ = false;
     if (sender_ != nullptr) sender_->Disconnect();
     on_closed_();
   }
-
- private:
   void Later(absl::Duration* last, std::function<void()> deliver) {
     if (closing_ && last == &up_) return;
     const absl::Duration due = std::max(
         *last, world_.Monotonic() + world_.Between(absl::Microseconds(50), absl::Milliseconds(30)));
     *last = due;
-    world_.After(due - world_.Monotonic(),
-                 [self = shared_from_this(), deliver = std::move(deliver)] {
-                   if (self->alive_) deliver();
-                 });
+    const bool up = last == &up_;
+    world_.After(
+        due - world_.Monotonic(), [self = shared_from_this(), up, deliver = std::move(deliver)] {
+          if (self->alive_) return deliver();
+          // Of a lingering connection only the way up is left, and that is slow.
+          if (self->lingers_ && up) {
+            self->world_.After(self->world_.Between(absl::Milliseconds(1), absl::Seconds(4)),
+                               [self, deliver] {
+                                 if (self->lingers_) deliver();
+                               });
+          }
+        });
   }
 
   World& world_;
@@ -103,30 +122,41 @@ class Connection : public UpstreamLink,
   StreamReceiver receiver_;
   absl::Duration up_, down_;
   bool alive_ = true;
+  bool lingers_ = false;
   bool closing_ = false;
 };
 
 // A disk of the protected machine. It outlives its agent.
 class SourceDisk : public WriteSource {
  public:
-  explicit SourceDisk(uint64_t bytes) : content_(bytes, '\0') {}
+  // `logs`: knows writes with their data, as a tap does.
+  SourceDisk(uint64_t bytes, bool logs) : content_(bytes, '\0'), logs_(logs) {}
 
   void Write(uint64_t offset, const std::string& bytes) {
     content_.replace(offset, bytes.size(), bytes);
-    if (tracked_) changed_.Add({offset, bytes.size()});
+    if (!tracked_) return;
+    const ConstBytes data = IsZero(AsBytes(bytes)) ? ConstBytes() : AsBytes(bytes);
+    if (log_ != nullptr && failing_writes_ > 0) {
+      --failing_writes_;
+      log_->Close();
+    }
+    if (log_ != nullptr && log_->Append(disk_, {offset, bytes.size()}, data)) return;
+    changed_.Add({offset, bytes.size()});
   }
   void set_tracked(bool tracked) {
     tracked_ = tracked;
     changed_.Clear();
   }
   const std::string& content() const { return content_; }
+  bool logs() const { return logs_; }
   void FailReads(uint64_t count) { failing_reads_ = count; }
+  // Writes that are told of, and not with their data.
+  void FailWrites(uint64_t count) { failing_writes_ = count; }
 
   uint64_t size_bytes() const override { return content_.size(); }
-  absl::Status Collect(ExtentSet* changed) override {
-    changed->Add(changed_);
-    changed_.Clear();
-    return absl::OkStatus();
+  absl::StatusOr<Collected> Collect(absl::Span<Extent> changed) override {
+    const size_t count = changed_.TakeInto(changed);
+    return Collected{count, !changed_.empty()};
   }
   absl::Status Read(uint64_t offset, MutableBytes out) override {
     if (failing_reads_ > 0) {
@@ -136,14 +166,28 @@ class SourceDisk : public WriteSource {
     std::memcpy(out.data(), content_.data() + offset, out.size());
     return absl::OkStatus();
   }
-  absl::Status Freeze(absl::Duration) override { return absl::OkStatus(); }
+  // Takes a few looks.
+  void BeginWriteBack() override { write_back_ = 3; }
+  bool WrittenBack() override { return write_back_ == 0 || --write_back_ == 0; }
+  void BeginFreeze() override {}
+  absl::Status AwaitFrozen(absl::Duration) override { return absl::OkStatus(); }
   void Thaw() override {}
+  bool LogTo(WriteLog* log, uint32_t disk) override {
+    log_ = logs_ ? log : nullptr;
+    disk_ = disk;
+    return logs_;
+  }
 
  private:
   std::string content_;
+  const bool logs_;
+  WriteLog* log_ = nullptr;
+  uint32_t disk_ = 0;
   ExtentSet changed_;
   bool tracked_ = false;
   uint64_t failing_reads_ = 0;
+  uint64_t failing_writes_ = 0;
+  int write_back_ = 0;
 };
 
 }  // namespace homeward::simulation

@@ -4,18 +4,24 @@
 #include <bpf/libbpf.h>
 #include <fcntl.h>
 #include <linux/fs.h>
+#include <linux/magic.h>
 #include <sys/ioctl.h>
 #include <sys/mman.h>
 #include <sys/stat.h>
+#include <sys/statfs.h>
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
-#include <cstdlib>
+#include <filesystem>
+#include <fstream>
 #include <utility>
+#include <vector>
 
+#include "absl/types/optional.h"
+#include "common/base/aligned_buffer.h"
 #include "common/os/posix/unique_fd.h"
 #include "common/status/status_macros.h"
 #include "mobility_agent/capture/linux/frozen_mounts.h"
@@ -26,16 +32,13 @@ namespace {
 
 constexpr uint64_t kBlocksMax = 16 * kMiB;
 constexpr size_t kBounceBytes = kMiB;
-constexpr size_t kAlignment = 4096;
+constexpr uint64_t kLanes = 8;  // marks in an element of the map
 
 struct SkeletonDeleter {
   void operator()(tracker_bpf* skeleton) const { tracker_bpf__destroy(skeleton); }
 };
 struct RingDeleter {
   void operator()(ring_buffer* ring) const { ring_buffer__free(ring); }
-};
-struct FreeDeleter {
-  void operator()(uint8_t* memory) const { std::free(memory); }
 };
 
 uint32_t BlockShift(uint64_t size_bytes) {
@@ -50,20 +53,35 @@ struct LongRange {
   uint64_t length;
 };
 
+// Where the tracking of `device` is kept. The number of the disk counts up whenever another medium
+// or file comes under the same device number. Empty: the kernel has no place for it.
+std::string PinsOf(const std::string& directory, dev_t device) {
+  struct statfs place;
+  const std::string parent = directory.substr(0, directory.rfind('/'));
+  if (directory.empty() || ::statfs(parent.c_str(), &place) != 0 || place.f_type != BPF_FS_MAGIC) {
+    return "";
+  }
+  std::string number;
+  std::ifstream(absl::StrCat("/sys/dev/block/", major(device), ":", minor(device), "/diskseq")) >>
+      number;
+  if (number.empty()) return "";
+  return absl::StrCat(directory, "/", major(device), "-", minor(device), "-", number);
+}
+
 class LoadedTracker : public BpfTracker {
  public:
-  LoadedTracker(UniqueFd fd, uint64_t size_bytes, dev_t device)
+  LoadedTracker(UniqueFd fd, uint64_t size_bytes, dev_t device, std::string pins)
       : fd_(std::move(fd)),
         size_bytes_(size_bytes),
         device_(device),
-        shift_(BlockShift(size_bytes)) {}
+        shift_(BlockShift(size_bytes)),
+        pins_(std::move(pins)) {}
 
   ~LoadedTracker() override {
     if (lanes_ != nullptr) ::munmap(lanes_, lanes_bytes_);
   }
 
   absl::Status Load() {
-    bounce_.reset(static_cast<uint8_t*>(std::aligned_alloc(kAlignment, kBounceBytes)));
     skeleton_.reset(tracker_bpf__open());
     if (skeleton_ == nullptr) return Refused("open the BPF program");
     skeleton_->rodata->disk_major = major(device_);
@@ -72,6 +90,7 @@ class LoadedTracker : public BpfTracker {
     const uint64_t blocks = (size_bytes_ + (uint64_t{1} << shift_) - 1) >> shift_;
     elements_ = (blocks + 7) / 8;
     bpf_map__set_max_entries(skeleton_->maps.dirty, static_cast<uint32_t>(elements_));
+    const bool adopted = Adopt();
     if (tracker_bpf__load(skeleton_.get()) != 0) return Refused("load the BPF program");
     const size_t page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
     lanes_bytes_ = (elements_ * sizeof(uint64_t) + page - 1) / page * page;
@@ -83,25 +102,110 @@ class LoadedTracker : public BpfTracker {
                                  &LoadedTracker::OnLongRange, this, nullptr));
     if (ring_ == nullptr) return Refused("map the ring of long ranges");
     if (tracker_bpf__attach(skeleton_.get()) != 0) return Refused("attach the BPF program");
+    // From here on the programs of this process mark; those of the last one may go.
+    continues_ = adopted;
+    Unpin();
     return absl::OkStatus();
   }
 
   uint64_t size_bytes() const override { return size_bytes_; }
 
-  absl::Status Collect(ExtentSet* changed) override {
-    long_ranges_ = changed;
+  absl::StatusOr<Collected> Collect(absl::Span<Extent> changed) override {
+    out_ = changed;
+    count_ = 0;
+    if (carried_.length > 0) Report(std::exchange(carried_, Extent{}));
+    // Ends early at a range that finds no room, which is carried to the next call.
     const int consumed = ring_buffer__consume(ring_.get());
-    long_ranges_ = nullptr;
+    if (carried_.length > 0) return Collected{count_, true};
     if (consumed < 0) return absl::DataLossError("the ring of long ranges cannot be read");
     const uint64_t block_bytes = uint64_t{1} << shift_;
     for (uint64_t element = 0; element < elements_; ++element) {
       if (lanes_[element].load(std::memory_order_relaxed) == 0) continue;
+      if (count_ + kLanes > out_.size()) return Collected{count_, true};
       const uint64_t marks = lanes_[element].exchange(0, std::memory_order_acq_rel);
-      for (uint64_t lane = 0; lane < 8; ++lane) {
-        if (((marks >> (8 * lane)) & 0xff) == 0) continue;
-        AddBlock(changed, (element * 8 + lane) * block_bytes, block_bytes);
+      for (uint64_t lane = 0; lane < kLanes; ++lane) {
+        if (((marks >> (8 * lane)) & 0xff) != 0)
+          Report({(element * kLanes + lane) * block_bytes, block_bytes});
       }
     }
+    HW_RETURN_IF_ERROR(CheckDisk());
+    return Collected{count_, false};
+  }
+
+  absl::Status Read(uint64_t offset, MutableBytes out) override {
+    // Directly from the disk: the page cache of the device is not that of its file systems.
+    const auto aligned = [](uint64_t value) { return value % AlignedBuffer::kAlignment == 0; };
+    if (aligned(offset) && aligned(out.size()) && aligned(reinterpret_cast<uintptr_t>(out.data())))
+      return ReadWhole(offset, out);
+    for (size_t done = 0; done < out.size();) {
+      const uint64_t at = offset + done;
+      const uint64_t begin = at / AlignedBuffer::kAlignment * AlignedBuffer::kAlignment;
+      const uint64_t length = std::min(out.size() - done, bounce_.size() - (at - begin));
+      // The last block of a disk may be a short one.
+      const uint64_t end = std::min((at + length + AlignedBuffer::kAlignment - 1) /
+                                        AlignedBuffer::kAlignment * AlignedBuffer::kAlignment,
+                                    size_bytes_);
+      if (end < at + length) return absl::OutOfRangeError("read past the end of the tracked disk");
+      HW_RETURN_IF_ERROR(ReadWhole(begin, bounce_.Part(0, end - begin)));
+      std::memcpy(out.data() + done, bounce_.data() + (at - begin), length);
+      done += length;
+    }
+    return absl::OkStatus();
+  }
+
+  bool KeepForNextOpen() override {
+    if (pins_.empty()) return false;
+    Unpin();
+    std::error_code error;
+    std::filesystem::create_directories(pins_, error);
+    bool pinned = !error;
+    for (const Pinned& map : PinnedMaps())
+      pinned = pinned && bpf_obj_pin(bpf_map__fd(map.map), PinPath(map.name).c_str()) == 0;
+    for (const auto& [link, name] : {std::make_pair(skeleton_->links.on_queue, "on_queue"),
+                                     std::make_pair(skeleton_->links.on_complete, "on_complete")}) {
+      pinned = pinned && bpf_obj_pin(bpf_link__fd(link), PinPath(name).c_str()) == 0;
+    }
+    if (!pinned) Unpin();
+    return pinned;
+  }
+  bool continues() const override { return continues_; }
+
+  void BeginWriteBack() override { write_back_.emplace(major(device_), minor(device_)); }
+  bool WrittenBack() override { return !write_back_.has_value() || write_back_->done(); }
+  void BeginFreeze() override {
+    // One that never came to an end is not asked again: each would leave a thread behind.
+    stuck_ = frozen_.has_value() && !frozen_->over();
+    if (!stuck_) frozen_.emplace(major(device_), minor(device_));
+  }
+  absl::Status AwaitFrozen(absl::Duration timeout) override {
+    if (stuck_) return absl::UnavailableError("an earlier freeze has not come to its end");
+    return frozen_->Await(timeout);
+  }
+  void Thaw() override { frozen_->Thaw(); }
+
+ private:
+  static int OnLongRange(void* self, void* data, size_t) {
+    const LongRange& range = *static_cast<const LongRange*>(data);
+    LoadedTracker& tracker = *static_cast<LoadedTracker*>(self);
+    const Extent extent{range.offset, range.length};
+    if (tracker.count_ < tracker.out_.size()) {
+      tracker.Report(extent);
+      return 0;
+    }
+    tracker.carried_ = extent;
+    return -ENOSPC;
+  }
+  // Requires: room for one more.
+  void Report(Extent extent) {
+    if (extent.offset >= size_bytes_) return;
+    extent.length = std::min(extent.length, size_bytes_ - extent.offset);
+    if (count_ > 0 && out_[count_ - 1].end() == extent.offset) {
+      out_[count_ - 1].length += extent.length;
+    } else {
+      out_[count_++] = extent;
+    }
+  }
+  absl::Status CheckDisk() const {
     uint64_t now_bytes = 0;
     if (::ioctl(fd_.get(), BLKGETSIZE64, &now_bytes) != 0 || now_bytes != size_bytes_) {
       return absl::FailedPreconditionError(
@@ -114,44 +218,56 @@ class LoadedTracker : public BpfTracker {
     }
     return absl::OkStatus();
   }
-
-  absl::Status Read(uint64_t offset, MutableBytes out) override {
-    // Directly from the disk: the page cache of the device is not that of its file systems.
+  // Requires: all of it suits direct I/O.
+  absl::Status ReadWhole(uint64_t offset, MutableBytes out) const {
     for (size_t done = 0; done < out.size();) {
-      const uint64_t at = offset + done;
-      const uint64_t aligned = at / kAlignment * kAlignment;
-      const size_t wanted =
-          std::min<uint64_t>(kBounceBytes, (out.size() - done + (at - aligned) + kAlignment - 1) /
-                                               kAlignment * kAlignment);
-      const ssize_t n = ::pread(fd_.get(), bounce_.get(), wanted, static_cast<off_t>(aligned));
+      const ssize_t n = ::pread(fd_.get(), out.data() + done, out.size() - done,
+                                static_cast<off_t>(offset + done));
       if (n < 0 && errno == EINTR) continue;
-      if (n < 0)
-        return absl::ErrnoToStatus(errno, absl::StrCat("read the tracked disk at byte ", at));
-      if (static_cast<uint64_t>(n) <= at - aligned)
-        return absl::OutOfRangeError("read past the end of the tracked disk");
-      const size_t usable =
-          std::min<size_t>(static_cast<size_t>(n) - (at - aligned), out.size() - done);
-      std::memcpy(out.data() + done, bounce_.get() + (at - aligned), usable);
-      done += usable;
+      if (n < 0) {
+        return absl::ErrnoToStatus(errno,
+                                   absl::StrCat("read the tracked disk at byte ", offset + done));
+      }
+      if (n == 0) return absl::OutOfRangeError("read past the end of the tracked disk");
+      done += static_cast<size_t>(n);
     }
     return absl::OkStatus();
   }
-
-  absl::Status Freeze(absl::Duration timeout) override {
-    HW_ASSIGN_OR_RETURN(frozen_, FrozenMounts::Freeze(major(device_), minor(device_), timeout));
-    return absl::OkStatus();
+  struct Pinned {
+    const char* name;
+    bpf_map* map;
+  };
+  std::vector<Pinned> PinnedMaps() const {
+    return {{"dirty", skeleton_->maps.dirty},
+            {"long_ranges", skeleton_->maps.long_ranges},
+            {"lost", skeleton_->maps.bss}};
   }
-  void Thaw() override { frozen_.reset(); }
-
- private:
-  static int OnLongRange(void* self, void* data, size_t) {
-    const LongRange& range = *static_cast<const LongRange*>(data);
-    static_cast<LoadedTracker*>(self)->AddBlock(static_cast<LoadedTracker*>(self)->long_ranges_,
-                                                range.offset, range.length);
-    return 0;
+  std::string PinPath(absl::string_view name) const { return absl::StrCat(pins_, "/", name); }
+  void Unpin() const {
+    std::error_code ignored;
+    if (!pins_.empty()) std::filesystem::remove_all(pins_, ignored);
   }
-  void AddBlock(ExtentSet* changed, uint64_t offset, uint64_t length) const {
-    if (offset < size_bytes_) changed->Add({offset, std::min(length, size_bytes_ - offset)});
+  // Takes over the maps of a tracker that was kept. All of them, and its programs still run.
+  bool Adopt() {
+    if (pins_.empty()) return false;
+    std::vector<UniqueFd> maps;
+    for (const Pinned& map : PinnedMaps()) {
+      maps.emplace_back(bpf_obj_get(PinPath(map.name).c_str()));
+      if (!maps.back().valid()) return false;
+    }
+    for (const char* link : {"on_queue", "on_complete"}) {
+      if (!UniqueFd(bpf_obj_get(PinPath(link).c_str())).valid()) return false;
+    }
+    bpf_map_info info = {};
+    uint32_t info_bytes = sizeof(info);
+    if (bpf_obj_get_info_by_fd(maps.front().get(), &info, &info_bytes) != 0 ||
+        info.max_entries != elements_) {
+      return false;
+    }
+    const std::vector<Pinned> ours = PinnedMaps();
+    for (size_t i = 0; i < ours.size(); ++i)
+      HW_CHECK(bpf_map__reuse_fd(ours[i].map, maps[i].get()) == 0);
+    return true;
   }
   static absl::Status Refused(absl::string_view doing) {
     const int error = errno;
@@ -166,19 +282,26 @@ class LoadedTracker : public BpfTracker {
   const uint64_t size_bytes_;
   const dev_t device_;
   const uint32_t shift_;
-  std::unique_ptr<uint8_t, FreeDeleter> bounce_;
+  const std::string pins_;  // a directory in bpffs; empty: there is none
+  bool continues_ = false;
+  const AlignedBuffer bounce_{kBounceBytes};
   std::unique_ptr<tracker_bpf, SkeletonDeleter> skeleton_;
   std::unique_ptr<ring_buffer, RingDeleter> ring_;
   std::atomic<uint64_t>* lanes_ = nullptr;
   uint64_t elements_ = 0;
   size_t lanes_bytes_ = 0;
-  ExtentSet* long_ranges_ = nullptr;
-  std::unique_ptr<FrozenMounts> frozen_;
+  absl::Span<Extent> out_;  // of the Collect() that runs
+  size_t count_ = 0;
+  Extent carried_;
+  absl::optional<MountWriteBack> write_back_;
+  absl::optional<FrozenMounts> frozen_;
+  bool stuck_ = false;
 };
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<BpfTracker>> BpfTracker::Open(const std::string& device) {
+absl::StatusOr<std::unique_ptr<BpfTracker>> BpfTracker::Open(const std::string& device,
+                                                             const std::string& pin_directory) {
   UniqueFd fd(::open(device.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC));
   if (!fd.valid()) return absl::ErrnoToStatus(errno, absl::StrCat("open ", device));
   struct stat info;
@@ -193,7 +316,8 @@ absl::StatusOr<std::unique_ptr<BpfTracker>> BpfTracker::Open(const std::string& 
     return absl::InvalidArgumentError(
         absl::StrCat(device, " is a partition: name the whole disk, all of it is tracked"));
   }
-  auto tracker = std::make_unique<LoadedTracker>(std::move(fd), size_bytes, info.st_rdev);
+  auto tracker = std::make_unique<LoadedTracker>(std::move(fd), size_bytes, info.st_rdev,
+                                                 PinsOf(pin_directory, info.st_rdev));
   HW_RETURN_IF_ERROR(Annotate(tracker->Load(), device));
   return tracker;
 }

@@ -18,7 +18,11 @@ class BpfTracker : public WriteSource {
   // partition; PERMISSION_DENIED without the rights; UNIMPLEMENTED when this kernel cannot. Memory
   // in the kernel: one byte for each 4 KiB up to disks of 64 GiB, 16 MiB for larger ones, whose
   // blocks are coarser.
-  static absl::StatusOr<std::unique_ptr<BpfTracker>> Open(const std::string& device);
+  // `pin_directory` is a directory directly under a mounted bpffs, made when needed: there the
+  // kernel keeps tracking between KeepForNextOpen() and the next Open(). A crash leaves nothing
+  // there, nor does a reboot; then the disk is compared.
+  static absl::StatusOr<std::unique_ptr<BpfTracker>> Open(const std::string& device,
+                                                          const std::string& pin_directory);
 };
 
 }  // namespace homeward

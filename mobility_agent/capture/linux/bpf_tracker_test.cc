@@ -3,6 +3,8 @@
 #include "mobility_agent/capture/linux/bpf_tracker.h"
 
 #include <fcntl.h>
+#include <sched.h>
+#include <sys/mount.h>
 #include <sys/stat.h>
 #include <unistd.h>
 
@@ -10,11 +12,31 @@
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
+#include <new>
 #include <string>
 #include <thread>
 
+#include "common/clock/clock.h"
 #include "common/os/posix/unique_fd.h"
 #include "gtest/gtest.h"
+#include "mobility_agent/pipeline/shipper.h"
+
+namespace {
+
+// This thread's allocations while it is watched.
+thread_local bool watched = false;
+thread_local int allocations = 0;
+
+}  // namespace
+
+__attribute__((noinline)) void* operator new(size_t bytes) {
+  if (watched) ++allocations;
+  void* const memory = std::malloc(bytes);
+  if (memory == nullptr) throw std::bad_alloc();
+  return memory;
+}
+__attribute__((noinline)) void operator delete(void* memory) noexcept { std::free(memory); }
+__attribute__((noinline)) void operator delete(void* memory, size_t) noexcept { std::free(memory); }
 
 namespace homeward {
 namespace {
@@ -40,6 +62,10 @@ class BpfTrackerTest : public ::testing::Test {
     if (::geteuid() != 0 || ::access("/sys/kernel/btf/vmlinux", R_OK) != 0) {
       GTEST_SKIP() << "needs root and a kernel with BTF";
     }
+    // What this process mounts goes with it, also when it is killed.
+    static const bool alone =
+        ::unshare(CLONE_NEWNS) == 0 && ::mount("", "/", nullptr, MS_REC | MS_PRIVATE, nullptr) == 0;
+    ASSERT_TRUE(alone);
     char pattern[] = "/tmp/homeward-tracker-XXXXXX";
     directory_ = ::mkdtemp(pattern);
     Output("truncate -s " + std::to_string(kDiskBytes) + " " + directory_ + "/disk");
@@ -53,6 +79,7 @@ class BpfTrackerTest : public ::testing::Test {
   void TearDown() override {
     if (directory_.empty()) return;
     tracker_.reset();
+    std::system(("mountpoint -q " + directory_ + "/bpf && umount " + directory_ + "/bpf").c_str());
     std::system(("mountpoint -q " + directory_ + "/mnt && umount " + directory_ + "/mnt").c_str());
     std::system(("partx -d " + device_).c_str());
     hold_.reset();
@@ -60,10 +87,19 @@ class BpfTrackerTest : public ::testing::Test {
   }
 
   void Track() {
-    auto tracker = BpfTracker::Open(device_);
+    auto tracker = BpfTracker::Open(device_, pins_);
     ASSERT_TRUE(tracker.ok()) << tracker.status();
     tracker_ = *std::move(tracker);
     before_ = Content();
+  }
+  void Collect(ExtentSet* changed) {
+    std::vector<Extent> some(64);
+    for (bool more = true; more;) {
+      const auto collected = tracker_->Collect(absl::MakeSpan(some));
+      ASSERT_TRUE(collected.ok()) << collected.status();
+      for (size_t i = 0; i < collected->count; ++i) changed->Add(some[i]);
+      more = collected->more;
+    }
   }
   std::string Content() {
     std::string content(kDiskBytes, '\0');
@@ -74,7 +110,7 @@ class BpfTrackerTest : public ::testing::Test {
   // Every sector that differs from `before_` must be in what was collected.
   void ExpectNothingMissed() {
     ExtentSet changed;
-    ASSERT_TRUE(tracker_->Collect(&changed).ok());
+    ASSERT_NO_FATAL_FAILURE(Collect(&changed));
     const std::string after = Content();
     uint64_t differing = 0;
     for (uint64_t at = 0; at < kDiskBytes; at += kSectorBytes) {
@@ -87,7 +123,7 @@ class BpfTrackerTest : public ::testing::Test {
     before_ = after;
   }
 
-  std::string directory_, device_, before_;
+  std::string directory_, device_, before_, pins_;
   UniqueFd hold_;
   std::unique_ptr<BpfTracker> tracker_;
 };
@@ -117,7 +153,8 @@ TEST_F(BpfTrackerTest, FindsDiscardsAndZeroes) {
 }
 
 TEST_F(BpfTrackerTest, FindsWhatFileSystemsWrite) {
-  for (const std::string make : {"mkfs.ext4 -q -F ", "mkfs.ext4 -q -F -O ^has_journal "}) {
+  for (const std::string make :
+       {"mkfs.ext4 -q -F ", "mkfs.ext4 -q -F -O ^has_journal ", "mkfs.xfs -q -f --unsupported "}) {
     Track();
     Output(make + device_ + "p1");
     Output("mount " + device_ + "p1 " + directory_ + "/mnt");
@@ -143,7 +180,7 @@ TEST_F(BpfTrackerTest, ACopyThatFollowsConcurrentWritesEndsEqual) {
   });
   const auto follow = [&] {
     ExtentSet changed;
-    ASSERT_TRUE(tracker_->Collect(&changed).ok());
+    ASSERT_NO_FATAL_FAILURE(Collect(&changed));
     for (const Extent& range : changed.Ranges()) {
       ASSERT_TRUE(tracker_
                       ->Read(range.offset,
@@ -164,7 +201,8 @@ TEST_F(BpfTrackerTest, NothingChangesOnAFrozenFileSystem) {
   Output("mount " + device_ + "p1 " + directory_ + "/mnt");
   Track();
   { std::ofstream(directory_ + "/mnt/file") << std::string(100000, 'x'); }
-  ASSERT_TRUE(tracker_->Freeze(absl::Seconds(10)).ok());
+  tracker_->BeginFreeze();
+  ASSERT_TRUE(tracker_->AwaitFrozen(absl::Seconds(10)).ok());
   const std::string frozen = Content();
   EXPECT_NE(frozen, before_) << "the freeze wrote back what was dirty";
   std::thread writer([this] {
@@ -177,8 +215,101 @@ TEST_F(BpfTrackerTest, NothingChangesOnAFrozenFileSystem) {
   EXPECT_EQ(::stat((directory_ + "/mnt/late").c_str(), &info), 0);
 }
 
+// Watches the thread from the moment the disk stands still until the thaw.
+class Watched : public WriteSource {
+ public:
+  explicit Watched(WriteSource* source) : source_(*source) {}
+  uint64_t size_bytes() const override { return source_.size_bytes(); }
+  absl::StatusOr<Collected> Collect(absl::Span<Extent> changed) override {
+    return source_.Collect(changed);
+  }
+  absl::Status Read(uint64_t offset, MutableBytes out) override {
+    if (watched) frozen_reads_bytes_ += out.size();
+    return source_.Read(offset, out);
+  }
+  void BeginWriteBack() override { source_.BeginWriteBack(); }
+  bool WrittenBack() override { return source_.WrittenBack(); }
+  void BeginFreeze() override { source_.BeginFreeze(); }
+  absl::Status AwaitFrozen(absl::Duration timeout) override {
+    absl::Status frozen = source_.AwaitFrozen(timeout);
+    watched = true;
+    return frozen;
+  }
+  void Thaw() override {
+    watched = false;
+    source_.Thaw();
+  }
+  uint64_t frozen_reads_bytes() const { return frozen_reads_bytes_; }
+
+ private:
+  WriteSource& source_;
+  uint64_t frozen_reads_bytes_ = 0;
+};
+
+// The agent's own root file system may be the frozen one: finding memory could wait for it.
+TEST_F(BpfTrackerTest, NothingIsAllocatedBetweenFreezeAndThaw) {
+  Output("mkfs.ext4 -q -F " + device_ + "p1");
+  Output("mount " + device_ + "p1 " + directory_ + "/mnt");
+  Track();
+  Watched source(tracker_.get());
+  RealClock clock;
+  auto opened = Shipper::Open(RealFileSystem(), clock,
+                              {.machine_id = "m",
+                               .generation = 1,
+                               .state_path = directory_ + "/state",
+                               .fresh_replica = true},
+                              {&source}, nullptr);
+  ASSERT_TRUE(opened.ok()) << opened.status();
+  Shipper& shipper = **opened;
+  // All is taken at once; what happens to it is no matter here.
+  const absl::Duration end = clock.Monotonic() + absl::Seconds(60);
+  const auto take_all = [&](uint64_t markers) {
+    while (shipper.markers_sealed() < markers && clock.Monotonic() < end) {
+      shipper.Tick();
+      const auto batch = shipper.NextBatch();
+      ASSERT_TRUE(batch.ok()) << batch.status();
+    }
+  };
+  take_all(1);
+  for (uint64_t marker = 2; marker < 6; ++marker) {
+    Output("cp -r /usr/share/doc/bash " + directory_ + "/mnt/" + std::to_string(marker));
+    shipper.RequestMarker(PointKind::kCrashConsistent);
+    take_all(marker);
+    EXPECT_EQ(shipper.markers_sealed(), marker);
+    EXPECT_EQ(allocations, 0);
+  }
+  EXPECT_GT(source.frozen_reads_bytes(), 0u) << "there was something to read";
+}
+
+TEST_F(BpfTrackerTest, AKeptTrackerKnowsWhatWasWrittenWithoutIt) {
+  Output("mkdir " + directory_ + "/bpf && mount -t bpf homeward-test " + directory_ + "/bpf");
+  pins_ = directory_ + "/bpf/homeward";
+  Track();
+  EXPECT_FALSE(tracker_->continues()) << "nothing was kept";
+  Output("dd if=/dev/urandom of=" + device_ + " bs=4k count=3 seek=20 oflag=direct conv=notrunc");
+  ASSERT_TRUE(tracker_->KeepForNextOpen());
+  tracker_.reset();
+  Output("dd if=/dev/urandom of=" + device_ +
+         "p1 bs=64k count=9 seek=100 oflag=direct conv=notrunc");
+  // Kept, and long enough for the ring of long ranges.
+  Output("dd if=/dev/urandom of=" + device_ + " bs=1M count=4 seek=120 oflag=direct conv=notrunc");
+  Output("blkdiscard --zeroout --offset 8388608 --length 4194304 " + device_);
+  auto again = BpfTracker::Open(device_, pins_);
+  ASSERT_TRUE(again.ok()) << again.status();
+  tracker_ = *std::move(again);
+  EXPECT_TRUE(tracker_->continues());
+  ExpectNothingMissed();
+  Output("dd if=/dev/urandom of=" + device_ + " bs=4k count=3 seek=50 oflag=direct conv=notrunc");
+  ExpectNothingMissed();
+
+  // A crash keeps nothing.
+  tracker_.reset();
+  Track();
+  EXPECT_FALSE(tracker_->continues());
+}
+
 TEST_F(BpfTrackerTest, APartitionIsRefusedByName) {
-  const absl::Status status = BpfTracker::Open(device_ + "p1").status();
+  const absl::Status status = BpfTracker::Open(device_ + "p1", "").status();
   EXPECT_EQ(status.code(), absl::StatusCode::kInvalidArgument);
   EXPECT_NE(status.message().find("name the whole disk"), absl::string_view::npos) << status;
 }

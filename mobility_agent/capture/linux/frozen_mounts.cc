@@ -7,6 +7,7 @@
 #include <sys/sysmacros.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <cerrno>
 #include <fstream>
 #include <set>
@@ -21,7 +22,6 @@
 #include "absl/strings/str_split.h"
 #include "absl/synchronization/mutex.h"
 #include "common/os/posix/unique_fd.h"
-#include "common/status/status_macros.h"
 
 namespace homeward {
 namespace {
@@ -77,6 +77,20 @@ std::vector<UniqueFd> OpenMounts(dev_t disk) {
 
 }  // namespace
 
+struct MountWriteBack::Shared {
+  std::atomic<bool> done{false};
+};
+
+MountWriteBack::MountWriteBack(uint32_t major_number, uint32_t first_minor)
+    : shared_(std::make_shared<Shared>()) {
+  std::thread([shared = shared_, disk = makedev(major_number, first_minor)] {
+    for (const UniqueFd& mount : OpenMounts(disk)) ::syncfs(mount.get());
+    shared->done = true;
+  }).detach();
+}
+
+bool MountWriteBack::done() const { return shared_->done; }
+
 struct FrozenMounts::Shared {
   std::vector<UniqueFd> mounts;  // constant once the thread runs
   absl::Mutex mutex;
@@ -93,21 +107,20 @@ struct FrozenMounts::Shared {
   }
 };
 
-absl::StatusOr<std::unique_ptr<FrozenMounts>> FrozenMounts::Freeze(uint32_t major_number,
-                                                                   uint32_t first_minor,
-                                                                   absl::Duration timeout) {
-  auto shared = std::make_shared<Shared>();
-  shared->mounts = OpenMounts(makedev(major_number, first_minor));
-  shared->frozen.resize(shared->mounts.size());
-  // Both calls can block for as long as the disk does, so they get a thread that may be left
-  // behind.
-  std::thread([shared] {
+FrozenMounts::FrozenMounts(uint32_t major_number, uint32_t first_minor)
+    : shared_(std::make_shared<Shared>()) {
+  shared_->mounts = OpenMounts(makedev(major_number, first_minor));
+  shared_->frozen.resize(shared_->mounts.size());
+  std::thread([shared = shared_] {
+    // The first use of a mutex by a thread allocates: not when something stands still.
+    { absl::MutexLock lock(&shared->mutex); }
     int error = 0;
-    for (const UniqueFd& mount : shared->mounts) ::syncfs(mount.get());
     for (size_t i = 0; i < shared->mounts.size() && error == 0; ++i) {
       if (::ioctl(shared->mounts[i].get(), FIFREEZE, 0) == 0) {
         shared->frozen[i] = true;
-      } else if (errno != EOPNOTSUPP) {
+      } else if (errno == EOPNOTSUPP) {
+        ::syncfs(shared->mounts[i].get());
+      } else {
         error = errno;
       }
     }
@@ -116,16 +129,27 @@ absl::StatusOr<std::unique_ptr<FrozenMounts>> FrozenMounts::Freeze(uint32_t majo
     shared->error = error;
     shared->done = true;
   }).detach();
-  absl::MutexLock lock(&shared->mutex);
-  if (!shared->mutex.AwaitWithTimeout(absl::Condition(&shared->done), timeout)) {
-    shared->abandoned = true;
+}
+
+absl::Status FrozenMounts::Await(absl::Duration timeout) {
+  absl::MutexLock lock(&shared_->mutex);
+  if (!shared_->mutex.AwaitWithTimeout(absl::Condition(&shared_->done), timeout)) {
     return absl::DeadlineExceededError(absl::StrCat("the file systems did not stand still within ",
                                                     absl::FormatDuration(timeout)));
   }
-  if (shared->error != 0) return absl::ErrnoToStatus(shared->error, "freeze a file system");
-  return std::unique_ptr<FrozenMounts>(new FrozenMounts(shared));
+  if (shared_->error != 0) return absl::ErrnoToStatus(shared_->error, "freeze a file system");
+  return absl::OkStatus();
 }
 
-FrozenMounts::~FrozenMounts() { shared_->Thaw(); }
+void FrozenMounts::Thaw() {
+  absl::MutexLock lock(&shared_->mutex);
+  shared_->abandoned = true;
+  if (shared_->done) shared_->Thaw();
+}
+
+bool FrozenMounts::over() const {
+  absl::MutexLock lock(&shared_->mutex);
+  return shared_->done;
+}
 
 }  // namespace homeward

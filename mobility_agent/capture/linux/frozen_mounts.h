@@ -1,31 +1,46 @@
-// FrozenMounts: holds all file systems of one disk still, for a crash-consistent instant.
+// What a Linux machine does with the mounted file systems of one disk for a crash-consistent
+// instant: write back, then freeze.
 #ifndef HOMEWARD_MOBILITY_AGENT_CAPTURE_LINUX_FROZEN_MOUNTS_H_
 #define HOMEWARD_MOBILITY_AGENT_CAPTURE_LINUX_FROZEN_MOUNTS_H_
 
 #include <cstdint>
 #include <memory>
 
-#include "absl/status/statusor.h"
+#include "absl/status/status.h"
 #include "absl/time/time.h"
 
 namespace homeward {
 
-// One thread.
-class FrozenMounts {
+// One thread. Both calls of the kernel can block for as long as the disk does, so each gets a
+// thread of its own that may be left behind.
+class MountWriteBack {
  public:
-  // Writes back (syncfs) and freezes (FIFREEZE) every file system mounted from the disk
-  // `major`:`first_minor` or its partitions. A file system that cannot be frozen (vfat) is written
-  // back only. DEADLINE_EXCEEDED: not all stood still within `timeout`; those that did, and those
-  // that still come to it, are thawed again.
-  static absl::StatusOr<std::unique_ptr<FrozenMounts>> Freeze(uint32_t major, uint32_t first_minor,
-                                                              absl::Duration timeout);
-  // Thaws.
-  ~FrozenMounts();
+  // Begins to write back (syncfs) every file system mounted from the disk `major`:`first_minor` or
+  // its partitions.
+  MountWriteBack(uint32_t major, uint32_t first_minor);
+  bool done() const;
 
  private:
   struct Shared;
-  explicit FrozenMounts(std::shared_ptr<Shared> shared) : shared_(std::move(shared)) {}
-  const std::shared_ptr<Shared> shared_;  // with the freezing thread, which may outlive a time-out
+  const std::shared_ptr<Shared> shared_;  // with its thread
+};
+
+class FrozenMounts {
+ public:
+  // Begins to freeze (FIFREEZE) every such file system. One that cannot be frozen (vfat) is written
+  // back only.
+  FrozenMounts(uint32_t major, uint32_t first_minor);
+  // All stand still. DEADLINE_EXCEEDED: not within `timeout`. Allocates nothing when it is OK.
+  absl::Status Await(absl::Duration timeout);
+  // Thaws those that stand still and those that still come to it.
+  void Thaw();
+  // Nothing is being frozen any more.
+  bool over() const;
+  ~FrozenMounts() { Thaw(); }
+
+ private:
+  struct Shared;
+  const std::shared_ptr<Shared> shared_;  // with its thread, which may outlive a time-out
 };
 
 }  // namespace homeward

@@ -1,5 +1,8 @@
 #include "mobility_agent/capture/sources.h"
 
+#include <sys/mman.h>
+
+#include <cerrno>
 #include <utility>
 
 #include "absl/strings/match.h"
@@ -11,6 +14,8 @@
 
 namespace homeward {
 namespace {
+
+constexpr char kPinDirectory[] = "/sys/fs/bpf/homeward";
 
 // Whole disks that a machine keeps its data on: not those that hold other disks' data (loop, md,
 // dm), not those that forget (ram, zram), not those that one takes out (sr, fd).
@@ -49,7 +54,11 @@ absl::StatusOr<CapturedDisk> OpenDisk(FileSystem& files, const config::v1::Agent
     }
     default: {
       captured.capture = "bpf";
-      HW_ASSIGN_OR_RETURN(captured.source, BpfTracker::Open(disk.path()));
+      // While file systems stand still no page of this process may have to be fetched or found
+      // room for. Pages are locked as they are first used.
+      if (::mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) != 0)
+        return absl::ErrnoToStatus(errno, "lock the agent's memory (CAP_IPC_LOCK)");
+      HW_ASSIGN_OR_RETURN(captured.source, BpfTracker::Open(disk.path(), kPinDirectory));
       break;
     }
   }

@@ -1,5 +1,6 @@
 #include "mobility_agent/capture/nbd/nbd_tap.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "common/status/status_macros.h"
@@ -24,7 +25,7 @@ absl::StatusOr<std::unique_ptr<NbdTap>> NbdTap::Start(FileSystem& files, const s
   return tap;
 }
 
-absl::Status NbdTap::Collect(ExtentSet* changed) {
+absl::StatusOr<WriteSource::Collected> NbdTap::Collect(absl::Span<Extent> changed) {
   HW_ASSIGN_OR_RETURN(const uint64_t now_bytes, file_->Size());
   if (now_bytes != size_bytes_) {
     return absl::FailedPreconditionError(
@@ -32,17 +33,19 @@ absl::Status NbdTap::Collect(ExtentSet* changed) {
                      now_bytes, " now: remove the protection and protect the machine again"));
   }
   absl::MutexLock lock(&mutex_);
-  changed->Add(changed_);
-  changed_.Clear();
-  return absl::OkStatus();
+  const size_t count = changed_.TakeInto(changed);
+  return Collected{count, !changed_.empty()};
 }
 
-absl::Status NbdTap::Freeze(absl::Duration timeout) {
+void NbdTap::BeginFreeze() {
   absl::MutexLock lock(&mutex_);
   frozen_ = true;
-  const auto still = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return writers_ == 0; };
+}
+
+absl::Status NbdTap::AwaitFrozen(absl::Duration timeout) {
+  absl::MutexLock lock(&mutex_);
+  const auto still = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return writing_.empty(); };
   if (mutex_.AwaitWithTimeout(absl::Condition(&still), timeout)) return absl::OkStatus();
-  frozen_ = false;
   return absl::DeadlineExceededError("writes to the image did not end in time");
 }
 
@@ -51,45 +54,62 @@ void NbdTap::Thaw() {
   frozen_ = false;
 }
 
-bool NbdTap::EndWrites() {
+bool NbdTap::LogTo(WriteLog* log, uint32_t disk) {
+  absl::MutexLock lock(&mutex_);
+  log_ = log;
+  disk_ = disk;
+  return true;
+}
+
+bool NbdTap::KeepForNextOpen() {
   {
     absl::MutexLock lock(&mutex_);
     ended_ = true;
-    const auto still = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return writers_ == 0; };
+    const auto still = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return writing_.empty(); };
     mutex_.Await(absl::Condition(&still));
   }
   // The replica has what was read from here: a crash of this host must not take it back.
   return file_->Sync().ok();
 }
 
-absl::Status NbdTap::BeginWrite() {
+absl::Status NbdTap::BeginWrite(Extent extent) {
   absl::MutexLock lock(&mutex_);
-  const auto open = [this]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return !frozen_ || ended_; };
-  mutex_.Await(absl::Condition(&open));
+  const auto mine = [&]() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (ended_) return true;
+    if (frozen_) return false;
+    return std::none_of(writing_.begin(), writing_.end(), [&](const Extent& other) {
+      return other.offset < extent.end() && extent.offset < other.end();
+    });
+  };
+  mutex_.Await(absl::Condition(&mine));
   if (ended_) return absl::UnavailableError("the agent stops");
-  ++writers_;
+  writing_.push_back(extent);
   return absl::OkStatus();
 }
 
-void NbdTap::EndWrite(Extent extent) {
-  // Marked when it has ended, and also when it failed: part of it may have been written.
+void NbdTap::EndWrite(Extent extent, ConstBytes data, bool whole) {
   absl::MutexLock lock(&mutex_);
-  changed_.Add(extent);
-  changed_.Coarsen(kRangesMax, size_bytes_);
-  --writers_;
+  // When it failed part of it may have been written: what is there now is read later, and no place
+  // in the log is an instant of this disk from here on.
+  if (!whole && log_ != nullptr) log_->Close();
+  if (!whole || log_ == nullptr || !log_->Append(disk_, extent, data)) {
+    changed_.Add(extent);
+    changed_.Coarsen(kRangesMax, size_bytes_);
+  }
+  writing_.erase(std::find(writing_.begin(), writing_.end(), extent));
 }
 
 absl::Status NbdTap::WriteAt(uint64_t offset, ConstBytes bytes) {
-  HW_RETURN_IF_ERROR(BeginWrite());
+  HW_RETURN_IF_ERROR(BeginWrite({offset, bytes.size()}));
   const absl::Status written = file_->Write(offset, bytes);
-  EndWrite({offset, bytes.size()});
+  EndWrite({offset, bytes.size()}, bytes, written.ok());
   return written;
 }
 
 absl::Status NbdTap::ZeroAt(uint64_t offset, uint64_t length) {
-  HW_RETURN_IF_ERROR(BeginWrite());
+  HW_RETURN_IF_ERROR(BeginWrite({offset, length}));
   const absl::Status written = file_->WriteZeroes(offset, length);
-  EndWrite({offset, length});
+  EndWrite({offset, length}, {}, written.ok());
   return written;
 }
 

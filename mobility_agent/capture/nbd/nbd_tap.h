@@ -1,11 +1,13 @@
 // NbdTap: the WriteSource of a disk image that a hypervisor uses over NBD. The agent serves the
-// image and sees every write, so a point needs no freeze of the guest: writes wait at the tap for
-// the moment of the marker.
+// image and sees every write with its data. A point needs no freeze: it is a place in the log of
+// writes. Only when the log could not keep up do writes wait at the tap, for the moment in which it
+// begins anew.
 #ifndef HOMEWARD_MOBILITY_AGENT_CAPTURE_NBD_NBD_TAP_H_
 #define HOMEWARD_MOBILITY_AGENT_CAPTURE_NBD_NBD_TAP_H_
 
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
@@ -26,12 +28,14 @@ class NbdTap : public WriteSource, public NbdExport {
   uint64_t size_bytes() const override { return size_bytes_; }
 
   // WriteSource
-  absl::Status Collect(ExtentSet* changed) override;
+  absl::StatusOr<Collected> Collect(absl::Span<Extent> changed) override;
   absl::Status Read(uint64_t offset, MutableBytes out) override { return file_->Read(offset, out); }
-  absl::Status Freeze(absl::Duration timeout) override;
+  void BeginFreeze() override;
+  absl::Status AwaitFrozen(absl::Duration timeout) override;
   void Thaw() override;
-  // Clients get an error from then on, and come again when the agent is back.
-  bool EndWrites() override;
+  bool LogTo(WriteLog* log, uint32_t disk) override;
+  // Ends all writes: clients get an error from then on, and come again when the agent is back.
+  bool KeepForNextOpen() override;
 
   // NbdExport
   bool read_only() const override { return false; }
@@ -45,16 +49,20 @@ class NbdTap : public WriteSource, public NbdExport {
  private:
   NbdTap(std::unique_ptr<File> file, uint64_t size_bytes)
       : file_(std::move(file)), size_bytes_(size_bytes) {}
-  // UNAVAILABLE after EndWrites().
-  absl::Status BeginWrite();
-  void EndWrite(Extent extent);
+  // Waits for a thaw, and for writes to the same place: their order in the log is that on the disk.
+  // UNAVAILABLE after KeepForNextOpen().
+  absl::Status BeginWrite(Extent extent);
+  // Empty `data` stands for zeroes.
+  void EndWrite(Extent extent, ConstBytes data, bool whole);
 
   const std::unique_ptr<File> file_;
   const uint64_t size_bytes_;
   absl::Mutex mutex_;
   bool frozen_ ABSL_GUARDED_BY(mutex_) = false;
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;
-  int writers_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::vector<Extent> writing_ ABSL_GUARDED_BY(mutex_);  // one for each client at most
+  WriteLog* log_ ABSL_GUARDED_BY(mutex_) = nullptr;
+  uint32_t disk_ ABSL_GUARDED_BY(mutex_) = 0;
   ExtentSet changed_ ABSL_GUARDED_BY(mutex_);
   std::unique_ptr<NbdServer> server_;  // last: its threads use all above
 };

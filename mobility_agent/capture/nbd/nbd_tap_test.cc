@@ -45,9 +45,12 @@ class NbdTapTest : public ::testing::Test {
     return Run("qemu-io -f raw " + commands + " " + uri_);
   }
   std::vector<Extent> Collect() {
-    ExtentSet changed;
-    EXPECT_TRUE(tap_->Collect(&changed).ok());
-    return changed.Ranges();
+    std::vector<Extent> changed(64);
+    const auto collected = tap_->Collect(absl::MakeSpan(changed));
+    EXPECT_TRUE(collected.ok()) << collected.status();
+    EXPECT_FALSE(collected->more);
+    changed.resize(collected->count);
+    return changed;
   }
 
   std::string directory_, image_, uri_;
@@ -100,8 +103,65 @@ TEST_F(NbdTapTest, AWritePastTheEndIsRefusedAndTheConnectionGoesOn) {
   Io("-c 'write -P 1 0 512'");
 }
 
+TEST_F(NbdTapTest, ALoggedWriteCarriesItsDataAndAFullLogIsGivenUpWhole) {
+  WriteLog log(64 * kKiB);
+  log.Open();
+  ASSERT_TRUE(tap_->LogTo(&log, 3));
+  Io("-c 'write -P 0x11 64k 8k' -c 'write -z 4k 4k' -c 'write -P 0x22 64k 4k'");
+  ASSERT_TRUE(log.Mark({PointKind::kCrashConsistent, absl::UnixEpoch(), "here"}));
+  EXPECT_EQ(Collect(), (std::vector<Extent>{}));
+  Io("-c 'write -P 0x33 1M 60k'");
+  EXPECT_FALSE(log.open());
+  EXPECT_EQ(Collect(), (std::vector<Extent>{{kMiB, 60 * kKiB}}));
+  Io("-c 'write -P 0x44 2M 4k'");
+  EXPECT_EQ(Collect(), (std::vector<Extent>{{2 * kMiB, 4 * kKiB}})) << "behind a hole nothing goes";
+
+  std::vector<LoggedWrite> writes;
+  for (int i = 0; i < 3; ++i) writes.push_back(absl::get<LoggedWrite>(*log.Next()));
+  EXPECT_EQ(writes[0].disk, 3u);
+  EXPECT_EQ(writes[0].extent, (Extent{64 * kKiB, 8 * kKiB}));
+  EXPECT_EQ(writes[0].data, std::string(8 * kKiB, '\x11'));
+  EXPECT_EQ(writes[1].extent, (Extent{4 * kKiB, 4 * kKiB}));
+  EXPECT_TRUE(writes[1].data.empty());
+  EXPECT_EQ(writes[2].data, std::string(4 * kKiB, '\x22'));
+  EXPECT_EQ(absl::get<Marker>(*log.Next()).id, "here");
+  EXPECT_FALSE(log.Next().has_value());
+  ASSERT_TRUE(tap_->LogTo(nullptr, 0));
+}
+
+// Many clients write the same places at once; what the log tells in its order is what the image
+// has.
+TEST_F(NbdTapTest, TheOrderOfTheLogIsTheOrderOnTheDisk) {
+  WriteLog log(64 * kMiB);
+  log.Open();
+  ASSERT_TRUE(tap_->LogTo(&log, 0));
+  std::vector<std::thread> writers;
+  for (int writer = 0; writer < 4; ++writer) {
+    writers.emplace_back([this, writer] {
+      for (uint64_t i = 0; i < 500; ++i) {
+        const uint64_t offset = (i * 7 % 5) * kSectorBytes;
+        const std::string data(3 * kSectorBytes, static_cast<char>('A' + (writer * 500 + i) % 50));
+        EXPECT_TRUE(tap_->WriteAt(offset, AsBytes(data)).ok());
+      }
+    });
+  }
+  for (std::thread& writer : writers) writer.join();
+  std::string replayed(8 * kSectorBytes, '\0');
+  int count = 0;
+  for (auto entry = log.Next(); entry.has_value(); entry = log.Next(), ++count) {
+    const auto& write = absl::get<LoggedWrite>(*entry);
+    replayed.replace(write.extent.offset, write.extent.length, write.data);
+  }
+  EXPECT_EQ(count, 2000);
+  std::string image(replayed.size(), '\0');
+  ASSERT_TRUE(tap_->Read(0, {reinterpret_cast<uint8_t*>(image.data()), image.size()}).ok());
+  EXPECT_TRUE(image == replayed);
+  ASSERT_TRUE(tap_->LogTo(nullptr, 0));
+}
+
 TEST_F(NbdTapTest, AWriteWaitsWhileFrozen) {
-  ASSERT_TRUE(tap_->Freeze(absl::Seconds(5)).ok());
+  tap_->BeginFreeze();
+  ASSERT_TRUE(tap_->AwaitFrozen(absl::Seconds(10)).ok());
   absl::Notification written;
   std::thread writer([&] {
     EXPECT_TRUE(tap_->WriteAt(0, AsBytes(std::string(512, 'x'))).ok());
@@ -116,10 +176,11 @@ TEST_F(NbdTapTest, AWriteWaitsWhileFrozen) {
 }
 
 TEST_F(NbdTapTest, AfterTheEndOfWritesNothingReachesTheImageAndNobodyWaits) {
-  ASSERT_TRUE(tap_->Freeze(absl::Seconds(5)).ok());
+  tap_->BeginFreeze();
+  ASSERT_TRUE(tap_->AwaitFrozen(absl::Seconds(10)).ok());
   absl::Status late;
   std::thread writer([&] { late = tap_->WriteAt(0, AsBytes(std::string(512, 'x'))); });
-  EXPECT_TRUE(tap_->EndWrites());
+  EXPECT_TRUE(tap_->KeepForNextOpen());
   writer.join();
   EXPECT_EQ(late.code(), absl::StatusCode::kUnavailable);
   EXPECT_EQ(tap_->ZeroAt(0, 512).code(), absl::StatusCode::kUnavailable);

@@ -21,16 +21,16 @@ class HeldDisk : public ScanSource {
 
   uint64_t size_bytes() const override { return size_bytes_; }
 
-  absl::Status Collect(ExtentSet*) override {
+  absl::StatusOr<Collected> Collect(absl::Span<Extent>) override {
     struct stat now = {};
     if (::fstat(fd_.get(), &now) != 0) return absl::ErrnoToStatus(errno, "look at a held disk");
-    if (S_ISBLK(now.st_mode)) return absl::OkStatus();
+    if (S_ISBLK(now.st_mode)) return Collected();
     if (static_cast<uint64_t>(now.st_size) != size_bytes_) {
       return absl::FailedPreconditionError(
           absl::StrCat("the image had ", size_bytes_, " bytes and has ", now.st_size, " now"));
     }
     if (now.st_mtim.tv_sec == modified_.tv_sec && now.st_mtim.tv_nsec == modified_.tv_nsec)
-      return absl::OkStatus();
+      return Collected();
     // Somebody does not know of locks. What they wrote is found by comparing.
     modified_ = now.st_mtim;
     return absl::DataLossError("the image was written to while it was held");
@@ -48,7 +48,8 @@ class HeldDisk : public ScanSource {
     return absl::OkStatus();
   }
 
-  absl::Status Freeze(absl::Duration) override { return absl::OkStatus(); }
+  void BeginFreeze() override {}
+  absl::Status AwaitFrozen(absl::Duration) override { return absl::OkStatus(); }
   void Thaw() override {}
 
  private:
