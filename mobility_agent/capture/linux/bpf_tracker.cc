@@ -181,7 +181,11 @@ class LoadedTracker : public BpfTracker {
     if (stuck_) return absl::UnavailableError("an earlier freeze has not come to its end");
     return frozen_->Await(timeout);
   }
-  void Thaw() override { frozen_->Thaw(); }
+  void Thaw() override {
+    frozen_->Thaw();
+    // What holds a directory of a file system keeps it from being unmounted.
+    if (frozen_->over()) frozen_.reset();
+  }
 
  private:
   static int OnLongRange(void* self, void* data, size_t) {

@@ -213,6 +213,7 @@ TEST_F(BpfTrackerTest, NothingChangesOnAFrozenFileSystem) {
   writer.join();
   struct stat info;
   EXPECT_EQ(::stat((directory_ + "/mnt/late").c_str(), &info), 0);
+  Output("umount " + directory_ + "/mnt");  // Nothing holds it.
 }
 
 // Watches the thread from the moment the disk stands still until the thaw.
