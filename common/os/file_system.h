@@ -32,6 +32,9 @@ class File {
   // file.
   virtual absl::Status Sync() = 0;
   virtual absl::StatusOr<uint64_t> Size() = 0;
+  // Where the first content at or after `offset` may be that is not zeroes; Size() when there is
+  // none. Skips what the file system knows to be holes.
+  virtual absl::StatusOr<uint64_t> NextData(uint64_t offset) = 0;
   // When the content was last changed, as the file system notes it; the Unix epoch for a device.
   virtual absl::StatusOr<absl::Time> Modified() = 0;
   virtual absl::Status Truncate(uint64_t size_bytes) = 0;
@@ -39,7 +42,7 @@ class File {
 
 enum class OpenMode {
   kReadOnly,
-  kReadWrite,
+  kReadWrite, /* claims a block device; FAILED_PRECONDITION when it is in use */
   kCreate /* may exist */,
   kCreateNew /* must not exist */
 };

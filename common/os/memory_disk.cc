@@ -55,6 +55,8 @@ class MemoryFile : public File {
     return inode_->content.size();
   }
 
+  absl::StatusOr<uint64_t> NextData(uint64_t offset) override { return offset; }
+
   absl::StatusOr<absl::Time> Modified() override {
     HW_RETURN_IF_ERROR(Alive());
     return absl::FromUnixNanos(static_cast<int64_t>(inode_->changes));

@@ -62,6 +62,7 @@ struct Arguments {
   std::string output = "table";
   std::string subject;  // machine, server or job
   std::string point, process_server, master_target, datastore, directory;
+  std::vector<std::string> block_devices;
   std::string point_interval, app_point_interval, retention;
   std::vector<std::string> disks;
   uint64_t retention_bytes = 0;
@@ -69,6 +70,7 @@ struct Arguments {
   bool wait = false;
   bool keep_disks = false;
   bool source_lost = false;
+  bool app_consistent = false;
 };
 
 class Commands {
@@ -209,6 +211,7 @@ absl::Status FillPlacement(const Arguments& arguments, Request* request) {
   request->set_master_target(arguments.master_target);
   request->set_datastore(arguments.datastore);
   request->set_directory(arguments.directory);
+  for (const std::string& device : arguments.block_devices) request->add_block_devices(device);
   return ReadPolicy(arguments, request->mutable_policy());
 }
 
@@ -299,6 +302,8 @@ class CommandLine {
                      "path on the master target; default: the one with most room");
     leaf->add_option("--directory", arguments_.directory,
                      "in the datastore; default: the machine's name");
+    leaf->add_option("--block-device", arguments_.block_devices,
+                     "of the master target, instead of a datastore; once for each disk, in order");
     leaf->add_option("--point-interval", arguments_.point_interval,
                      "between crash-consistent points; default 5m");
     leaf->add_option("--app-point-interval", arguments_.app_point_interval,
@@ -398,6 +403,17 @@ class CommandLine {
                                          ForMachine<admin::v1::ListPointsRequest>(), FormatPoints);
                  }),
             "machine", "name or id");
+    Waiting(Subject(Leaf(group, "create", "make a recovery point now",
+                         "points create web-1 --app-consistent --wait",
+                         [this](AdminClient& client) {
+                           auto request = ForMachine<admin::v1::CreatePointRequest>();
+                           if (arguments_.app_consistent)
+                             request.set_kind(types::v1::APP_CONSISTENT);
+                           return commands_.Start(client, &AdminClient::Stub::CreatePoint, request);
+                         }),
+                    "machine", "name or id"))
+        ->add_flag("--app-consistent", arguments_.app_consistent,
+                   "run the agent's pre_freeze hook first");
   }
 
   void AddServers() {

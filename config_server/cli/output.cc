@@ -238,6 +238,10 @@ std::string FormatServer(const admin::v1::Server& server) {
                              FormatBytes(store.total_bytes()), " free"),
                 &out);
   }
+  for (const types::v1::BlockDevice& device : server.block_devices()) {
+    AppendField("Block device", absl::StrCat(device.path(), ", ", FormatBytes(device.size_bytes())),
+                &out);
+  }
   if (server.has_retention_volume()) {
     AppendField("Retention",
                 absl::StrCat(server.retention_volume().path(), ", ",

@@ -366,6 +366,7 @@ void Brain::TellAll() {
     replica->set_datastore(assignment.datastore());
     replica->set_directory(assignment.directory());
     *replica->mutable_disks() = assignment.disks();
+    *replica->mutable_block_devices() = assignment.block_devices();
     *replica->mutable_retention_age() = assignment.retention_age();
     replica->set_retention_bytes(assignment.retention_bytes());
     replica->set_phase(assignment.phase());

@@ -31,6 +31,7 @@ enum class ProblemId {
   kMasterTargetOsMismatch,
   kMasterTargetDiskLimit,
   kDatastoreNotAccessible,
+  kBlockDeviceUnsuitable,
   kRetentionDriveUnsuitable,
   kVmNameExists,
   kDirectoryUnsuitable,

@@ -28,7 +28,7 @@ const std::vector<StateEntry>& States() {
   static const auto& states = *new std::vector<StateEntry>{
       {storage::v1::UNPROTECTED, "Unprotected", {"protect", "remove"}},
       {storage::v1::ENABLING, "EnablingProtection", {"remove"}},
-      {storage::v1::PROTECTED, "Protected", {"resync", "failback", "remove"}},
+      {storage::v1::PROTECTED, "Protected", {"resync", "create-point", "failback", "remove"}},
       {storage::v1::FAILING_BACK, "UnplannedFailoverInProgress", {}},
       {storage::v1::FAILED_BACK, "UnplannedFailoverCommitPending", {"failback", "commit"}},
       {storage::v1::COMMITTED, "FailoverCommitted", {"reprotect", "remove"}},
@@ -191,6 +191,58 @@ Refusal PlaceMasterTarget(const View& view, const Machine& machine, const Placem
   return std::nullopt;
 }
 
+Refusal CheckRetention(const control::v1::MasterTargetObserved& target) {
+  const types::v1::Datastore& retention = target.retention_volume();
+  if (retention.total_bytes() != 0 &&
+      static_cast<double>(retention.free_bytes()) >=
+          kRetentionFreeMin * static_cast<double>(retention.total_bytes())) {
+    return std::nullopt;
+  }
+  return MakeProblem(
+      ProblemId::kRetentionDriveUnsuitable,
+      absl::StrCat("the retention volume ", retention.path(), " has ", retention.free_bytes(),
+                   " of ", retention.total_bytes(), " bytes free"));
+}
+
+Refusal PlaceBlockDevices(const View& view, const Machine& machine, const PlacementWish& wish,
+                          const control::v1::MasterTargetObserved& target,
+                          storage::v1::Assignment* assignment) {
+  const auto unsuitable = [](const std::string& why) {
+    return MakeProblem(ProblemId::kBlockDeviceUnsuitable, why);
+  };
+  if (wish.block_devices.size() != static_cast<size_t>(assignment->disks_size())) {
+    return unsuitable(absl::StrCat(NameOf(machine), " has ", assignment->disks_size(),
+                                   " disks to replicate, and ", wish.block_devices.size(),
+                                   " block devices were named"));
+  }
+  for (size_t i = 0; i < wish.block_devices.size(); ++i) {
+    const std::string& path = wish.block_devices[i];
+    const types::v1::Disk& disk = assignment->disks(static_cast<int>(i));
+    const auto offered =
+        std::find_if(target.block_devices().begin(), target.block_devices().end(),
+                     [&](const types::v1::BlockDevice& device) { return device.path() == path; });
+    if (offered == target.block_devices().end())
+      return unsuitable(absl::StrCat("the master target offers no block device ", path));
+    if (offered->size_bytes() < disk.size_bytes()) {
+      return unsuitable(absl::StrCat(path, " has ", offered->size_bytes(), " bytes, disk ",
+                                     disk.name(), " has ", disk.size_bytes()));
+    }
+    if (std::count(wish.block_devices.begin(), wish.block_devices.end(), path) > 1)
+      return unsuitable(absl::StrCat(path, " was named twice"));
+    for (const Machine& other : view.machines) {
+      const auto& replica = other.assignment().block_devices();
+      const auto& home = other.home_disks();
+      const bool theirs = other.machine_id() != machine.machine_id() &&
+                          other.assignment().master_target_id() == assignment->master_target_id() &&
+                          std::count(replica.begin(), replica.end(), path) > 0;
+      if (theirs || std::count(home.begin(), home.end(), path) > 0)
+        return unsuitable(absl::StrCat(path, " has a disk of ", NameOf(other)));
+    }
+    assignment->add_block_devices(path);
+  }
+  return std::nullopt;
+}
+
 Refusal PlaceDirectory(const View& view, const Machine& machine, const PlacementWish& wish,
                        storage::v1::Assignment* assignment) {
   const control::v1::Heartbeat* const heartbeat =
@@ -198,6 +250,10 @@ Refusal PlaceDirectory(const View& view, const Machine& machine, const Placement
   if (heartbeat == nullptr)
     return MakeProblem(ProblemId::kMasterTargetDown, "the master target has not reported yet");
   const control::v1::MasterTargetObserved& target = heartbeat->master_target();
+  if (Refusal refusal = CheckRetention(target)) return refusal;
+  assignment->clear_block_devices();
+  if (!wish.block_devices.empty())
+    return PlaceBlockDevices(view, machine, wish, target, assignment);
   const types::v1::Datastore* chosen = nullptr;
   for (const types::v1::Datastore& datastore : target.datastores()) {
     const bool wanted = wish.datastore.empty()
@@ -211,15 +267,6 @@ Refusal PlaceDirectory(const View& view, const Machine& machine, const Placement
         wish.datastore.empty()
             ? "the master target reaches no datastore"
             : absl::StrCat("the master target does not reach datastore ", wish.datastore));
-  }
-  const types::v1::Datastore& retention = target.retention_volume();
-  if (retention.total_bytes() == 0 ||
-      static_cast<double>(retention.free_bytes()) <
-          kRetentionFreeMin * static_cast<double>(retention.total_bytes())) {
-    return MakeProblem(
-        ProblemId::kRetentionDriveUnsuitable,
-        absl::StrCat("the retention volume ", retention.path(), " has ", retention.free_bytes(),
-                     " of ", retention.total_bytes(), " bytes free"));
   }
   const std::string directory = wish.directory.empty() ? NameOf(machine) : wish.directory;
   if (directory.empty() || directory.front() == '.' || directory.find('/') != directory.npos ||
@@ -312,7 +359,8 @@ Refusal CheckOperation(const View& view, const Machine& machine, const std::stri
                        absl::StrCat(NameOf(machine), " is in state ", StateName(machine.state()),
                                     ", which does not allow ", operation));
   }
-  if (operation == "protect" || operation == "reprotect" || operation == "resync")
+  if (operation == "protect" || operation == "reprotect" || operation == "resync" ||
+      operation == "create-point")
     return CheckAgent(view, machine);
   if (operation == "failback") return CheckFailback(view, machine);
   return std::nullopt;

@@ -32,6 +32,7 @@ struct PlacementWish {
   std::string master_target = {};
   std::string datastore = {};
   std::string directory = {};
+  std::vector<std::string> block_devices = {};  // instead of datastore and directory
 };
 // Chooses servers, datastore and disks. On a refusal nothing is chosen.
 struct Placement {

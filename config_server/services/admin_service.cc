@@ -26,6 +26,7 @@ PlacementWish WishOf(const Request& request) {
   wish.master_target = request.master_target();
   wish.datastore = request.datastore();
   wish.directory = request.directory();
+  wish.block_devices = {request.block_devices().begin(), request.block_devices().end()};
   return wish;
 }
 
@@ -302,6 +303,18 @@ Status AdminService::Reprotect(ServerContext* context, const admin::v1::Reprotec
 Status AdminService::Resync(ServerContext* context, const admin::v1::ResyncRequest* request,
                             admin::v1::Job* response) {
   return Ask(context, [&] { return StartSimple("resync", request->machine(), {}, response); });
+}
+
+Status AdminService::CreatePoint(ServerContext* context,
+                                 const admin::v1::CreatePointRequest* request,
+                                 admin::v1::Job* response) {
+  return Ask(context, [&] {
+    storage::v1::Job job;
+    job.set_point_kind(request->kind() == types::v1::POINT_KIND_UNSPECIFIED
+                           ? types::v1::CRASH_CONSISTENT
+                           : request->kind());
+    return StartSimple("create-point", request->machine(), std::move(job), response);
+  });
 }
 
 Status AdminService::Failback(ServerContext* context, const admin::v1::FailbackRequest* request,

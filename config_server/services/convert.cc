@@ -92,6 +92,7 @@ admin::v1::Server ConvertServer(const View& view, const storage::v1::Server& ser
     issues.assign(heartbeat->issues().begin(), heartbeat->issues().end());
     *out.mutable_datastores() = heartbeat->master_target().datastores();
     *out.mutable_retention_volume() = heartbeat->master_target().retention_volume();
+    *out.mutable_block_devices() = heartbeat->master_target().block_devices();
     out.set_cache_total_bytes(heartbeat->process_server().cache_total_bytes());
     out.set_cache_free_bytes(heartbeat->process_server().cache_free_bytes());
     out.set_pending_bytes(heartbeat->process_server().pending_bytes());

@@ -16,6 +16,12 @@ std::vector<types::v1::RecoveryPoint> PointsOf(const View& view, const Machine& 
   return {replica->points().begin(), replica->points().end()};
 }
 
+bool HasPoint(const TaskContext& context, const std::string& id) {
+  const std::vector<types::v1::RecoveryPoint> points = PointsOf(context.view, *context.machine);
+  return std::any_of(points.begin(), points.end(),
+                     [&](const auto& point) { return point.id() == id; });
+}
+
 StepResult TakeAssignment(TaskContext& context) {
   Machine& machine = *context.machine;
   if (machine.assignment().replica_id() == context.job->wanted().replica_id())
@@ -73,12 +79,32 @@ StepResult AwaitPoint(TaskContext& context) {
   return StepResult::Wait("the first recovery point");
 }
 
-StepResult RequestResync(TaskContext& context) {
-  // The job's number differs from that of any other job.
+// The job's number differs from that of any other job.
+uint64_t TokenOf(const TaskContext& context) {
   uint64_t token = 0;
   for (const char c : context.job->id()) token = token * 31 + static_cast<unsigned char>(c);
-  context.machine->mutable_assignment()->set_resync_token(token);
+  return token;
+}
+
+StepResult RequestResync(TaskContext& context) {
+  context.machine->mutable_assignment()->set_resync_token(TokenOf(context));
   return StepResult::Done();
+}
+
+StepResult RequestPoint(TaskContext& context) {
+  storage::v1::Assignment& assignment = *context.machine->mutable_assignment();
+  assignment.set_point_token(TokenOf(context));
+  assignment.set_point_kind(context.job->point_kind());
+  return StepResult::Done();
+}
+
+StepResult AwaitRequestedPoint(TaskContext& context) {
+  const control::v1::AgentObserved* const agent = context.view.AgentOf(*context.machine);
+  if (agent == nullptr || agent->point_token() != TokenOf(context))
+    return StepResult::Wait("the agent to make the point");
+  return HasPoint(context, agent->requested_point())
+             ? StepResult::Done()
+             : StepResult::Wait("the master target to report the point");
 }
 
 StepResult QuiesceSource(TaskContext& context) {
@@ -103,11 +129,8 @@ StepResult QuiesceSource(TaskContext& context) {
     StepResult waiting = StepResult::Wait("the machine to stop and to send its last writes");
     return waiting;
   }
-  const std::vector<types::v1::RecoveryPoint> points = PointsOf(context.view, machine);
-  const bool there = std::any_of(points.begin(), points.end(), [&](const auto& point) {
-    return point.id() == agent->quiesced_point();
-  });
-  return there ? StepResult::Done() : StepResult::Wait("the last recovery point");
+  return HasPoint(context, agent->quiesced_point()) ? StepResult::Done()
+                                                    : StepResult::Wait("the last recovery point");
 }
 
 StepResult TurnSourceOff(TaskContext& context) {
@@ -223,6 +246,9 @@ const Workflow* FindWorkflow(const std::string& name) {
        {{"Begin a synchronisation", RequestResync},
         {"Synchronise", AwaitSynchronisation},
         {"Make a recovery point", AwaitPoint}}},
+      {"create-point",
+       {{"Ask for a recovery point", RequestPoint},
+        {"Make a recovery point", AwaitRequestedPoint}}},
       {"failback",
        {{"Stop the machine and send its last writes", QuiesceSource},
         {"Turn the machine off", TurnSourceOff},

@@ -3,12 +3,10 @@
 #include <algorithm>
 #include <utility>
 
-#include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "common/log/log.h"
 #include "common/status/status_macros.h"
-#include "common/vmdk/vmdk.h"
 #include "common/wire/time_proto.h"
 
 namespace homeward {
@@ -72,7 +70,10 @@ void HostedReplica::Want(const control::v1::Replica& desired) {
   strand_->Post([this, desired] {
     const bool same = desired.SerializeAsString() == desired_.SerializeAsString();
     desired_ = desired;
-    if (!same) failure_ = absl::OkStatus();
+    if (!same) {
+      failure_ = absl::OkStatus();
+      backend_ = MakeDiskBackend(files_, desired_);
+    }
     Reconcile();
   });
 }
@@ -93,48 +94,14 @@ HostedInbox HostedReplica::inbox() {
           nullptr};
 }
 
-std::string HostedReplica::DiskDirectory() const {
-  return JoinPath(desired_.datastore(), desired_.directory());
-}
-
-std::string HostedReplica::DiskPath(int index, const char* suffix) const {
-  return JoinPath(
-      DiskDirectory(),
-      absl::StrCat(desired_.directory(), index == 0 ? "" : absl::StrCat("_", index), suffix));
-}
-
 absl::Status HostedReplica::Open() {
   if (keeper_ != nullptr) return keeper_->Fence(desired_.generation());
-  // A datastore that is not mounted must not become a directory on the master target's own disk.
-  if (const auto mounted = files_.List(desired_.datastore()); !mounted.ok()) {
-    return absl::NotFoundError(absl::StrCat("datastore ", desired_.datastore(),
-                                            " cannot be read: ", mounted.status().message()));
-  }
-  HW_RETURN_IF_ERROR(files_.MakeDirectories(DiskDirectory()));
-  std::vector<ReplicaDisk> disks;
+  HW_ASSIGN_OR_RETURN(DiskBackend::Opened opened, backend_->Open());
   std::vector<uint64_t> sizes;
-  bool all_created = true;
-  for (int i = 0; i < desired_.disks_size(); ++i) {
-    const types::v1::Disk& disk = desired_.disks(i);
-    bool created = false;
-    uint32_t content_id = 0;
-    (void)absl::SimpleHexAtoi(disk.uuid().substr(0, 8), &content_id);
-    HW_ASSIGN_OR_RETURN(std::unique_ptr<File> file,
-                        OpenOrCreateVmdk(files_,
-                                         {.directory = DiskDirectory(),
-                                          .name = absl::StrCat(desired_.directory(),
-                                                               i == 0 ? "" : absl::StrCat("_", i)),
-                                          .size_bytes = disk.size_bytes(),
-                                          .uuid = disk.uuid(),
-                                          .content_id = content_id},
-                                         &created));
-    all_created = all_created && created;
-    sizes.push_back(disk.size_bytes());
-    disks.push_back({std::move(file), disk.size_bytes()});
-  }
-  HW_ASSIGN_OR_RETURN(keeper_, Keeper::Open(files_, retention_directory_, std::move(disks)));
+  for (const ReplicaDisk& disk : opened.disks) sizes.push_back(disk.size_bytes);
+  HW_ASSIGN_OR_RETURN(keeper_, Keeper::Open(files_, retention_directory_, std::move(opened.disks)));
   HW_RETURN_IF_ERROR(keeper_->Fence(desired_.generation()));
-  created_fresh_ = all_created && keeper_->position().none();
+  created_fresh_ = opened.created && keeper_->position().none();
   stream_ = std::make_unique<KeeperStream>(
       keeper_.get(),
       KeeperStream::Options{.machine_id = desired_.machine_id(), .disk_bytes = std::move(sizes)});
@@ -158,18 +125,15 @@ absl::Status HostedReplica::CheckUntouched() {
       ReadWholeFile(files_, JoinPath(retention_directory_, kHandoverName));
   if (absl::IsNotFound(note.status())) return absl::OkStatus();
   HW_RETURN_IF_ERROR(note.status());
-  const std::vector<std::string> lines = absl::StrSplit(*note, '\n', absl::SkipEmpty());
-  for (int i = 0; i < desired_.disks_size(); ++i) {
-    HW_ASSIGN_OR_RETURN(const std::unique_ptr<File> file,
-                        files_.Open(DiskPath(i, "-flat.vmdk"), OpenMode::kReadOnly));
-    HW_ASSIGN_OR_RETURN(const absl::Time modified, file->Modified());
-    const size_t line = static_cast<size_t>(i) + 1;
-    if (line >= lines.size() || lines[line] != absl::StrCat(absl::ToUnixNanos(modified))) {
-      return absl::FailedPreconditionError(absl::StrCat(
-          DiskPath(i, "-flat.vmdk"),
-          " was written to since it was handed to the machine: it cannot go to another "
-          "recovery point. Commit the failback, or test points with a copy."));
-    }
+  const std::vector<std::string> lines = absl::StrSplit(*note, '\n', absl::AllowEmpty());
+  const std::vector<std::string> paths = backend_->Paths();
+  for (size_t i = 0; i < paths.size(); ++i) {
+    HW_ASSIGN_OR_RETURN(const std::string stamp, backend_->Stamp(static_cast<int>(i)));
+    if (!stamp.empty() && i + 1 < lines.size() && lines[i + 1] == stamp) continue;
+    return absl::FailedPreconditionError(absl::StrCat(
+        paths[i], stamp.empty() ? " may have been" : " was",
+        " written to since it was handed to the machine: it cannot go to another recovery point. "
+        "Commit the failback, or test points with a copy."));
   }
   return absl::OkStatus();
 }
@@ -177,10 +141,8 @@ absl::Status HostedReplica::CheckUntouched() {
 absl::Status HostedReplica::NoteHandover() {
   std::string note = absl::StrCat(desired_.point_id(), "\n");
   for (int i = 0; i < desired_.disks_size(); ++i) {
-    HW_ASSIGN_OR_RETURN(const std::unique_ptr<File> file,
-                        files_.Open(DiskPath(i, "-flat.vmdk"), OpenMode::kReadOnly));
-    HW_ASSIGN_OR_RETURN(const absl::Time modified, file->Modified());
-    absl::StrAppend(&note, absl::ToUnixNanos(modified), "\n");
+    HW_ASSIGN_OR_RETURN(const std::string stamp, backend_->Stamp(i));
+    absl::StrAppend(&note, stamp, "\n");
   }
   return WriteFileAtomically(files_, JoinPath(retention_directory_, kHandoverName), note);
 }
@@ -218,16 +180,6 @@ absl::Status HostedReplica::RemoveJournal() {
   return files_.SyncDirectory(ParentDirectory(retention_directory_));
 }
 
-absl::Status HostedReplica::RemoveDisks() {
-  for (int i = 0; i < desired_.disks_size(); ++i) {
-    HW_RETURN_IF_ERROR(files_.Remove(DiskPath(i, ".vmdk")));
-    HW_RETURN_IF_ERROR(files_.Remove(DiskPath(i, "-flat.vmdk")));
-  }
-  // What else is in the directory is not ours, and then it stays.
-  (void)files_.Remove(DiskDirectory());
-  return absl::OkStatus();
-}
-
 void HostedReplica::Reconcile() {
   if (!failure_.ok() && !absl::IsResourceExhausted(failure_) && !absl::IsNotFound(failure_) &&
       !absl::IsUnavailable(failure_)) {
@@ -252,7 +204,7 @@ void HostedReplica::Reconcile() {
       break;
     case DELETE:
       failure_ = RemoveJournal();
-      if (failure_.ok()) failure_ = RemoveDisks();
+      if (failure_.ok()) failure_ = backend_->Remove();
       break;
     default:
       return;
@@ -324,7 +276,9 @@ void HostedReplica::Publish() {
     }
   }
   for (const types::v1::RecoveryPoint& point : points_) *seen.add_points() = point;
-  for (int i = 0; i < desired_.disks_size(); ++i) seen.add_disk_paths(DiskPath(i, ".vmdk"));
+  if (backend_ != nullptr) {
+    for (const std::string& path : backend_->Paths()) seen.add_disk_paths(path);
+  }
   const absl::Status& wrong = failure_.ok() ? full_ : failure_;
   if (!wrong.ok()) *seen.mutable_problem() = ProblemFor(wrong);
   seen.set_received_bytes(received_bytes_);

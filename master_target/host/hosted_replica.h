@@ -13,6 +13,7 @@
 #include "common/exec/strand.h"
 #include "common/rpc/replication_link.h"
 #include "homeward/control/v1/control.pb.h"
+#include "master_target/host/disk_backend.h"
 #include "master_target/keeper/keeper_stream.h"
 
 namespace homeward {
@@ -46,13 +47,10 @@ class HostedReplica : public Inbox {
   void Close();
   absl::Status Recover();
   absl::Status RemoveJournal();
-  absl::Status RemoveDisks();
   absl::Status CheckUntouched();
   absl::Status NoteHandover();
   void Tick();
   void Publish();
-  std::string DiskPath(int index, const char* suffix) const;
-  std::string DiskDirectory() const;
 
   FileSystem& files_;
   const Clock& clock_;
@@ -60,6 +58,7 @@ class HostedReplica : public Inbox {
 
   // Touched only on the strand.
   control::v1::Replica desired_;
+  std::unique_ptr<DiskBackend> backend_;  // of desired_
   control::v1::ReplicaPhase reached_ = control::v1::REPLICA_PHASE_UNSPECIFIED;
   std::string reached_point_;
   std::unique_ptr<Keeper> keeper_;

@@ -1,5 +1,6 @@
 #include <grpcpp/grpcpp.h>
 
+#include <algorithm>
 #include <map>
 #include <utility>
 
@@ -15,6 +16,8 @@ namespace homeward {
 namespace {
 
 using config::v1::MasterTargetConfig;
+
+constexpr char kNotOurs[] = " (not among this master target's)";
 
 class MasterTarget : public Daemon {
  public:
@@ -114,12 +117,18 @@ class MasterTarget : public Daemon {
     replicas_ = std::move(next);
   }
 
-  // A datastore that is not configured here is not there, whatever the directory says.
+  // A datastore or device that is not configured here is not there, whatever its path says.
   control::v1::Replica Known(control::v1::Replica wanted) const {
+    for (std::string& device : *wanted.mutable_block_devices()) {
+      const auto& ours = config_.block_devices();
+      if (std::find(ours.begin(), ours.end(), device) == ours.end())
+        absl::StrAppend(&device, kNotOurs);
+    }
+    if (!wanted.block_devices().empty()) return wanted;
     for (const std::string& path : config_.datastores()) {
       if (path == wanted.datastore()) return wanted;
     }
-    wanted.set_datastore(absl::StrCat(wanted.datastore(), " (not among this master target's)"));
+    wanted.set_datastore(absl::StrCat(wanted.datastore(), kNotOurs));
     return wanted;
   }
 
@@ -166,6 +175,15 @@ class MasterTarget : public Daemon {
     }
     for (const std::string& path : config_.datastores()) *seen.add_datastores() = Measured(path);
     *seen.mutable_retention_volume() = Measured(retention_directory_);
+    for (const std::string& path : config_.block_devices()) {
+      const auto device = environment_.files.Open(path, OpenMode::kReadOnly);
+      const absl::StatusOr<uint64_t> size =
+          device.ok() ? (*device)->Size() : absl::StatusOr<uint64_t>(device.status());
+      if (!size.ok()) continue;
+      types::v1::BlockDevice& offered = *seen.add_block_devices();
+      offered.set_path(path);
+      offered.set_size_bytes(*size);
+    }
     return heartbeat;
   }
 
@@ -191,8 +209,12 @@ void CheckMasterTargetConfig(const google::protobuf::Message& message, ConfigPro
     RequireAbsolutePath("retention_directory", config.retention_directory(), problems);
   if (!config.advertised_address().empty())
     RequireAddress("advertised_address", config.advertised_address(), problems);
-  if (config.datastores().empty())
-    problems->Add("datastores", "is missing; name at least one mounted datastore");
+  if (config.datastores().empty() && config.block_devices().empty()) {
+    problems->Add("datastores",
+                  "is missing; name at least one mounted datastore, or block_devices");
+  }
+  for (int i = 0; i < config.block_devices_size(); ++i)
+    RequireAbsolutePath(absl::StrCat("block_devices[", i, "]"), config.block_devices(i), problems);
   for (int i = 0; i < config.datastores_size(); ++i)
     RequireAbsolutePath(absl::StrCat("datastores[", i, "]"), config.datastores(i), problems);
   if (!config.monitoring().listen_address().empty())

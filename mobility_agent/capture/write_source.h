@@ -27,6 +27,9 @@ class WriteSource {
   virtual absl::StatusOr<Collected> Collect(absl::Span<Extent> changed) = 0;
   // What the disk holds now, coherent with all writes that have ended. Allocates nothing.
   virtual absl::Status Read(uint64_t offset, MutableBytes out) = 0;
+  // Where the first content at or after `offset` may be that is not zeroes; size_bytes() when there
+  // is none. A write that ends meanwhile is also reported as changed.
+  virtual uint64_t NextData(uint64_t offset) { return offset; }
 
   // Begins to write back what the machine holds in memory for this disk, so that a freeze that
   // follows is short. Goes on in the background until WrittenBack().

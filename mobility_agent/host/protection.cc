@@ -201,11 +201,18 @@ void Protection::FollowTokens() {
   }
   if (desired_.point_token() != point_token_wanted_) {
     point_token_wanted_ = desired_.point_token();
-    markers_awaited_ = shipper_->markers_sealed() + 1;
-    shipper_->RequestMarker(PointKind::kCrashConsistent);
+    token_markers_awaited_ = shipper_->markers_sealed() + 1;
+    if (desired_.point_kind() == types::v1::APP_CONSISTENT) {
+      app_point_wanted_ = true;
+    } else {
+      shipper_->RequestMarker(PointKind::kCrashConsistent);
+    }
   }
-  if (point_token_ != point_token_wanted_ && shipper_->markers_sealed() >= markers_awaited_)
+  if (point_token_ != point_token_wanted_ && shipper_->markers_sealed() >= token_markers_awaited_ &&
+      !app_point_wanted_ && shipper_->last_marker_durable()) {
     point_token_ = point_token_wanted_;
+    requested_point_ = shipper_->last_point();
+  }
 }
 
 void Protection::FollowAppPoint() {
@@ -214,22 +221,35 @@ void Protection::FollowAppPoint() {
     thaw_due_ = false;
     RunHook("post_thaw", options_.hooks.post_thaw());
   }
-  if (interval <= absl::ZeroDuration() || options_.hooks.pre_freeze().empty() || thaw_due_ ||
-      shipper_->syncing() || clock_.Monotonic() - last_app_point_ < interval) {
-    return;
-  }
+  if (thaw_due_ || shipper_->syncing()) return;
+  const bool due = interval > absl::ZeroDuration() && !options_.hooks.pre_freeze().empty() &&
+                   clock_.Monotonic() - last_app_point_ >= interval;
+  if (!due && !app_point_wanted_) return;
+  if (std::exchange(app_point_wanted_, false))
+    token_markers_awaited_ = shipper_->markers_sealed() + 1;
   last_app_point_ = clock_.Monotonic();
   // A point is application-consistent only if the application said so.
-  const bool ready = RunHook("pre_freeze", options_.hooks.pre_freeze());
+  const bool ready =
+      !options_.hooks.pre_freeze().empty() && RunHook("pre_freeze", options_.hooks.pre_freeze());
   markers_awaited_ = shipper_->markers_sealed() + 1;
   thaw_due_ = true;
   shipper_->RequestMarker(ready ? PointKind::kApplicationConsistent : PointKind::kCrashConsistent);
 }
 
 void Protection::FollowQuiesce() {
-  if (desired_.quiesce_token() == 0 || quiesced_token_ == desired_.quiesce_token()) return;
+  if (desired_.quiesce_token() == 0) {
+    // The failback was cancelled: the machine goes on.
+    if (resume_due_ && RunHook("resume", options_.hooks.resume())) {
+      resume_due_ = false;
+      quiesce_token_ = quiesced_token_ = 0;
+      LogInfo("protection.resumed", {});
+    }
+    return;
+  }
+  if (quiesced_token_ == desired_.quiesce_token()) return;
   if (shipper_->syncing()) return;
   if (quiesce_token_ != desired_.quiesce_token()) {
+    resume_due_ = true;
     if (!RunHook("quiesce", options_.hooks.quiesce())) return;  // Tried again at the next tick.
     quiesce_token_ = desired_.quiesce_token();
     markers_awaited_ = shipper_->markers_sealed() + 1;
@@ -277,6 +297,7 @@ void Protection::Publish() {
     seen.set_streaming(shipper_->sender().streaming());
     seen.set_resync_token(resync_token_);
     seen.set_point_token(point_token_);
+    seen.set_requested_point(requested_point_);
     seen.set_quiesced_token(quiesced_token_);
     if (quiesced_token_ != 0) seen.set_quiesced_point(shipper_->last_point());
     *seen.mutable_freeze() = Summarize(shipper_->freezes());

@@ -71,7 +71,10 @@ class Protection {
   absl::Status failure_;  // why it could not begin
   uint64_t resync_token_ = 0, point_token_ = 0, point_token_wanted_ = 0;
   uint64_t quiesce_token_ = 0, quiesced_token_ = 0;  // begun, reached
-  uint64_t markers_awaited_ = 0;
+  uint64_t markers_awaited_ = 0, token_markers_awaited_ = 0;
+  bool app_point_wanted_ = false;
+  std::string requested_point_;
+  bool resume_due_ = false;  // the quiesce hook was run; also when another stream has begun since
   absl::Duration last_app_point_;
   bool thaw_due_ = false;
   std::string hook_error_;

@@ -197,6 +197,7 @@ std::string Shipper::SealAndRememberMarker(const Marker& marker) {
   const StreamPosition position = NextPosition();
   ++markers_sealed_;
   last_point_ = marker.id;
+  last_marker_position_ = position;
   return Remember({position,
                    BatchKind::kMarker,
                    {},
@@ -534,6 +535,8 @@ bool Shipper::SyncFinished() const { return sync_disk_ == sources_.size() && que
 absl::Status Shipper::SyncStep(BatchBuilder* builder) {
   while (sync_disk_ < sources_.size()) {
     const uint64_t disk_bytes = sources_[sync_disk_]->size_bytes();
+    if (fresh_ && sync_offset_ < disk_bytes)
+      sync_offset_ = sources_[sync_disk_]->NextData(sync_offset_) / kSectorBytes * kSectorBytes;
     if (sync_offset_ >= disk_bytes) {
       ++sync_disk_;
       sync_offset_ = 0;

@@ -96,6 +96,8 @@ class Shipper : public Outbox {
   // Markers sealed since Open(), and the newest one's id.
   uint64_t markers_sealed() const { return markers_sealed_; }
   const std::string& last_point() const { return last_point_; }
+  // The newest marker is a recovery point now.
+  bool last_marker_durable() const { return durable_ >= last_marker_position_; }
   // Everything that was written is durable on the master target.
   bool drained() const;
   // Not OK: the stream was refused in a way that only a new assignment or an operator can change,
@@ -198,6 +200,7 @@ class Shipper : public Outbox {
   uint64_t markers_taken_ = 0;
   uint64_t markers_sealed_ = 0;
   std::string last_point_;
+  StreamPosition last_marker_position_;
   uint64_t sent_bytes_ = 0;
   bool coarsened_ = false;
   std::deque<absl::Duration> freezes_;

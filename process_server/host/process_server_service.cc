@@ -12,6 +12,7 @@
 #include "common/wire/time_proto.h"
 #include "process_server/host/hosted_relay.h"
 #include "process_server/host/process_server.h"
+#include "process_server/relay/bandwidth_schedule.h"
 
 namespace homeward {
 namespace {
@@ -31,6 +32,7 @@ class ProcessServer : public Daemon {
                              ? JoinPath(config_.state_directory(), "spool")
                              : config_.cache_directory()),
         bandwidth_(environment.clock, config_.bandwidth_bytes_per_second()),
+        limits_(config_),
         endpoint_({Role::kAgent},
                   [this](const std::string& machine_id) { return Find(machine_id); }) {}
 
@@ -71,13 +73,18 @@ class ProcessServer : public Daemon {
 
   void Reload(const google::protobuf::Message& fresh) override {
     const auto& config = static_cast<const ProcessServerConfig&>(fresh);
-    bandwidth_.SetRate(config.bandwidth_bytes_per_second());
+    {
+      absl::MutexLock lock(&mutex_);
+      limits_.set_bandwidth_bytes_per_second(config.bandwidth_bytes_per_second());
+      *limits_.mutable_bandwidth_schedule() = config.bandwidth_schedule();
+    }
     ProcessServerConfig rest = config;
     rest.set_bandwidth_bytes_per_second(config_.bandwidth_bytes_per_second());
+    *rest.mutable_bandwidth_schedule() = config_.bandwidth_schedule();
     *rest.mutable_log() = config_.log();
     if (rest.SerializeAsString() != config_.SerializeAsString()) {
       LogWarn("config.needs_restart",
-              {{"why", "only log.level and bandwidth_bytes_per_second change while it runs"}});
+              {{"why", "only log.level and the bandwidth change while it runs"}});
     }
   }
   std::vector<types::v1::HealthIssue> Health() override {
@@ -115,6 +122,10 @@ class ProcessServer : public Daemon {
   }
 
   void KeepReconciling() {
+    {
+      absl::MutexLock lock(&mutex_);
+      bandwidth_.SetRate(BandwidthAt(limits_, environment_.clock.Now(), absl::LocalTimeZone()));
+    }
     if (informed_) Reconcile();
     strand_->PostAfter(absl::Seconds(1), [this] { KeepReconciling(); });
   }
@@ -254,6 +265,7 @@ class ProcessServer : public Daemon {
   const std::string cache_directory_;
   Membership membership_;
   Bandwidth bandwidth_;
+  ProcessServerConfig limits_ ABSL_GUARDED_BY(mutex_);  // the bandwidth that is configured now
   absl::Mutex mutex_;
   Relays relays_ ABSL_GUARDED_BY(mutex_);
   uint64_t rate_base_ ABSL_GUARDED_BY(mutex_) = 0;
@@ -310,6 +322,16 @@ void CheckProcessServerConfig(const google::protobuf::Message& message, ConfigPr
     RequireAddress("advertised_address", config.advertised_address(), problems);
   if (config.cache_bytes_max() != 0 && config.cache_bytes_max() < kShareBytesMin)
     problems->Add("cache_bytes_max", "must be at least 67108864 (64 MiB), or absent");
+  for (int i = 0; i < config.bandwidth_schedule_size(); ++i) {
+    const config::v1::BandwidthWindow& window = config.bandwidth_schedule(i);
+    for (const auto& [name, text] :
+         {std::make_pair("from", window.from()), std::make_pair("to", window.to())}) {
+      if (!ParseTimeOfDay(text).has_value()) {
+        problems->Add(absl::StrCat("bandwidth_schedule[", i, "].", name),
+                      absl::StrCat("\"", text, "\" is no time of day; write one like 08:30"));
+      }
+    }
+  }
   if (!config.monitoring().listen_address().empty())
     RequireAddress("monitoring.listen_address", config.monitoring().listen_address(), problems);
 }

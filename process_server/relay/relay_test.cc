@@ -1,4 +1,5 @@
 #include "process_server/relay/bandwidth.h"
+#include "process_server/relay/bandwidth_schedule.h"
 #include "process_server/relay/compression_choice.h"
 
 #include "gtest/gtest.h"
@@ -27,6 +28,40 @@ TEST(Bandwidth, TheMeanHoldsWhateverTheBatchSize) {
   EXPECT_LE(sent, 101700u) << "one second's bytes and one batch more at most";
   bandwidth.SetRate(0);
   EXPECT_TRUE(bandwidth.MaySend());
+}
+
+TEST(BandwidthSchedule, TheFirstWindowThatHoldsIsUsedAlsoOverMidnight) {
+  config::v1::ProcessServerConfig config;
+  config.set_bandwidth_bytes_per_second(1);
+  config::v1::BandwidthWindow* office = config.add_bandwidth_schedule();
+  office->set_from("08:00");
+  office->set_to("18:30");
+  office->add_days(config::v1::MONDAY);
+  office->add_days(config::v1::FRIDAY);
+  office->set_bytes_per_second(2);
+  config::v1::BandwidthWindow* night = config.add_bandwidth_schedule();
+  night->set_from("22:00");
+  night->set_to("06:00");
+  night->add_days(config::v1::FRIDAY);
+  night->set_bytes_per_second(0);
+  const absl::TimeZone zone = absl::FixedTimeZone(3600);
+  const auto at = [&](int day, int hour, int minute) {  // 2 June 2025 was a Monday.
+    return BandwidthAt(config, absl::FromCivil(absl::CivilMinute(2025, 6, day, hour, minute), zone),
+                       zone);
+  };
+  EXPECT_EQ(at(2, 7, 59), 1u);
+  EXPECT_EQ(at(2, 8, 0), 2u);
+  EXPECT_EQ(at(2, 18, 29), 2u);
+  EXPECT_EQ(at(2, 18, 30), 1u);
+  EXPECT_EQ(at(3, 12, 0), 1u) << "a Tuesday";
+  EXPECT_EQ(at(6, 21, 59), 1u);
+  EXPECT_EQ(at(6, 22, 0), 0u);
+  EXPECT_EQ(at(7, 5, 59), 0u) << "Friday's night";
+  EXPECT_EQ(at(7, 6, 0), 1u);
+  EXPECT_EQ(at(6, 5, 0), 1u) << "Thursday's night";
+  EXPECT_FALSE(ParseTimeOfDay("24:01").has_value());
+  EXPECT_FALSE(ParseTimeOfDay("8:00").has_value());
+  EXPECT_FALSE(ParseTimeOfDay("08:60").has_value());
 }
 
 TEST(CompressionChoice, CompressesWhereTheLinkLimitsAndLooksAgain) {

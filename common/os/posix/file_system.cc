@@ -82,6 +82,14 @@ class PosixFile : public File {
     return static_cast<uint64_t>(info.st_size);
   }
 
+  absl::StatusOr<uint64_t> NextData(uint64_t offset) override {
+    if (is_block_device_) return offset;
+    const off_t data = ::lseek(fd_.get(), static_cast<off_t>(offset), SEEK_DATA);
+    if (data >= 0) return static_cast<uint64_t>(data);
+    if (errno == ENXIO) return Size();
+    return offset;  // A file system that does not know.
+  }
+
   absl::StatusOr<absl::Time> Modified() override {
     struct stat info;
     if (::fstat(fd_.get(), &info) != 0) return ErrnoStatus(errno, "inspect", path_);
@@ -105,9 +113,16 @@ class PosixFileSystem : public FileSystem {
     int flags = O_CLOEXEC | (mode == OpenMode::kReadOnly ? O_RDONLY : O_RDWR);
     if (mode == OpenMode::kCreate) flags |= O_CREAT;
     if (mode == OpenMode::kCreateNew) flags |= O_CREAT | O_EXCL;
-    UniqueFd fd(::open(path.c_str(), flags, 0600));
-    if (!fd.valid()) return ErrnoStatus(errno, "open", path);
     struct stat info;
+    // Claims a block device: not while it is mounted or part of another, nor the other way round.
+    if (mode == OpenMode::kReadWrite && ::stat(path.c_str(), &info) == 0 && S_ISBLK(info.st_mode))
+      flags |= O_EXCL;
+    UniqueFd fd(::open(path.c_str(), flags, 0600));
+    if (!fd.valid() && errno == EBUSY && (flags & O_EXCL) != 0) {
+      return absl::FailedPreconditionError(
+          absl::StrCat(path, " is in use: mounted, part of another device, or held by a program"));
+    }
+    if (!fd.valid()) return ErrnoStatus(errno, "open", path);
     if (::fstat(fd.get(), &info) != 0) return ErrnoStatus(errno, "inspect", path);
     return std::make_unique<PosixFile>(std::move(fd), path, S_ISBLK(info.st_mode));
   }

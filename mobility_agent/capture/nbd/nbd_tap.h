@@ -30,6 +30,7 @@ class NbdTap : public WriteSource, public NbdExport {
   // WriteSource
   absl::StatusOr<Collected> Collect(absl::Span<Extent> changed) override;
   absl::Status Read(uint64_t offset, MutableBytes out) override { return file_->Read(offset, out); }
+  uint64_t NextData(uint64_t offset) override { return file_->NextData(offset).value_or(offset); }
   void BeginFreeze() override;
   absl::Status AwaitFrozen(absl::Duration timeout) override;
   void Thaw() override;

@@ -48,6 +48,11 @@ class HeldDisk : public ScanSource {
     return absl::OkStatus();
   }
 
+  uint64_t NextData(uint64_t offset) override {
+    const off_t data = ::lseek(fd_.get(), static_cast<off_t>(offset), SEEK_DATA);
+    if (data >= 0) return static_cast<uint64_t>(data);
+    return errno == ENXIO ? size_bytes_ : offset;
+  }
   void BeginFreeze() override {}
   absl::Status AwaitFrozen(absl::Duration) override { return absl::OkStatus(); }
   void Thaw() override {}

@@ -1,0 +1,131 @@
+#include "master_target/host/disk_backend.h"
+
+#include <utility>
+
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_cat.h"
+#include "common/status/status_macros.h"
+#include "common/vmdk/vmdk.h"
+
+namespace homeward {
+namespace {
+
+// A descriptor and a flat extent for each disk, in the machine's directory of a datastore.
+class VmdkBackend : public DiskBackend {
+ public:
+  VmdkBackend(FileSystem& files, control::v1::Replica replica)
+      : files_(files),
+        replica_(std::move(replica)),
+        directory_(JoinPath(replica_.datastore(), replica_.directory())) {}
+
+  absl::StatusOr<Opened> Open() override {
+    // A datastore that is not mounted must not become a directory on the master target's own disk.
+    if (const auto mounted = files_.List(replica_.datastore()); !mounted.ok()) {
+      return absl::NotFoundError(absl::StrCat("datastore ", replica_.datastore(),
+                                              " cannot be read: ", mounted.status().message()));
+    }
+    HW_RETURN_IF_ERROR(files_.MakeDirectories(directory_));
+    Opened opened;
+    opened.created = true;
+    for (int i = 0; i < replica_.disks_size(); ++i) {
+      const types::v1::Disk& disk = replica_.disks(i);
+      bool created = false;
+      uint32_t content_id = 0;
+      (void)absl::SimpleHexAtoi(disk.uuid().substr(0, 8), &content_id);
+      HW_ASSIGN_OR_RETURN(std::unique_ptr<File> file,
+                          OpenOrCreateVmdk(files_,
+                                           {.directory = directory_,
+                                            .name = Name(i),
+                                            .size_bytes = disk.size_bytes(),
+                                            .uuid = disk.uuid(),
+                                            .content_id = content_id},
+                                           &created));
+      opened.created = opened.created && created;
+      opened.disks.push_back({std::move(file), disk.size_bytes()});
+    }
+    return opened;
+  }
+
+  std::vector<std::string> Paths() const override {
+    std::vector<std::string> paths;
+    for (int i = 0; i < replica_.disks_size(); ++i) paths.push_back(Path(i, ".vmdk"));
+    return paths;
+  }
+
+  absl::StatusOr<std::string> Stamp(int disk) override {
+    HW_ASSIGN_OR_RETURN(const std::unique_ptr<File> file,
+                        files_.Open(Path(disk, "-flat.vmdk"), OpenMode::kReadOnly));
+    HW_ASSIGN_OR_RETURN(const absl::Time modified, file->Modified());
+    return absl::StrCat(absl::ToUnixNanos(modified));
+  }
+
+  absl::Status Remove() override {
+    for (int i = 0; i < replica_.disks_size(); ++i) {
+      HW_RETURN_IF_ERROR(files_.Remove(Path(i, ".vmdk")));
+      HW_RETURN_IF_ERROR(files_.Remove(Path(i, "-flat.vmdk")));
+    }
+    // What else is in the directory is not ours, and then it stays.
+    files_.Remove(directory_).IgnoreError();
+    return absl::OkStatus();
+  }
+
+ private:
+  std::string Name(int disk) const {
+    return absl::StrCat(replica_.directory(), disk == 0 ? "" : absl::StrCat("_", disk));
+  }
+  std::string Path(int disk, const char* suffix) const {
+    return JoinPath(directory_, absl::StrCat(Name(disk), suffix));
+  }
+
+  FileSystem& files_;
+  const control::v1::Replica replica_;
+  const std::string directory_;
+};
+
+// Disks that are attached to this host. They were there before and stay.
+class BlockBackend : public DiskBackend {
+ public:
+  BlockBackend(FileSystem& files, control::v1::Replica replica)
+      : files_(files), replica_(std::move(replica)) {}
+
+  absl::StatusOr<Opened> Open() override {
+    if (replica_.block_devices_size() != replica_.disks_size()) {
+      return absl::FailedPreconditionError(absl::StrCat(replica_.block_devices_size(),
+                                                        " block devices for a machine with ",
+                                                        replica_.disks_size(), " disks"));
+    }
+    Opened opened;
+    for (int i = 0; i < replica_.disks_size(); ++i) {
+      const std::string& path = replica_.block_devices(i);
+      HW_ASSIGN_OR_RETURN(std::unique_ptr<File> file, files_.Open(path, OpenMode::kReadWrite));
+      HW_ASSIGN_OR_RETURN(const uint64_t has_bytes, file->Size());
+      if (has_bytes < replica_.disks(i).size_bytes()) {
+        return absl::FailedPreconditionError(
+            absl::StrCat(path, " has ", has_bytes, " bytes, the machine's disk ",
+                         replica_.disks(i).name(), " has ", replica_.disks(i).size_bytes()));
+      }
+      opened.disks.push_back({std::move(file), replica_.disks(i).size_bytes()});
+    }
+    return opened;
+  }
+
+  std::vector<std::string> Paths() const override {
+    return {replica_.block_devices().begin(), replica_.block_devices().end()};
+  }
+  absl::StatusOr<std::string> Stamp(int) override { return std::string(); }
+  absl::Status Remove() override { return absl::OkStatus(); }
+
+ private:
+  FileSystem& files_;
+  const control::v1::Replica replica_;
+};
+
+}  // namespace
+
+std::unique_ptr<DiskBackend> MakeDiskBackend(FileSystem& files,
+                                             const control::v1::Replica& replica) {
+  if (!replica.block_devices().empty()) return std::make_unique<BlockBackend>(files, replica);
+  return std::make_unique<VmdkBackend>(files, replica);
+}
+
+}  // namespace homeward

@@ -1,0 +1,223 @@
+"""What the real binaries do beside the main road, each with real parts.
+
+usage: features_test.py --binaries DIR
+
+* a replica on a block device (a loop device where this may make one, a file of fixed size elsewhere)
+* a recovery point on demand, crash-consistent and application-consistent
+* a failback that is cancelled: what the quiesce hook stopped, the resume hook starts, and replication goes on
+* a disk of 62 TiB
+"""
+import argparse
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "deploy" / "lab"))
+from cluster import Cluster, Refused  # noqa: E402
+from nbd import Nbd  # noqa: E402
+
+MIB, TIB = 1 << 20, 1 << 40
+DISK_BYTES = 64 * MIB
+
+
+def run(*command):
+    return subprocess.run(command, check=True, capture_output=True, text=True).stdout.strip()
+
+
+class Features:
+    def __init__(self, cluster, directory, devices, big):
+        self.cluster, self.directory, self.devices, self.big = cluster, directory, devices, big
+        self.failures = 0
+
+    def check(self, what, holds):
+        self.failures += not holds
+        print(f"{'ok  ' if holds else 'FAIL'} {what}", flush=True)
+
+    def seen(self, machine):
+        return self.cluster.try_json("machines", "show", machine)
+
+    def machine(self, name, image, extra=""):
+        socket = str(self.directory / f"{name}.tap")
+        self.cluster.add_agent(name, f'disks {{ path: "{image}" nbd_socket: "{socket}" }}\n' + extra).start()
+        self.cluster.await_(f"{name} registers", lambda: self.seen(name).get("agent_connected"))
+        return socket
+
+    def image(self, name, size=DISK_BYTES):
+        path = self.directory / f"{name}.raw"
+        with open(path, "wb") as file:
+            file.truncate(size)
+            file.seek(5 * MIB)
+            file.write(os.urandom(9 * MIB))
+        return path
+
+    def await_state(self, name, state):
+        self.cluster.await_(f"{name} is {state}", lambda: self.seen(name).get("protection_state") == state and
+                            not self.seen(name).get("job_id"), 60, 0.2)
+
+    def refusal(self, *command):
+        try:
+            self.cluster.cli(*command)
+            return ""
+        except Refused as refused:
+            return refused.text
+
+    def block_device(self):
+        image, device = self.image("on-device"), self.devices[0]
+        hook = self.directory / "nothing"
+        hook.write_text("#!/bin/sh\nexit 0\n")
+        hook.chmod(0o755)
+        socket = self.machine("on-device", image, f'hooks {{ quiesce: "{hook}" }}\n')
+        protect = ("machines", "protect", "on-device", "--point-interval", "1s")
+        said = self.refusal(*protect, "--block-device", "/dev/null")
+        self.check("a device that the master target does not offer is refused", "BLOCK_DEVICE_UNSUITABLE" in said)
+        said = self.refusal(*protect, "--block-device", self.devices[1])
+        self.check("a device that is too small is refused", "BLOCK_DEVICE_UNSUITABLE" in said and "has 1048576" in said)
+        self.cluster.cli(*protect, "--block-device", device, "--wait")
+        tap = Nbd(socket)
+        for at in range(0, 64, 4):
+            tap.write(at * MIB, os.urandom(65536))
+        tap.close()
+        self.cluster.cli("machines", "failback", "on-device", "--point", "latest", "--wait")
+        same = subprocess.run(["cmp", "-n", str(DISK_BYTES), device, str(image)], check=False).returncode == 0
+        self.check("a machine came home to a block device, byte for byte", same)
+        self.check("its path is shown", self.seen("on-device")["disk_paths"] == [device])
+        self.cluster.cli("machines", "commit", "on-device", "--wait")
+        self.cluster.daemons["on-device"].stop()
+
+    def point_on_demand(self):
+        frozen, thawed = self.directory / "frozen", self.directory / "thawed"
+        for name, mark in (("pre", frozen), ("post", thawed)):
+            (self.directory / name).write_text(f"#!/bin/sh\necho >> {mark}\n")
+            (self.directory / name).chmod(0o755)
+        stopped, resumed = self.directory / "stopped", self.directory / "resumed"
+        (self.directory / "quiesce").write_text(f"#!/bin/sh\necho >> {stopped}\nexit 1\n")
+        (self.directory / "resume").write_text(f"#!/bin/sh\necho >> {resumed}\n")
+        for name in ("quiesce", "resume"):
+            (self.directory / name).chmod(0o755)
+        image = self.image("web")
+        self.machine("web", image, f"""hooks {{
+  pre_freeze: "{self.directory}/pre"
+  post_thaw: "{self.directory}/post"
+  quiesce: "{self.directory}/quiesce"
+  resume: "{self.directory}/resume"
+}}
+""")
+        self.cluster.cli("machines", "protect", "web", "--point-interval", "5m", "--directory", "web", "--wait")
+
+        def points():
+            return self.cluster.json("points", "list", "web")["points"]
+        before = len(points())
+        self.cluster.cli("points", "create", "web", "--wait")
+        made = points()
+        self.check("a point on demand is there when its job has ended",
+                   len(made) == before + 1 and made[-1]["kind"] == "CRASH_CONSISTENT")
+        self.cluster.cli("points", "create", "web", "--app-consistent", "--wait")
+        made = points()
+        self.check("an application-consistent one ran its hooks",
+                   made[-1]["kind"] == "APP_CONSISTENT" and frozen.exists())
+        self.cluster.await_("the application is thawed", thawed.exists, 10)
+
+        # A quiesce hook that fails holds the failback, until the operator cancels it.
+        self.cluster.cli("machines", "failback", "web", "--point", "latest")
+        self.cluster.await_("the quiesce hook runs", stopped.exists, 20)
+        self.cluster.cli("jobs", "cancel", self.seen("web")["job_id"])
+        self.await_state("web", "Protected")
+        self.cluster.await_("the resume hook runs", resumed.exists, 20)
+        self.check("a cancelled failback resumes the machine", True)
+        before = len(points())
+        self.cluster.cli("points", "create", "web", "--wait")
+        self.check("and replication goes on", len(points()) == before + 1)
+        self.cluster.cli("machines", "remove", "web", "--wait")
+        self.cluster.daemons["web"].stop()
+
+    def big_disk(self):
+        """62 TiB, sparse: only what is written takes room, at either end of it too."""
+        image = self.big / "big.raw"
+        with open(image, "wb") as file:
+            file.truncate(62 * TIB)
+            file.seek(62 * TIB - MIB)
+            file.write(os.urandom(MIB))
+        socket = self.machine("big", image)
+        self.cluster.cli("machines", "protect", "big", "--point-interval", "1s", "--datastore",
+                         str(self.big / "datastore"), "--wait")
+        tap = Nbd(socket)
+        for at in (0, 31 * TIB, 62 * TIB - 4096):
+            tap.write(at, os.urandom(4096))
+        tap.close()
+        self.cluster.cli("points", "create", "big", "--wait")
+        self.cluster.cli("machines", "failback", "big", "--point", "latest", "--wait")
+        descriptor = self.seen("big")["disk_paths"][0]
+        info = run("qemu-img", "info", "-f", "vmdk", descriptor)
+        self.check("a disk of 62 TiB is a VMDK of 62 TiB", "68169720922112 bytes" in info)
+        flat = descriptor.replace(".vmdk", "-flat.vmdk")
+        same = True
+        for at in (0, 31 * TIB, 62 * TIB - MIB):
+            with open(image, "rb") as ours, open(flat, "rb") as theirs:
+                ours.seek(at)
+                theirs.seek(at)
+                same = same and ours.read(MIB) == theirs.read(MIB)
+        self.check("its written parts are the same", same)
+        self.check("and only they take room", os.stat(flat).st_blocks * 512 < 8 * MIB)
+        self.cluster.daemons["big"].stop()
+
+
+def make_devices(directory):
+    """One of the disk's size and one too small, and what ends them."""
+    paths = []
+    for number, size in enumerate((DISK_BYTES, MIB)):
+        path = directory / f"device{number}"
+        with open(path, "wb") as file:
+            file.write(os.urandom(size))  # A device is not empty: what is on it is compared.
+        paths.append(str(path))
+    if os.geteuid() != 0:
+        print("not root: files stand for block devices")
+        return paths, []
+    loops, held = [], []
+    for path in paths:
+        loops.append(run("losetup", "--find", "--show", path))
+        held.append(os.open(loops[-1], os.O_RDONLY))
+        run("losetup", "-d", loops[-1])  # Takes effect when the last user closes it.
+    return loops, held
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--binaries", required=True)
+    arguments = parser.parse_args()
+    directory = pathlib.Path(tempfile.mkdtemp(prefix="homeward-features-", dir="/var/tmp"))
+    # A file of 62 TiB needs a file system that has them.
+    big = pathlib.Path(tempfile.mkdtemp(prefix="homeward-features-", dir="/dev/shm"))
+    cluster = Cluster(arguments.binaries, directory)
+    features = None
+    try:
+        cluster.start_config_server()
+        for datastore in (directory / "datastore", big / "datastore"):
+            datastore.mkdir()
+        devices, _held = make_devices(directory)
+        cluster.add_process_server().start()
+        cluster.add_master_target(datastores=[directory / "datastore", big / "datastore"],
+                                  extra="".join(f'block_devices: "{path}"\n' for path in devices)).start()
+        cluster.await_servers(2)
+        features = Features(cluster, directory, devices, big)
+        features.block_device()
+        features.point_on_demand()
+        features.big_disk()
+    except (TimeoutError, Refused, OSError, subprocess.CalledProcessError) as error:
+        print(f"FAILED: {error} {getattr(error, 'text', '')}", flush=True)
+        for name, daemon in cluster.daemons.items():
+            if daemon.process is not None:
+                print(f"--- {name}\n{daemon.log()[-3000:]}")
+        features = None
+    finally:
+        cluster.stop()
+        shutil.rmtree(directory, ignore_errors=True)
+        shutil.rmtree(big, ignore_errors=True)
+    sys.exit(0 if features is not None and features.failures == 0 else 1)
+
+
+if __name__ == "__main__":
+    main()
