@@ -50,6 +50,8 @@ class ControlClient {
   void Run();
   // Returns when the session ends; true when the server took the registration.
   bool RunOnce();
+  // Renews the certificate when that is due; returns when to look again.
+  absl::Duration KeepCertificate();
   bool WaitOrStop(absl::Duration duration);
 
   FileSystem& files_;

@@ -51,9 +51,16 @@ void ControlClient::Run() {
   }
 }
 
+absl::Duration ControlClient::KeepCertificate() {
+  const absl::StatusOr<absl::Duration> again =
+      RenewIfDue(files_, clock_, options_.identity, options_.address);
+  if (again.ok()) return *again;
+  LogWarn("certificate.renewal_failed", {{"error", again.status()}});
+  return absl::Minutes(1);
+}
+
 bool ControlClient::RunOnce() {
-  const absl::Status renewed = RenewIfDue(files_, clock_, options_.identity, options_.address);
-  if (!renewed.ok()) LogWarn("certificate.renewal_failed", {{"error", renewed}});
+  absl::Duration renewal_interval = KeepCertificate();
   const absl::StatusOr<TlsIdentity> identity = ReadIdentity(files_, options_.identity);
   if (!identity.ok()) {
     LogError("identity.unreadable", {{"error", identity.status()}});
@@ -96,9 +103,9 @@ bool ControlClient::RunOnce() {
         up.mutable_heartbeat()->set_desired_revision(desired_revision);
         const std::string now = up.SerializeAsString();
         const absl::Duration at = clock_.Monotonic();
-        if (at - last_renewal > absl::Hours(1)) {
+        if (at - last_renewal > renewal_interval) {
           last_renewal = at;
-          (void)RenewIfDue(files_, clock_, options_.identity, options_.address);
+          renewal_interval = KeepCertificate();
         }
         if (now == last && at - last_sent < heartbeat_interval) continue;
         last = now;

@@ -52,10 +52,10 @@ control::v1::Registration DescribeHost(const JoinOptions& options, const Members
 
 absl::StatusOr<TlsIdentity> ReadIdentity(FileSystem& files, const IdentityFiles& paths);
 
-// Has the certificate renewed when two thirds of its time have passed. OK when there was nothing to
-// do.
-absl::Status RenewIfDue(FileSystem& files, const Clock& clock, const IdentityFiles& paths,
-                        const std::string& config_server);
+// Has the certificate renewed when two thirds of its time have passed. Returns when to look again.
+absl::StatusOr<absl::Duration> RenewIfDue(FileSystem& files, const Clock& clock,
+                                          const IdentityFiles& paths,
+                                          const std::string& config_server);
 
 }  // namespace homeward
 

@@ -167,12 +167,14 @@ absl::StatusOr<Membership> JoinFabric(FileSystem& files, const JoinOptions& opti
   }
 }
 
-absl::Status RenewIfDue(FileSystem& files, const Clock& clock, const IdentityFiles& paths,
-                        const std::string& config_server) {
+absl::StatusOr<absl::Duration> RenewIfDue(FileSystem& files, const Clock& clock,
+                                          const IdentityFiles& paths,
+                                          const std::string& config_server) {
   HW_ASSIGN_OR_RETURN(const TlsIdentity identity, ReadIdentity(files, paths));
   HW_ASSIGN_OR_RETURN(const Validity validity, CertificateValidity(identity.certificate));
-  if (clock.Now() < validity.begin + (validity.end - validity.begin) * 2 / 3)
-    return absl::OkStatus();
+  const absl::Duration again =
+      std::clamp((validity.end - clock.Now()) / 4, absl::Seconds(1), absl::Hours(1));
+  if (clock.Now() < validity.begin + (validity.end - validity.begin) * 2 / 3) return again;
   const auto stub = control::v1::ControlService::NewStub(
       MakeChannel(config_server, Role::kConfigServer, identity));
   grpc::ClientContext context;
@@ -184,7 +186,7 @@ absl::Status RenewIfDue(FileSystem& files, const Clock& clock, const IdentityFil
   HW_RETURN_IF_ERROR(FromGrpc(stub->Renew(&context, request, &response)));
   HW_RETURN_IF_ERROR(WriteFileAtomically(files, paths.certificate, response.certificate()));
   LogInfo("certificate.renewed");
-  return absl::OkStatus();
+  return again;
 }
 
 }  // namespace homeward

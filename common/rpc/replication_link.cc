@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/synchronization/notification.h"
+#include "common/log/log.h"
 #include "common/rpc/credentials.h"
 #include "common/rpc/queued_writer.h"
 
@@ -33,12 +34,9 @@ ReplicationClient::~ReplicationClient() {
 
 void ReplicationClient::Run() {
   std::mt19937 random(std::random_device{}());
-  const std::shared_ptr<grpc::Channel> channel =
-      MakeChannel(options_.address, options_.server_role, options_.identity);
-  const std::unique_ptr<ReplicationService::Stub> stub = ReplicationService::NewStub(channel);
   absl::Duration delay = options_.retry_min;
   while (true) {
-    RunOnce(stub.get());
+    RunOnce();
     delay = greeted_ ? options_.retry_min : std::min(delay * 2, options_.retry_max);
     const absl::Duration jittered =
         delay * (0.5 + std::uniform_real_distribution<>(0, 0.5)(random));
@@ -47,14 +45,18 @@ void ReplicationClient::Run() {
   }
 }
 
-void ReplicationClient::RunOnce(ReplicationService::Stub* stub) {
+void ReplicationClient::RunOnce() {
+  greeted_ = false;
+  const absl::StatusOr<TlsIdentity> identity = options_.identity();
+  if (!identity.ok()) return LogError("identity.unreadable", {{"error", identity.status()}});
+  const auto stub =
+      ReplicationService::NewStub(MakeChannel(options_.address, options_.server_role, *identity));
   grpc::ClientContext context;
   {
     absl::MutexLock lock(&mutex_);
     if (stopping_) return;
     context_ = &context;
   }
-  greeted_ = false;
   const auto stream = stub->Replicate(&context);
   {
     using Stream = grpc::ClientReaderWriter<Upstream, Downstream>;

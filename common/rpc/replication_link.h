@@ -29,7 +29,8 @@ class ReplicationClient {
   struct Options {
     std::string address;  // host:port
     Role server_role = Role::kProcessServer;
-    TlsIdentity identity;
+    // Asked at each connection: a renewed certificate is used by the next one.
+    std::function<absl::StatusOr<TlsIdentity>()> identity;
     absl::Duration retry_min = absl::Milliseconds(100);
     absl::Duration retry_max = absl::Seconds(10);
   };
@@ -42,7 +43,7 @@ class ReplicationClient {
 
  private:
   void Run();
-  void RunOnce(replication::v1::ReplicationService::Stub* stub);
+  void RunOnce();
 
   Strand& strand_;
   StreamSender& sender_;

@@ -122,7 +122,10 @@ class ConfigServer : public Daemon {
   void KeepStepping() {
     brain_->Step();
     admin_->Changed();  // What a job waits for may have moved too.
-    if (environment_.clock.Monotonic() - last_renewal_ > kRenewal) {
+    absl::Duration renewal = kRenewal;
+    if (config_.has_certificate_validity())
+      renewal = std::min(renewal, FromProto(config_.certificate_validity()) / 4);
+    if (environment_.clock.Monotonic() - last_renewal_ > renewal) {
       last_renewal_ = environment_.clock.Monotonic();
       const absl::Status kept = KeepIdentities();
       if (!kept.ok()) LogError("certificate.renewal_failed", {{"error", kept}});

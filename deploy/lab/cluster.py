@@ -85,7 +85,7 @@ class Daemon:
 
 
 class Cluster:
-    def __init__(self, binaries, directory, heartbeat="1s"):
+    def __init__(self, binaries, directory, heartbeat="1s", extra=""):
         self.binaries, self.directory = pathlib.Path(binaries), pathlib.Path(directory)
         self.daemons = {}
         self.address = f"127.0.0.1:{free_port()}"
@@ -96,7 +96,7 @@ state_directory: "{self.directory}/config_server/state"
 heartbeat_interval {{ seconds: {heartbeat.rstrip('s')} }}
 heartbeat_timeout {{ seconds: 900 }}
 registration_window {{ seconds: 900 }}
-""")
+""" + extra)
 
     def daemon(self, name, program, config):
         made = Daemon(name, str(self.binaries / program), self.directory / name, config)

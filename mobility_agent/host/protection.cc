@@ -124,11 +124,6 @@ void Protection::Reconcile() {
     return;
   }
   if (address_ == wanted.address() || wanted.address().empty()) return;
-  const absl::StatusOr<TlsIdentity> identity = ReadIdentity(files_, options_.identity);
-  if (!identity.ok()) {
-    LogError("identity.unreadable", {{"error", identity.status()}});
-    return;
-  }
   client_.reset();
   address_ = wanted.address();
   StreamSender* sender = nullptr;
@@ -138,7 +133,7 @@ void Protection::Reconcile() {
       ReplicationClient::Options{
           .address = address_,
           .server_role = wanted.direct() ? Role::kMasterTarget : Role::kProcessServer,
-          .identity = *identity});
+          .identity = [this] { return ReadIdentity(files_, options_.identity); }});
 }
 
 absl::Status Protection::Begin(const control::v1::Protection& desired) {

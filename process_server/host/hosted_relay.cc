@@ -13,7 +13,7 @@ constexpr absl::Duration kTick = absl::Milliseconds(100);
 
 absl::StatusOr<std::shared_ptr<HostedRelay>> HostedRelay::Start(
     FileSystem& files, const control::v1::RelayedStream& stream, Relay::Options options,
-    TlsIdentity identity) {
+    IdentityFiles identity) {
   HW_ASSIGN_OR_RETURN(std::unique_ptr<Relay> relay, Relay::Open(files, options));
   std::shared_ptr<HostedRelay> hosted(new HostedRelay(stream, std::move(relay)));
   HostedRelay* const self = hosted.get();
@@ -21,9 +21,10 @@ absl::StatusOr<std::shared_ptr<HostedRelay>> HostedRelay::Start(
   self->strand_->Post([self] { self->Tick(); });
   self->client_ = std::make_unique<ReplicationClient>(
       self->strand_.get(), &self->relay_->sender(), [self] { return self->relay_->MakeHello(); },
-      ReplicationClient::Options{.address = stream.master_target_address(),
-                                 .server_role = Role::kMasterTarget,
-                                 .identity = std::move(identity)});
+      ReplicationClient::Options{
+          .address = stream.master_target_address(),
+          .server_role = Role::kMasterTarget,
+          .identity = [&files, identity] { return ReadIdentity(files, identity); }});
   return hosted;
 }
 

@@ -7,6 +7,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "common/control/enrolment.h"
 #include "common/exec/strand.h"
 #include "common/rpc/replication_link.h"
 #include "homeward/control/v1/control.pb.h"
@@ -19,7 +20,7 @@ class HostedRelay {
  public:
   static absl::StatusOr<std::shared_ptr<HostedRelay>> Start(
       FileSystem& files, const control::v1::RelayedStream& stream, Relay::Options options,
-      TlsIdentity identity);
+      IdentityFiles identity);
   ~HostedRelay();
 
   const control::v1::RelayedStream& stream() const { return stream_; }

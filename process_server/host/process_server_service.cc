@@ -165,9 +165,6 @@ class ProcessServer : public Daemon {
       absl::MutexLock lock(&mutex_);
       if (relays_.contains(key)) return;
     }
-    const absl::StatusOr<TlsIdentity> identity =
-        ReadIdentity(environment_.files, membership_.files);
-    if (!identity.ok()) return LogError("identity.unreadable", {{"error", identity.status()}});
     Relay::Options options{
         .machine_id = stream.machine_id(),
         .generation = stream.generation(),
@@ -178,7 +175,8 @@ class ProcessServer : public Daemon {
                               ? &environment_.clock
                               : nullptr,
         .bandwidth = &bandwidth_};
-    auto relay = HostedRelay::Start(environment_.files, stream, std::move(options), *identity);
+    auto relay =
+        HostedRelay::Start(environment_.files, stream, std::move(options), membership_.files);
     if (!relay.ok())
       return LogError("stream.cannot_begin", {{"stream", key}, {"error", relay.status()}});
     LogInfo("stream.began", {{"stream", key}, {"master_target", stream.master_target_address()}});

@@ -6,6 +6,7 @@ usage: features_test.py --binaries DIR
 * a recovery point on demand, crash-consistent and application-consistent
 * a failback that is cancelled: what the quiesce hook stopped, the resume hook starts, and replication goes on
 * a disk of 62 TiB
+* certificates that end while everything runs: each part has a new one before, and every later connection uses it
 """
 import argparse
 import os
@@ -14,6 +15,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
+import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "deploy" / "lab"))
@@ -22,6 +24,7 @@ from nbd import Nbd  # noqa: E402
 
 MIB, TIB = 1 << 20, 1 << 40
 DISK_BYTES = 64 * MIB
+CERTIFICATE_SECONDS = 24
 
 
 def run(*command):
@@ -165,6 +168,30 @@ class Features:
         self.cluster.daemons["big"].stop()
 
 
+    def certificates(self, validity):
+        """All of them have been renewed several times by now; those of the beginning have ended."""
+        began = time.monotonic()
+        image = self.image("certified")
+        self.machine("certified", image)
+        self.cluster.cli("machines", "protect", "certified", "--point-interval", "1s", "--directory", "certified",
+                         "--wait")
+        first = self.certificate("certified")
+        time.sleep(max(0, began + 1.5 * validity - time.monotonic()))
+        for name in ("process_server", "master_target"):
+            self.cluster.daemons[name].kill()  # New connections, all over.
+            self.cluster.daemons[name].start()
+        self.cluster.await_servers(2)
+        before = len(self.cluster.json("points", "list", "certified")["points"])
+        self.cluster.cli("points", "create", "certified", "--wait", limit=30)
+        self.check("replication goes on after the first certificates have ended",
+                   len(self.cluster.json("points", "list", "certified")["points"]) > before)
+        self.check("the agent's certificate is another one", self.certificate("certified") != first)
+        self.cluster.daemons["certified"].stop()
+
+    def certificate(self, name):
+        return (self.directory / name / "state" / "identity" / "certificate.pem").read_bytes()
+
+
 def make_devices(directory):
     """One of the disk's size and one too small, and what ends them."""
     paths = []
@@ -191,7 +218,8 @@ def main():
     directory = pathlib.Path(tempfile.mkdtemp(prefix="homeward-features-", dir="/var/tmp"))
     # A file of 62 TiB needs a file system that has them.
     big = pathlib.Path(tempfile.mkdtemp(prefix="homeward-features-", dir="/dev/shm"))
-    cluster = Cluster(arguments.binaries, directory)
+    cluster = Cluster(arguments.binaries, directory,
+                      extra=f"certificate_validity {{ seconds: {CERTIFICATE_SECONDS} }}\n")
     features = None
     try:
         cluster.start_config_server()
@@ -203,6 +231,7 @@ def main():
                                   extra="".join(f'block_devices: "{path}"\n' for path in devices)).start()
         cluster.await_servers(2)
         features = Features(cluster, directory, devices, big)
+        features.certificates(CERTIFICATE_SECONDS)
         features.block_device()
         features.point_on_demand()
         features.big_disk()

@@ -152,7 +152,7 @@ class PipelineTest : public ::testing::Test {
         relay_strand_.get(), &relay_->sender(), [this] { return relay_->MakeHello(); },
         ReplicationClient::Options{.address = absl::StrCat("127.0.0.1:", keeper_port_),
                                    .server_role = Role::kMasterTarget,
-                                   .identity = Identity(Role::kProcessServer),
+                                   .identity = [this] { return Identity(Role::kProcessServer); },
                                    .retry_max = absl::Milliseconds(500)});
   }
   void StopRelay() {
@@ -179,7 +179,7 @@ class PipelineTest : public ::testing::Test {
         agent_strand_.get(), &shipper_->sender(), [this] { return shipper_->MakeHello(); },
         ReplicationClient::Options{.address = absl::StrCat("127.0.0.1:", relay_port_),
                                    .server_role = Role::kProcessServer,
-                                   .identity = Identity(Role::kAgent),
+                                   .identity = [this] { return Identity(Role::kAgent); },
                                    .retry_max = absl::Milliseconds(500)});
   }
   void StopAgent() {
