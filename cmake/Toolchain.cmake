@@ -29,6 +29,21 @@ if(HOMEWARD_SANITIZE)
   target_compile_options(homeward_flags INTERFACE -fsanitize=${HOMEWARD_SANITIZE} -fno-omit-frame-pointer)
   target_link_options(homeward_flags INTERFACE -fsanitize=${HOMEWARD_SANITIZE})
 endif()
+if(HOMEWARD_SANITIZE STREQUAL "thread")
+  # Debian's Abseil is not built for the thread sanitizer: tests/tsan tells it what its mutexes do.
+  add_library(homeward_tsan OBJECT "${CMAKE_SOURCE_DIR}/tests/tsan/absl_synchronization.cc")
+  target_compile_features(homeward_tsan PRIVATE cxx_std_20)
+  target_link_libraries(homeward_flags INTERFACE "$<TARGET_OBJECTS:homeward_tsan>")
+  foreach(symbol 5Mutex4LockEv 5Mutex6UnlockEv 5MutexD1Ev 5Mutex5AwaitERKNS0_9ConditionE
+          5Mutex16AwaitWithTimeoutERKNS0_9ConditionENS0_8DurationE 7CondVar4WaitEPNS0_5MutexE
+          7CondVar15WaitWithTimeoutEPNS0_5MutexENS0_8DurationE 12Notification6NotifyEv)
+    target_link_options(homeward_flags INTERFACE "-Wl,--wrap=_ZN4absl7debian3${symbol}")
+  endforeach()
+  foreach(symbol 12Notification19WaitForNotificationEv
+          12Notification30WaitForNotificationWithTimeoutENS0_8DurationE)
+    target_link_options(homeward_flags INTERFACE "-Wl,--wrap=_ZNK4absl7debian3${symbol}")
+  endforeach()
+endif()
 if(HOMEWARD_FAULT_POINTS)
   target_compile_definitions(homeward_flags INTERFACE HOMEWARD_FAULT_POINTS=1)
 endif()
