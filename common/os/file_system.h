@@ -42,7 +42,8 @@ class File {
 
 enum class OpenMode {
   kReadOnly,
-  kReadWrite, /* claims a block device; FAILED_PRECONDITION when it is in use */
+  kReadWrite,     /* claims a block device; FAILED_PRECONDITION when it is in use */
+  kReadWriteBulk, /* the same; long writes go past the page cache where that can be */
   kCreate /* may exist */,
   kCreateNew /* must not exist */
 };

@@ -112,7 +112,8 @@ absl::StatusOr<std::unique_ptr<File>> MemoryDisk::Open(const std::string& path, 
   auto it = names_.find(path);
   if (it != names_.end() && mode == OpenMode::kCreateNew) return absl::AlreadyExistsError(path);
   if (it == names_.end()) {
-    if (mode == OpenMode::kReadOnly || mode == OpenMode::kReadWrite)
+    if (mode == OpenMode::kReadOnly || mode == OpenMode::kReadWrite ||
+        mode == OpenMode::kReadWriteBulk)
       return absl::NotFoundError(path);
     HW_RETURN_IF_ERROR(Operation());
     it = names_.emplace(path, std::make_shared<Inode>()).first;

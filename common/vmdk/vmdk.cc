@@ -133,7 +133,7 @@ absl::StatusOr<std::unique_ptr<File>> OpenOrCreateVmdk(FileSystem& files,
                        "): choose another directory or move it away"));
     }
     *created = false;
-    return files.Open(JoinPath(options.directory, found.flat_name), OpenMode::kReadWrite);
+    return files.Open(JoinPath(options.directory, found.flat_name), OpenMode::kReadWriteBulk);
   }
   if (!absl::IsNotFound(text.status())) return text.status();
   // The flat extent first: a descriptor that is there always has its extent.
@@ -148,7 +148,7 @@ absl::StatusOr<std::unique_ptr<File>> OpenOrCreateVmdk(FileSystem& files,
                                   .flat_name = flat_name};
   HW_RETURN_IF_ERROR(WriteFileAtomically(files, path, FormatVmdkDescriptor(descriptor)));
   *created = true;
-  return flat;
+  return files.Open(flat_path, OpenMode::kReadWriteBulk);
 }
 
 }  // namespace homeward

@@ -97,7 +97,7 @@ class BlockBackend : public DiskBackend {
     Opened opened;
     for (int i = 0; i < replica_.disks_size(); ++i) {
       const std::string& path = replica_.block_devices(i);
-      HW_ASSIGN_OR_RETURN(std::unique_ptr<File> file, files_.Open(path, OpenMode::kReadWrite));
+      HW_ASSIGN_OR_RETURN(std::unique_ptr<File> file, files_.Open(path, OpenMode::kReadWriteBulk));
       HW_ASSIGN_OR_RETURN(const uint64_t has_bytes, file->Size());
       if (has_bytes < replica_.disks(i).size_bytes()) {
         return absl::FailedPreconditionError(

@@ -78,8 +78,7 @@ HOMEWARD_WRAP(void, _ZNK4absl7debian312Notification19WaitForNotificationEv, void
   __real__ZNK4absl7debian312Notification19WaitForNotificationEv(notification);
   __tsan_acquire(notification);
 }
-HOMEWARD_WRAP(bool,
-              _ZNK4absl7debian312Notification30WaitForNotificationWithTimeoutENS0_8DurationE,
+HOMEWARD_WRAP(bool, _ZNK4absl7debian312Notification30WaitForNotificationWithTimeoutENS0_8DurationE,
               void* notification, absl::Duration timeout) {
   const bool notified =
       __real__ZNK4absl7debian312Notification30WaitForNotificationWithTimeoutENS0_8DurationE(

@@ -11,6 +11,7 @@
 #include <algorithm>
 #include <cerrno>
 
+#include "common/base/aligned_buffer.h"
 #include "common/os/posix/unique_fd.h"
 #include "common/status/status_macros.h"
 
@@ -26,8 +27,12 @@ absl::Status ErrnoStatus(int error, absl::string_view doing, const std::string& 
 
 class PosixFile : public File {
  public:
-  PosixFile(UniqueFd fd, std::string path, bool is_block_device)
-      : fd_(std::move(fd)), path_(std::move(path)), is_block_device_(is_block_device) {}
+  // `direct` may be none.
+  PosixFile(UniqueFd fd, UniqueFd direct, std::string path, bool is_block_device)
+      : fd_(std::move(fd)),
+        direct_(std::move(direct)),
+        path_(std::move(path)),
+        is_block_device_(is_block_device) {}
 
   absl::Status Read(uint64_t offset, MutableBytes out) override {
     size_t done = 0;
@@ -42,15 +47,16 @@ class PosixFile : public File {
   }
 
   absl::Status Write(uint64_t offset, ConstBytes bytes) override {
-    size_t done = 0;
-    while (done < bytes.size()) {
-      const ssize_t n =
-          ::pwrite(fd_.get(), bytes.data() + done, bytes.size() - done, offset + done);
-      if (n < 0 && errno == EINTR) continue;
-      if (n < 0) return ErrnoStatus(errno, "write", path_);
-      done += n;
+    if (direct_.valid() && bytes.size() >= kDirectBytesMin) {
+      const size_t head =
+          std::min<size_t>((kAlignment - offset % kAlignment) % kAlignment, bytes.size());
+      const size_t body = (bytes.size() - head) / kAlignment * kAlignment;
+      HW_RETURN_IF_ERROR(WriteThrough(fd_, offset, bytes.first(head)));
+      HW_RETURN_IF_ERROR(WriteDirect(offset + head, bytes.subspan(head, body)));
+      offset += head + body;
+      bytes.remove_prefix(head + body);
     }
-    return absl::OkStatus();
+    return WriteThrough(fd_, offset, bytes);
   }
 
   absl::Status WriteZeroes(uint64_t offset, uint64_t length) override {
@@ -102,7 +108,37 @@ class PosixFile : public File {
   }
 
  private:
+  static constexpr uint64_t kAlignment = AlignedBuffer::kAlignment;
+  static constexpr size_t kDirectBytesMin = 64 * kKiB;
+  static constexpr size_t kBounceBytes = kMiB;
+
+  absl::Status WriteThrough(const UniqueFd& fd, uint64_t offset, ConstBytes bytes) {
+    for (size_t done = 0; done < bytes.size();) {
+      const ssize_t n = ::pwrite(fd.get(), bytes.data() + done, bytes.size() - done,
+                                 static_cast<off_t>(offset + done));
+      if (n < 0 && errno == EINTR) continue;
+      if (n < 0) return ErrnoStatus(errno, "write", path_);
+      done += static_cast<size_t>(n);
+    }
+    return absl::OkStatus();
+  }
+
+  // Whole aligned blocks. The kernel keeps the page cache, through which all else goes, coherent.
+  absl::Status WriteDirect(uint64_t offset, ConstBytes bytes) {
+    if (bounce_.size() == 0) bounce_ = AlignedBuffer(kBounceBytes);
+    while (!bytes.empty()) {
+      const ConstBytes part = bytes.first(std::min(bytes.size(), bounce_.size()));
+      std::memcpy(bounce_.data(), part.data(), part.size());
+      HW_RETURN_IF_ERROR(WriteThrough(direct_, offset, bounce_.Part(0, part.size())));
+      offset += part.size();
+      bytes.remove_prefix(part.size());
+    }
+    return absl::OkStatus();
+  }
+
   const UniqueFd fd_;
+  const UniqueFd direct_;
+  AlignedBuffer bounce_;  // of who writes
   const std::string path_;
   const bool is_block_device_;
 };
@@ -110,12 +146,14 @@ class PosixFile : public File {
 class PosixFileSystem : public FileSystem {
  public:
   absl::StatusOr<std::unique_ptr<File>> Open(const std::string& path, OpenMode mode) override {
+    const bool bulk = mode == OpenMode::kReadWriteBulk;
     int flags = O_CLOEXEC | (mode == OpenMode::kReadOnly ? O_RDONLY : O_RDWR);
     if (mode == OpenMode::kCreate) flags |= O_CREAT;
     if (mode == OpenMode::kCreateNew) flags |= O_CREAT | O_EXCL;
     struct stat info;
     // Claims a block device: not while it is mounted or part of another, nor the other way round.
-    if (mode == OpenMode::kReadWrite && ::stat(path.c_str(), &info) == 0 && S_ISBLK(info.st_mode))
+    if ((bulk || mode == OpenMode::kReadWrite) && ::stat(path.c_str(), &info) == 0 &&
+        S_ISBLK(info.st_mode))
       flags |= O_EXCL;
     UniqueFd fd(::open(path.c_str(), flags, 0600));
     if (!fd.valid() && errno == EBUSY && (flags & O_EXCL) != 0) {
@@ -124,7 +162,10 @@ class PosixFileSystem : public FileSystem {
     }
     if (!fd.valid()) return ErrnoStatus(errno, "open", path);
     if (::fstat(fd.get(), &info) != 0) return ErrnoStatus(errno, "inspect", path);
-    return std::make_unique<PosixFile>(std::move(fd), path, S_ISBLK(info.st_mode));
+    // Not every file system can; then all goes through the page cache.
+    UniqueFd direct(bulk ? ::open(path.c_str(), O_WRONLY | O_CLOEXEC | O_DIRECT) : -1);
+    return std::make_unique<PosixFile>(std::move(fd), std::move(direct), path,
+                                       S_ISBLK(info.st_mode));
   }
 
   absl::Status Rename(const std::string& from, const std::string& to) override {
