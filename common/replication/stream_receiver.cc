@@ -65,14 +65,12 @@ void StreamReceiver::OnHello(const replication::v1::Hello& hello) {
 
 void StreamReceiver::Flush() {
   if (closed() || pending_.empty()) return;
-  const std::vector<absl::string_view> batches(pending_.begin(), pending_.end());
-  const absl::Status stored = inbox_.Store(batches);
+  const absl::Status stored = inbox_.Store(std::exchange(pending_, {}));
   if (absl::IsResourceExhausted(stored)) {
     // Nothing is lost: the sender keeps what is not acknowledged and comes again.
     return Refuse(stored);
   }
   stored_bytes_ += pending_bytes_;
-  pending_.clear();
   pending_bytes_ = 0;
   if (!stored.ok()) return Refuse(stored);
   Acknowledge();
@@ -82,7 +80,7 @@ Acknowledgement StreamReceiver::CurrentAcknowledgement() {
   credit_bytes_ = std::max(credit_bytes_, stored_bytes_ + inbox_.RoomBytes());
   Acknowledgement acknowledgement;
   acknowledgement.set_credit_bytes(credit_bytes_);
-  ToProto(inbox_.held(), acknowledgement.mutable_spooled());
+  ToProto(inbox_.spooled(), acknowledgement.mutable_spooled());
   ToProto(inbox_.durable(), acknowledgement.mutable_durable());
   return acknowledgement;
 }

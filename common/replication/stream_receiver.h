@@ -30,11 +30,13 @@ class Inbox {
   virtual ~Inbox() = default;
   // Whether this hello may stream here; then what is held. ABORTED: stale generation.
   virtual absl::StatusOr<StreamPosition> Admit(const replication::v1::Hello& hello) = 0;
-  // Stores the batches in order; they are durable here on OK. Errors as Keeper::Apply().
-  virtual absl::Status Store(const std::vector<absl::string_view>& batches) = 0;
+  // Takes the batches in order. What of them is safe is said by spooled() and durable(). Errors as
+  // Keeper::Apply().
+  virtual absl::Status Store(std::vector<std::string> batches) = 0;
   // Bytes that may be on their way here beyond what is stored. 0 stops the sender.
   virtual uint64_t RoomBytes() = 0;
-  virtual StreamPosition held() const = 0;
+  // Synced on this part's disk: the sender need not keep the payload.
+  virtual StreamPosition spooled() const = 0;
   virtual StreamPosition durable() const = 0;
   // Answer with `from.SendDigestReply()`, or not at all: the sender asks again.
   virtual void OnDigestQuery(const replication::v1::DigestQuery& query, StreamReceiver& from) = 0;

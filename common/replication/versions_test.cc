@@ -25,9 +25,9 @@ class EmptyInbox : public Inbox {
     machine = hello.machine_id();
     return StreamPosition{4, 2};
   }
-  absl::Status Store(const std::vector<absl::string_view>&) override { return absl::OkStatus(); }
+  absl::Status Store(std::vector<std::string>) override { return absl::OkStatus(); }
   uint64_t RoomBytes() override { return 1000; }
-  StreamPosition held() const override { return {4, 2}; }
+  StreamPosition spooled() const override { return {4, 2}; }
   StreamPosition durable() const override { return {4, 1}; }
   void OnDigestQuery(const replication::v1::DigestQuery&, StreamReceiver&) override {}
   std::string machine;

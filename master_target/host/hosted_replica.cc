@@ -300,18 +300,18 @@ absl::StatusOr<StreamPosition> HostedReplica::Admit(const replication::v1::Hello
   return stream_->Admit(hello);
 }
 
-absl::Status HostedReplica::Store(const std::vector<absl::string_view>& batches) {
+absl::Status HostedReplica::Store(std::vector<std::string> batches) {
   if (stream_ == nullptr) return absl::UnavailableError("the replica is closed");
-  for (const absl::string_view batch : batches) received_bytes_ += batch.size();
-  const absl::Status stored = stream_->Store(batches);
+  for (const std::string& batch : batches) received_bytes_ += batch.size();
+  const absl::Status stored = stream_->Store(std::move(batches));
   // The sender comes again; meanwhile the operator must know. Not a failure of the replica itself.
   full_ = absl::IsResourceExhausted(stored) ? stored : absl::OkStatus();
   return stored;
 }
 
 uint64_t HostedReplica::RoomBytes() { return stream_ == nullptr ? 0 : stream_->RoomBytes(); }
-StreamPosition HostedReplica::held() const {
-  return stream_ == nullptr ? StreamPosition() : stream_->held();
+StreamPosition HostedReplica::spooled() const {
+  return stream_ == nullptr ? StreamPosition() : stream_->spooled();
 }
 StreamPosition HostedReplica::durable() const {
   return stream_ == nullptr ? StreamPosition() : stream_->durable();

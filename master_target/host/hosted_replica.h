@@ -34,9 +34,9 @@ class HostedReplica : public Inbox {
 
   // Inbox, on the strand. Refused while it does not follow.
   absl::StatusOr<StreamPosition> Admit(const replication::v1::Hello& hello) override;
-  absl::Status Store(const std::vector<absl::string_view>& batches) override;
+  absl::Status Store(std::vector<std::string> batches) override;
   uint64_t RoomBytes() override;
-  StreamPosition held() const override;
+  StreamPosition spooled() const override;
   StreamPosition durable() const override;
   void OnDigestQuery(const replication::v1::DigestQuery& query, StreamReceiver& from) override;
 

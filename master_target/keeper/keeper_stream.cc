@@ -28,9 +28,9 @@ absl::StatusOr<StreamPosition> KeeperStream::Admit(const replication::v1::Hello&
   return keeper_.position();
 }
 
-absl::Status KeeperStream::Store(const std::vector<absl::string_view>& batches) {
+absl::Status KeeperStream::Store(std::vector<std::string> batches) {
   HW_RETURN_IF_ERROR(broken_);
-  const absl::Status applied = keeper_.Apply(batches);
+  const absl::Status applied = keeper_.Apply({batches.begin(), batches.end()});
   const bool about_the_stream =
       absl::IsAborted(applied) || absl::IsDataLoss(applied) || absl::IsOutOfRange(applied) ||
       absl::IsFailedPrecondition(applied) || absl::IsResourceExhausted(applied);

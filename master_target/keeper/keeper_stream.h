@@ -24,9 +24,9 @@ class KeeperStream : public Inbox {
   const absl::Status& broken() const { return broken_; }
 
   absl::StatusOr<StreamPosition> Admit(const replication::v1::Hello& hello) override;
-  absl::Status Store(const std::vector<absl::string_view>& batches) override;
+  absl::Status Store(std::vector<std::string> batches) override;
   uint64_t RoomBytes() override { return options_.window_bytes; }
-  StreamPosition held() const override { return keeper_.position(); }
+  StreamPosition spooled() const override { return keeper_.position(); }
   StreamPosition durable() const override { return keeper_.position(); }
   void OnDigestQuery(const replication::v1::DigestQuery& query, StreamReceiver& from) override;
 

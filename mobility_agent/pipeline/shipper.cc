@@ -435,6 +435,7 @@ replication::v1::Hello Shipper::MakeHello() const {
   replication::v1::Hello hello;
   hello.set_machine_id(options_.machine_id);
   hello.set_generation(options_.generation);
+  if (!durable_.none()) ToProto(durable_, hello.mutable_durable());
   for (const WriteSource* source : sources_) hello.add_disk_bytes(source->size_bytes());
   return hello;
 }

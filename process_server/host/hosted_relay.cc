@@ -46,16 +46,16 @@ HostedInbox HostedRelay::inbox() {
           [this](StreamReceiver* receiver) { relay_->DetachReceiver(receiver); }, nullptr};
 }
 
-void HostedRelay::SetSpoolBytesMax(uint64_t bytes) {
-  strand_->Post([this, bytes] { relay_->SetSpoolBytesMax(bytes); });
+void HostedRelay::SetBytesMax(uint64_t spool_bytes, uint64_t memory_bytes) {
+  strand_->Post([=, this] { relay_->SetBytesMax(spool_bytes, memory_bytes); });
 }
 
 void HostedRelay::Tick() {
-  relay_->sender().Pump();  // A bandwidth limit may have held it back.
+  relay_->Tick();
   control::v1::RelayObserved seen;
   seen.set_machine_id(stream_.machine_id());
   seen.set_generation(stream_.generation());
-  seen.set_pending_bytes(relay_->spool().pending_bytes());
+  seen.set_pending_bytes(relay_->pending_bytes());
   seen.set_agent_connected(relay_->agent_connected());
   seen.set_target_connected(relay_->sender().streaming());
   if (!relay_->broken().ok()) seen.set_broken(relay_->broken().ToString());

@@ -26,7 +26,7 @@ class HostedRelay {
   const control::v1::RelayedStream& stream() const { return stream_; }
   HostedInbox inbox();
   // Thread-safe.
-  void SetSpoolBytesMax(uint64_t bytes);
+  void SetBytesMax(uint64_t spool_bytes, uint64_t memory_bytes);
   control::v1::RelayObserved observed() const;
   uint64_t forwarded_bytes() const;
   // Touches its spool no more once this returns; the agent is told to come again.

@@ -21,6 +21,8 @@ using config::v1::ProcessServerConfig;
 
 constexpr uint64_t kCacheBytesDefault = 8 * kGiB;
 constexpr uint64_t kShareBytesMin = 64 * kMiB;
+constexpr uint64_t kMemoryBytesMax =
+    128 * kMiB;  // of batches on their way past the spool, all streams
 constexpr absl::Duration kRateWindow = absl::Seconds(10);
 
 class ProcessServer : public Daemon {
@@ -157,7 +159,9 @@ class ProcessServer : public Daemon {
     const uint64_t cache =
         config_.cache_bytes_max() == 0 ? kCacheBytesDefault : config_.cache_bytes_max();
     const uint64_t share = std::max(kShareBytesMin, cache / std::max<uint64_t>(1, relays_.size()));
-    for (const auto& [key, relay] : relays_) relay->SetSpoolBytesMax(share);
+    const uint64_t memory =
+        std::clamp(kMemoryBytesMax / std::max<uint64_t>(1, relays_.size()), kMiB, 24 * kMiB);
+    for (const auto& [key, relay] : relays_) relay->SetBytesMax(share, memory);
   }
 
   void StartRelay(const std::string& key, const control::v1::RelayedStream& stream) {

@@ -6,12 +6,22 @@
 #include "common/status/status_macros.h"
 
 namespace homeward {
+namespace {
+
+template <typename Entries>
+auto FirstBehind(const Entries& entries, StreamPosition position) {
+  return std::upper_bound(entries.begin(), entries.end(), position,
+                          [](StreamPosition at, const auto& entry) { return at < entry.position; });
+}
+
+}  // namespace
 
 Relay::Relay(FileSystem& files, Options options, std::unique_ptr<Spool> spool)
     : files_(files),
       options_(std::move(options)),
       spool_(std::move(spool)),
-      spool_bytes_max_(options_.spool_bytes_max) {}
+      spool_bytes_max_(options_.spool_bytes_max),
+      memory_bytes_max_(options_.memory_bytes_max) {}
 
 absl::StatusOr<std::unique_ptr<Relay>> Relay::Open(FileSystem& files, const Options& options) {
   absl::StatusOr<std::unique_ptr<Spool>> spool = Spool::Open(files, options.spool);
@@ -47,37 +57,78 @@ absl::StatusOr<StreamPosition> Relay::Admit(const replication::v1::Hello& hello)
         absl::StrCat("generation ", hello.generation(), " of machine ", hello.machine_id(),
                      "; this process server was assigned ", options_.generation));
   }
-  return spool_->held();
+  // An agent that was told of more than what is here needs none of it again.
+  const StreamPosition durable = FromProto(hello.durable());
+  if (durable > received()) {
+    waiting_.clear();
+    memory_bytes_ = 0;
+    durable_ = std::max(durable_, durable);
+    HW_RETURN_IF_ERROR(spool_->SkipTo(durable));
+  }
+  return received();
 }
 
-absl::Status Relay::Store(const std::vector<absl::string_view>& batches) {
+absl::Status Relay::Take(std::string sealed) {
+  ParsedBatch batch;
+  HW_RETURN_IF_ERROR(ParseBatch(sealed, /*decode=*/false, &batch));
+  const StreamPosition position = batch.header.position;
+  if (position <= received()) return absl::OkStatus();
+  if (!received().MayPrecede(position)) {
+    return absl::OutOfRangeError(
+        absl::StrCat("position ", position.ToString(), " does not follow ", received().ToString()));
+  }
+  memory_bytes_ += sealed.size();
+  waiting_.push_back({position, std::move(sealed)});
+  return absl::OkStatus();
+}
+
+absl::Status Relay::Store(std::vector<std::string> batches) {
   HW_RETURN_IF_ERROR(broken_);
   absl::Status refused;
-  for (const absl::string_view sealed : batches) {
-    ParsedBatch batch;
-    refused = ParseBatch(sealed, /*decode=*/false, &batch);
+  for (std::string& sealed : batches) {
+    refused = Take(std::move(sealed));
     if (!refused.ok()) break;
-    const StreamPosition position = batch.header.position;
-    if (position <= spool_->appended()) continue;
-    if (!spool_->appended().MayPrecede(position)) {
-      refused = absl::OutOfRangeError(absl::StrCat(
-          "position ", position.ToString(), " does not follow ", spool_->appended().ToString()));
-      break;
-    }
-    refused = spool_->Append(position, sealed);
-    if (!refused.ok()) break;
-  }
-  const absl::Status synced = spool_->Sync();
-  if (!synced.ok()) {
-    broken_ = synced;
-    return synced;
   }
   sender_.Pump();
+  // Without a way on, or with too much on it, the disk is the place to wait.
+  if (!waiting_.empty() && (memory_bytes_ > memory_bytes_max_ || !sender_.streaming())) {
+    const absl::Status spooled = SpoolThrough(waiting_.back().position);
+    if (!spooled.ok()) return spooled;
+  }
   return refused;
 }
 
+absl::Status Relay::SpoolThrough(StreamPosition last) {
+  absl::Status appended;
+  while (!waiting_.empty() && waiting_.front().position <= last) {
+    Waiting& next = waiting_.front();
+    // What came before was durable without ever being in the spool.
+    if (!spool_->appended().MayPrecede(next.position) && durable_ > spool_->appended())
+      appended = spool_->SkipTo(durable_);
+    if (!appended.ok()) break;
+    const uint64_t bytes = next.sealed.size();
+    // The spool takes the batch only when it could write it.
+    appended = spool_->Append(next.position, next.sealed);
+    if (!appended.ok()) break;
+    memory_bytes_ -= bytes;
+    waiting_.pop_front();
+  }
+  const absl::Status synced = spool_->Sync();
+  if (!synced.ok()) broken_ = synced;
+  return synced.ok() ? appended : synced;
+}
+
+void Relay::Tick() {
+  sender_.Pump();  // A bandwidth limit may have held it back.
+  if (!broken_.ok() || waiting_.empty()) return;
+  const StreamPosition seen = std::exchange(seen_waiting_, waiting_.back().position);
+  if (waiting_.front().position > seen) return;
+  // A full disk is told to the sender when more comes; until then it waits here.
+  if (SpoolThrough(seen).ok() && receiver_ != nullptr) receiver_->Acknowledge();
+}
+
 uint64_t Relay::RoomBytes() {
-  const uint64_t pending = spool_->pending_bytes();
+  const uint64_t pending = pending_bytes();
   if (pending >= spool_bytes_max_) return 0;
   return std::min(options_.window_bytes, spool_bytes_max_ - pending);
 }
@@ -89,7 +140,7 @@ void Relay::OnDigestQuery(const replication::v1::DigestQuery& query, StreamRecei
 
 absl::Status Relay::GoOnBehind(StreamPosition held) {
   HW_RETURN_IF_ERROR(broken_);
-  if (!spool_->CanGoOnBehind(held)) {
+  if (!CanGoOnBehind(held)) {
     // The master target holds less than was durable before: what is missing is gone here.
     const absl::Status lost = absl::DataLossError(absl::StrCat(
         "the master target is back at ", held.ToString(), ", which this process server passed"));
@@ -100,10 +151,27 @@ absl::Status Relay::GoOnBehind(StreamPosition held) {
   return absl::OkStatus();
 }
 
+bool Relay::CanGoOnBehind(StreamPosition position) const {
+  if (waiting_.empty() || position < spool_->appended()) return spool_->CanGoOnBehind(position);
+  const auto it = FirstBehind(waiting_, position);
+  if (it == waiting_.end()) return true;
+  return position.MayPrecede(it->position) ||
+         (it->position.sequence == 0 && position < it->position);
+}
+
+absl::StatusOr<std::string> Relay::ReadBehind(StreamPosition position) {
+  if (position < spool_->appended()) {
+    HW_ASSIGN_OR_RETURN(std::string sealed, spool_->ReadBehind(position));
+    if (!sealed.empty()) return sealed;
+  }
+  const auto it = FirstBehind(waiting_, position);
+  return it == waiting_.end() ? std::string() : it->sealed;
+}
+
 absl::StatusOr<std::string> Relay::NextBatch() {
   HW_RETURN_IF_ERROR(broken_);
   if (options_.bandwidth != nullptr && !options_.bandwidth->MaySend()) return std::string();
-  HW_ASSIGN_OR_RETURN(std::string sealed, spool_->ReadBehind(forwarded_));
+  HW_ASSIGN_OR_RETURN(std::string sealed, ReadBehind(forwarded_));
   if (sealed.empty()) return sealed;
   HW_ASSIGN_OR_RETURN(const BatchHeader header, PeekBatchHeader(sealed));
   forwarded_ = header.position;
@@ -121,11 +189,15 @@ void Relay::OnAcknowledged(StreamPosition, StreamPosition durable) {
   if (durable <= durable_) return;
   durable_ = durable;
   if (!broken_.ok()) return;
-  const uint64_t pending = spool_->pending_bytes();
+  const uint64_t pending = pending_bytes();
+  while (!waiting_.empty() && waiting_.front().position <= durable) {
+    memory_bytes_ -= waiting_.front().sealed.size();
+    waiting_.pop_front();
+  }
   const absl::Status dropped = spool_->DropThrough(durable);
   if (options_.adaptive_clock != nullptr) {
-    choice_.Observe(options_.adaptive_clock->Monotonic(), pending - spool_->pending_bytes(),
-                    spool_->pending_bytes() > 0);
+    choice_.Observe(options_.adaptive_clock->Monotonic(), pending - pending_bytes(),
+                    pending_bytes() > 0);
   }
   if (!dropped.ok()) broken_ = dropped;
   if (receiver_ != nullptr) receiver_->Acknowledge();
@@ -150,6 +222,8 @@ absl::Status Relay::StartOver() {
   ++start_over_count_;
   HW_RETURN_IF_ERROR(Spool::Discard(files_, options_.spool.directory));
   HW_ASSIGN_OR_RETURN(spool_, Spool::Open(files_, options_.spool));
+  waiting_.clear();
+  memory_bytes_ = 0;
   forwarded_ = {};
   durable_ = {};
   return absl::OkStatus();

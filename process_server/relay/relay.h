@@ -3,6 +3,7 @@
 #ifndef HOMEWARD_PROCESS_SERVER_RELAY_RELAY_H_
 #define HOMEWARD_PROCESS_SERVER_RELAY_RELAY_H_
 
+#include <deque>
 #include <memory>
 #include <string>
 #include <vector>
@@ -16,7 +17,9 @@
 
 namespace homeward {
 
-// Must run on one strand.
+// Must run on one strand. A batch is forwarded from memory. What is not durable soon, or is more
+// than may be kept there, goes to the spool; until then it is not `spooled` and its sender keeps
+// it.
 class Relay : public Inbox, public Outbox {
  public:
   struct Options {
@@ -26,6 +29,7 @@ class Relay : public Inbox, public Outbox {
     Spool::Options spool;
     uint64_t spool_bytes_max = kGiB;
     uint64_t window_bytes = 8 * kMiB;
+    uint64_t memory_bytes_max = 24 * kMiB;  // of batches that are not in the spool
     // kPlain: forward what the agent sealed.
     PayloadEncoding compression = PayloadEncoding::kLz4;
     // Set: compress only while that pays.
@@ -44,8 +48,15 @@ class Relay : public Inbox, public Outbox {
   replication::v1::Hello MakeHello() const;
   const Spool& spool() const { return *spool_; }
   bool agent_connected() const { return receiver_ != nullptr; }
-  // This stream's part of the cache, from now on.
-  void SetSpoolBytesMax(uint64_t bytes) { spool_bytes_max_ = bytes; }
+  // This stream's part of cache and memory, from now on.
+  void SetBytesMax(uint64_t spool_bytes, uint64_t memory_bytes) {
+    spool_bytes_max_ = spool_bytes;
+    memory_bytes_max_ = memory_bytes;
+  }
+  // Call every 100 ms or so: what has waited since the call before goes to the spool.
+  void Tick();
+  // Received and not durable.
+  uint64_t pending_bytes() const { return spool_->pending_bytes() + memory_bytes_; }
   // How often the spool was thrown away because the master target refused what is in it.
   uint64_t start_over_count() const { return start_over_count_; }
   // Batch bytes sent towards the master target since Open().
@@ -57,9 +68,9 @@ class Relay : public Inbox, public Outbox {
 
   // Inbox
   absl::StatusOr<StreamPosition> Admit(const replication::v1::Hello& hello) override;
-  absl::Status Store(const std::vector<absl::string_view>& batches) override;
+  absl::Status Store(std::vector<std::string> batches) override;
   uint64_t RoomBytes() override;
-  StreamPosition held() const override { return spool_->held(); }
+  StreamPosition spooled() const override { return spool_->held(); }
   StreamPosition durable() const override { return durable_; }
   void OnDigestQuery(const replication::v1::DigestQuery& query, StreamReceiver& from) override;
 
@@ -71,7 +82,22 @@ class Relay : public Inbox, public Outbox {
   void OnRefused(const absl::Status& status) override;
 
  private:
+  struct Waiting {
+    StreamPosition position;
+    std::string sealed;
+  };
+
   Relay(FileSystem& files, Options options, std::unique_ptr<Spool> spool);
+  // The newest batch that is here.
+  StreamPosition received() const {
+    return waiting_.empty() ? spool_->appended() : waiting_.back().position;
+  }
+  absl::Status Take(std::string sealed);
+  // Moves what waits in memory to the spool, up to `last`, and syncs.
+  absl::Status SpoolThrough(StreamPosition last);
+  bool CanGoOnBehind(StreamPosition position) const;
+  // The first batch behind `position`; empty when there is none.
+  absl::StatusOr<std::string> ReadBehind(StreamPosition position);
   absl::Status StartOver();
 
   FileSystem& files_;
@@ -80,6 +106,10 @@ class Relay : public Inbox, public Outbox {
   StreamSender sender_{this};
   StreamReceiver* receiver_ = nullptr;
   uint64_t spool_bytes_max_;
+  uint64_t memory_bytes_max_;
+  std::deque<Waiting> waiting_;  // in order, behind all that is in the spool
+  uint64_t memory_bytes_ = 0;    // of waiting_
+  StreamPosition seen_waiting_;  // at the last Tick()
   uint64_t forwarded_bytes_ = 0;
   uint64_t start_over_count_ = 0;
   CompressionChoice choice_;

@@ -72,8 +72,8 @@ absl::Status Spool::LoadSegment(uint64_t number, bool is_newest) {
       const StreamPosition before{reader.U64(), reader.U64()};
       has_head = reader.ok();
       if (before < appended_) return absl::DataLossError("spool: segments overlap");
-      if (!entries_.empty() && before != appended_)
-        return absl::DataLossError("spool: a gap between segments");
+      // What lies before a gap is durable: only SkipTo() makes one.
+      if (before > appended_) Forget();
       appended_ = before;
       return has_head ? absl::OkStatus() : absl::DataLossError("spool: malformed head");
     }
@@ -118,7 +118,25 @@ absl::Status Spool::StartSegment(uint64_t number) {
   return absl::OkStatus();
 }
 
-absl::Status Spool::Append(StreamPosition position, absl::string_view sealed) {
+void Spool::Forget() {
+  entries_.clear();
+  pending_bytes_ = 0;
+  memory_bytes_ = 0;
+}
+
+absl::Status Spool::SkipTo(StreamPosition durable) {
+  HW_CHECK(durable > appended_);
+  const StreamPosition before = std::exchange(appended_, durable);
+  if (absl::Status started = StartSegment(open_segment_->number() + 1); !started.ok()) {
+    appended_ = before;
+    return started;
+  }
+  Forget();
+  held_ = appended_;
+  return DropThrough(durable);
+}
+
+absl::Status Spool::Append(StreamPosition position, std::string sealed) {
   HW_CHECK(position > appended_);
   if (open_segment_->size_bytes() >= options_.segment_bytes_max) {
     HW_RETURN_IF_ERROR(Sync());
@@ -131,11 +149,11 @@ absl::Status Spool::Append(StreamPosition position, absl::string_view sealed) {
   entry.offset = offset;
   entry.bytes = static_cast<uint32_t>(sealed.size());
   if (memory_bytes_ + sealed.size() <= kMemoryBytesMax) {
-    entry.in_memory.assign(sealed.data(), sealed.size());
     memory_bytes_ += sealed.size();
+    entry.in_memory = std::move(sealed);
   }
   appended_ = position;
-  pending_bytes_ += sealed.size();
+  pending_bytes_ += entry.bytes;
   return absl::OkStatus();
 }
 

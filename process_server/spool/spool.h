@@ -14,10 +14,10 @@
 namespace homeward {
 
 // The only writer of its directory. Not thread-safe. Memory: about 64 bytes for each batch held,
-// and the newest kMemoryBytesMax of batches, so that one that is forwarded soon is not read back.
+// and kMemoryBytesMax of batches, so that one that is forwarded soon is not read back.
 class Spool {
  public:
-  static constexpr uint64_t kMemoryBytesMax = 16 * kMiB;
+  static constexpr uint64_t kMemoryBytesMax = 4 * kMiB;
   struct Options {
     std::string directory;
     uint64_t segment_bytes_max = 64 * kMiB;
@@ -29,8 +29,12 @@ class Spool {
 
   // Appends one verified batch at `position`. Not held before Sync(). Requires: position follows
   // the last one. RESOURCE_EXHAUSTED: the disk is full; the spool stays usable.
-  absl::Status Append(StreamPosition position, absl::string_view sealed);
+  absl::Status Append(StreamPosition position, std::string sealed);
   absl::Status Sync();
+
+  // The stream goes on behind `durable`, which the master target has, although not all before it
+  // was appended here. Durable on return. Requires: durable > appended().
+  absl::Status SkipTo(StreamPosition durable);
 
   // Everything up to here is synced; none when the spool knows nothing of the stream.
   StreamPosition held() const { return held_; }
@@ -55,6 +59,7 @@ class Spool {
     std::string in_memory;  // empty: on the disk only
   };
   Spool(FileSystem& files, Options options) : files_(files), options_(std::move(options)) {}
+  void Forget();
   std::string PathOf(uint64_t number) const;
   absl::Status StartSegment(uint64_t number);
   absl::Status LoadSegment(uint64_t number, bool is_newest);

@@ -31,6 +31,7 @@ class Cluster {
       relays_.push_back(std::make_unique<RelayNode>(seed * 7 + 3 + i));
     const uint64_t disks = 1 + world_.Pick(3);
     const bool logs = world_.Chance(0.5);
+    memory_bytes_max_ = world_.Chance(0.3) ? 0 : world_.Pick(64 * kKiB);
     log_bytes_max_ = 4 * kKiB + world_.Pick(128 * kKiB);
     for (uint64_t i = 0; i < disks; ++i) {
       sources_.push_back(
@@ -274,6 +275,7 @@ class Cluster {
     options.spool = {absl::StrCat("/spool/m1-", node.generation), 20 * kKiB};
     options.spool_bytes_max = kSpoolBytesMax;
     options.window_bytes = 32 * kKiB;
+    options.memory_bytes_max = memory_bytes_max_;
     auto relay = Relay::Open(node.disk, options);
     if (!relay.ok()) {
       if (!node.disk.dead()) Fail("relay: " + relay.status().ToString());
@@ -281,11 +283,19 @@ class Cluster {
     }
     node.relay = *std::move(relay);
     node.start_overs = 0;
-    if (node.relay->held() < spooled_[index]) {
+    if (node.relay->spooled() < spooled_[index]) {
       Fail(absl::StrCat("process server ", index, " had spooled ", spooled_[index].ToString(),
-                        ", came back with ", node.relay->held().ToString()));
+                        ", came back with ", node.relay->spooled().ToString()));
     }
     ConnectRelay(index, ++node.incarnation);
+    TickRelay(index, node.incarnation);
+  }
+  void TickRelay(size_t index, uint64_t incarnation) {
+    RelayNode& node = *relays_[index];
+    if (node.relay == nullptr || node.incarnation != incarnation) return;
+    node.relay->Tick();
+    world_.After(absl::Milliseconds(100),
+                 [this, index, incarnation] { TickRelay(index, incarnation); });
   }
   void ConnectRelay(size_t index, uint64_t incarnation) {
     RelayNode& node = *relays_[index];
@@ -466,7 +476,7 @@ class Cluster {
       if (node.disk.dead() || broken) {
         Die([this, i] { StopRelay(i, false); });
       } else if (node.relay != nullptr) {
-        spooled_[i] = std::max(spooled_[i], node.relay->held());
+        spooled_[i] = std::max(spooled_[i], node.relay->spooled());
       }
     }
     if (keeper_disk_.dead() || (stream_ != nullptr && !stream_->broken().ok())) {
@@ -530,8 +540,7 @@ class Cluster {
   }
   void CheckBounds() {
     for (auto& node : relays_) {
-      if (node->relay != nullptr &&
-          node->relay->spool().pending_bytes() > kSpoolBytesMax + 64 * kKiB) {
+      if (node->relay != nullptr && node->relay->pending_bytes() > kSpoolBytesMax + 64 * kKiB) {
         Fail("a spool passed its bound");
       }
     }
@@ -571,7 +580,7 @@ class Cluster {
   Outcome outcome_;
   std::vector<std::unique_ptr<SourceDisk>> sources_;
   std::vector<uint64_t> disk_bytes_;
-  uint64_t log_bytes_max_ = 0;
+  uint64_t log_bytes_max_ = 0, memory_bytes_max_ = 0;
   absl::Duration marker_interval_, write_gap_max_, fault_gap_max_;
   std::map<std::string, std::vector<std::string>> model_;  // marker id -> disks
   std::set<std::string> listed_;                           // points that must survive a crash
