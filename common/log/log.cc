@@ -57,9 +57,6 @@ void SetLogLevel(LogLevel level) {
   Logger().set_level(kLevels[static_cast<int>(level)]);
 }
 
-void LogDebug(absl::string_view event, LogFields fields) {
-  Write(spdlog::level::debug, event, fields);
-}
 void LogInfo(absl::string_view event, LogFields fields) {
   Write(spdlog::level::info, event, fields);
 }

@@ -33,7 +33,6 @@ enum class LogLevel { kDebug, kInfo, kWarn, kError };
 
 // All thread-safe.
 void SetLogLevel(LogLevel level);
-void LogDebug(absl::string_view event, LogFields fields = {});
 void LogInfo(absl::string_view event, LogFields fields = {});
 void LogWarn(absl::string_view event, LogFields fields = {});
 void LogError(absl::string_view event, LogFields fields = {});

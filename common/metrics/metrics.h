@@ -17,8 +17,6 @@ class Metrics {
   // Replaces the value. Names end in their unit: "homeward_spool_pending_bytes".
   void SetGauge(const std::string& name, const std::string& help, const Labels& labels,
                 double value);
-  // Forgets all gauges, so that what is gone is not reported for ever.
-  void Clear();
   std::string Render() const;
 
  private:

@@ -15,7 +15,6 @@ namespace {
 constexpr size_t kQueriesMax = 4;
 constexpr size_t kFreezesMax = 1024;
 constexpr size_t kCollectedMax = 4096;
-constexpr size_t kCollectedMin = 8;
 
 // Adds one extent, as zeroes when it is.
 void AddContent(BatchBuilder* builder, uint32_t disk, Extent extent, ConstBytes content) {
@@ -38,10 +37,9 @@ Shipper::Shipper(FileSystem& files, const Clock& clock, Options options,
       marker_taken_(std::move(marker_taken)),
       dirty_(sources_.size()),
       collected_(kCollectedMax),
-      still_bytes_(options_.frozen_bytes_max),
+      still_(options_.frozen_bytes_max, options_.frozen_extents_max),
       log_(options_.log_bytes_max),
       sync_dirty_(sources_.size()) {
-  still_extents_.reserve(options_.frozen_extents_max);
   last_marker_ = clock_.Monotonic();
 }
 
@@ -227,13 +225,7 @@ absl::Status Shipper::ApproachMarker() {
 }
 
 absl::Status Shipper::TakeMarker() {
-  still_extents_.clear();
-  for (uint32_t disk = 0; disk < dirty_.size(); ++disk) {
-    if (dirty_[disk].range_count() > options_.frozen_extents_max - still_extents_.size())
-      return absl::OkStatus();  // Another round of pre-copy.
-    for (const Extent& range : dirty_[disk].Ranges())
-      still_extents_.push_back({disk, false, range});
-  }
+  if (!still_.Begin(dirty_)) return absl::OkStatus();  // Another round of pre-copy.
   Marker marker = MakeMarker();
   log_.Open();
 
@@ -245,7 +237,7 @@ absl::Status Shipper::TakeMarker() {
     status = source->AwaitFrozen(options_.freeze_timeout - (clock_.Monotonic() - begun));
   }
   bool whole = false;
-  if (status.ok()) status = ReadStill(&whole);
+  if (status.ok()) status = still_.Read(sources_, &whole);
   if (whole) {
     marker.time = clock_.Now();
     if (marker_taken_) marker_taken_(marker);
@@ -256,7 +248,7 @@ absl::Status Shipper::TakeMarker() {
   freezes_.push_back(clock_.Monotonic() - begun);
   if (freezes_.size() > kFreezesMax) freezes_.pop_front();
   if (!whole) {
-    for (const BatchExtent& extent : still_extents_) dirty_[extent.disk].Add(extent.extent);
+    still_.GiveBack(&dirty_);
     return status;
   }
   can_log_ = can_log_ || logging_;
@@ -270,46 +262,22 @@ absl::Status Shipper::TakeMarker() {
   return absl::OkStatus();
 }
 
-absl::Status Shipper::ReadStill(bool* whole) {
-  for (uint32_t disk = 0; disk < sources_.size(); ++disk) {
-    const size_t room =
-        std::min(collected_.size(), still_extents_.capacity() - still_extents_.size());
-    if (room < kCollectedMin) return absl::OkStatus();
-    HW_ASSIGN_OR_RETURN(const WriteSource::Collected collected,
-                        sources_[disk]->Collect({collected_.data(), room}));
-    for (size_t i = 0; i < collected.count; ++i)
-      still_extents_.push_back({disk, false, collected_[i]});
-    if (collected.more) return absl::OkStatus();
-  }
-  uint64_t at = 0;
-  for (const BatchExtent& extent : still_extents_) {
-    if (extent.extent.length > still_bytes_.size() - at) return absl::OkStatus();
-    HW_RETURN_IF_ERROR(sources_[extent.disk]->Read(extent.extent.offset,
-                                                   still_bytes_.Part(at, extent.extent.length)));
-    at += extent.extent.length;
-  }
-  *whole = true;
-  return absl::OkStatus();
-}
-
 void Shipper::SealStill() {
   BatchBuilder builder;
   const auto seal = [&] {
     if (!builder.empty()) frozen_.push_back(SealAndRemember(BatchKind::kWrites, &builder));
   };
-  uint64_t at = 0;
-  for (const BatchExtent& still : still_extents_) {
-    for (uint64_t done = 0; done < still.extent.length;) {
+  still_.Visit([&](uint32_t disk, Extent extent, ConstBytes content) {
+    for (uint64_t done = 0; done < extent.length;) {
       if (builder.payload_bytes() >= options_.batch_bytes || !builder.Fits(options_.batch_bytes))
         seal();
       const Extent piece{
-          still.extent.offset + done,
-          std::min(still.extent.length - done, options_.batch_bytes - builder.payload_bytes())};
-      AddContent(&builder, still.disk, piece, still_bytes_.Part(at, piece.length));
+          extent.offset + done,
+          std::min(extent.length - done, options_.batch_bytes - builder.payload_bytes())};
+      AddContent(&builder, disk, piece, content.subspan(done, piece.length));
       done += piece.length;
-      at += piece.length;
     }
-  }
+  });
   seal();
 }
 

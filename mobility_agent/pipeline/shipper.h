@@ -12,7 +12,6 @@
 #include <vector>
 
 #include "absl/types/optional.h"
-#include "common/base/aligned_buffer.h"
 #include "common/clock/clock.h"
 #include "common/os/file_system.h"
 #include "common/replication/stream_sender.h"
@@ -20,6 +19,7 @@
 #include "mobility_agent/capture/write_log.h"
 #include "mobility_agent/capture/write_source.h"
 #include "mobility_agent/pipeline/agent_state.h"
+#include "mobility_agent/pipeline/still_copy.h"
 
 namespace homeward {
 
@@ -142,8 +142,6 @@ class Shipper : public Outbox {
   // A step towards the freeze of the marker that was asked for; frozen_ is filled when it is taken.
   absl::Status ApproachMarker();
   absl::Status TakeMarker();
-  // Between freeze and thaw: allocates nothing. OK with `*whole` false: there was not room for all.
-  absl::Status ReadStill(bool* whole);
   void SealStill();
   bool LogAll();
   // Empty: nothing is in the log.
@@ -176,9 +174,7 @@ class Shipper : public Outbox {
   std::deque<std::string> frozen_;  // sealed at the last freeze, to be sent before anything else
   std::vector<ExtentSet> dirty_;    // by disk
   std::vector<Extent> collected_;   // room for Collect()
-  // What is read while the disks stand still. Made before, so that nothing is allocated then.
-  std::vector<BatchExtent> still_extents_;
-  AlignedBuffer still_bytes_;
+  StillCopy still_;
   WriteLog log_;
   bool logging_ = false;                // all writes go to log_, and dirty_ is empty
   bool can_log_ = false;                // the sources did, once
