@@ -6,6 +6,7 @@
 #include "common/os/memory_disk.h"
 #include "common/wire/checksum.h"
 #include "gtest/gtest.h"
+#include "tests/golden/archive.h"
 
 namespace homeward {
 namespace {
@@ -119,6 +120,27 @@ TEST_F(KeeperTest, EveryPointCanBeViewedAndRecoveredInAnyOrder) {
     EXPECT_EQ(keeper_->recovered_point(), points_[index].id);
     for (const ModelPoint& point : points_) ExpectView(point.id, point.content);
   }
+}
+
+TEST_F(KeeperTest, WhatVersion1LeftBehindIsOpenedAndEveryPointIsThere) {
+  Start(11);
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(keeper_->Apply({Write(), Mark()}).ok());
+  ASSERT_TRUE(Apply(Write()).ok());
+  testing::ExpectGolden("recovery_journal_v1.bin", testing::Pack(*disk_, "/retention/m1"));
+
+  const std::string journal = testing::ReadGolden("recovery_journal_v1.bin");
+  const std::vector<std::string> replicas = {disk_->Content(PathOf(0)), disk_->Content(PathOf(1))};
+  keeper_.reset();
+  disk_ = std::make_unique<MemoryDisk>(12);
+  ASSERT_TRUE(disk_->MakeDirectories("/ds").ok());
+  for (int i = 0; i < 2; ++i) ASSERT_TRUE(WriteFileAtomically(*disk_, PathOf(i), replicas[i]).ok());
+  testing::Unpack(journal, *disk_, "/retention/m1");
+  ASSERT_TRUE(Open().ok());
+  EXPECT_EQ(keeper_->position(), position_);
+  ASSERT_EQ(keeper_->points().size(), points_.size());
+  for (const ModelPoint& point : points_) ExpectView(point.id, point.content);
+  ASSERT_TRUE(keeper_->RecoverTo("p0").ok());
+  ExpectDisks(points_[0].content);
 }
 
 TEST_F(KeeperTest, ARecoveredReplicaFollowsNothingUntilItIsSynchronisedAnew) {

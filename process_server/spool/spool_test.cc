@@ -3,6 +3,7 @@
 #include "common/os/memory_disk.h"
 #include "common/wire/change_batch.h"
 #include "gtest/gtest.h"
+#include "tests/golden/archive.h"
 
 namespace homeward {
 namespace {
@@ -60,6 +61,43 @@ TEST_F(SpoolTest, KeepsItsPositionWhenEverythingWasForwarded) {
   EXPECT_EQ(spool->held(), (StreamPosition{1, 19}));
   EXPECT_TRUE(spool->CanGoOnBehind({1, 19}));
   EXPECT_FALSE(spool->CanGoOnBehind({1, 3}));
+}
+
+TEST_F(SpoolTest, WhatVersion1LeftBehindIsOpened) {
+  auto spool = Open();
+  for (uint64_t i = 0; i < 6; ++i) ASSERT_TRUE(spool->Append({9, i}, Batch({9, i})).ok());
+  ASSERT_TRUE(spool->Sync().ok());
+  ASSERT_TRUE(spool->SkipTo({9, 9}).ok());
+  ASSERT_TRUE(spool->Append({9, 10}, Batch({9, 10})).ok());
+  ASSERT_TRUE(spool->Sync().ok());
+  testing::ExpectGolden("spool_v1.bin", testing::Pack(disk_, "/spool/m1"));
+
+  disk_ = MemoryDisk(2);
+  testing::Unpack(testing::ReadGolden("spool_v1.bin"), disk_, "/spool/m1");
+  spool = Open();
+  ASSERT_NE(spool, nullptr);
+  EXPECT_EQ(spool->held(), (StreamPosition{9, 10}));
+  EXPECT_EQ(*spool->ReadBehind({9, 9}), Batch({9, 10}));
+}
+
+TEST_F(SpoolTest, AStreamGoesOnBehindWhatWasDurableWithoutTheSpool) {
+  for (uint64_t seed = 1; seed < 60; ++seed) {
+    disk_ = MemoryDisk(seed);
+    auto spool = Open();
+    for (uint64_t i = 0; i < 12; ++i) ASSERT_TRUE(spool->Append({1, i}, Batch({1, i})).ok());
+    ASSERT_TRUE(spool->Sync().ok());
+    disk_.DieAfter(seed % 12);
+    const bool skipped = spool->SkipTo({1, 30}).ok();
+    disk_.Crash();
+    spool = Open();
+    ASSERT_NE(spool, nullptr) << "seed " << seed;
+    ASSERT_TRUE(spool->held() == (StreamPosition{1, 30}) ||
+                (!skipped && spool->held() == (StreamPosition{1, 11})))
+        << "seed " << seed << ": " << spool->held().ToString();
+    EXPECT_TRUE(!skipped || spool->pending_bytes() == 0) << "seed " << seed;
+    const uint64_t next = spool->held().sequence + 1;
+    ASSERT_TRUE(spool->Append({1, next}, Batch({1, next})).ok());
+  }
 }
 
 TEST_F(SpoolTest, AFullDiskRefusesAndStaysUsable) {

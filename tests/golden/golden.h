@@ -11,6 +11,14 @@
 
 namespace homeward::testing {
 
+inline std::string ReadGolden(const std::string& name) {
+  std::stringstream golden;
+  golden << std::ifstream(std::string(HOMEWARD_SOURCE_DIR) + "/tests/golden/" + name,
+                          std::ios::binary)
+                .rdbuf();
+  return golden.str();
+}
+
 inline void ExpectGolden(const std::string& name, const std::string& bytes) {
   const std::string path = std::string(HOMEWARD_SOURCE_DIR) + "/tests/golden/" + name;
   std::ifstream file(path, std::ios::binary);
