@@ -121,7 +121,8 @@ class Copies(Row):
             server, port = self.nbdkit("file", self.source)
             servers.append(server)
             for _hop in range(1, hops):
-                server, port = self.nbdkit("nbd", self.uri(port))
+                server, port = self.nbdkit("nbd", "hostname=localhost", f"port={port}", "tls=require",
+                                           f"tls-certificates={self.directory}/pki")
                 servers.append(server)
             cpu = sum(cpu_seconds(server.pid) for server in servers)
             before, began = os.times(), time.monotonic()
