@@ -1,5 +1,6 @@
 """Rows of the benchmark: each runs Homeward and its peer alternately on the same data and prints medians and ratio."""
 import argparse
+import contextlib
 import json
 import os
 import pathlib
@@ -53,6 +54,25 @@ class Row:
     def __init__(self, arguments, directory):
         self.arguments, self.directory = arguments, directory
 
+    @contextlib.contextmanager
+    def homeward(self, image):
+        """All daemons, and an agent named bench that serves `image` at ours/tap and has registered."""
+        directory = self.directory / "ours"
+        (directory / "datastore").mkdir(parents=True)
+        cluster = Cluster(self.arguments.binaries, directory)
+        try:
+            cluster.start_config_server()
+            cluster.add_process_server().start()
+            cluster.add_master_target(datastores=[directory / "datastore"]).start()
+            cluster.await_servers(2)
+            cluster.add_agent("bench", f'disks {{ path: "{image}" nbd_socket: "{directory}/tap" }}\n').start()
+            cluster.await_("the agent registers", lambda: cluster.try_json("machines", "show", "bench").get(
+                "agent_connected"))
+            yield cluster
+        finally:
+            cluster.stop()
+            shutil.rmtree(directory)
+
     def holds(self, ratio):
         return ratio >= self.target if self.at_least else ratio <= self.target
 
@@ -80,25 +100,11 @@ class Copies(Row):
 
     def synchronise(self):
         """Seconds, and CPU seconds of all our processes."""
-        directory = self.directory / "ours"
-        directory.mkdir()
-        cluster = Cluster(self.arguments.binaries, directory)
-        try:
-            cluster.start_config_server()
-            (directory / "datastore").mkdir()
-            cluster.add_process_server().start()
-            cluster.add_master_target(datastores=[directory / "datastore"]).start()
-            cluster.await_servers(2)
-            cluster.add_agent("bench", f'disks {{ path: "{self.source}" nbd_socket: "{directory}/tap" }}\n').start()
-            cluster.await_("the agent registers", lambda: cluster.try_json("machines", "show", "bench").get(
-                "agent_connected"))
+        with self.homeward(self.source) as cluster:
             pids = [daemon.process.pid for daemon in cluster.daemons.values()]
             cpu, began = sum(map(cpu_seconds, pids)), time.monotonic()
             cluster.cli("machines", "protect", "bench", "--wait", limit=3600)
             return time.monotonic() - began, sum(map(cpu_seconds, pids)) - cpu
-        finally:
-            cluster.stop()
-            shutil.rmtree(directory)
 
     def nbdkit(self, *plugin):
         """A server, its port, ready."""
@@ -189,18 +195,8 @@ class TapIops(Row):
         return json.loads(done.stdout[done.stdout.index("{"):])["jobs"][0]["write"]["iops"]
 
     def ours(self):
-        directory = self.directory / "ours"
-        directory.mkdir()
-        cluster = Cluster(self.arguments.binaries, directory)
-        try:
-            cluster.start_config_server()
-            cluster.add_agent("bench", f'disks {{ path: "{self.image}" nbd_socket: "{directory}/tap" }}\n').start()
-            cluster.await_("the agent registers", lambda: cluster.try_json("machines", "show", "bench").get(
-                "agent_connected"))
-            return self.fio(directory / "tap")
-        finally:
-            cluster.stop()
-            shutil.rmtree(directory)
+        with self.homeward(self.image):
+            return self.fio(self.directory / "ours" / "tap")
 
     def peer(self):
         socket = self.directory / "qemu"
@@ -219,35 +215,21 @@ class TapIops(Row):
 
 
 class Memory(Row):
-    """Ours: the largest ratio of a daemon's peak with a 1 TiB disk to that with 1 GiB."""
     name, unit, target, at_least = "memory", "MiB", 1.3, False
     says = "peak memory of agent, process server and master target together, one 1 TiB disk; beside one 1 GiB disk"
 
     def peak(self, gigabytes):
-        directory = self.directory / "memory"
-        (directory / "datastore").mkdir(parents=True)
-        image = directory / "disk.raw"
+        image = self.directory / "disk.raw"
         with open(image, "wb") as file:
             file.truncate(gigabytes << 30)
             for at in range(256):
                 file.seek(at * ((gigabytes << 30) // 256))
                 file.write(os.urandom(MIB))
-        cluster = Cluster(self.arguments.binaries, directory)
-        try:
-            cluster.start_config_server()
-            cluster.add_process_server().start()
-            cluster.add_master_target(datastores=[directory / "datastore"]).start()
-            cluster.await_servers(2)
-            cluster.add_agent("bench", f'disks {{ path: "{image}" nbd_socket: "{directory}/tap" }}\n').start()
-            cluster.await_("the agent registers", lambda: cluster.try_json("machines", "show", "bench").get(
-                "agent_connected"))
+        with self.homeward(image) as cluster:
             cluster.cli("machines", "protect", "bench", "--wait", limit=3600)
             cluster.cli("points", "create", "bench", "--wait")
             cluster.note_memory()
             return sum(daemon.peak_kib for name, daemon in cluster.daemons.items() if name != "config_server") / 1024
-        finally:
-            cluster.stop()
-            shutil.rmtree(directory)
 
     def ours(self):
         return self.peak(1024)
