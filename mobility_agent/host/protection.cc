@@ -166,7 +166,9 @@ absl::Status Protection::Begin(const control::v1::Protection& desired) {
                                      .freeze_timeout = options_.freeze_timeout},
                                     std::move(sources), nullptr));
   resync_token_ = desired.resync_token();
-  point_token_ = point_token_wanted_ = desired.point_token();
+  // Whoever asked for a point before this agent started may still wait for it: it is made again.
+  point_token_ = point_token_wanted_ = 0;
+  requested_point_.clear();
   quiesce_token_ = quiesced_token_ = 0;
   last_app_point_ = clock_.Monotonic();
   return absl::OkStatus();

@@ -113,6 +113,7 @@ absl::Status Relay::SpoolThrough(StreamPosition last) {
     memory_bytes_ -= bytes;
     waiting_.pop_front();
   }
+  spool_full_ = !appended.ok();
   const absl::Status synced = spool_->Sync();
   if (!synced.ok()) broken_ = synced;
   return synced.ok() ? appended : synced;
@@ -123,13 +124,15 @@ void Relay::Tick() {
   if (!broken_.ok() || waiting_.empty()) return;
   const StreamPosition seen = std::exchange(seen_waiting_, waiting_.back().position);
   if (waiting_.front().position > seen) return;
-  // A full disk is told to the sender when more comes; until then it waits here.
+  // On a full disk it waits here, and is tried again.
   if (SpoolThrough(seen).ok() && receiver_ != nullptr) receiver_->Acknowledge();
 }
 
 uint64_t Relay::RoomBytes() {
   const uint64_t pending = pending_bytes();
   if (pending >= spool_bytes_max_) return 0;
+  // What the disk does not take must not gather in memory instead.
+  if (spool_full_ && memory_bytes_ >= memory_bytes_max_) return 0;
   return std::min(options_.window_bytes, spool_bytes_max_ - pending);
 }
 
@@ -224,6 +227,7 @@ absl::Status Relay::StartOver() {
   HW_ASSIGN_OR_RETURN(spool_, Spool::Open(files_, options_.spool));
   waiting_.clear();
   memory_bytes_ = 0;
+  spool_full_ = false;
   forwarded_ = {};
   durable_ = {};
   return absl::OkStatus();

@@ -110,6 +110,7 @@ class Relay : public Inbox, public Outbox {
   std::deque<Waiting> waiting_;  // in order, behind all that is in the spool
   uint64_t memory_bytes_ = 0;    // of waiting_
   StreamPosition seen_waiting_;  // at the last Tick()
+  bool spool_full_ = false;      // the last attempt to move something there failed
   uint64_t forwarded_bytes_ = 0;
   uint64_t start_over_count_ = 0;
   CompressionChoice choice_;

@@ -1,7 +1,9 @@
+#include "process_server/relay/relay.h"
 #include "process_server/relay/bandwidth.h"
 #include "process_server/relay/bandwidth_schedule.h"
 #include "process_server/relay/compression_choice.h"
 
+#include "common/os/memory_disk.h"
 #include "gtest/gtest.h"
 
 namespace homeward {
@@ -28,6 +30,38 @@ TEST(Bandwidth, TheMeanHoldsWhateverTheBatchSize) {
   EXPECT_LE(sent, 101700u) << "one second's bytes and one batch more at most";
   bandwidth.SetRate(0);
   EXPECT_TRUE(bandwidth.MaySend());
+}
+
+TEST(Relay, WithAFullSpoolNothingGathersInMemoryAndItGoesOnWhenThereIsRoom) {
+  MemoryDisk disk(1);
+  auto relay = *Relay::Open(disk, {.machine_id = "m",
+                                   .generation = 1,
+                                   .disk_bytes = {kMiB},
+                                   .spool = {"/spool", kMiB},
+                                   .window_bytes = 64 * kKiB,
+                                   .memory_bytes_max = 32 * kKiB});
+  const auto batch = [](uint64_t sequence) {
+    if (sequence == 0) return SealEpochBegin({BatchKind::kEpochBegin, {1, 0}, 1}, {});
+    BatchBuilder builder;
+    builder.AddData(0, {0, 8 * kKiB});
+    return builder.Seal({BatchKind::kWrites, {1, sequence}, 1});
+  };
+  ASSERT_TRUE(relay->Store({batch(0)}).ok());
+  const auto space = disk.Space("/");
+  disk.set_capacity_bytes(space->total_bytes - space->free_bytes);
+  // There is no way on, so all of it wants to the disk.
+  uint64_t sequence = 1;
+  for (; relay->RoomBytes() > 0 && sequence < 100; ++sequence)
+    EXPECT_TRUE(absl::IsResourceExhausted(relay->Store({batch(sequence)})));
+  EXPECT_LT(relay->pending_bytes(), 48 * kKiB);
+  relay->Tick();
+  EXPECT_EQ(relay->RoomBytes(), 0u);
+  EXPECT_EQ(relay->spooled(), (StreamPosition{1, 0}));
+  disk.set_capacity_bytes(UINT64_MAX);
+  relay->Tick();
+  relay->Tick();
+  EXPECT_GT(relay->RoomBytes(), 0u);
+  EXPECT_EQ(relay->spooled(), (StreamPosition{1, sequence - 1})) << "nothing was lost";
 }
 
 TEST(BandwidthSchedule, TheFirstWindowThatHoldsIsUsedAlsoOverMidnight) {
