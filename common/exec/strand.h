@@ -19,13 +19,12 @@ class Strand {
   // Runs `callback` once, no sooner than `delay` from now. It cannot be taken back: let it look
   // whether it is still wanted.
   virtual void PostAfter(absl::Duration delay, std::function<void()> callback) = 0;
+  // Runs `callback` behind what was posted before, and waits for it. Not from the strand itself.
+  virtual void Run(const std::function<void()>& callback) = 0;
 };
 
 // A strand with a thread of its own, named `name` (15 characters are shown).
 std::unique_ptr<Strand> MakeThreadStrand(const std::string& name);
-
-// Runs `callback` on `strand` and waits for it. Not from the strand itself.
-void RunOn(Strand& strand, const std::function<void()>& callback);
 
 }  // namespace homeward
 

@@ -53,7 +53,8 @@ void Write(spdlog::level::level_enum level, absl::string_view event, LogFields f
 
 void SetLogLevel(LogLevel level) {
   static constexpr spdlog::level::level_enum kLevels[] = {spdlog::level::debug, spdlog::level::info,
-                                                          spdlog::level::warn, spdlog::level::err};
+                                                          spdlog::level::warn, spdlog::level::err,
+                                                          spdlog::level::off};
   Logger().set_level(kLevels[static_cast<int>(level)]);
 }
 

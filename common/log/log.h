@@ -29,7 +29,7 @@ struct LogField {
 };
 using LogFields = std::initializer_list<LogField>;
 
-enum class LogLevel { kDebug, kInfo, kWarn, kError };
+enum class LogLevel { kDebug, kInfo, kWarn, kError, kOff };
 
 // All thread-safe.
 void SetLogLevel(LogLevel level);

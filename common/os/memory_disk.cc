@@ -133,6 +133,11 @@ absl::Status MemoryDisk::Rename(const std::string& from, const std::string& to) 
 absl::Status MemoryDisk::Remove(const std::string& path) {
   HW_RETURN_IF_ERROR(Operation());
   names_.erase(path);
+  if (directories_.contains(path)) {
+    HW_ASSIGN_OR_RETURN(const std::vector<std::string> left, List(path));
+    if (!left.empty()) return absl::FailedPreconditionError(path + " is not empty");
+    directories_.erase(path);
+  }
   return absl::OkStatus();
 }
 

@@ -72,19 +72,30 @@ void ReplicationClient::RunOnce() {
       QueuedWriter<Upstream, Stream>& writer_;
       grpc::ClientContext& context_;
     } link(&writer, &context);
-    RunOn(strand_, [&] { sender_.Connect(&link, hello_()); });
+    strand_.Run([&] { sender_.Connect(&link, hello_()); });
     auto message = std::make_shared<Downstream>();
     while (stream->Read(message.get())) {
       greeted_ = greeted_ || message->has_hello_reply();
       strand_.Post([this, message] { sender_.OnMessage(*message); });
       message = std::make_shared<Downstream>();
     }
-    RunOn(strand_, [&] { sender_.Disconnect(); });
+    strand_.Run([&] { sender_.Disconnect(); });
     context.TryCancel();  // A write that still waits must not hold us.
   }
   stream->Finish();
   absl::MutexLock lock(&mutex_);
   context_ = nullptr;
+}
+
+std::unique_ptr<StreamLink> ReplicationDialer::Dial(Strand* strand, StreamSender* sender,
+                                                    std::function<replication::v1::Hello()> hello,
+                                                    const Peer& peer) {
+  return std::make_unique<ReplicationClient>(
+      strand, sender, std::move(hello),
+      ReplicationClient::Options{
+          .address = peer.address,
+          .server_role = peer.master_target ? Role::kMasterTarget : Role::kProcessServer,
+          .identity = identity_});
 }
 
 grpc::Status ReplicationEndpoint::Replicate(
@@ -116,7 +127,7 @@ grpc::Status ReplicationEndpoint::Replicate(
   } link(&writer);
   StreamReceiver receiver(host->inbox, &link);
   Strand& strand = *host->strand;
-  RunOn(strand, [&] {
+  strand.Run([&] {
     if (host->attach) host->attach(&receiver);
   });
   do {
@@ -128,8 +139,8 @@ grpc::Status ReplicationEndpoint::Replicate(
   read_ended.Notify();
   // The first wait lets a flush be posted, the second lets it run: nothing refers to the receiver
   // any more.
-  RunOn(strand, [] {});
-  RunOn(strand, [&] {
+  strand.Run([] {});
+  strand.Run([&] {
     if (host->release) host->release(&receiver);
   });
   return grpc::Status::OK;

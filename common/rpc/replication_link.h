@@ -10,21 +10,19 @@
 #include <memory>
 #include <string>
 #include <thread>
+#include <utility>
 #include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "common/exec/strand.h"
-#include "common/replication/stream_receiver.h"
-#include "common/replication/stream_sender.h"
+#include "common/replication/stream_runtime.h"
 #include "common/tls/identity.h"
 #include "homeward/replication/v1/replication.grpc.pb.h"
 
 namespace homeward {
 
-// Thread-safe. Connects at once and, with a growing, jittered delay, again whenever the connection
-// ends.
-class ReplicationClient {
+class ReplicationClient : public StreamLink {
  public:
   struct Options {
     std::string address;  // host:port
@@ -37,9 +35,7 @@ class ReplicationClient {
   // `hello` is called on `strand`. All three outlive it.
   ReplicationClient(Strand* strand, StreamSender* sender,
                     std::function<replication::v1::Hello()> hello, Options options);
-  // Blocks until the connection has ended and nothing of it runs on the strand. Not from the strand
-  // itself.
-  ~ReplicationClient();
+  ~ReplicationClient() override;
 
  private:
   void Run();
@@ -56,15 +52,17 @@ class ReplicationClient {
   std::thread thread_;    // last: starts when all above is there
 };
 
-// Where a machine's stream is received. Everything in it lives until `release` was called.
-struct HostedInbox {
-  Strand* strand = nullptr;
-  Inbox* inbox = nullptr;
-  std::function<void(StreamReceiver*)>
-      attach;  // on the strand, before the first message; may be empty
-  std::function<void(StreamReceiver*)>
-      release;                       // on the strand, after the last message; may be empty
-  std::shared_ptr<void> keep_alive;  // held by the call: strand and inbox live as long
+// Dials with one identity, read anew at each connection.
+class ReplicationDialer : public StreamDialer {
+ public:
+  explicit ReplicationDialer(std::function<absl::StatusOr<TlsIdentity>()> identity)
+      : identity_(std::move(identity)) {}
+  std::unique_ptr<StreamLink> Dial(Strand* strand, StreamSender* sender,
+                                   std::function<replication::v1::Hello()> hello,
+                                   const Peer& peer) override;
+
+ private:
+  const std::function<absl::StatusOr<TlsIdentity>()> identity_;
 };
 
 // The gRPC service of a process server or a master target.

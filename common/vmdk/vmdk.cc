@@ -8,6 +8,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
+#include "common/fault/fault.h"
 #include "common/status/status_macros.h"
 
 namespace homeward {
@@ -142,6 +143,8 @@ absl::StatusOr<std::unique_ptr<File>> OpenOrCreateVmdk(FileSystem& files,
   HW_RETURN_IF_ERROR(flat->Truncate(0));
   HW_RETURN_IF_ERROR(flat->Truncate(options.size_bytes));
   HW_RETURN_IF_ERROR(flat->Sync());
+  if (!HW_FAULT("mutation.unsynced_extent_name"))
+    HW_RETURN_IF_ERROR(files.SyncDirectory(options.directory));
   const VmdkDescriptor descriptor{.size_bytes = options.size_bytes,
                                   .content_id = options.content_id,
                                   .uuid = options.uuid,

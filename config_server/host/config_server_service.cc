@@ -78,7 +78,7 @@ class ConfigServer : public Daemon {
   }
   std::vector<types::v1::HealthIssue> Health() override {
     std::vector<types::v1::HealthIssue> issues;
-    RunOn(*strand_, [&] {
+    strand_->Run([&] {
       const View view = brain_->MakeView();
       for (const storage::v1::Machine& machine : view.machines) {
         for (types::v1::HealthIssue& issue : JudgeMachine(view, machine)) issues.push_back(issue);
@@ -89,7 +89,7 @@ class ConfigServer : public Daemon {
     return issues;
   }
   void Measure(Metrics* metrics) override {
-    RunOn(*strand_, [&] {
+    strand_->Run([&] {
       const View view = brain_->MakeView();
       for (const storage::v1::Machine& machine : view.machines) {
         const Metrics::Labels labels = {{"machine", machine.registration().name()}};

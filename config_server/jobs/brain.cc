@@ -1,10 +1,12 @@
 #include "config_server/jobs/brain.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "common/base/check.h"
+#include "common/fault/fault.h"
 #include "common/log/log.h"
 #include "common/rpc/problem_status.h"
 #include "common/status/status_macros.h"
@@ -43,12 +45,14 @@ void Brain::Commit(const Store::Transaction& transaction) {
   HW_CHECK(committed.ok());
 }
 
-void Brain::PutEvent(Store::Transaction* transaction, storage::v1::Event event) {
+void Brain::PutEvent(Store::Transaction* transaction, storage::v1::Event event,
+                     uint64_t forgotten_generation) {
   std::optional<storage::v1::Meta> meta = store_->Get<storage::v1::Meta>(Store::kOnly);
   HW_CHECK(meta.has_value());
   *event.mutable_time() = ToProto(clock_.Now());
   const uint64_t number = meta->next_event();
   meta->set_next_event(number + 1);
+  meta->set_forgotten_generation(std::max(meta->forgotten_generation(), forgotten_generation));
   transaction->Put(EventKey(number), event);
   if (number > kEventsMax) transaction->Remove<storage::v1::Event>(EventKey(number - kEventsMax));
   transaction->Put(Store::kOnly, *meta);
@@ -83,11 +87,19 @@ absl::StatusOr<uint64_t> Brain::Register(const control::v1::Registration& regist
     return fleet_.Connect(id, std::move(session));
   }
   Machine machine = store_->Get<Machine>(id).value_or(Machine());
+  const auto& retired = machine.retired_boot_ids();
   const bool retired_boot =
-      !machine.retired_boot_id().empty() && machine.retired_boot_id() == registration.boot_id();
+      std::find(retired.begin(), retired.end(), registration.boot_id()) != retired.end();
   const bool retired_hardware = !machine.retired_hardware_uuid().empty() &&
                                 machine.retired_hardware_uuid() == registration.hardware_uuid();
-  if (machine.has_handed_back_at() && (retired_boot || retired_hardware)) {
+  if (machine.has_handed_back_at() && (retired_boot || retired_hardware) &&
+      !HW_FAULT("mutation.admit_left_behind")) {
+    if (!retired_boot) {
+      // By its hardware it is known only until the next failback.
+      Retire(registration, &machine);
+      transaction.Put(id, machine);
+      Commit(transaction);
+    }
     return Refused(
         MakeProblem(ProblemId::kForeignConfigServer,
                     absl::StrCat("this copy of ", registration.name(),
@@ -97,9 +109,12 @@ absl::StatusOr<uint64_t> Brain::Register(const control::v1::Registration& regist
   if (machine.machine_id().empty()) {
     machine.set_machine_id(id);
     machine.set_state(storage::v1::UNPROTECTED);
+    if (!HW_FAULT("mutation.forget_generation"))
+      machine.set_generation(store_->Get<storage::v1::Meta>(Store::kOnly)->forgotten_generation());
   }
   // While its disks are brought to a point, only the old copy can be talking.
-  const bool counts = machine.state() != storage::v1::FAILING_BACK;
+  const bool counts = machine.state() != storage::v1::FAILING_BACK ||
+                      machine.assignment().phase() != control::v1::RECOVER;
   if (counts) {
     *machine.mutable_registration() = registration;
     *machine.mutable_registered_at() = ToProto(clock_.Now());
@@ -278,6 +293,11 @@ void Brain::StepJob(Job job) {
     if (job.SerializeAsString() == job_before && !machine_changed) return;
     Store::Transaction transaction;
     transaction.Put(job.id(), job);
+    // Two transactions: a server that dies in between forgets half of what was decided.
+    if (HW_FAULT("mutation.split_transaction")) {
+      Commit(transaction);
+      transaction = Store::Transaction();
+    }
     const bool forgotten = job.state() == storage::v1::SUCCEEDED && job.workflow() == "remove" &&
                            job.state_before() == storage::v1::UNPROTECTED &&
                            !fleet_.connected(machine->machine_id());
@@ -294,7 +314,7 @@ void Brain::StepJob(Job job) {
       event.set_text(job.has_problem() ? absl::StrCat(job.workflow(), ": ", job.problem().id(),
                                                       ": ", job.problem().message())
                                        : job.workflow());
-      PutEvent(&transaction, event);
+      PutEvent(&transaction, event, forgotten ? machine->generation() : 0);
     }
     Commit(transaction);
   }

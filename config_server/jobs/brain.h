@@ -60,7 +60,9 @@ class Brain {
   void TellAll();
   control::v1::AgentDesired AgentDesiredOf(const View& view,
                                            const storage::v1::Machine& machine) const;
-  void PutEvent(Store::Transaction* transaction, storage::v1::Event event);
+  // `forgotten_generation`: of a machine that is forgotten with this event.
+  void PutEvent(Store::Transaction* transaction, storage::v1::Event event,
+                uint64_t forgotten_generation = 0);
   void Commit(const Store::Transaction& transaction);
 
   const Clock& clock_;

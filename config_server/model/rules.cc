@@ -5,6 +5,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/bytes.h"
+#include "common/fault/fault.h"
 #include "common/wire/checksum.h"
 #include "common/wire/time_proto.h"
 
@@ -13,6 +14,7 @@ namespace {
 
 using storage::v1::Machine;
 
+constexpr int kRetiredBootsMax = 32;
 constexpr int kMasterTargetDisksMax = 60;
 constexpr uint64_t kDiskBytesMax = 62 * kTiB;
 constexpr double kRetentionFreeMin = 0.05;
@@ -303,6 +305,13 @@ types::v1::HealthIssue IssueOf(types::v1::Severity severity, types::v1::Problem 
 }
 
 }  // namespace
+
+void Retire(const control::v1::Registration& registration, Machine* machine) {
+  if (registration.boot_id().empty() || HW_FAULT("mutation.retire_nothing")) return;
+  auto& retired = *machine->mutable_retired_boot_ids();
+  *retired.Add() = registration.boot_id();
+  if (retired.size() > kRetiredBootsMax) retired.erase(retired.begin());
+}
 
 std::string StateName(storage::v1::ProtectionState state) { return EntryOf(state).name; }
 

@@ -14,6 +14,9 @@ namespace homeward {
 
 using Refusal = std::optional<types::v1::Problem>;
 
+// This boot of a copy of the machine is over: it is not taken for the machine any more.
+void Retire(const control::v1::Registration& registration, storage::v1::Machine* machine);
+
 // In the public API's words: "Protected".
 std::string StateName(storage::v1::ProtectionState state);
 // "protect", "failback", ...: what its state allows, whether or not other rules refuse it now.

@@ -1,7 +1,5 @@
 #include "config_server/model/view.h"
 
-#include "common/wire/time_proto.h"
-
 namespace homeward {
 
 const storage::v1::Server* View::FindServer(const std::string& id_or_name,
@@ -48,9 +46,7 @@ const control::v1::RelayObserved* View::RelayOf(const storage::v1::Machine& mach
 }
 
 bool View::RegisteredSinceBoot(const storage::v1::Machine& machine) const {
-  return !machine.has_handed_back_at() ||
-         (machine.has_registered_at() &&
-          FromProto(machine.registered_at()) > FromProto(machine.handed_back_at()));
+  return !machine.has_handed_back_at() || machine.has_registered_at();
 }
 
 bool View::AgentConnected(const storage::v1::Machine& machine) const {

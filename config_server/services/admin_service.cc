@@ -68,7 +68,7 @@ Status AdminService::Ask(ServerContext* context, const std::function<absl::Statu
   const absl::StatusOr<std::string> caller = Authorize(*context, {Role::kOperator});
   if (!caller.ok()) return ToGrpc(caller.status());
   absl::Status status;
-  RunOn(strand_, [&] { status = ask(); });
+  strand_.Run([&] { status = ask(); });
   return ToGrpc(status);
 }
 

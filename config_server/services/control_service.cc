@@ -24,7 +24,7 @@ const std::vector<Role>& Parts() {
 grpc::Status ControlService::Enrol(grpc::ServerContext*, const control::v1::EnrolRequest* request,
                                    control::v1::EnrolResponse* response) {
   absl::StatusOr<control::v1::EnrolResponse> signed_now;
-  RunOn(strand_, [&] { signed_now = registrar_.Enrol(*request); });
+  strand_.Run([&] { signed_now = registrar_.Enrol(*request); });
   if (!signed_now.ok()) return ToGrpc(signed_now.status());
   *response = *std::move(signed_now);
   return grpc::Status::OK;
@@ -37,8 +37,7 @@ grpc::Status ControlService::Renew(grpc::ServerContext* context,
     const absl::StatusOr<std::string> host_id = Authorize(*context, {role});
     if (!host_id.ok()) continue;
     absl::StatusOr<control::v1::EnrolResponse> signed_now;
-    RunOn(strand_,
-          [&] { signed_now = registrar_.Renew(role, *host_id, request->signing_request()); });
+    strand_.Run([&] { signed_now = registrar_.Renew(role, *host_id, request->signing_request()); });
     if (!signed_now.ok()) return ToGrpc(signed_now.status());
     *response = *std::move(signed_now);
     return grpc::Status::OK;
@@ -63,7 +62,7 @@ grpc::Status ControlService::Connect(grpc::ServerContext* context,
   absl::StatusOr<uint64_t> session = 0;
   {
     QueuedWriter<Down, grpc::ServerReaderWriter<Down, Up>> writer(stream, [] {});
-    RunOn(strand_, [&] {
+    strand_.Run([&] {
       session =
           brain_.Register(registration, {.send = [&](const Down& down) { writer.Write(down); },
                                          .end =
@@ -86,13 +85,13 @@ grpc::Status ControlService::Connect(grpc::ServerContext* context,
     }
     while (stream->Read(&up)) {
       bool current = true;
-      RunOn(strand_, [&] {
+      strand_.Run([&] {
         current = !up.has_heartbeat() || brain_.fleet().Hear(*host_id, *session, up.heartbeat());
         brain_.Step();
       });
       if (!current) break;
     }
-    RunOn(strand_, [&] { brain_.fleet().Disconnect(*host_id, *session); });
+    strand_.Run([&] { brain_.fleet().Disconnect(*host_id, *session); });
     context->TryCancel();  // A write that still waits must not hold us.
   }
   return ToGrpc(ended_why);

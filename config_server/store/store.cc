@@ -76,7 +76,7 @@ class RocksStore : public Store {
 
   absl::Status Commit(const Transaction& transaction) override {
     rocksdb::WriteBatch batch;
-    for (const auto& [key, value] : transaction.changes_) {
+    for (const auto& [key, value] : transaction.changes()) {
       if (value.has_value()) {
         batch.Put(key, *value);
       } else {

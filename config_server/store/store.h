@@ -68,10 +68,12 @@ class Store {
       changes_.emplace_back(KeyOf<Record>(key), std::nullopt);
     }
     bool empty() const { return changes_.empty(); }
+    // Key and value, in order; no value removes the key.
+    using Change = std::pair<std::string, std::optional<std::string>>;
+    const std::vector<Change>& changes() const { return changes_; }
 
    private:
-    friend class RocksStore;
-    std::vector<std::pair<std::string, std::optional<std::string>>> changes_;
+    std::vector<Change> changes_;
   };
   // All or nothing; durable on return. A failure is fatal to the store: stop the server.
   virtual absl::Status Commit(const Transaction& transaction) = 0;

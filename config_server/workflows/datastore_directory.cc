@@ -41,6 +41,7 @@ StepResult DatastoreDirectory::HandDisksOver(const View& view, storage::v1::Mach
 
 StepResult DatastoreDirectory::PowerOn(const View& view, storage::v1::Machine* machine) {
   *machine->mutable_handed_back_at() = ToProto(view.clock.Now());
+  machine->clear_registered_at();
   return StepResult::Done();
 }
 

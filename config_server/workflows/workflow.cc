@@ -3,7 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
-#include "common/wire/time_proto.h"
+#include "common/fault/fault.h"
 
 namespace homeward {
 namespace {
@@ -71,12 +71,12 @@ StepResult AwaitSynchronisation(TaskContext& context) {
   return StepResult::Done();
 }
 
+// One that was not there when the job began. Times do not tell: they are of another host's clock.
 StepResult AwaitPoint(TaskContext& context) {
-  Machine& machine = *context.machine;
-  for (const types::v1::RecoveryPoint& point : PointsOf(context.view, machine)) {
-    if (FromProto(point.time()) > FromProto(context.job->created())) return StepResult::Done();
-  }
-  return StepResult::Wait("the first recovery point");
+  const std::vector<types::v1::RecoveryPoint> points = PointsOf(context.view, *context.machine);
+  return !points.empty() && points.back().id() != context.job->point_before()
+             ? StepResult::Done()
+             : StepResult::Wait("a recovery point");
 }
 
 // The job's number differs from that of any other job.
@@ -87,6 +87,8 @@ uint64_t TokenOf(const TaskContext& context) {
 }
 
 StepResult RequestResync(TaskContext& context) {
+  const std::vector<types::v1::RecoveryPoint> points = PointsOf(context.view, *context.machine);
+  if (!points.empty()) context.job->set_point_before(points.back().id());
   context.machine->mutable_assignment()->set_resync_token(TokenOf(context));
   return StepResult::Done();
 }
@@ -122,15 +124,17 @@ StepResult QuiesceSource(TaskContext& context) {
     return StepResult::Wait(
         "the agent to come back; if the machine is lost, cancel and use --source-lost");
   }
-  machine.mutable_assignment()->set_quiesce_token(machine.generation() + 1);
+  machine.mutable_assignment()->set_quiesce_token(
+      HW_FAULT("mutation.repeat_token") ? machine.generation() + 1 : TokenOf(context));
   const control::v1::AgentObserved* const agent = context.view.AgentOf(machine);
   if (agent == nullptr) return StepResult::Wait("the agent to report");
   if (agent->quiesced_token() != machine.assignment().quiesce_token()) {
     StepResult waiting = StepResult::Wait("the machine to stop and to send its last writes");
     return waiting;
   }
-  return HasPoint(context, agent->quiesced_point()) ? StepResult::Done()
-                                                    : StepResult::Wait("the last recovery point");
+  return HasPoint(context, agent->quiesced_point()) || HW_FAULT("mutation.skip_last_point")
+             ? StepResult::Done()
+             : StepResult::Wait("the last recovery point");
 }
 
 StepResult TurnSourceOff(TaskContext& context) {
@@ -150,9 +154,9 @@ StepResult ChooseAndFence(TaskContext& context) {
   assignment.set_phase(control::v1::RECOVER);
   assignment.set_streaming(false);
   assignment.set_quiesce_token(0);
-  machine.set_generation(machine.generation() + 1);
+  if (!HW_FAULT("mutation.choose_without_fence")) machine.set_generation(machine.generation() + 1);
   if (context.job->state_before() == storage::v1::PROTECTED) {
-    machine.set_retired_boot_id(machine.registration().boot_id());
+    Retire(machine.registration(), &machine);
     machine.set_retired_hardware_uuid(machine.registration().hardware_uuid());
   }
   return StepResult::Done();
@@ -202,7 +206,9 @@ StepResult UndoFailback(TaskContext& context) {
     assignment.set_streaming(true);
     assignment.set_fresh(false);
     machine.set_generation(machine.generation() + 1);
-    machine.clear_retired_boot_id();
+    auto& retired = *machine.mutable_retired_boot_ids();
+    retired.erase(std::remove(retired.begin(), retired.end(), machine.registration().boot_id()),
+                  retired.end());
     machine.clear_retired_hardware_uuid();
   }
   return StepResult::Done();

@@ -60,9 +60,12 @@ class VmdkBackend : public DiskBackend {
   }
 
   absl::Status Remove() override {
-    for (int i = 0; i < replica_.disks_size(); ++i) {
-      HW_RETURN_IF_ERROR(files_.Remove(Path(i, ".vmdk")));
-      HW_RETURN_IF_ERROR(files_.Remove(Path(i, "-flat.vmdk")));
+    if (absl::IsNotFound(files_.List(directory_).status())) return absl::OkStatus();
+    // The descriptors first: one that is there always has its extent.
+    for (const char* suffix : {".vmdk", "-flat.vmdk"}) {
+      for (int i = 0; i < replica_.disks_size(); ++i)
+        HW_RETURN_IF_ERROR(files_.Remove(Path(i, suffix)));
+      HW_RETURN_IF_ERROR(files_.SyncDirectory(directory_));
     }
     // What else is in the directory is not ours, and then it stays.
     files_.Remove(directory_).IgnoreError();

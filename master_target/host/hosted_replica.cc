@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "common/fault/fault.h"
 #include "common/log/log.h"
 #include "common/status/status_macros.h"
 #include "common/wire/time_proto.h"
@@ -42,6 +43,11 @@ types::v1::Problem ProblemFor(const absl::Status& status) {
       problem.set_action("Remove the protection, check the volume, protect the machine again.");
       problem.set_retryable(false);
       break;
+    case absl::StatusCode::kOutOfRange:
+      problem.set_id("POINT_NOT_FOUND");
+      problem.set_action("Choose another point: homeward points list MACHINE.");
+      problem.set_retryable(false);
+      break;
     case absl::StatusCode::kFailedPrecondition:
       problem.set_id("REPLICA_UNSUITABLE");
       problem.set_action("See the message.");
@@ -56,11 +62,11 @@ types::v1::Problem ProblemFor(const absl::Status& status) {
 
 }  // namespace
 
-HostedReplica::HostedReplica(FileSystem& files, const Clock& clock, std::string retention_directory)
-    : files_(files),
-      clock_(clock),
+HostedReplica::HostedReplica(const StreamRuntime& runtime, std::string retention_directory)
+    : files_(runtime.files),
+      clock_(runtime.clock),
       retention_directory_(std::move(retention_directory)),
-      strand_(MakeThreadStrand("replica")) {
+      strand_(runtime.make_strand("replica")) {
   strand_->Post([this] { Tick(); });
 }
 
@@ -79,7 +85,7 @@ void HostedReplica::Want(const control::v1::Replica& desired) {
 }
 
 void HostedReplica::Retire() {
-  RunOn(*strand_, [this] {
+  strand_->Run([this] {
     Close();
     desired_.Clear();
     reached_ = control::v1::REPLICA_PHASE_UNSPECIFIED;
@@ -101,7 +107,8 @@ absl::Status HostedReplica::Open() {
   for (const ReplicaDisk& disk : opened.disks) sizes.push_back(disk.size_bytes);
   HW_ASSIGN_OR_RETURN(keeper_, Keeper::Open(files_, retention_directory_, std::move(opened.disks)));
   HW_RETURN_IF_ERROR(keeper_->Fence(desired_.generation()));
-  created_fresh_ = opened.created && keeper_->position().none();
+  created_fresh_ =
+      (opened.created && keeper_->position().none()) || HW_FAULT("mutation.always_fresh");
   stream_ = std::make_unique<KeeperStream>(
       keeper_.get(),
       KeeperStream::Options{.machine_id = desired_.machine_id(), .disk_bytes = std::move(sizes)});
@@ -158,7 +165,10 @@ absl::Status HostedReplica::Recover() {
     HW_RETURN_IF_ERROR(files_.Remove(JoinPath(retention_directory_, kHandoverName)));
     HW_RETURN_IF_ERROR(files_.SyncDirectory(retention_directory_));
     const absl::Duration began = clock_.Monotonic();
-    HW_RETURN_IF_ERROR(keeper_->RecoverTo(desired_.point_id()));
+    const absl::Status recovered = keeper_->RecoverTo(desired_.point_id());
+    // Retention may have dropped it since it was chosen; waiting does not bring it back.
+    if (absl::IsNotFound(recovered)) return absl::OutOfRangeError(recovered.message());
+    HW_RETURN_IF_ERROR(recovered);
     LogInfo("replica.recovered", {{"replica", desired_.replica_id()},
                                   {"point", desired_.point_id()},
                                   {"took", clock_.Monotonic() - began}});

@@ -9,9 +9,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
-#include "common/clock/clock.h"
-#include "common/exec/strand.h"
-#include "common/rpc/replication_link.h"
+#include "common/replication/stream_runtime.h"
 #include "homeward/control/v1/control.pb.h"
 #include "master_target/host/disk_backend.h"
 #include "master_target/keeper/keeper_stream.h"
@@ -22,8 +20,8 @@ namespace homeward {
 // serves.
 class HostedReplica : public Inbox {
  public:
-  // `files` and `clock` outlive it. `retention_directory` is this replica's own.
-  HostedReplica(FileSystem& files, const Clock& clock, std::string retention_directory);
+  // `retention_directory` is this replica's own.
+  HostedReplica(const StreamRuntime& runtime, std::string retention_directory);
   ~HostedReplica() override;
 
   void Want(const control::v1::Replica& desired);

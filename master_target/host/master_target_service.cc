@@ -1,23 +1,20 @@
 #include <grpcpp/grpcpp.h>
 
-#include <algorithm>
-#include <map>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "common/control/control_client.h"
 #include "common/log/log.h"
 #include "common/os/host.h"
+#include "common/rpc/replication_link.h"
 #include "common/status/status_macros.h"
-#include "master_target/host/hosted_replica.h"
 #include "master_target/host/master_target.h"
+#include "master_target/host/replicas.h"
 
 namespace homeward {
 namespace {
 
 using config::v1::MasterTargetConfig;
-
-constexpr char kNotOurs[] = " (not among this master target's)";
 
 class MasterTarget : public Daemon {
  public:
@@ -27,8 +24,15 @@ class MasterTarget : public Daemon {
         retention_directory_(config_.retention_directory().empty()
                                  ? JoinPath(config_.state_directory(), "retention")
                                  : config_.retention_directory()),
+        replicas_(std::make_unique<Replicas>(
+            StreamRuntime{environment.files, environment.clock, MakeThreadStrand},
+            Replicas::Volumes{
+                .retention_directory = retention_directory_,
+                .datastores = {config_.datastores().begin(), config_.datastores().end()},
+                .block_devices = {config_.block_devices().begin(),
+                                  config_.block_devices().end()}})),
         endpoint_({Role::kProcessServer, Role::kAgent},
-                  [this](const std::string& machine_id) { return Find(machine_id); }) {}
+                  [this](const std::string& machine_id) { return replicas_->Find(machine_id); }) {}
 
   absl::Status Start() {
     HW_RETURN_IF_ERROR(environment_.files.MakeDirectories(retention_directory_));
@@ -45,7 +49,7 @@ class MasterTarget : public Daemon {
                                  .observe = [this] { return Observe(); },
                                  .desired =
                                      [this](const control::v1::Desired& desired) {
-                                       Reconcile(desired.master_target());
+                                       replicas_->Want(desired.master_target());
                                      }});
     return absl::OkStatus();
   }
@@ -54,8 +58,7 @@ class MasterTarget : public Daemon {
     if (server_ != nullptr)
       server_->Shutdown(absl::ToChronoTime(environment_.clock.Now() + absl::Seconds(1)));
     server_.reset();
-    absl::MutexLock lock(&mutex_);
-    replicas_.clear();
+    replicas_.reset();
   }
 
   void Reload(const google::protobuf::Message& fresh) override {
@@ -80,58 +83,6 @@ class MasterTarget : public Daemon {
   }
 
  private:
-  absl::StatusOr<HostedInbox> Find(const std::string& machine_id) {
-    absl::MutexLock lock(&mutex_);
-    for (const auto& [id, replica] : replicas_) {
-      if (replica->observed().machine_id() != machine_id) continue;
-      HostedInbox inbox = replica->inbox();
-      inbox.keep_alive = replica;
-      return inbox;
-    }
-    return absl::UnavailableError(
-        absl::StrCat("machine ", machine_id, " is not kept by this master target (yet)"));
-  }
-
-  // Only the control client's thread calls this.
-  void Reconcile(const control::v1::MasterTargetDesired& desired) {
-    std::map<std::string, std::shared_ptr<HostedReplica>> next, ended;
-    {
-      absl::MutexLock lock(&mutex_);
-      ended = replicas_;
-    }
-    for (const control::v1::Replica& wanted : desired.replicas()) {
-      std::shared_ptr<HostedReplica>& replica = next[wanted.replica_id()];
-      if (const auto it = ended.find(wanted.replica_id()); it != ended.end()) {
-        replica = it->second;
-        ended.erase(it);
-      } else {
-        replica =
-            std::make_shared<HostedReplica>(environment_.files, environment_.clock,
-                                            JoinPath(retention_directory_, wanted.replica_id()));
-      }
-      replica->Want(Known(wanted));
-    }
-    // What is not desired any more is closed and left as it is.
-    for (const auto& [id, replica] : ended) replica->Retire();
-    absl::MutexLock lock(&mutex_);
-    replicas_ = std::move(next);
-  }
-
-  // A datastore or device that is not configured here is not there, whatever its path says.
-  control::v1::Replica Known(control::v1::Replica wanted) const {
-    for (std::string& device : *wanted.mutable_block_devices()) {
-      const auto& ours = config_.block_devices();
-      if (std::find(ours.begin(), ours.end(), device) == ours.end())
-        absl::StrAppend(&device, kNotOurs);
-    }
-    if (!wanted.block_devices().empty()) return wanted;
-    for (const std::string& path : config_.datastores()) {
-      if (path == wanted.datastore()) return wanted;
-    }
-    wanted.set_datastore(absl::StrCat(wanted.datastore(), kNotOurs));
-    return wanted;
-  }
-
   types::v1::Datastore Measured(const std::string& path) const {
     constexpr uint64_t kStep = 16 * kMiB;  // So that a heartbeat is not a new one at every write.
     types::v1::Datastore out;
@@ -163,15 +114,13 @@ class MasterTarget : public Daemon {
   control::v1::Heartbeat Observe() {
     control::v1::Heartbeat heartbeat;
     control::v1::MasterTargetObserved& seen = *heartbeat.mutable_master_target();
-    absl::MutexLock lock(&mutex_);
-    for (const auto& [id, replica] : replicas_) {
-      *seen.add_replicas() = replica->observed();
-      const control::v1::ReplicaObserved& last = seen.replicas(seen.replicas_size() - 1);
-      if (last.has_problem()) {
+    for (control::v1::ReplicaObserved& replica : replicas_->observed()) {
+      if (replica.has_problem()) {
         types::v1::HealthIssue& issue = *heartbeat.add_issues();
         issue.set_severity(types::v1::CRITICAL);
-        *issue.mutable_problem() = last.problem();
+        *issue.mutable_problem() = replica.problem();
       }
+      *seen.add_replicas() = std::move(replica);
     }
     for (const std::string& path : config_.datastores()) *seen.add_datastores() = Measured(path);
     *seen.mutable_retention_volume() = Measured(retention_directory_);
@@ -191,8 +140,7 @@ class MasterTarget : public Daemon {
   const MasterTargetConfig config_;
   const std::string retention_directory_;
   Membership membership_;
-  absl::Mutex mutex_;
-  std::map<std::string, std::shared_ptr<HostedReplica>> replicas_ ABSL_GUARDED_BY(mutex_);
+  std::unique_ptr<Replicas> replicas_;
   ReplicationEndpoint endpoint_;
   std::unique_ptr<grpc::Server> server_;
   std::unique_ptr<ControlClient> control_;

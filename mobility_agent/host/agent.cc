@@ -9,6 +9,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/control/control_client.h"
 #include "common/log/log.h"
+#include "common/rpc/replication_link.h"
 #include "common/status/status_macros.h"
 #include "common/wire/time_proto.h"
 #include "mobility_agent/host/protection.h"
@@ -24,6 +25,9 @@ class Agent : public Daemon {
       : environment_(environment), config_(std::move(config)) {}
 
   absl::Status Start() {
+    // Before the machine can write.
+    HW_ASSIGN_OR_RETURN(const bool stopped_cleanly,
+                        Protection::TakeCleanStops(environment_.files, config_.state_directory()));
     // Before anything else: what the machine writes from now on is seen.
     HW_ASSIGN_OR_RETURN(disks_, OpenDisks(environment_.files, config_));
     for (const CapturedDisk& disk : disks_) {
@@ -38,17 +42,19 @@ class Agent : public Daemon {
     }
     HW_ASSIGN_OR_RETURN(membership_,
                         JoinFabric(environment_.files, Joining(), environment_.stopping));
+    dialer_ = std::make_unique<ReplicationDialer>(
+        [this] { return ReadIdentity(environment_.files, membership_.files); });
+    Protection::Options options;
+    options.state_directory = config_.state_directory();
+    options.stopped_cleanly = stopped_cleanly;
+    options.hooks = config_.hooks();
+    options.hook_timeout =
+        DurationOr(config_.hooks().timeout(), config_.hooks().has_timeout(), absl::Seconds(60));
+    options.stream.freeze_timeout =
+        DurationOr(config_.freeze_timeout(), config_.has_freeze_timeout(), absl::Seconds(5));
     protection_ = std::make_unique<Protection>(
-        environment_.files, environment_.clock,
-        Protection::Options{
-            .state_directory = config_.state_directory(),
-            .identity = membership_.files,
-            .hooks = config_.hooks(),
-            .hook_timeout = DurationOr(config_.hooks().timeout(), config_.hooks().has_timeout(),
-                                       absl::Seconds(60)),
-            .freeze_timeout = DurationOr(config_.freeze_timeout(), config_.has_freeze_timeout(),
-                                         absl::Seconds(5))},
-        &disks_);
+        StreamRuntime{environment_.files, environment_.clock, MakeThreadStrand, dialer_.get()},
+        std::move(options), &disks_);
     control_ = std::make_unique<ControlClient>(
         environment_.files, environment_.clock,
         ControlClient::Options{.address = config_.join().config_server(),
@@ -126,6 +132,7 @@ class Agent : public Daemon {
   std::string boot_id_;  // instead of the kernel's
   Membership membership_;
   std::vector<CapturedDisk> disks_;
+  std::unique_ptr<StreamDialer> dialer_;
   std::unique_ptr<Protection> protection_;
   std::unique_ptr<ControlClient> control_;
 };

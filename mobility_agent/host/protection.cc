@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "common/control/enrolment.h"
 #include "common/log/log.h"
 #include "common/os/run_program.h"
 #include "common/status/status_macros.h"
@@ -15,6 +15,7 @@ namespace {
 
 constexpr absl::Duration kTick = absl::Milliseconds(50);
 constexpr absl::Duration kRetry = absl::Seconds(1);
+constexpr char kStreams[] = "streams";
 constexpr char kStateSuffix[] = ".state";
 
 types::v1::HealthIssue Issue(types::v1::Severity severity, const char* id,
@@ -41,22 +42,36 @@ types::v1::Percentiles Summarize(const std::deque<absl::Duration>& durations) {
 
 }  // namespace
 
-Protection::Protection(FileSystem& files, const Clock& clock, Options options,
-                       std::vector<CapturedDisk>* disks)
-    : files_(files),
-      clock_(clock),
+absl::StatusOr<bool> Protection::TakeCleanStops(FileSystem& files,
+                                                const std::string& state_directory) {
+  const std::string directory = JoinPath(state_directory, kStreams);
+  const absl::StatusOr<std::vector<std::string>> names = files.List(directory);
+  if (absl::IsNotFound(names.status())) return false;
+  HW_RETURN_IF_ERROR(names.status());
+  bool cleanly = false;
+  for (const std::string& name : *names) {
+    if (!absl::EndsWith(name, kStateSuffix)) continue;
+    HW_ASSIGN_OR_RETURN(const bool taken, TakeCleanStop(files, JoinPath(directory, name)));
+    cleanly = cleanly || taken;
+  }
+  return cleanly;
+}
+
+Protection::Protection(StreamRuntime runtime, Options options, std::vector<CapturedDisk>* disks)
+    : runtime_(std::move(runtime)),
       options_(std::move(options)),
       disks_(*disks),
-      stream_(MakeThreadStrand("stream")),
-      control_(MakeThreadStrand("protection")) {
+      stopped_cleanly_(options_.stopped_cleanly),
+      stream_(runtime_.make_strand("stream")),
+      control_(runtime_.make_strand("protection")) {
   stream_->Post([this] { Tick(); });
   control_->Post([this] { KeepTrying(); });
 }
 
 Protection::~Protection() {
-  RunOn(*control_, [this] { client_.reset(); });
+  control_->Run([this] { link_.reset(); });
   control_.reset();
-  RunOn(*stream_, [this] {
+  stream_->Run([this] {
     if (shipper_ == nullptr) return;
     bool all_kept = true;
     for (CapturedDisk& disk : disks_) all_kept = disk.source->KeepForNextOpen() && all_kept;
@@ -87,10 +102,10 @@ void Protection::Reconcile() {
     for (const std::string& disk : wanted.disks()) absl::StrAppend(&key, "/", disk);
   }
   if (key != stream_key_) {
-    client_.reset();
+    link_.reset();
     address_.clear();
     absl::Status begun;
-    RunOn(*stream_, [&] {
+    stream_->Run([&] {
       End();
       if (!key.empty()) begun = Begin(wanted);
       failure_ = begun;
@@ -114,7 +129,7 @@ void Protection::Reconcile() {
   // A shipper that was refused, or whose state could not be written, is of no use any more. An
   // older generation comes to its end with what is desired next; all else is tried again.
   bool refused = false;
-  RunOn(*stream_, [&] {
+  stream_->Run([&] {
     refused = shipper_ != nullptr && !shipper_->refused().ok() &&
               !absl::IsAborted(shipper_->refused()) &&
               !absl::IsFailedPrecondition(shipper_->refused());
@@ -124,16 +139,12 @@ void Protection::Reconcile() {
     return;
   }
   if (address_ == wanted.address() || wanted.address().empty()) return;
-  client_.reset();
+  link_.reset();
   address_ = wanted.address();
   StreamSender* sender = nullptr;
-  RunOn(*stream_, [&] { sender = &shipper_->sender(); });
-  client_ = std::make_unique<ReplicationClient>(
-      stream_.get(), sender, [this] { return shipper_->MakeHello(); },
-      ReplicationClient::Options{
-          .address = address_,
-          .server_role = wanted.direct() ? Role::kMasterTarget : Role::kProcessServer,
-          .identity = [this] { return ReadIdentity(files_, options_.identity); }});
+  stream_->Run([&] { sender = &shipper_->sender(); });
+  link_ = runtime_.dialer->Dial(stream_.get(), sender, [this] { return shipper_->MakeHello(); },
+                                {.address = address_, .master_target = wanted.direct()});
 }
 
 absl::Status Protection::Begin(const control::v1::Protection& desired) {
@@ -148,29 +159,30 @@ absl::Status Protection::Begin(const control::v1::Protection& desired) {
     sources.push_back(it->source.get());
   }
   // What another replica's stream remembered is of no use for this one.
-  const std::string directory = JoinPath(options_.state_directory, "streams");
+  const std::string directory = JoinPath(options_.state_directory, kStreams);
   const std::string file = absl::StrCat(desired.replica_id(), kStateSuffix);
-  HW_RETURN_IF_ERROR(files_.MakeDirectories(directory));
-  HW_ASSIGN_OR_RETURN(const std::vector<std::string> names, files_.List(directory));
+  HW_RETURN_IF_ERROR(runtime_.files.MakeDirectories(directory));
+  HW_ASSIGN_OR_RETURN(const std::vector<std::string> names, runtime_.files.List(directory));
   for (const std::string& name : names) {
-    if (name != file) HW_RETURN_IF_ERROR(files_.Remove(JoinPath(directory, name)));
+    if (name != file) HW_RETURN_IF_ERROR(runtime_.files.Remove(JoinPath(directory, name)));
   }
   desired_ = desired;
-  HW_ASSIGN_OR_RETURN(shipper_,
-                      Shipper::Open(files_, clock_,
-                                    {.machine_id = desired.machine_id(),
-                                     .generation = desired.generation(),
-                                     .state_path = JoinPath(directory, file),
-                                     .fresh_replica = desired.fresh_replica(),
-                                     .marker_interval = FromProto(desired.point_interval()),
-                                     .freeze_timeout = options_.freeze_timeout},
-                                    std::move(sources), nullptr));
+  Shipper::Options stream = options_.stream;
+  stream.machine_id = desired.machine_id();
+  stream.generation = desired.generation();
+  stream.state_path = JoinPath(directory, file);
+  stream.stopped_cleanly = std::exchange(stopped_cleanly_, false);
+  stream.fresh_replica = desired.fresh_replica();
+  stream.marker_interval = FromProto(desired.point_interval());
+  HW_ASSIGN_OR_RETURN(shipper_, Shipper::Open(runtime_.files, runtime_.clock, std::move(stream),
+                                              std::move(sources), options_.marker_taken));
   resync_token_ = desired.resync_token();
   // Whoever asked for a point before this agent started may still wait for it: it is made again.
   point_token_ = point_token_wanted_ = 0;
   requested_point_.clear();
   quiesce_token_ = quiesced_token_ = 0;
-  last_app_point_ = clock_.Monotonic();
+  markers_lost_ = 0;
+  last_app_point_ = runtime_.clock.Monotonic();
   return absl::OkStatus();
 }
 
@@ -191,6 +203,12 @@ void Protection::Tick() {
 }
 
 void Protection::FollowTokens() {
+  if (shipper_->markers_lost() != markers_lost_) {
+    // What was asked for may be among them.
+    markers_lost_ = shipper_->markers_lost();
+    point_token_wanted_ = point_token_;
+    if (quiesced_token_ != quiesce_token_) quiesce_token_ = 0;
+  }
   if (desired_.resync_token() != resync_token_) {
     resync_token_ = desired_.resync_token();
     const absl::Status begun = shipper_->Resync();
@@ -220,11 +238,11 @@ void Protection::FollowAppPoint() {
   }
   if (thaw_due_ || shipper_->syncing()) return;
   const bool due = interval > absl::ZeroDuration() && !options_.hooks.pre_freeze().empty() &&
-                   clock_.Monotonic() - last_app_point_ >= interval;
+                   runtime_.clock.Monotonic() - last_app_point_ >= interval;
   if (!due && !app_point_wanted_) return;
   if (std::exchange(app_point_wanted_, false))
     token_markers_awaited_ = shipper_->markers_sealed() + 1;
-  last_app_point_ = clock_.Monotonic();
+  last_app_point_ = runtime_.clock.Monotonic();
   // A point is application-consistent only if the application said so.
   const bool ready =
       !options_.hooks.pre_freeze().empty() && RunHook("pre_freeze", options_.hooks.pre_freeze());
@@ -254,7 +272,8 @@ void Protection::FollowQuiesce() {
     LogInfo("protection.quiescing", {{"token", quiesce_token_}});
     return;
   }
-  if (shipper_->markers_sealed() < markers_awaited_ || !shipper_->drained()) return;
+  // What a machine that was not stopped writes behind that point is not waited for.
+  if (shipper_->markers_sealed() < markers_awaited_ || !shipper_->last_marker_durable()) return;
   quiesced_token_ = quiesce_token_;
   LogInfo("protection.quiesced", {{"point", shipper_->last_point()}});
 }

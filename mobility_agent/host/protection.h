@@ -8,10 +8,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
-#include "common/clock/clock.h"
-#include "common/exec/strand.h"
-#include "common/rpc/credentials.h"
-#include "common/rpc/replication_link.h"
+#include "common/replication/stream_runtime.h"
 #include "homeward/config/v1/config.pb.h"
 #include "homeward/control/v1/control.pb.h"
 #include "mobility_agent/capture/sources.h"
@@ -25,14 +22,17 @@ class Protection {
  public:
   struct Options {
     std::string state_directory;
-    IdentityFiles identity;
+    bool stopped_cleanly = false;  // as TakeCleanStops() said
     config::v1::Hooks hooks;
     absl::Duration hook_timeout = absl::Seconds(60);
-    absl::Duration freeze_timeout = absl::Seconds(5);
+    Shipper::Options stream;  // limits and time-outs; what is desired is filled in
+    Shipper::MarkerTaken marker_taken = nullptr;
   };
-  // `disks`, `files` and `clock` outlive it.
-  Protection(FileSystem& files, const Clock& clock, Options options,
-             std::vector<CapturedDisk>* disks);
+  // For the streams of this state directory: see TakeCleanStop().
+  static absl::StatusOr<bool> TakeCleanStops(FileSystem& files, const std::string& state_directory);
+
+  // `disks` outlives it.
+  Protection(StreamRuntime runtime, Options options, std::vector<CapturedDisk>* disks);
   // Stops shipping. When every source can end its writes, so that nothing reaches the disks until
   // the agent is back, their map of changes is kept; otherwise the next start compares.
   ~Protection();
@@ -55,22 +55,23 @@ class Protection {
   bool RunHook(const char* name, const google::protobuf::RepeatedPtrField<std::string>& arguments);
   void Publish();
 
-  FileSystem& files_;
-  const Clock& clock_;
+  const StreamRuntime runtime_;
   const Options options_;
   std::vector<CapturedDisk>& disks_;
 
   // Touched only on control_.
   control::v1::AgentDesired wanted_;
   std::string stream_key_, address_;  // of what runs
-  std::unique_ptr<ReplicationClient> client_;
+  std::unique_ptr<StreamLink> link_;
 
   // Touched only on stream_.
   control::v1::Protection desired_;
+  bool stopped_cleanly_;  // before this process, and no stream was opened since
   std::unique_ptr<Shipper> shipper_;
   absl::Status failure_;  // why it could not begin
   uint64_t resync_token_ = 0, point_token_ = 0, point_token_wanted_ = 0;
   uint64_t quiesce_token_ = 0, quiesced_token_ = 0;  // begun, reached
+  uint64_t markers_lost_ = 0;                        // that were waited for anew
   uint64_t markers_awaited_ = 0, token_markers_awaited_ = 0;
   bool app_point_wanted_ = false;
   std::string requested_point_;

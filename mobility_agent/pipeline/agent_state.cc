@@ -1,6 +1,8 @@
 #include "mobility_agent/pipeline/agent_state.h"
 
 #include "common/base/bytes.h"
+#include "common/fault/fault.h"
+#include "common/status/status_macros.h"
 #include "common/wire/checksum.h"
 
 namespace homeward {
@@ -58,6 +60,17 @@ absl::StatusOr<AgentState> DecodeAgentState(absl::string_view bytes) {
   }
   if (!reader.ok()) return damaged;
   return state;
+}
+
+absl::StatusOr<bool> TakeCleanStop(FileSystem& files, const std::string& path) {
+  const absl::StatusOr<std::string> bytes = ReadWholeFile(files, path, kAgentStateBytesMax);
+  if (absl::IsNotFound(bytes.status())) return false;
+  HW_RETURN_IF_ERROR(bytes.status());
+  absl::StatusOr<AgentState> state = DecodeAgentState(*bytes);
+  if (!state.ok() || !state->stopped_cleanly) return HW_FAULT("mutation.trust_map_after_crash");
+  state->stopped_cleanly = HW_FAULT("mutation.keep_clean_stop");
+  HW_RETURN_IF_ERROR(WriteFileAtomically(files, path, EncodeAgentState(*state)));
+  return true;
 }
 
 }  // namespace homeward

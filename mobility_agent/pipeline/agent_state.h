@@ -8,8 +8,11 @@
 #include "absl/status/statusor.h"
 #include "common/base/extent_set.h"
 #include "common/base/stream_position.h"
+#include "common/os/file_system.h"
 
 namespace homeward {
+
+inline constexpr uint64_t kAgentStateBytesMax = 64 * kMiB;
 
 struct AgentState {
   bool stopped_cleanly = false;
@@ -22,6 +25,11 @@ struct AgentState {
 std::string EncodeAgentState(const AgentState& state);
 // DATA_LOSS: use an empty state, which synchronises everything.
 absl::StatusOr<AgentState> DecodeAgentState(absl::string_view bytes);
+
+// Whether the stream with its state at `path` was stopped cleanly. If so it is taken back, durably:
+// call it before anything can write to the disks, because a process that then dies without opening
+// the stream has seen writes that nobody remembers.
+absl::StatusOr<bool> TakeCleanStop(FileSystem& files, const std::string& path);
 
 }  // namespace homeward
 

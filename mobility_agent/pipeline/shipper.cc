@@ -55,7 +55,7 @@ absl::StatusOr<std::unique_ptr<Shipper>> Shipper::Open(FileSystem& files, const 
       new Shipper(files, clock, std::move(options), std::move(sources), std::move(marker_taken)));
   AgentState state;
   const absl::StatusOr<std::string> bytes =
-      ReadWholeFile(files, shipper->options_.state_path, 64 * kMiB);
+      ReadWholeFile(files, shipper->options_.state_path, kAgentStateBytesMax);
   const bool first = absl::IsNotFound(bytes.status());
   if (!first) {
     HW_RETURN_IF_ERROR(bytes.status());
@@ -67,8 +67,8 @@ absl::StatusOr<std::unique_ptr<Shipper>> Shipper::Open(FileSystem& files, const 
   if (state.epoch == 0) state.epoch = static_cast<uint64_t>(absl::ToUnixSeconds(clock.Now()));
   shipper->epoch_ = state.epoch;
   shipper->durable_ = state.durable;
-  bool trusted = (state.stopped_cleanly || HW_FAULT("mutation.trust_map_after_crash")) &&
-                 !state.syncing && state.dirty.size() <= shipper->sources_.size();
+  bool trusted = shipper->options_.stopped_cleanly && !state.syncing &&
+                 state.dirty.size() <= shipper->sources_.size();
   for (const WriteSource* source : shipper->sources_) trusted = trusted && source->continues();
   if (trusted) {
     for (size_t i = 0; i < state.dirty.size(); ++i) shipper->dirty_[i] = state.dirty[i];
@@ -92,6 +92,10 @@ absl::Status Shipper::SaveState(bool stopped_cleanly) {
 
 absl::Status Shipper::BeginEpoch(bool synchronise) {
   ReturnInFlight();
+  if (!last_marker_durable() && !HW_FAULT("mutation.count_lost_marker")) {
+    ++markers_lost_;
+    last_marker_position_ = {UINT64_MAX, 0};  // Until the next one.
+  }
   // A synchronisation whose beginning never arrived must be begun again.
   if (synchronise || durable_.none() || (syncing_ && durable_ < sync_base_)) {
     syncing_ = true;

@@ -32,6 +32,7 @@ class Shipper : public Outbox {
     std::string machine_id;
     uint64_t generation = 0;
     std::string state_path;
+    bool stopped_cleanly = false;  // as TakeCleanStop() said before the sources were opened
     bool fresh_replica =
         false;  // the replica reads as zeroes: send what is not zero, compare nothing
     absl::Duration marker_interval = absl::Minutes(5);
@@ -53,7 +54,7 @@ class Shipper : public Outbox {
   // What the agent remembers of writes that it has not sent.
   enum class Tracking { kData, kExtents, kBitmap };
 
-  // Reads the state and clears its clean flag. `sources` and `clock` outlive it.
+  // Reads the state. `sources` and `clock` outlive it.
   static absl::StatusOr<std::unique_ptr<Shipper>> Open(FileSystem& files, const Clock& clock,
                                                        Options options,
                                                        std::vector<WriteSource*> sources,
@@ -98,6 +99,8 @@ class Shipper : public Outbox {
   const std::string& last_point() const { return last_point_; }
   // The newest marker is a recovery point now.
   bool last_marker_durable() const { return durable_ >= last_marker_position_; }
+  // Markers that will not become one: their epoch ended before they were durable.
+  uint64_t markers_lost() const { return markers_lost_; }
   // Everything that was written is durable on the master target.
   bool drained() const;
   // Not OK: the stream was refused in a way that only a new assignment or an operator can change,
@@ -194,6 +197,7 @@ class Shipper : public Outbox {
   int precopy_rounds_ = 0;
   bool writing_back_ = false;
   uint64_t markers_taken_ = 0;
+  uint64_t markers_lost_ = 0;
   uint64_t markers_sealed_ = 0;
   std::string last_point_;
   StreamPosition last_marker_position_;

@@ -12,30 +12,27 @@ constexpr absl::Duration kTick = absl::Milliseconds(100);
 }  // namespace
 
 absl::StatusOr<std::shared_ptr<HostedRelay>> HostedRelay::Start(
-    FileSystem& files, const control::v1::RelayedStream& stream, Relay::Options options,
-    IdentityFiles identity) {
-  HW_ASSIGN_OR_RETURN(std::unique_ptr<Relay> relay, Relay::Open(files, options));
+    const StreamRuntime& runtime, const control::v1::RelayedStream& stream,
+    Relay::Options options) {
+  HW_ASSIGN_OR_RETURN(std::unique_ptr<Relay> relay, Relay::Open(runtime.files, options));
   std::shared_ptr<HostedRelay> hosted(new HostedRelay(stream, std::move(relay)));
   HostedRelay* const self = hosted.get();
-  self->strand_ = MakeThreadStrand("relay");
+  self->strand_ = runtime.make_strand("relay");
   self->strand_->Post([self] { self->Tick(); });
-  self->client_ = std::make_unique<ReplicationClient>(
+  self->link_ = runtime.dialer->Dial(
       self->strand_.get(), &self->relay_->sender(), [self] { return self->relay_->MakeHello(); },
-      ReplicationClient::Options{
-          .address = stream.master_target_address(),
-          .server_role = Role::kMasterTarget,
-          .identity = [&files, identity] { return ReadIdentity(files, identity); }});
+      {.address = stream.master_target_address(), .master_target = true});
   return hosted;
 }
 
 HostedRelay::~HostedRelay() {
-  client_.reset();
+  link_.reset();
   strand_.reset();
 }
 
 void HostedRelay::Retire() {
-  client_.reset();
-  RunOn(*strand_, [this] {
+  link_.reset();
+  strand_->Run([this] {
     relay_->Retire(absl::UnavailableError("this process server's assignment has changed"));
   });
 }

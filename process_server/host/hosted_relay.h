@@ -7,9 +7,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
-#include "common/control/enrolment.h"
-#include "common/exec/strand.h"
-#include "common/rpc/replication_link.h"
+#include "common/replication/stream_runtime.h"
 #include "homeward/control/v1/control.pb.h"
 #include "process_server/relay/relay.h"
 
@@ -19,8 +17,8 @@ namespace homeward {
 class HostedRelay {
  public:
   static absl::StatusOr<std::shared_ptr<HostedRelay>> Start(
-      FileSystem& files, const control::v1::RelayedStream& stream, Relay::Options options,
-      IdentityFiles identity);
+      const StreamRuntime& runtime, const control::v1::RelayedStream& stream,
+      Relay::Options options);
   ~HostedRelay();
 
   const control::v1::RelayedStream& stream() const { return stream_; }
@@ -45,7 +43,7 @@ class HostedRelay {
   control::v1::RelayObserved observed_ ABSL_GUARDED_BY(mutex_);
   uint64_t forwarded_bytes_ ABSL_GUARDED_BY(mutex_) = 0;
   std::unique_ptr<Strand> strand_;
-  std::unique_ptr<ReplicationClient> client_;  // ends before its strand
+  std::unique_ptr<StreamLink> link_;  // ends before its strand
 };
 
 }  // namespace homeward

@@ -1,17 +1,16 @@
 #include <grpcpp/grpcpp.h>
 
-#include <algorithm>
-#include <map>
 #include <utility>
 
-#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
 #include "common/control/control_client.h"
 #include "common/log/log.h"
 #include "common/os/host.h"
+#include "common/rpc/replication_link.h"
 #include "common/status/status_macros.h"
 #include "common/wire/time_proto.h"
-#include "process_server/host/hosted_relay.h"
 #include "process_server/host/process_server.h"
+#include "process_server/host/relays.h"
 #include "process_server/relay/bandwidth_schedule.h"
 
 namespace homeward {
@@ -20,9 +19,6 @@ namespace {
 using config::v1::ProcessServerConfig;
 
 constexpr uint64_t kCacheBytesDefault = 8 * kGiB;
-constexpr uint64_t kShareBytesMin = 64 * kMiB;
-constexpr uint64_t kMemoryBytesMax =
-    128 * kMiB;  // of batches on their way past the spool, all streams
 constexpr absl::Duration kRateWindow = absl::Seconds(10);
 
 class ProcessServer : public Daemon {
@@ -36,12 +32,26 @@ class ProcessServer : public Daemon {
         bandwidth_(environment.clock, config_.bandwidth_bytes_per_second()),
         limits_(config_),
         endpoint_({Role::kAgent},
-                  [this](const std::string& machine_id) { return Find(machine_id); }) {}
+                  [this](const std::string& machine_id) { return relays_->Find(machine_id); }) {}
 
   absl::Status Start() {
     HW_RETURN_IF_ERROR(environment_.files.MakeDirectories(cache_directory_));
     HW_ASSIGN_OR_RETURN(membership_,
                         JoinFabric(environment_.files, Joining(), environment_.stopping));
+    dialer_ = std::make_unique<ReplicationDialer>(
+        [this] { return ReadIdentity(environment_.files, membership_.files); });
+    Relay::Options common;
+    common.compression = Compression();
+    if (config_.compression() == config::v1::COMPRESSION_UNSPECIFIED)
+      common.adaptive_clock = &environment_.clock;
+    common.bandwidth = &bandwidth_;
+    relays_ = std::make_unique<Relays>(
+        StreamRuntime{environment_.files, environment_.clock, MakeThreadStrand, dialer_.get()},
+        Relays::Limits{.cache_directory = cache_directory_,
+                       .cache_bytes_max = config_.cache_bytes_max() == 0
+                                              ? kCacheBytesDefault
+                                              : config_.cache_bytes_max()},
+        std::move(common));
     strand_ = MakeThreadStrand("process-server");
     HW_ASSIGN_OR_RETURN(server_, StartServer({.address = config_.listen_address(),
                                               .identity = membership_.files,
@@ -55,9 +65,7 @@ class ProcessServer : public Daemon {
                                  .desired =
                                      [this](const control::v1::Desired& desired) {
                                        strand_->Post([this, wanted = desired.process_server()] {
-                                         desired_ = wanted;
-                                         informed_ = true;
-                                         Reconcile();
+                                         relays_->Want(wanted);
                                        });
                                      }});
     strand_->Post([this] { KeepReconciling(); });
@@ -69,8 +77,7 @@ class ProcessServer : public Daemon {
       server_->Shutdown(absl::ToChronoTime(environment_.clock.Now() + absl::Seconds(1)));
     server_.reset();
     strand_.reset();
-    absl::MutexLock lock(&mutex_);
-    relays_.clear();
+    relays_.reset();
   }
 
   void Reload(const google::protobuf::Message& fresh) override {
@@ -104,88 +111,13 @@ class ProcessServer : public Daemon {
   }
 
  private:
-  using Relays = std::map<std::string, std::shared_ptr<HostedRelay>>;  // by machine and generation
-
-  static std::string KeyOf(const control::v1::RelayedStream& stream) {
-    return absl::StrCat(stream.machine_id(), "-g", stream.generation());
-  }
-
-  absl::StatusOr<HostedInbox> Find(const std::string& machine_id) {
-    absl::MutexLock lock(&mutex_);
-    for (auto it = relays_.rbegin(); it != relays_.rend(); ++it) {
-      const std::shared_ptr<HostedRelay>& relay = it->second;
-      if (relay->stream().machine_id() != machine_id) continue;
-      HostedInbox inbox = relay->inbox();
-      inbox.keep_alive = relay;
-      return inbox;
-    }
-    return absl::UnavailableError(
-        absl::StrCat("machine ", machine_id, " is not assigned to this process server (yet)"));
-  }
-
   void KeepReconciling() {
     {
       absl::MutexLock lock(&mutex_);
       bandwidth_.SetRate(BandwidthAt(limits_, environment_.clock.Now(), absl::LocalTimeZone()));
     }
-    if (informed_) Reconcile();
+    relays_->Reconcile();
     strand_->PostAfter(absl::Seconds(1), [this] { KeepReconciling(); });
-  }
-
-  void Reconcile() {
-    std::map<std::string, const control::v1::RelayedStream*> wanted;
-    for (const control::v1::RelayedStream& stream : desired_.streams())
-      wanted[KeyOf(stream)] = &stream;
-    Relays ended;
-    {
-      absl::MutexLock lock(&mutex_);
-      for (auto it = relays_.begin(); it != relays_.end();) {
-        const auto found = wanted.find(it->first);
-        const bool keep =
-            found != wanted.end() && !it->second->broken() &&
-            found->second->SerializeAsString() == it->second->stream().SerializeAsString();
-        if (keep) {
-          ++it;
-        } else {
-          ended.insert(relays_.extract(it++));
-        }
-      }
-    }
-    for (const auto& [key, relay] : ended) relay->Retire();
-    ended.clear();
-    RemoveOldSpools(wanted);
-    for (const auto& [key, stream] : wanted) StartRelay(key, *stream);
-    absl::MutexLock lock(&mutex_);
-    const uint64_t cache =
-        config_.cache_bytes_max() == 0 ? kCacheBytesDefault : config_.cache_bytes_max();
-    const uint64_t share = std::max(kShareBytesMin, cache / std::max<uint64_t>(1, relays_.size()));
-    const uint64_t memory =
-        std::clamp(kMemoryBytesMax / std::max<uint64_t>(1, relays_.size()), kMiB, 24 * kMiB);
-    for (const auto& [key, relay] : relays_) relay->SetBytesMax(share, memory);
-  }
-
-  void StartRelay(const std::string& key, const control::v1::RelayedStream& stream) {
-    {
-      absl::MutexLock lock(&mutex_);
-      if (relays_.contains(key)) return;
-    }
-    Relay::Options options{
-        .machine_id = stream.machine_id(),
-        .generation = stream.generation(),
-        .disk_bytes = {stream.disk_bytes().begin(), stream.disk_bytes().end()},
-        .spool = {.directory = JoinPath(cache_directory_, key)},
-        .compression = Compression(),
-        .adaptive_clock = config_.compression() == config::v1::COMPRESSION_UNSPECIFIED
-                              ? &environment_.clock
-                              : nullptr,
-        .bandwidth = &bandwidth_};
-    auto relay =
-        HostedRelay::Start(environment_.files, stream, std::move(options), membership_.files);
-    if (!relay.ok())
-      return LogError("stream.cannot_begin", {{"stream", key}, {"error", relay.status()}});
-    LogInfo("stream.began", {{"stream", key}, {"master_target", stream.master_target_address()}});
-    absl::MutexLock lock(&mutex_);
-    relays_[key] = *std::move(relay);
   }
 
   PayloadEncoding Compression() const {
@@ -196,18 +128,6 @@ class ProcessServer : public Daemon {
         return PayloadEncoding::kZstd;
       default:
         return PayloadEncoding::kLz4;
-    }
-  }
-
-  // Soft state of streams that are not ours any more.
-  void RemoveOldSpools(const std::map<std::string, const control::v1::RelayedStream*>& wanted) {
-    const auto names = environment_.files.List(cache_directory_);
-    if (!names.ok()) return;
-    for (const std::string& name : *names) {
-      if (wanted.contains(name) || !absl::StrContains(name, "-g")) continue;
-      const std::string directory = JoinPath(cache_directory_, name);
-      const absl::Status removed = Spool::Discard(environment_.files, directory);
-      if (removed.ok()) (void)environment_.files.Remove(directory);
     }
   }
 
@@ -228,14 +148,9 @@ class ProcessServer : public Daemon {
   control::v1::Heartbeat Observe() {
     control::v1::Heartbeat heartbeat;
     control::v1::ProcessServerObserved& seen = *heartbeat.mutable_process_server();
-    uint64_t forwarded = 0, pending = 0;
+    const uint64_t forwarded = relays_->Observe(&seen);
+    const uint64_t pending = seen.pending_bytes();
     absl::MutexLock lock(&mutex_);
-    for (const auto& [key, relay] : relays_) {
-      *seen.add_streams() = relay->observed();
-      pending += seen.streams(seen.streams_size() - 1).pending_bytes();
-      forwarded += relay->forwarded_bytes();
-    }
-    seen.set_pending_bytes(pending);
     const absl::StatusOr<VolumeSpace> space = environment_.files.Space(cache_directory_);
     if (space.ok()) {
       // In steps, so that a heartbeat is not a new one at every write.
@@ -269,13 +184,12 @@ class ProcessServer : public Daemon {
   Bandwidth bandwidth_;
   ProcessServerConfig limits_ ABSL_GUARDED_BY(mutex_);  // the bandwidth that is configured now
   absl::Mutex mutex_;
-  Relays relays_ ABSL_GUARDED_BY(mutex_);
   uint64_t rate_base_ ABSL_GUARDED_BY(mutex_) = 0;
   absl::Duration rate_since_ ABSL_GUARDED_BY(mutex_);
   double rate_ ABSL_GUARDED_BY(mutex_) = 0;
   HostLoad load_ ABSL_GUARDED_BY(mutex_);
-  control::v1::ProcessServerDesired desired_;  // on strand_
-  bool informed_ = false;                      // on strand_
+  std::unique_ptr<StreamDialer> dialer_;
+  std::unique_ptr<Relays> relays_;
   ReplicationEndpoint endpoint_;
   std::unique_ptr<Strand> strand_;
   std::unique_ptr<grpc::Server> server_;
@@ -322,7 +236,7 @@ void CheckProcessServerConfig(const google::protobuf::Message& message, ConfigPr
     RequireAbsolutePath("cache_directory", config.cache_directory(), problems);
   if (!config.advertised_address().empty())
     RequireAddress("advertised_address", config.advertised_address(), problems);
-  if (config.cache_bytes_max() != 0 && config.cache_bytes_max() < kShareBytesMin)
+  if (config.cache_bytes_max() != 0 && config.cache_bytes_max() < Relays::kShareBytesMin)
     problems->Add("cache_bytes_max", "must be at least 67108864 (64 MiB), or absent");
   for (int i = 0; i < config.bandwidth_schedule_size(); ++i) {
     const config::v1::BandwidthWindow& window = config.bandwidth_schedule(i);

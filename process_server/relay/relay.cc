@@ -52,10 +52,13 @@ absl::StatusOr<StreamPosition> Relay::Admit(const replication::v1::Hello& hello)
     return absl::NotFoundError(
         absl::StrCat("machine ", hello.machine_id(), " is not assigned to this process server"));
   }
+  // A newer one has only not been told to this process server yet.
   if (hello.generation() != options_.generation) {
-    return absl::AbortedError(
+    const std::string what =
         absl::StrCat("generation ", hello.generation(), " of machine ", hello.machine_id(),
-                     "; this process server was assigned ", options_.generation));
+                     "; this process server was assigned ", options_.generation);
+    return hello.generation() > options_.generation ? absl::UnavailableError(what)
+                                                    : absl::AbortedError(what);
   }
   // An agent that was told of more than what is here needs none of it again.
   const StreamPosition durable = FromProto(hello.durable());

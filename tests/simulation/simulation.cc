@@ -112,6 +112,8 @@ class Cluster {
 
   void StartAgent() {
     if (shipper_ != nullptr) return;
+    const absl::StatusOr<bool> stopped_cleanly = TakeCleanStop(agent_disk_, kStatePath);
+    if (!stopped_cleanly.ok()) return;
     std::vector<WriteSource*> sources;
     for (auto& source : sources_) {
       // A clean stop ends with the machine, so nothing is written before the tracking is on again.
@@ -122,6 +124,7 @@ class Cluster {
     options.machine_id = kMachine;
     options.generation = generation_;
     options.state_path = kStatePath;
+    options.stopped_cleanly = *stopped_cleanly;
     options.fresh_replica = true;
     options.marker_interval = marker_interval_;
     options.digest_timeout = absl::Seconds(2);
@@ -219,8 +222,10 @@ class Cluster {
       copy_->sources.back()->set_tracked(true);
       sources.push_back(copy_->sources.back().get());
     }
+    const absl::StatusOr<bool> stopped_cleanly = TakeCleanStop(copy_->disk, kStatePath);
     Shipper::Options options;
     options.machine_id = kMachine;
+    options.stopped_cleanly = stopped_cleanly.ok() && *stopped_cleanly;
     options.generation = generation_ - 1;
     options.state_path = kStatePath;
     options.marker_interval = marker_interval_;

@@ -30,6 +30,8 @@ struct Outcome {
   uint64_t views_checked = 0;
   uint64_t ticks_with_data = 0;  // the agent kept writes with their data
   uint64_t ticks_degraded = 0;   // it could have, and remembered less
+  uint64_t jobs = 0;
+  uint64_t refusals = 0;
 };
 
 // `trace`: print what happens. The same seed gives the same run.

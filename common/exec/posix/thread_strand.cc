@@ -9,6 +9,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/synchronization/notification.h"
 #include "common/exec/strand.h"
 
 namespace homeward {
@@ -18,7 +19,7 @@ using Monotonic = std::chrono::steady_clock;
 
 class ThreadStrand : public Strand {
  public:
-  explicit ThreadStrand(const std::string& name) : thread_([this] { Run(); }) {
+  explicit ThreadStrand(const std::string& name) : thread_([this] { Work(); }) {
     ::pthread_setname_np(thread_.native_handle(), name.substr(0, 15).c_str());
   }
 
@@ -45,8 +46,17 @@ class ThreadStrand : public Strand {
     wake_.Signal();
   }
 
+  void Run(const std::function<void()>& callback) override {
+    absl::Notification done;
+    Post([&] {
+      callback();
+      done.Notify();
+    });
+    done.WaitForNotification();
+  }
+
  private:
-  void Run() {
+  void Work() {
     absl::MutexLock lock(&mutex_);
     while (!stopping_) {
       while (!timers_.empty() && timers_.begin()->first <= Monotonic::now()) {

@@ -1,0 +1,43 @@
+// Replicas: all replicas on this master target, as the configuration server wants them.
+#ifndef HOMEWARD_MASTER_TARGET_HOST_REPLICAS_H_
+#define HOMEWARD_MASTER_TARGET_HOST_REPLICAS_H_
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "master_target/host/hosted_replica.h"
+
+namespace homeward {
+
+// Thread-safe.
+class Replicas {
+ public:
+  struct Volumes {
+    std::string retention_directory;
+    std::vector<std::string> datastores;
+    std::vector<std::string> block_devices;
+  };
+  Replicas(StreamRuntime runtime, Volumes volumes)
+      : runtime_(std::move(runtime)), volumes_(std::move(volumes)) {}
+
+  // One call at a time. What is not desired any more is closed and left as it is.
+  void Want(const control::v1::MasterTargetDesired& desired);
+  std::vector<control::v1::ReplicaObserved> observed() const;
+  // Where the machine's stream goes. UNAVAILABLE: it is not kept here (yet).
+  absl::StatusOr<HostedInbox> Find(const std::string& machine_id) const;
+
+ private:
+  control::v1::Replica Known(control::v1::Replica wanted) const;
+
+  const StreamRuntime runtime_;
+  const Volumes volumes_;
+  mutable absl::Mutex mutex_;
+  std::map<std::string, std::shared_ptr<HostedReplica>> replicas_ ABSL_GUARDED_BY(mutex_);
+};
+
+}  // namespace homeward
+
+#endif  // HOMEWARD_MASTER_TARGET_HOST_REPLICAS_H_

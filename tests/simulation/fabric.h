@@ -1,0 +1,31 @@
+// The fabric under simulation: the configuration server's jobs with real agents, relays and
+// replicas, whole machines going round the circle: protect, fail back, commit, reprotect.
+//
+// Each seed draws its topology (1 to 3 machines of 1 to 3 disks, 1 or 2 process servers and master
+// targets), what its operator does, and its faults: the configuration server dies before or after
+// any commit; any part dies at any operation on its disk, or stands still and goes on later;
+// sessions and calls are cut, with messages that still arrive; datastores fill; a process server
+// loses its disk; clocks jump by an hour; a copy that was left behind runs on, and comes back with
+// its old agent.
+//
+// Oracles: what a failback hands over is the chosen point, byte for byte, and the latest point of a
+// machine that could be stopped is not older than its stop; a replica has points of one copy only;
+// a handover is of a newer generation than any that was streamed; what was started, ended or
+// refused stays so over crashes, and a refusal changes nothing; a machine that was booted is not
+// replicated before its agent registers; when faults stop, every job ends and every machine can be
+// protected, drained, and brought home equal to its source.
+#ifndef HOMEWARD_TESTS_SIMULATION_FABRIC_H_
+#define HOMEWARD_TESTS_SIMULATION_FABRIC_H_
+
+#include <cstdint>
+
+#include "tests/simulation/simulation.h"
+
+namespace homeward::simulation {
+
+// `trace`: print what happens. The same seed gives the same run.
+Outcome RunFabric(uint64_t seed, bool trace);
+
+}  // namespace homeward::simulation
+
+#endif  // HOMEWARD_TESTS_SIMULATION_FABRIC_H_

@@ -1,0 +1,217 @@
+// What stands in the simulated fabric: process servers and master targets, machines with their
+// copies, and the calls between them.
+#ifndef HOMEWARD_TESTS_SIMULATION_FABRIC_PARTS_H_
+#define HOMEWARD_TESTS_SIMULATION_FABRIC_PARTS_H_
+
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "master_target/host/replicas.h"
+#include "mobility_agent/host/protection.h"
+#include "process_server/host/relays.h"
+#include "tests/simulation/parts.h"
+
+namespace homeward::simulation {
+
+// A disk of a machine, lent to its agent.
+class LentDisk : public WriteSource {
+ public:
+  explicit LentDisk(SourceDisk* disk) : disk_(*disk) {}
+  uint64_t size_bytes() const override { return disk_.size_bytes(); }
+  absl::StatusOr<Collected> Collect(absl::Span<Extent> changed) override {
+    return disk_.Collect(changed);
+  }
+  absl::Status Read(uint64_t offset, MutableBytes out) override { return disk_.Read(offset, out); }
+  void BeginWriteBack() override { disk_.BeginWriteBack(); }
+  bool WrittenBack() override { return disk_.WrittenBack(); }
+  void BeginFreeze() override {}
+  absl::Status AwaitFrozen(absl::Duration timeout) override { return disk_.AwaitFrozen(timeout); }
+  void Thaw() override {}
+  bool LogTo(WriteLog* log, uint32_t disk) override { return disk_.LogTo(log, disk); }
+  // Only when the machine stops with its agent is nothing written any more.
+  bool KeepForNextOpen() override { return machine_stops; }
+
+  bool machine_stops = false;
+
+ private:
+  SourceDisk& disk_;
+};
+
+// A part's session with the configuration server.
+struct Session {
+  bool open = false;
+  uint64_t number = 0;
+  uint64_t attempt = 0;  // what belongs to an older one is void
+  absl::Duration up, down;
+};
+
+// A process server or a master target.
+struct Part {
+  Part(uint64_t seed, std::string name) : name(std::move(name)), host(seed) {}
+  const std::string name;  // and host id, and address
+  bool is_target = false;
+  Host host;
+  Session session;
+  std::vector<std::weak_ptr<Call>> calls;  // to it
+  std::unique_ptr<StreamDialer> dialer;
+  std::unique_ptr<Relays> relays;
+  std::unique_ptr<Replicas> replicas;
+  std::unique_ptr<Strand> strand;  // ends first
+};
+
+// Who can be called, and who calls.
+class Switchboard {
+ public:
+  explicit Switchboard(World* world) : world_(*world) {}
+
+  World& world() { return world_; }
+  void Install(Part* part) { parts_[part->name] = part; }
+  // Null when there is none.
+  Part* PartAt(const std::string& address) const {
+    const auto it = parts_.find(address);
+    return it == parts_.end() ? nullptr : it->second;
+  }
+  void NoteCaller(Host* host, const std::shared_ptr<Call>& call) {
+    auto& calls = callers_[host];
+    std::erase_if(calls, [](const auto& old) { return old.expired(); });
+    calls.push_back(call);
+  }
+  // The host is gone with all that ran on it.
+  void EndCallsOf(Host* host) {
+    for (const auto& held : callers_[host]) {
+      if (const auto call = held.lock()) call->CallerDied();
+    }
+    callers_.erase(host);
+  }
+
+ private:
+  World& world_;
+  std::map<std::string, Part*> parts_;
+  std::map<Host*, std::vector<std::weak_ptr<Call>>> callers_;
+};
+
+// One machine's stream from one host: calls, and calls again.
+class Link : public StreamLink {
+ public:
+  Link(Switchboard* board, Host* host, Strand* strand, StreamSender* sender,
+       std::function<replication::v1::Hello()> hello, std::string address)
+      : state_(std::make_shared<State>(board, host, strand, sender, std::move(hello),
+                                       std::move(address))) {
+    Connect(state_);
+  }
+  ~Link() override {
+    state_->closed = true;
+    // The call holds the state: here that circle ends.
+    if (const auto call = std::exchange(state_->call, nullptr)) call->EndCaller();
+  }
+
+ private:
+  struct State {
+    State(Switchboard* board, Host* host, Strand* strand, StreamSender* sender,
+          std::function<replication::v1::Hello()> hello, std::string address)
+        : board(*board),
+          host(*host),
+          incarnation(host->incarnation),
+          strand(strand),
+          sender(sender),
+          hello(std::move(hello)),
+          address(std::move(address)) {}
+    bool over() const { return closed || host.incarnation != incarnation; }
+    Switchboard& board;
+    Host& host;
+    const uint64_t incarnation;
+    Strand* const strand;
+    StreamSender* const sender;
+    const std::function<replication::v1::Hello()> hello;
+    const std::string address;
+    bool closed = false;
+    std::shared_ptr<Call> call;
+  };
+  static void Connect(const std::shared_ptr<State>& state) {
+    if (state->over()) return;
+    state->strand->Post([state] {
+      if (state->over()) return;
+      Part* const called = state->board.PartAt(state->address);
+      if (called == nullptr || !called->host.up) return Again(state);
+      state->call = std::make_shared<Call>(
+          &state->board.world(), state->strand, state->sender,
+          [called](const std::string& machine_id) {
+            return called->is_target ? called->replicas->Find(machine_id)
+                                     : called->relays->Find(machine_id);
+          },
+          [state] { Again(state); });
+      std::erase_if(called->calls, [](const auto& call) { return call.expired(); });
+      called->calls.push_back(state->call);
+      state->board.NoteCaller(&state->host, state->call);
+      state->call->Start(state->hello());
+    });
+  }
+  static void Again(const std::shared_ptr<State>& state) {
+    World& world = state->board.world();
+    world.After(world.Between(absl::Milliseconds(50), absl::Seconds(1)),
+                [state] { Connect(state); });
+  }
+  const std::shared_ptr<State> state_;
+};
+
+class Dialer : public StreamDialer {
+ public:
+  Dialer(Switchboard* board, Host* host) : board_(*board), host_(*host) {}
+  std::unique_ptr<StreamLink> Dial(Strand* strand, StreamSender* sender,
+                                   std::function<replication::v1::Hello()> hello,
+                                   const Peer& peer) override {
+    return std::make_unique<Link>(&board_, &host_, strand, sender, std::move(hello), peer.address);
+  }
+
+ private:
+  Switchboard& board_;
+  Host& host_;
+};
+
+struct Guest;
+// A machine at one site: its disks, its agent.
+struct Copy {
+  Copy(Guest* machine, size_t number, uint64_t seed)
+      : machine(*machine), number(number), host(seed) {}
+  Guest& machine;
+  const size_t number;
+  Host host;  // the agent's state
+  uint64_t boot = 0;
+  bool running = false;      // it writes
+  bool left_behind = false;  // a failback ended its time
+  absl::Duration registration_delay;
+  std::vector<std::unique_ptr<SourceDisk>> disks;
+  Session session;
+  std::unique_ptr<StreamDialer> dialer;
+  std::vector<CapturedDisk> captured;
+  std::unique_ptr<Protection> protection;
+};
+struct Made {
+  size_t copy = 0;
+  uint64_t order = 0;
+  std::vector<std::string> content;
+};
+struct Guest {
+  std::string id;
+  bool logs = false;
+  std::vector<uint64_t> disk_bytes;
+  absl::Duration point_interval;
+  std::vector<std::unique_ptr<Copy>> copies;  // the last one counts
+  std::map<std::string, Made> points;
+  uint64_t circles = 0;              // how often it came home
+  bool boots = false;                // it came home and has not been started yet
+  bool resting = false;              // writes no more
+  bool home = false;                 // brought home at the end, and compared
+  uint64_t streamed_generation = 0;  // the newest that a copy was told to stream in
+  // Of the failback that runs: markers made before it began, and whether the machine was there.
+  uint64_t order_at_start = 0;
+  bool could_stop = false;
+  std::string wish;
+};
+
+}  // namespace homeward::simulation
+
+#endif  // HOMEWARD_TESTS_SIMULATION_FABRIC_PARTS_H_
