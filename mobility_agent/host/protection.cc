@@ -158,16 +158,19 @@ absl::Status Protection::Begin(const control::v1::Protection& desired) {
     }
     sources.push_back(it->source.get());
   }
-  // What another replica's stream remembered is of no use for this one.
   const std::string directory = JoinPath(options_.state_directory, kStreams);
   const std::string file = absl::StrCat(desired.replica_id(), kStateSuffix);
   HW_RETURN_IF_ERROR(runtime_.files.MakeDirectories(directory));
   HW_ASSIGN_OR_RETURN(const std::vector<std::string> names, runtime_.files.List(directory));
+  Shipper::Options stream = options_.stream;
   for (const std::string& name : names) {
-    if (name != file) HW_RETURN_IF_ERROR(runtime_.files.Remove(JoinPath(directory, name)));
+    HW_ASSIGN_OR_RETURN(
+        const std::string bytes,
+        ReadWholeFile(runtime_.files, JoinPath(directory, name), kAgentStateBytesMax));
+    const absl::StatusOr<AgentState> state = DecodeAgentState(bytes);
+    if (state.ok()) stream.epoch_min = std::max(stream.epoch_min, state->epoch);
   }
   desired_ = desired;
-  Shipper::Options stream = options_.stream;
   stream.machine_id = desired.machine_id();
   stream.generation = desired.generation();
   stream.state_path = JoinPath(directory, file);
@@ -176,6 +179,10 @@ absl::Status Protection::Begin(const control::v1::Protection& desired) {
   stream.marker_interval = FromProto(desired.point_interval());
   HW_ASSIGN_OR_RETURN(shipper_, Shipper::Open(runtime_.files, runtime_.clock, std::move(stream),
                                               std::move(sources), options_.marker_taken));
+  // All that another replica's stream remembered of use was its epoch. One that stays does no harm.
+  for (const std::string& name : names) {
+    if (name != file) runtime_.files.Remove(JoinPath(directory, name)).IgnoreError();
+  }
   resync_token_ = desired.resync_token();
   // Whoever asked for a point before this agent started may still wait for it: it is made again.
   point_token_ = point_token_wanted_ = 0;

@@ -64,7 +64,10 @@ absl::StatusOr<std::unique_ptr<Shipper>> Shipper::Open(FileSystem& files, const 
   }
   // Without a memory of its epochs an agent begins far above any it may have used: an epoch is used
   // once, and the replica would take another one's batches for duplicates.
-  if (state.epoch == 0) state.epoch = static_cast<uint64_t>(absl::ToUnixSeconds(clock.Now()));
+  if (state.epoch == 0) {
+    state.epoch = std::max(static_cast<uint64_t>(absl::ToUnixSeconds(clock.Now())),
+                           shipper->options_.epoch_min);
+  }
   shipper->epoch_ = state.epoch;
   shipper->durable_ = state.durable;
   bool trusted = shipper->options_.stopped_cleanly && !state.syncing &&

@@ -33,6 +33,7 @@ class Shipper : public Outbox {
     uint64_t generation = 0;
     std::string state_path;
     bool stopped_cleanly = false;  // as TakeCleanStop() said before the sources were opened
+    uint64_t epoch_min = 0;        // where there is no state: this machine's epochs so far
     bool fresh_replica =
         false;  // the replica reads as zeroes: send what is not zero, compare nothing
     absl::Duration marker_interval = absl::Minutes(5);
