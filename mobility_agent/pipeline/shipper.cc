@@ -13,6 +13,7 @@ namespace homeward {
 namespace {
 
 constexpr size_t kQueriesMax = 4;
+constexpr int kQueriesOfAnEpochBits = 24;
 constexpr size_t kFreezesMax = 1024;
 constexpr size_t kCollectedMax = 4096;
 
@@ -70,6 +71,9 @@ absl::StatusOr<std::unique_ptr<Shipper>> Shipper::Open(FileSystem& files, const 
   }
   shipper->epoch_ = state.epoch;
   shipper->durable_ = state.durable;
+  // A reply to an agent that was here before may still be on its way, through a process server that
+  // passes it to whoever is connected: no number of a query is used twice.
+  shipper->next_query_id_ = (shipper->epoch_ + 1) << kQueriesOfAnEpochBits;
   bool trusted = shipper->options_.stopped_cleanly && !state.syncing &&
                  state.dirty.size() <= shipper->sources_.size();
   for (const WriteSource* source : shipper->sources_) trusted = trusted && source->continues();

@@ -191,7 +191,7 @@ class Shipper : public Outbox {
   size_t sync_disk_ = 0;
   uint64_t sync_offset_ = 0;
   std::map<uint64_t, Query> queries_;
-  uint64_t next_query_id_ = 1;
+  uint64_t next_query_id_ = 0;
   bool marker_requested_ = false;
   PointKind marker_kind_ = PointKind::kCrashConsistent;
   absl::Duration last_marker_;
