@@ -6,23 +6,42 @@
 #include <cstdlib>
 #include <cstring>
 #include <memory>
+#include <utility>
 
 #include "common/base/bytes.h"
 #include "common/base/check.h"
 
 namespace homeward {
 
-// One owner. Every page is written to at construction, so that using it later allocates nothing.
+// One owner.
 class AlignedBuffer {
  public:
   static constexpr uint64_t kAlignment = 4096;
+  static constexpr uint64_t RoundUp(uint64_t bytes) {
+    return (bytes + kAlignment - 1) / kAlignment * kAlignment;
+  }
 
   AlignedBuffer() = default;
+  // Every page is written to, so that using it later allocates nothing.
   // Requires: `bytes` is a multiple of kAlignment.
-  explicit AlignedBuffer(size_t bytes)
-      : memory_(static_cast<uint8_t*>(std::aligned_alloc(kAlignment, bytes))), bytes_(bytes) {
-    HW_CHECK(memory_ != nullptr);
+  explicit AlignedBuffer(size_t bytes) : AlignedBuffer(Unwritten(bytes)) {
     std::memset(memory_.get(), 0, bytes);
+  }
+  // Without content: whoever reads it wrote it. Requires: as above.
+  static AlignedBuffer Unwritten(size_t bytes) {
+    HW_CHECK(bytes % kAlignment == 0);
+    AlignedBuffer out;
+    out.memory_.reset(static_cast<uint8_t*>(std::aligned_alloc(kAlignment, bytes)));
+    out.bytes_ = bytes;
+    HW_CHECK(out.memory_ != nullptr);
+    return out;
+  }
+  AlignedBuffer(AlignedBuffer&& other) noexcept
+      : memory_(std::move(other.memory_)), bytes_(std::exchange(other.bytes_, 0)) {}
+  AlignedBuffer& operator=(AlignedBuffer&& other) noexcept {
+    memory_ = std::move(other.memory_);
+    bytes_ = std::exchange(other.bytes_, 0);
+    return *this;
   }
   uint8_t* data() const { return memory_.get(); }
   size_t size() const { return bytes_; }

@@ -24,6 +24,9 @@ inline constexpr uint64_t kSectorBytes = 512;
 inline ConstBytes AsBytes(absl::string_view text) {
   return {reinterpret_cast<const uint8_t*>(text.data()), text.size()};
 }
+inline MutableBytes Writable(std::string* text) {
+  return {reinterpret_cast<uint8_t*>(text->data()), text->size()};
+}
 inline absl::string_view AsText(ConstBytes bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }

@@ -38,10 +38,6 @@ uint64_t RecordChecksum(uint64_t number, uint64_t offset, uint32_t type, uint64_
   return Checksum64(AsBytes(place), AsBytes(body));
 }
 
-MutableBytes Writable(std::string* text) {
-  return {reinterpret_cast<uint8_t*>(text->data()), text->size()};
-}
-
 }  // namespace
 
 RecordLog::RecordLog(std::unique_ptr<File> file, std::string path, uint64_t number)

@@ -12,7 +12,7 @@ spdlog::logger& Logger() {
   // Never destroyed: threads may log while the process ends.
   static spdlog::logger& logger = *[] {
     auto* made = new spdlog::logger("homeward", std::make_shared<spdlog::sinks::stderr_sink_mt>());
-    made->set_pattern("%Y-%m-%dT%H:%M:%S.%eZ %-5!l %v", spdlog::pattern_time_type::utc);
+    made->set_pattern("%Y-%m-%dT%H:%M:%S.%eZ %-7l %v", spdlog::pattern_time_type::utc);
     made->flush_on(spdlog::level::info);
     return made;
   }();

@@ -26,4 +26,10 @@ absl::StatusOr<HostPort> ParseHostPort(absl::string_view text) {
   return out;
 }
 
+std::string FormatHostPort(const HostPort& address) {
+  const bool is_ipv6 = address.host.find(':') != std::string::npos;
+  return is_ipv6 ? absl::StrCat("[", address.host, "]:", address.port)
+                 : absl::StrCat(address.host, ":", address.port);
+}
+
 }  // namespace homeward

@@ -14,6 +14,8 @@ struct HostPort {
 };
 // "10.0.0.4:9443", "cs.example.org:443", "[::1]:9443". INVALID_ARGUMENT says what is wrong.
 absl::StatusOr<HostPort> ParseHostPort(absl::string_view text);
+// Which ParseHostPort() takes.
+std::string FormatHostPort(const HostPort& address);
 
 }  // namespace homeward
 

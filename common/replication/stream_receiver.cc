@@ -23,19 +23,7 @@ bool StreamReceiver::OnMessage(Upstream message) {
       }
       return false;
     case Upstream::kBatch:
-      if (!greeted_) {
-        Refuse(absl::InvalidArgumentError("a batch before the hello"));
-        return false;
-      }
-      // One batch may begin within the credit and end beyond it.
-      if (stored_bytes_ + pending_bytes_ + message.batch().size() >
-          credit_bytes_ + kBatchBytesMax) {
-        Refuse(absl::ResourceExhaustedError("the sender ignores its credit"));
-        return false;
-      }
-      pending_bytes_ += message.batch().size();
-      pending_.push_back(std::move(*message.mutable_batch()));
-      return pending_.size() == 1;
+      return OnBatch(SealedBatch(std::move(*message.mutable_batch())));
     case Upstream::kDigestQuery:
       if (greeted_) inbox_.OnDigestQuery(message.digest_query(), *this);
       return false;
@@ -43,6 +31,22 @@ bool StreamReceiver::OnMessage(Upstream message) {
       return false;  // A newer peer's message: it knows that we may not.
   }
   return false;
+}
+
+bool StreamReceiver::OnBatch(SealedBatch batch) {
+  if (closed()) return false;
+  if (!greeted_) {
+    Refuse(absl::InvalidArgumentError("a batch before the hello"));
+    return false;
+  }
+  // One batch may begin within the credit and end beyond it.
+  if (stored_bytes_ + pending_bytes_ + batch.size() > credit_bytes_ + kBatchBytesMax) {
+    Refuse(absl::ResourceExhaustedError("the sender ignores its credit"));
+    return false;
+  }
+  pending_bytes_ += batch.size();
+  pending_.push_back(std::move(batch));
+  return pending_.size() == 1;
 }
 
 void StreamReceiver::OnHello(const replication::v1::Hello& hello) {
@@ -59,6 +63,7 @@ void StreamReceiver::OnHello(const replication::v1::Hello& hello) {
   reply.set_version_major(kReplicationVersionMajor);
   reply.set_version_minor(std::min(kReplicationVersionMinor, hello.version_minor()));
   ToProto(*held, reply.mutable_held());
+  reply.set_lane_port(lane_port_);
   *reply.mutable_acknowledgement() = CurrentAcknowledgement();
   link_->Send(std::move(message));
 }

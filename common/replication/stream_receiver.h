@@ -9,6 +9,7 @@
 
 #include "absl/status/statusor.h"
 #include "common/base/stream_position.h"
+#include "common/wire/sealed_batch.h"
 #include "homeward/replication/v1/replication.pb.h"
 
 namespace homeward {
@@ -32,7 +33,7 @@ class Inbox {
   virtual absl::StatusOr<StreamPosition> Admit(const replication::v1::Hello& hello) = 0;
   // Takes the batches in order. What of them is safe is said by spooled() and durable(). Errors as
   // Keeper::Apply().
-  virtual absl::Status Store(std::vector<std::string> batches) = 0;
+  virtual absl::Status Store(std::vector<SealedBatch> batches) = 0;
   // Bytes that may be on their way here beyond what is stored. 0 stops the sender.
   virtual uint64_t RoomBytes() = 0;
   // Synced on this part's disk: the sender need not keep the payload.
@@ -45,11 +46,15 @@ class Inbox {
 // Must run on one strand, which outlives it.
 class StreamReceiver {
  public:
-  StreamReceiver(Inbox* inbox, DownstreamLink* link) : inbox_(*inbox), link_(link) {}
+  // `lane_port`: offered in the reply to the hello; 0: nothing is.
+  StreamReceiver(Inbox* inbox, DownstreamLink* link, uint32_t lane_port = 0)
+      : inbox_(*inbox), link_(link), lane_port_(lane_port) {}
 
   // Call Flush() soon after, on the strand: what arrives meanwhile shares one sync. True: a flush
   // is due.
   bool OnMessage(replication::v1::Upstream message);
+  // The same for a message with this batch.
+  bool OnBatch(SealedBatch batch);
   void Flush();
   // Tells the sender what has changed: credit, spooled, durable.
   void Acknowledge();
@@ -63,8 +68,9 @@ class StreamReceiver {
 
   Inbox& inbox_;
   DownstreamLink* link_;
+  const uint32_t lane_port_;
   bool greeted_ = false;
-  std::vector<std::string> pending_;  // bounded by the credit given
+  std::vector<SealedBatch> pending_;  // bounded by the credit given
   uint64_t pending_bytes_ = 0;
   uint64_t stored_bytes_ = 0;
   uint64_t credit_bytes_ = 0;

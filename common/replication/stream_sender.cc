@@ -65,13 +65,11 @@ void StreamSender::OnAcknowledgement(const Acknowledgement& acknowledgement) {
 
 void StreamSender::Pump() {
   while (streaming() && sent_bytes_ < credit_bytes_) {
-    absl::StatusOr<std::string> batch = outbox_.NextBatch();
+    absl::StatusOr<SealedBatch> batch = outbox_.NextBatch();
     if (!batch.ok()) return Fail();
     if (batch->empty()) return;
     sent_bytes_ += batch->size();
-    Upstream message;
-    message.set_batch(*std::move(batch));
-    link_->Send(std::move(message));
+    link_->SendBatch(*std::move(batch));
   }
 }
 

@@ -8,12 +8,13 @@
 
 #include "absl/status/statusor.h"
 #include "common/base/stream_position.h"
+#include "common/wire/sealed_batch.h"
 #include "homeward/replication/v1/replication.pb.h"
 
 namespace homeward {
 
 inline constexpr uint32_t kReplicationVersionMajor = 1;
-inline constexpr uint32_t kReplicationVersionMinor = 1;
+inline constexpr uint32_t kReplicationVersionMinor = 2;
 
 StreamPosition FromProto(const replication::v1::Position& position);
 void ToProto(StreamPosition position, replication::v1::Position* out);
@@ -23,6 +24,8 @@ class UpstreamLink {
  public:
   virtual ~UpstreamLink() = default;
   virtual void Send(replication::v1::Upstream message) = 0;
+  // As a message with this batch.
+  virtual void SendBatch(SealedBatch batch) = 0;
   // Ends the connection; nothing of it arrives any more.
   virtual void Close() = 0;
 };
@@ -35,7 +38,7 @@ class Outbox {
   virtual absl::Status GoOnBehind(StreamPosition held) = 0;
   // The next sealed batch, or an empty one when there is none now (then call StreamSender::Pump()
   // later).
-  virtual absl::StatusOr<std::string> NextBatch() = 0;
+  virtual absl::StatusOr<SealedBatch> NextBatch() = 0;
   virtual void OnAcknowledged(StreamPosition spooled, StreamPosition durable) = 0;
   virtual void OnDigestReply(const replication::v1::DigestReply& reply) = 0;
   // The receiver will not take the stream: ABORTED, DATA_LOSS or FAILED_PRECONDITION as for

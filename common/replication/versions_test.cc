@@ -25,7 +25,7 @@ class EmptyInbox : public Inbox {
     machine = hello.machine_id();
     return StreamPosition{4, 2};
   }
-  absl::Status Store(std::vector<std::string>) override { return absl::OkStatus(); }
+  absl::Status Store(std::vector<SealedBatch>) override { return absl::OkStatus(); }
   uint64_t RoomBytes() override { return 1000; }
   StreamPosition spooled() const override { return {4, 2}; }
   StreamPosition durable() const override { return {4, 1}; }
@@ -37,6 +37,7 @@ class Recorder : public DownstreamLink, public UpstreamLink {
  public:
   void Send(Downstream message) override { down.push_back(message); }
   void Send(Upstream message) override { up.push_back(message); }
+  void SendBatch(SealedBatch) override {}
   void Close() override { closed = true; }
   std::vector<Downstream> down;
   std::vector<Upstream> up;
@@ -67,7 +68,7 @@ class NothingToSend : public Outbox {
     held = position;
     return absl::OkStatus();
   }
-  absl::StatusOr<std::string> NextBatch() override { return std::string(); }
+  absl::StatusOr<SealedBatch> NextBatch() override { return SealedBatch(); }
   void OnAcknowledged(StreamPosition, StreamPosition) override {}
   void OnDigestReply(const replication::v1::DigestReply&) override {}
   void OnRefused(const absl::Status&) override { refused = true; }

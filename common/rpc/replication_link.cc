@@ -4,16 +4,62 @@
 #include <random>
 #include <utility>
 
-#include "absl/synchronization/notification.h"
+#include "common/lane/lane_call.h"
 #include "common/log/log.h"
+#include "common/net/address.h"
 #include "common/rpc/credentials.h"
-#include "common/rpc/queued_writer.h"
+#include "common/status/status_macros.h"
 
 namespace homeward {
 
 using replication::v1::Downstream;
 using replication::v1::ReplicationService;
 using replication::v1::Upstream;
+
+namespace {
+
+class GrpcSenderCall : public SenderCall {
+ public:
+  GrpcSenderCall(const ReplicationClient::Options& options, const TlsIdentity& identity)
+      : stub_(ReplicationService::NewStub(
+            MakeChannel(options.address, options.server_role, identity))),
+        stream_(stub_->Replicate(&context_)) {}
+  ~GrpcSenderCall() override { stream_->Finish(); }
+  bool Read(Downstream* message) override { return stream_->Read(message); }
+  bool Write(const UpstreamMessage& message) override {
+    if (message.batch.empty()) return stream_->Write(message.message);
+    Upstream carrier;
+    carrier.set_batch(message.batch.view().data(), message.batch.size());
+    return stream_->Write(carrier);
+  }
+  void Cancel() override { context_.TryCancel(); }
+
+ private:
+  grpc::ClientContext context_;
+  const std::unique_ptr<ReplicationService::Stub> stub_;
+  const std::unique_ptr<grpc::ClientReaderWriter<Upstream, Downstream>> stream_;
+};
+
+class GrpcReceiverCall : public ReceiverCall {
+ public:
+  GrpcReceiverCall(grpc::ServerContext* context,
+                   grpc::ServerReaderWriter<Downstream, Upstream>* stream)
+      : context_(*context), stream_(*stream) {}
+  bool Read(UpstreamMessage* message) override {
+    if (!stream_.Read(&message->message)) return false;
+    if (message->message.has_batch())
+      message->batch = SealedBatch(std::move(*message->message.mutable_batch()));
+    return true;
+  }
+  bool Write(const Downstream& message) override { return stream_.Write(message); }
+  void Cancel() override { context_.TryCancel(); }
+
+ private:
+  grpc::ServerContext& context_;
+  grpc::ServerReaderWriter<Downstream, Upstream>& stream_;
+};
+
+}  // namespace
 
 ReplicationClient::ReplicationClient(Strand* strand, StreamSender* sender,
                                      std::function<replication::v1::Hello()> hello, Options options)
@@ -27,7 +73,7 @@ ReplicationClient::~ReplicationClient() {
   {
     absl::MutexLock lock(&mutex_);
     stopping_ = true;
-    if (context_ != nullptr) context_->TryCancel();
+    if (call_ != nullptr) call_->Cancel();
   }
   thread_.join();
 }
@@ -45,46 +91,57 @@ void ReplicationClient::Run() {
   }
 }
 
+absl::StatusOr<std::unique_ptr<SenderCall>> ReplicationClient::TryLane(const TlsIdentity& identity,
+                                                                       uint32_t port) const {
+  HW_ASSIGN_OR_RETURN(HostPort peer, ParseHostPort(options_.address));
+  peer.port = static_cast<int>(port);
+  return DialLane(identity, FormatHostPort(peer), options_.server_role);
+}
+
+bool ReplicationClient::Converse(SenderCall* call, const Take& take) {
+  {
+    absl::MutexLock lock(&mutex_);
+    if (stopping_) return false;
+    call_ = call;
+  }
+  const bool greeted = RunSender(&strand_, &sender_, hello_, call, take);
+  absl::MutexLock lock(&mutex_);
+  call_ = nullptr;
+  return greeted;
+}
+
 void ReplicationClient::RunOnce() {
   greeted_ = false;
   const absl::StatusOr<TlsIdentity> identity = options_.identity();
   if (!identity.ok()) return LogError("identity.unreadable", {{"error", identity.status()}});
-  const auto stub =
-      ReplicationService::NewStub(MakeChannel(options_.address, options_.server_role, *identity));
-  grpc::ClientContext context;
-  {
-    absl::MutexLock lock(&mutex_);
-    if (stopping_) return;
-    context_ = &context;
+  std::unique_ptr<SenderCall> lane;
+  if (lane_port_ != 0) {
+    absl::StatusOr<std::unique_ptr<SenderCall>> dialled = TryLane(*identity, lane_port_);
+    if (dialled.ok()) lane = *std::move(dialled);
   }
-  const auto stream = stub->Replicate(&context);
-  {
-    using Stream = grpc::ClientReaderWriter<Upstream, Downstream>;
-    QueuedWriter<Upstream, Stream> writer(stream.get(), [] {});
-    class Link : public UpstreamLink {
-     public:
-      Link(QueuedWriter<Upstream, Stream>* writer, grpc::ClientContext* context)
-          : writer_(*writer), context_(*context) {}
-      void Send(Upstream message) override { writer_.Write(std::move(message)); }
-      void Close() override { context_.TryCancel(); }
-
-     private:
-      QueuedWriter<Upstream, Stream>& writer_;
-      grpc::ClientContext& context_;
-    } link(&writer, &context);
-    strand_.Run([&] { sender_.Connect(&link, hello_()); });
-    auto message = std::make_shared<Downstream>();
-    while (stream->Read(message.get())) {
-      greeted_ = greeted_ || message->has_hello_reply();
-      strand_.Post([this, message] { sender_.OnMessage(*message); });
-      message = std::make_shared<Downstream>();
-    }
-    strand_.Run([&] { sender_.Disconnect(); });
-    context.TryCancel();  // A write that still waits must not hold us.
+  if (lane == nullptr) {
+    // Where the lane is, or that there is none, is asked for anew.
+    lane_port_ = 0;
+    GrpcSenderCall call(options_, *identity);
+    greeted_ = Converse(&call, [&](const replication::v1::HelloReply& reply) {
+      if (reply.lane_port() == 0 || std::exchange(lane_in_vain_, false)) return true;
+      absl::StatusOr<std::unique_ptr<SenderCall>> dialled = TryLane(*identity, reply.lane_port());
+      if (!dialled.ok()) {
+        LogInfo(
+            "lane.unreachable",
+            {{"peer", options_.address}, {"port", reply.lane_port()}, {"why", dialled.status()}});
+        return true;
+      }
+      lane_port_ = reply.lane_port();
+      lane = *std::move(dialled);
+      return false;
+    });
   }
-  stream->Finish();
-  absl::MutexLock lock(&mutex_);
-  context_ = nullptr;
+  if (lane == nullptr) return;
+  greeted_ = Converse(lane.get(), nullptr);
+  // What lets a connection through and no stream is not tried twice in a row.
+  lane_in_vain_ = !greeted_;
+  if (!greeted_) lane_port_ = 0;
 }
 
 std::unique_ptr<StreamLink> ReplicationDialer::Dial(Strand* strand, StreamSender* sender,
@@ -98,51 +155,33 @@ std::unique_ptr<StreamLink> ReplicationDialer::Dial(Strand* strand, StreamSender
           .identity = identity_});
 }
 
+absl::Status ReplicationEndpoint::StartLane(const LaneOptions& options) {
+  std::string address = options.lane_address;
+  if (address == "none") return absl::OkStatus();
+  if (address.empty()) {
+    HW_ASSIGN_OR_RETURN(HostPort free, ParseHostPort(options.listen_address));
+    free.port = 0;
+    address = FormatHostPort(free);
+  }
+  HW_ASSIGN_OR_RETURN(
+      lane_, LaneServer::Start(
+                 {.address = address, .callers = callers_, .identity = options.identity}, find_));
+  LogInfo("lane.listens", {{"address", address}, {"port", lane_->port()}});
+  return absl::OkStatus();
+}
+
 grpc::Status ReplicationEndpoint::Replicate(
     grpc::ServerContext* context, grpc::ServerReaderWriter<Downstream, Upstream>* stream) {
   const absl::StatusOr<std::string> caller = Authorize(*context, callers_);
   if (!caller.ok()) return ToGrpc(caller.status());
-  auto message = std::make_shared<Upstream>();
-  if (!stream->Read(message.get())) return grpc::Status::OK;
-  if (!message->has_hello())
+  GrpcReceiverCall call(context, stream);
+  UpstreamMessage first;
+  if (!call.Read(&first)) return grpc::Status::OK;
+  if (!first.message.has_hello())
     return ToGrpc(absl::InvalidArgumentError("the first message must be a hello"));
-  const absl::StatusOr<HostedInbox> host = find_(message->hello().machine_id());
+  const absl::StatusOr<HostedInbox> host = find_(first.message.hello().machine_id());
   if (!host.ok()) return ToGrpc(host.status());
-
-  using Stream = grpc::ServerReaderWriter<Downstream, Upstream>;
-  // A refusal ends the call, and the client closes it then. One that does not is cut off.
-  constexpr absl::Duration kGrace = absl::Seconds(2);
-  absl::Notification read_ended;
-  QueuedWriter<Downstream, Stream> writer(stream, [context, &read_ended, kGrace] {
-    if (!read_ended.WaitForNotificationWithTimeout(kGrace)) context->TryCancel();
-  });
-  class Link : public DownstreamLink {
-   public:
-    explicit Link(QueuedWriter<Downstream, Stream>* writer) : writer_(*writer) {}
-    void Send(Downstream message) override { writer_.Write(std::move(message)); }
-    void Close() override { writer_.End(); }
-
-   private:
-    QueuedWriter<Downstream, Stream>& writer_;
-  } link(&writer);
-  StreamReceiver receiver(host->inbox, &link);
-  Strand& strand = *host->strand;
-  strand.Run([&] {
-    if (host->attach) host->attach(&receiver);
-  });
-  do {
-    strand.Post([&receiver, &strand, message] {
-      if (receiver.OnMessage(std::move(*message))) strand.Post([&receiver] { receiver.Flush(); });
-    });
-    message = std::make_shared<Upstream>();
-  } while (stream->Read(message.get()));
-  read_ended.Notify();
-  // The first wait lets a flush be posted, the second lets it run: nothing refers to the receiver
-  // any more.
-  strand.Run([] {});
-  strand.Run([&] {
-    if (host->release) host->release(&receiver);
-  });
+  RunReceiver(*host, std::move(first), &call, lane_ == nullptr ? 0 : lane_->port());
   return grpc::Status::OK;
 }
 

@@ -16,12 +16,15 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "common/exec/strand.h"
+#include "common/lane/lane_call.h"
+#include "common/replication/stream_call.h"
 #include "common/replication/stream_runtime.h"
 #include "common/tls/identity.h"
 #include "homeward/replication/v1/replication.grpc.pb.h"
 
 namespace homeward {
 
+// Calls over gRPC, and moves to the bulk lane that is offered there where it can be reached.
 class ReplicationClient : public StreamLink {
  public:
   struct Options {
@@ -38,8 +41,12 @@ class ReplicationClient : public StreamLink {
   ~ReplicationClient() override;
 
  private:
+  using Take = std::function<bool(const replication::v1::HelloReply&)>;
   void Run();
   void RunOnce();
+  bool Converse(SenderCall* call, const Take& take);
+  absl::StatusOr<std::unique_ptr<SenderCall>> TryLane(const TlsIdentity& identity,
+                                                      uint32_t port) const;
 
   Strand& strand_;
   StreamSender& sender_;
@@ -47,9 +54,12 @@ class ReplicationClient : public StreamLink {
   const Options options_;
   absl::Mutex mutex_;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
-  grpc::ClientContext* context_ ABSL_GUARDED_BY(mutex_) = nullptr;
-  bool greeted_ = false;  // the thread's
-  std::thread thread_;    // last: starts when all above is there
+  SenderCall* call_ ABSL_GUARDED_BY(mutex_) = nullptr;
+  // The thread's.
+  bool greeted_ = false;
+  uint32_t lane_port_ = 0;     // of the lane that carried the stream last
+  bool lane_in_vain_ = false;  // it connected, and no stream came of it
+  std::thread thread_;         // last: starts when all above is there
 };
 
 // Dials with one identity, read anew at each connection.
@@ -72,6 +82,18 @@ class ReplicationEndpoint : public replication::v1::ReplicationService::Service 
   using Find = std::function<absl::StatusOr<HostedInbox>(const std::string& machine_id)>;
   ReplicationEndpoint(std::vector<Role> callers, Find find)
       : callers_(std::move(callers)), find_(std::move(find)) {}
+  struct LaneOptions {
+    std::string listen_address;  // of the gRPC server
+    // Where the bulk lane listens. Empty: the same host, a free port. "none": there is none.
+    std::string lane_address;
+    // Read anew for each call.
+    std::function<absl::StatusOr<TlsIdentity>()> identity;
+  };
+  // Takes calls over a bulk lane too, and offers it to those that come over gRPC. Before the
+  // service is served. UNAVAILABLE: it cannot listen there.
+  absl::Status StartLane(const LaneOptions& options);
+  // Ends the lane's calls. After the service was shut down.
+  void StopLane() { lane_.reset(); }
 
   grpc::Status Replicate(grpc::ServerContext* context,
                          grpc::ServerReaderWriter<replication::v1::Downstream,
@@ -80,6 +102,7 @@ class ReplicationEndpoint : public replication::v1::ReplicationService::Service 
  private:
   const std::vector<Role> callers_;
   const Find find_;
+  std::unique_ptr<LaneServer> lane_;
 };
 
 }  // namespace homeward

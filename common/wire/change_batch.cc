@@ -3,6 +3,8 @@
 #include <lz4.h>
 #include <zstd.h>
 
+#include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "common/base/check.h"
@@ -28,9 +30,12 @@ struct RawHeader {
   uint64_t checksum = 0;
 };
 
-std::string SealRaw(const RawHeader& header, absl::string_view extents, absl::string_view stored) {
+// Small batches are kept in memory of their own size.
+constexpr size_t kPayloadInPlaceMin = 256 * kKiB;
+constexpr size_t kRoomBytesMin = 64 * kKiB;
+
+std::string EncodeHeader(const RawHeader& header) {
   std::string out;
-  out.reserve(kBatchHeaderBytes + extents.size() + stored.size());
   FieldWriter writer(&out);
   writer.Raw(kMagic);
   writer.U16(header.kind);
@@ -42,16 +47,39 @@ std::string SealRaw(const RawHeader& header, absl::string_view extents, absl::st
   writer.U32(header.payload_bytes);
   writer.U32(header.stored_bytes);
   writer.U32(0);
-  writer.U64(0);
-  writer.Raw(extents);
-  writer.Raw(stored);
-  const ConstBytes bytes = AsBytes(out);
-  const uint64_t checksum =
-      Checksum64(bytes.subspan(0, kChecksumOffset), bytes.subspan(kBatchHeaderBytes));
-  std::string field;
-  FieldWriter(&field).U64(checksum);
-  out.replace(kChecksumOffset, sizeof(checksum), field);
+  writer.U64(header.checksum);
   return out;
+}
+
+std::string EncodeExtents(const std::vector<BatchExtent>& extents) {
+  std::string table;
+  table.reserve(extents.size() * kBatchExtentBytes);
+  FieldWriter writer(&table);
+  for (const BatchExtent& extent : extents) {
+    writer.U32(extent.disk);
+    writer.U32(extent.zeroes ? kZeroesFlag : 0);
+    writer.U64(extent.extent.offset);
+    writer.U64(extent.extent.length);
+  }
+  return table;
+}
+
+// `after_header`: extent table and stored payload as they will stand behind the header.
+std::string SealHeader(RawHeader header, ConstBytes after_header) {
+  header.checksum = 0;
+  const std::string unsigned_header = EncodeHeader(header);
+  header.checksum = Checksum64(AsBytes(unsigned_header).first(kChecksumOffset), after_header);
+  return EncodeHeader(header);
+}
+
+SealedBatch SealRaw(const RawHeader& header, absl::string_view extents, absl::string_view stored) {
+  std::string out;
+  out.reserve(kBatchHeaderBytes + extents.size() + stored.size());
+  out.resize(kBatchHeaderBytes);
+  out.append(extents.data(), extents.size());
+  out.append(stored.data(), stored.size());
+  out.replace(0, kBatchHeaderBytes, SealHeader(header, AsBytes(out).subspan(kBatchHeaderBytes)));
+  return SealedBatch(std::move(out));
 }
 
 absl::Status Corrupt(absl::string_view what) {
@@ -114,17 +142,25 @@ absl::StatusOr<std::string> Decode(PayloadEncoding encoding, absl::string_view s
 
 bool BatchBuilder::Fits(uint64_t payload_bytes) const {
   return extents_.size() < kBatchExtentsMax && payload_bytes <= kBatchPayloadBytesMax &&
-         payload_.size() + payload_bytes <= kBatchPayloadBytesMax;
+         payload_bytes_ + payload_bytes <= kBatchPayloadBytesMax;
 }
 
 MutableBytes BatchBuilder::AddData(uint32_t disk, Extent extent) {
   HW_CHECK(Fits(extent.length));
+  MakeRoom(payload_bytes_ + extent.length);
   extents_.push_back({disk, false, extent});
-  const size_t at = payload_.size();
-  if (payload_.capacity() < at + extent.length)
-    payload_.reserve(std::max<size_t>(at + extent.length, kMiB));
-  payload_.resize(at + extent.length);
-  return {reinterpret_cast<uint8_t*>(payload_.data()) + at, extent.length};
+  uint8_t* const place = payload() + payload_bytes_;
+  payload_bytes_ += extent.length;
+  return {place, extent.length};
+}
+
+void BatchBuilder::MakeRoom(size_t payload_bytes) {
+  const size_t room = memory_.size() == 0 ? 0 : memory_.size() - kHeadBytes;
+  if (payload_bytes <= room) return;
+  AlignedBuffer larger = AlignedBuffer::Unwritten(
+      kHeadBytes + AlignedBuffer::RoundUp(std::max({payload_bytes, 2 * room, kRoomBytesMin})));
+  if (payload_bytes_ > 0) std::memcpy(larger.data() + kHeadBytes, payload(), payload_bytes_);
+  memory_ = std::move(larger);
 }
 
 void BatchBuilder::AddZeroes(uint32_t disk, Extent extent) {
@@ -134,30 +170,32 @@ void BatchBuilder::AddZeroes(uint32_t disk, Extent extent) {
 
 void BatchBuilder::DropLast() {
   HW_CHECK(!extents_.empty());
-  if (!extents_.back().zeroes) payload_.resize(payload_.size() - extents_.back().extent.length);
+  if (!extents_.back().zeroes) payload_bytes_ -= extents_.back().extent.length;
   extents_.pop_back();
 }
 
-std::string BatchBuilder::Seal(const BatchHeader& header) {
-  std::string table;
-  FieldWriter writer(&table);
-  for (const BatchExtent& extent : extents_) {
-    writer.U32(extent.disk);
-    writer.U32(extent.zeroes ? kZeroesFlag : 0);
-    writer.U64(extent.extent.offset);
-    writer.U64(extent.extent.length);
-  }
-  const auto payload_bytes = static_cast<uint32_t>(payload_.size());
-  std::string sealed = SealRaw({.kind = static_cast<uint16_t>(header.kind),
-                                .position = header.position,
-                                .generation = header.generation,
-                                .extent_count = static_cast<uint32_t>(extents_.size()),
-                                .payload_bytes = payload_bytes,
-                                .stored_bytes = payload_bytes},
-                               table, payload_);
+SealedBatch BatchBuilder::Seal(const BatchHeader& header) {
+  const std::string table = EncodeExtents(extents_);
+  const auto payload_bytes = static_cast<uint32_t>(payload_bytes_);
+  const RawHeader raw{.kind = static_cast<uint16_t>(header.kind),
+                      .position = header.position,
+                      .generation = header.generation,
+                      .extent_count = static_cast<uint32_t>(extents_.size()),
+                      .payload_bytes = payload_bytes,
+                      .stored_bytes = payload_bytes};
   extents_.clear();
-  payload_.clear();
-  return sealed;
+  payload_bytes_ = 0;
+  if (payload_bytes < kPayloadInPlaceMin) {
+    const char* const content = payload_bytes == 0 ? "" : reinterpret_cast<const char*>(payload());
+    return SealRaw(raw, table, {content, payload_bytes});
+  }
+  uint8_t* const behind_header = payload() - table.size();
+  std::memcpy(behind_header, table.data(), table.size());
+  const std::string sealed_header =
+      SealHeader(raw, ConstBytes(behind_header, table.size() + payload_bytes));
+  std::memcpy(behind_header - kBatchHeaderBytes, sealed_header.data(), kBatchHeaderBytes);
+  const size_t offset = kHeadBytes - table.size() - kBatchHeaderBytes;
+  return SealedBatch(std::move(memory_), offset, kBatchHeaderBytes + table.size() + payload_bytes);
 }
 
 absl::Status ParseBatch(absl::string_view sealed, bool decode, ParsedBatch* out) {
@@ -213,9 +251,15 @@ absl::StatusOr<BatchHeader> PeekBatchHeader(absl::string_view sealed) {
   return BatchHeader{static_cast<BatchKind>(header.kind), header.position, header.generation};
 }
 
-std::string CompressBatch(absl::string_view sealed, PayloadEncoding encoding) {
+absl::StatusOr<size_t> BatchHeadBytes(absl::string_view sealed) {
   RawHeader header;
-  if (!ReadRawHeader(sealed, &header).ok() || header.encoding != 0) return "";
+  HW_RETURN_IF_ERROR(ReadRawHeader(sealed, &header));
+  return kBatchHeaderBytes + header.extent_count * kBatchExtentBytes;
+}
+
+SealedBatch CompressBatch(absl::string_view sealed, PayloadEncoding encoding) {
+  RawHeader header;
+  if (!ReadRawHeader(sealed, &header).ok() || header.encoding != 0) return {};
   const absl::string_view table =
       sealed.substr(kBatchHeaderBytes, header.extent_count * kBatchExtentBytes);
   const absl::string_view plain = sealed.substr(kBatchHeaderBytes + table.size());
@@ -224,11 +268,11 @@ std::string CompressBatch(absl::string_view sealed, PayloadEncoding encoding) {
   size_t length = 0;
   if (encoding == PayloadEncoding::kZstd) {
     length = ZSTD_compress(stored.data(), stored.size(), plain.data(), plain.size(), 1);
-    if (ZSTD_isError(length)) return "";
+    if (ZSTD_isError(length)) return {};
   } else {
     length = LZ4_compress_default(plain.data(), stored.data(), static_cast<int>(plain.size()),
                                   static_cast<int>(stored.size()));
-    if (length == 0) return "";
+    if (length == 0) return {};
   }
   stored.resize(length);
   header.encoding = static_cast<uint16_t>(encoding);
@@ -238,7 +282,7 @@ std::string CompressBatch(absl::string_view sealed, PayloadEncoding encoding) {
 
 namespace {
 
-std::string SealPayload(const BatchHeader& header, absl::string_view payload) {
+SealedBatch SealPayload(const BatchHeader& header, absl::string_view payload) {
   const auto bytes = static_cast<uint32_t>(payload.size());
   return SealRaw({.kind = static_cast<uint16_t>(header.kind),
                   .position = header.position,
@@ -250,7 +294,7 @@ std::string SealPayload(const BatchHeader& header, absl::string_view payload) {
 
 }  // namespace
 
-std::string SealEpochBegin(BatchHeader header, const EpochBegin& begin) {
+SealedBatch SealEpochBegin(BatchHeader header, const EpochBegin& begin) {
   header.kind = BatchKind::kEpochBegin;
   std::string payload;
   FieldWriter writer(&payload);
@@ -269,7 +313,7 @@ absl::StatusOr<EpochBegin> ParseEpochBegin(const ParsedBatch& batch) {
   return begin;
 }
 
-std::string SealMarker(BatchHeader header, const Marker& marker) {
+SealedBatch SealMarker(BatchHeader header, const Marker& marker) {
   header.kind = BatchKind::kMarker;
   return SealPayload(header, EncodeMarker(marker));
 }

@@ -10,6 +10,7 @@
 #include "common/base/bytes.h"
 #include "common/base/extent_set.h"
 #include "common/base/stream_position.h"
+#include "common/wire/sealed_batch.h"
 
 namespace homeward {
 
@@ -42,7 +43,8 @@ struct BatchHeader {
   uint64_t generation = 0;
 };
 
-// Collects extents and their content, then seals them. Not thread-safe.
+// Collects extents and their content, then seals them around it: header and table are written in
+// front of the payload, which stays where it was put. Not thread-safe.
 class BatchBuilder {
  public:
   // Whether `payload_bytes` more in one extent still fit.
@@ -52,19 +54,28 @@ class BatchBuilder {
   MutableBytes AddData(uint32_t disk, Extent extent);
   // Requires: Fits(0).
   void AddZeroes(uint32_t disk, Extent extent);
-  // Takes back the newest extent.
+  // Takes back the newest extent. The bytes that were written for it can be read until a call needs
+  // their place.
   void DropLast();
 
   bool empty() const { return extents_.empty(); }
-  size_t payload_bytes() const { return payload_.size(); }
+  size_t payload_bytes() const { return payload_bytes_; }
   const std::vector<BatchExtent>& extents() const { return extents_; }
 
   // The sealed bytes; the builder is empty again.
-  std::string Seal(const BatchHeader& header);
+  SealedBatch Seal(const BatchHeader& header);
 
  private:
+  // Room for header and table lies before the payload, which begins at a multiple of
+  // AlignedBuffer::kAlignment: disks are read straight into it.
+  static constexpr size_t kHeadBytes =
+      AlignedBuffer::RoundUp(kBatchHeaderBytes + kBatchExtentsMax * kBatchExtentBytes);
+  uint8_t* payload() const { return memory_.data() + kHeadBytes; }
+  void MakeRoom(size_t payload_bytes);
+
   std::vector<BatchExtent> extents_;
-  std::string payload_;
+  AlignedBuffer memory_;
+  size_t payload_bytes_ = 0;
 };
 
 // A verified batch. `payload` is decoded content; it points into the sealed bytes or into
@@ -89,15 +100,18 @@ absl::Status ParseBatch(absl::string_view sealed, bool decode, ParsedBatch* out)
 // before.
 absl::StatusOr<BatchHeader> PeekBatchHeader(absl::string_view sealed);
 
+// How many bytes come before the payload. As PeekBatchHeader().
+absl::StatusOr<size_t> BatchHeadBytes(absl::string_view sealed);
+
 // The same batch with its payload compressed, or nothing when that saves less than an eighth or the
 // payload is compressed already. Requires: `sealed` was verified.
-std::string CompressBatch(absl::string_view sealed, PayloadEncoding encoding);
+SealedBatch CompressBatch(absl::string_view sealed, PayloadEncoding encoding);
 
 struct EpochBegin {
   StreamPosition continues_from;  // none(): continuity was lost, a synchronisation follows
   bool fresh_replica = false;     // the sender takes the replica to be all zeroes
 };
-std::string SealEpochBegin(BatchHeader header, const EpochBegin& begin);
+SealedBatch SealEpochBegin(BatchHeader header, const EpochBegin& begin);
 absl::StatusOr<EpochBegin> ParseEpochBegin(const ParsedBatch& batch);
 
 enum class PointKind : uint32_t { kCrashConsistent = 1, kApplicationConsistent = 2 };
@@ -106,7 +120,7 @@ struct Marker {
   absl::Time time;
   std::string id;  // at most 64 bytes
 };
-std::string SealMarker(BatchHeader header, const Marker& marker);
+SealedBatch SealMarker(BatchHeader header, const Marker& marker);
 absl::StatusOr<Marker> ParseMarker(const ParsedBatch& batch);
 // For journals that keep markers.
 std::string EncodeMarker(const Marker& marker);

@@ -12,7 +12,7 @@ std::string SampleBatch() {
   const MutableBytes place = builder.AddData(0, {4096, 1024});
   for (size_t i = 0; i < place.size(); ++i) place[i] = static_cast<uint8_t>(i / 100);
   builder.AddZeroes(1, {0, kMiB});
-  return builder.Seal({BatchKind::kWrites, {3, 7}, 2});
+  return std::string(builder.Seal({BatchKind::kWrites, {3, 7}, 2}).view());
 }
 
 TEST(ChangeBatch, HasTheGoldenBytes) {
@@ -63,7 +63,7 @@ TEST(ChangeBatch, AnAbsurdLengthIsRefusedBeforeItIsBelieved) {
 TEST(ChangeBatch, CompressionKeepsTheContentAndTheHeader) {
   for (const PayloadEncoding encoding : {PayloadEncoding::kZstd, PayloadEncoding::kLz4}) {
     const std::string sealed = SampleBatch();
-    const std::string compressed = CompressBatch(sealed, encoding);
+    const std::string compressed(CompressBatch(sealed, encoding).view());
     ASSERT_FALSE(compressed.empty());
     EXPECT_LT(compressed.size(), sealed.size());
     ParsedBatch plain, decoded;
@@ -71,22 +71,38 @@ TEST(ChangeBatch, CompressionKeepsTheContentAndTheHeader) {
     ASSERT_TRUE(ParseBatch(compressed, true, &decoded).ok());
     EXPECT_EQ(decoded.payload, plain.payload);
     EXPECT_EQ(decoded.header.position, plain.header.position);
-    EXPECT_EQ(CompressBatch(compressed, encoding), "") << "compressed twice";
+    EXPECT_TRUE(CompressBatch(compressed, encoding).empty()) << "compressed twice";
   }
+}
+
+TEST(ChangeBatch, ALongPayloadIsSealedWhereItWasPutAndLiesWhereDisksCanTakeIt) {
+  BatchBuilder builder;
+  for (uint64_t i = 0; i < 3; ++i) {
+    const MutableBytes place = builder.AddData(0, {i * kMiB, 300 * kKiB});
+    std::memset(place.data(), static_cast<int>('a' + i), place.size());
+  }
+  builder.DropLast();
+  const SealedBatch sealed = builder.Seal({BatchKind::kSyncChunk, {1, 1}, 1});
+  EXPECT_TRUE(builder.empty());
+  ParsedBatch batch;
+  ASSERT_TRUE(ParseBatch(sealed.view(), true, &batch).ok());
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(batch.payload.data()) % AlignedBuffer::kAlignment, 0u);
+  EXPECT_EQ(batch.payload, std::string(300 * kKiB, 'a') + std::string(300 * kKiB, 'b'));
+  EXPECT_EQ(*BatchHeadBytes(sealed.view()), sealed.size() - batch.payload.size());
 }
 
 TEST(ChangeBatch, MarkerAndEpochBeginComeBack) {
   const Marker marker{PointKind::kApplicationConsistent, absl::FromUnixSeconds(1700000000), "p-1"};
   ParsedBatch batch;
-  const std::string sealed_marker = SealMarker({BatchKind::kMarker, {1, 5}, 1}, marker);
-  ASSERT_TRUE(ParseBatch(sealed_marker, true, &batch).ok());
+  const SealedBatch sealed_marker = SealMarker({BatchKind::kMarker, {1, 5}, 1}, marker);
+  ASSERT_TRUE(ParseBatch(sealed_marker.view(), true, &batch).ok());
   const absl::StatusOr<Marker> parsed = ParseMarker(batch);
   ASSERT_TRUE(parsed.ok());
   EXPECT_EQ(parsed->id, "p-1");
   EXPECT_EQ(parsed->time, marker.time);
   ParsedBatch begin_batch;
-  const std::string begin = SealEpochBegin({BatchKind::kEpochBegin, {2, 0}, 1}, {{1, 5}, true});
-  ASSERT_TRUE(ParseBatch(begin, true, &begin_batch).ok());
+  const SealedBatch begin = SealEpochBegin({BatchKind::kEpochBegin, {2, 0}, 1}, {{1, 5}, true});
+  ASSERT_TRUE(ParseBatch(begin.view(), true, &begin_batch).ok());
   const absl::StatusOr<EpochBegin> epoch = ParseEpochBegin(begin_batch);
   ASSERT_TRUE(epoch.ok());
   EXPECT_EQ(epoch->continues_from, (StreamPosition{1, 5}));

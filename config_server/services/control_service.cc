@@ -2,8 +2,8 @@
 
 #include "absl/synchronization/notification.h"
 #include "common/log/log.h"
+#include "common/replication/queued_writer.h"
 #include "common/rpc/credentials.h"
-#include "common/rpc/queued_writer.h"
 #include "common/wire/time_proto.h"
 
 namespace homeward {

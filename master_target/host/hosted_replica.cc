@@ -310,9 +310,9 @@ absl::StatusOr<StreamPosition> HostedReplica::Admit(const replication::v1::Hello
   return stream_->Admit(hello);
 }
 
-absl::Status HostedReplica::Store(std::vector<std::string> batches) {
+absl::Status HostedReplica::Store(std::vector<SealedBatch> batches) {
   if (stream_ == nullptr) return absl::UnavailableError("the replica is closed");
-  for (const std::string& batch : batches) received_bytes_ += batch.size();
+  for (const SealedBatch& batch : batches) received_bytes_ += batch.size();
   const absl::Status stored = stream_->Store(std::move(batches));
   // The sender comes again; meanwhile the operator must know. Not a failure of the replica itself.
   full_ = absl::IsResourceExhausted(stored) ? stored : absl::OkStatus();

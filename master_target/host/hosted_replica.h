@@ -32,7 +32,7 @@ class HostedReplica : public Inbox {
 
   // Inbox, on the strand. Refused while it does not follow.
   absl::StatusOr<StreamPosition> Admit(const replication::v1::Hello& hello) override;
-  absl::Status Store(std::vector<std::string> batches) override;
+  absl::Status Store(std::vector<SealedBatch> batches) override;
   uint64_t RoomBytes() override;
   StreamPosition spooled() const override;
   StreamPosition durable() const override;

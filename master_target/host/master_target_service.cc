@@ -38,6 +38,10 @@ class MasterTarget : public Daemon {
     HW_RETURN_IF_ERROR(environment_.files.MakeDirectories(retention_directory_));
     HW_ASSIGN_OR_RETURN(membership_,
                         JoinFabric(environment_.files, Joining(), environment_.stopping));
+    HW_RETURN_IF_ERROR(endpoint_.StartLane(
+        {.listen_address = config_.listen_address(),
+         .lane_address = config_.bulk_lane_address(),
+         .identity = [this] { return ReadIdentity(environment_.files, membership_.files); }}));
     HW_ASSIGN_OR_RETURN(server_, StartServer({.address = config_.listen_address(),
                                               .identity = membership_.files,
                                               .services = {&endpoint_}}));
@@ -58,6 +62,7 @@ class MasterTarget : public Daemon {
     if (server_ != nullptr)
       server_->Shutdown(absl::ToChronoTime(environment_.clock.Now() + absl::Seconds(1)));
     server_.reset();
+    endpoint_.StopLane();
     replicas_.reset();
   }
 
@@ -157,6 +162,8 @@ void CheckMasterTargetConfig(const google::protobuf::Message& message, ConfigPro
     RequireAbsolutePath("retention_directory", config.retention_directory(), problems);
   if (!config.advertised_address().empty())
     RequireAddress("advertised_address", config.advertised_address(), problems);
+  if (!config.bulk_lane_address().empty() && config.bulk_lane_address() != "none")
+    RequireAddress("bulk_lane_address", config.bulk_lane_address(), problems);
   if (config.datastores().empty() && config.block_devices().empty()) {
     problems->Add("datastores",
                   "is missing; name at least one mounted datastore, or block_devices");

@@ -15,10 +15,6 @@ namespace {
 constexpr uint64_t kUndoBytesMax = kMiB;
 constexpr uint64_t kRecoverGroupBytes = 16 * kMiB;
 
-MutableBytes Writable(std::string* text) {
-  return {reinterpret_cast<uint8_t*>(text->data()), text->size()};
-}
-
 }  // namespace
 
 Keeper::Keeper(std::unique_ptr<RecoveryJournal> journal, std::vector<ReplicaDisk> disks)

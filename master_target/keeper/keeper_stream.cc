@@ -28,9 +28,11 @@ absl::StatusOr<StreamPosition> KeeperStream::Admit(const replication::v1::Hello&
   return keeper_.position();
 }
 
-absl::Status KeeperStream::Store(std::vector<std::string> batches) {
+absl::Status KeeperStream::Store(std::vector<SealedBatch> batches) {
   HW_RETURN_IF_ERROR(broken_);
-  const absl::Status applied = keeper_.Apply({batches.begin(), batches.end()});
+  std::vector<absl::string_view> sealed;
+  for (const SealedBatch& batch : batches) sealed.push_back(batch.view());
+  const absl::Status applied = keeper_.Apply(sealed);
   const bool about_the_stream =
       absl::IsAborted(applied) || absl::IsDataLoss(applied) || absl::IsOutOfRange(applied) ||
       absl::IsFailedPrecondition(applied) || absl::IsResourceExhausted(applied);

@@ -24,7 +24,7 @@ class KeeperStream : public Inbox {
   const absl::Status& broken() const { return broken_; }
 
   absl::StatusOr<StreamPosition> Admit(const replication::v1::Hello& hello) override;
-  absl::Status Store(std::vector<std::string> batches) override;
+  absl::Status Store(std::vector<SealedBatch> batches) override;
   uint64_t RoomBytes() override { return options_.window_bytes; }
   StreamPosition spooled() const override { return keeper_.position(); }
   StreamPosition durable() const override { return keeper_.position(); }

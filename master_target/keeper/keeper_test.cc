@@ -53,7 +53,7 @@ class KeeperTest : public ::testing::Test {
   StreamPosition Next() { return {position_.epoch, ++position_.sequence}; }
 
   // A sealed batch of random writes, applied to the model too.
-  std::string Write() {
+  SealedBatch Write() {
     BatchBuilder builder;
     const int extents = 1 + random_() % 4;
     for (int i = 0; i < extents; ++i) {
@@ -72,14 +72,19 @@ class KeeperTest : public ::testing::Test {
     }
     return builder.Seal({BatchKind::kWrites, Next(), 1});
   }
-  std::string Mark() {
+  SealedBatch Mark() {
     const std::string id = absl::StrCat("p", points_.size());
     points_.push_back({id, content_});
     return SealMarker(
         {BatchKind::kMarker, Next(), 1},
         {PointKind::kCrashConsistent, absl::FromUnixSeconds(1000 + points_.size()), id});
   }
-  absl::Status Apply(const std::string& sealed) { return keeper_->Apply({sealed}); }
+  absl::Status Apply(const SealedBatch& batch) { return Apply(std::vector<SealedBatch>{batch}); }
+  absl::Status Apply(const std::vector<SealedBatch>& batches) {
+    std::vector<absl::string_view> sealed;
+    for (const SealedBatch& batch : batches) sealed.push_back(batch.view());
+    return keeper_->Apply(sealed);
+  }
 
   void ExpectDisks(const std::vector<std::string>& content) {
     for (int i = 0; i < 2; ++i)
@@ -110,7 +115,7 @@ class KeeperTest : public ::testing::Test {
 TEST_F(KeeperTest, EveryPointCanBeViewedAndRecoveredInAnyOrder) {
   Start(1);
   for (int i = 0; i < 8; ++i) {
-    ASSERT_TRUE(keeper_->Apply({Write(), Write(), Mark(), Write()}).ok());
+    ASSERT_TRUE(Apply({Write(), Write(), Mark(), Write()}).ok());
   }
   ASSERT_TRUE(Apply(Mark()).ok());
   for (const ModelPoint& point : points_) ExpectView(point.id, point.content);
@@ -124,7 +129,7 @@ TEST_F(KeeperTest, EveryPointCanBeViewedAndRecoveredInAnyOrder) {
 
 TEST_F(KeeperTest, WhatVersion1LeftBehindIsOpenedAndEveryPointIsThere) {
   Start(11);
-  for (int i = 0; i < 3; ++i) ASSERT_TRUE(keeper_->Apply({Write(), Mark()}).ok());
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(Apply({Write(), Mark()}).ok());
   ASSERT_TRUE(Apply(Write()).ok());
   testing::ExpectGolden("recovery_journal_v1.bin", testing::Pack(*disk_, "/retention/m1"));
 
@@ -145,7 +150,7 @@ TEST_F(KeeperTest, WhatVersion1LeftBehindIsOpenedAndEveryPointIsThere) {
 
 TEST_F(KeeperTest, ARecoveredReplicaFollowsNothingUntilItIsSynchronisedAnew) {
   Start(2);
-  ASSERT_TRUE(keeper_->Apply({Mark(), Write()}).ok());
+  ASSERT_TRUE(Apply({Mark(), Write()}).ok());
   ASSERT_TRUE(keeper_->RecoverTo("p0").ok());
   EXPECT_EQ(Apply(Write()).code(), absl::StatusCode::kFailedPrecondition);
   ASSERT_TRUE(Open().ok());
@@ -157,7 +162,7 @@ TEST_F(KeeperTest, ARecoveredReplicaFollowsNothingUntilItIsSynchronisedAnew) {
 
 TEST_F(KeeperTest, APointIsRecoveredOutOfAResynchronisationThatHasNotEnded) {
   Start(3);
-  ASSERT_TRUE(keeper_->Apply({Write(), Mark(), Write(), Mark()}).ok());
+  ASSERT_TRUE(Apply({Write(), Mark(), Write(), Mark()}).ok());
   ASSERT_TRUE(Apply(SealEpochBegin({BatchKind::kEpochBegin, {2, 0}, 1}, {})).ok());
   ASSERT_TRUE(keeper_->state().syncing);
   const ModelPoint& point = points_.front();
@@ -168,9 +173,9 @@ TEST_F(KeeperTest, APointIsRecoveredOutOfAResynchronisationThatHasNotEnded) {
 
 TEST_F(KeeperTest, ACrashAtAnyOperationLosesNothingAcknowledgedAndNoPoint) {
   Start(100);
-  for (int i = 0; i < 3; ++i) ASSERT_TRUE(keeper_->Apply({Write(), Mark()}).ok());
+  for (int i = 0; i < 3; ++i) ASSERT_TRUE(Apply({Write(), Mark()}).ok());
   const uint64_t before = disk_->operation_count();
-  ASSERT_TRUE(keeper_->Apply({Write(), Mark(), Write()}).ok());
+  ASSERT_TRUE(Apply({Write(), Mark(), Write()}).ok());
   ASSERT_TRUE(keeper_->RecoverTo("p1").ok());
   const uint64_t operations = disk_->operation_count() - before;
   ASSERT_GT(operations, 15);
@@ -178,18 +183,20 @@ TEST_F(KeeperTest, ACrashAtAnyOperationLosesNothingAcknowledgedAndNoPoint) {
     for (uint64_t seed = 100; seed < 104; ++seed) {
       SCOPED_TRACE(absl::StrCat("seed ", seed, ", dies at operation ", die_at));
       Start(seed);
-      for (int i = 0; i < 3; ++i) ASSERT_TRUE(keeper_->Apply({Write(), Mark()}).ok());
+      for (int i = 0; i < 3; ++i) {
+        ASSERT_TRUE(Apply({Write(), Mark()}).ok());
+      }
       const StreamPosition acknowledged = keeper_->position();
-      const std::vector<std::string> batches = {Write(), Mark(), Write()};
+      const std::vector<SealedBatch> batches = {Write(), Mark(), Write()};
       disk_->DieAfter(die_at);
-      const absl::Status applied = keeper_->Apply({batches[0], batches[1], batches[2]});
+      const absl::Status applied = Apply(batches);
       if (applied.ok()) keeper_->RecoverTo("p1").IgnoreError();
       disk_->Crash();
       ASSERT_TRUE(Open().ok());
       ASSERT_GE(keeper_->position(), applied.ok() ? position_ : acknowledged);
       ASSERT_GE(keeper_->points().size(), applied.ok() ? 4u : 3u);
       if (keeper_->recovered_point().empty()) {
-        ASSERT_TRUE(keeper_->Apply({batches[0], batches[1], batches[2]}).ok());
+        ASSERT_TRUE(Apply(batches).ok());
         if (!applied.ok()) ExpectDisks(content_);
       }
       for (const ModelPoint& point : points_) ExpectView(point.id, point.content);
@@ -206,7 +213,7 @@ TEST_F(KeeperTest, AFullJournalDiskRefusesAndGoesOnWhenThereIsRoom) {
   ASSERT_TRUE(Apply(Mark()).ok());
   const uint64_t used = 2 * kDiskBytes + keeper_->journal_bytes();
   disk_->set_capacity_bytes(used + 20);
-  const std::string batch = Write();
+  const SealedBatch batch = Write();
   absl::Status status = Apply(batch);
   EXPECT_EQ(status.code(), absl::StatusCode::kResourceExhausted) << status;
   ExpectView("p0", points_[0].content);
@@ -235,7 +242,7 @@ TEST_F(KeeperTest, RefusesWhatItMustNotApply) {
 
 TEST_F(KeeperTest, RetentionDropsTheOldestAndKeepsTheNewest) {
   Start(5);
-  for (int i = 0; i < 6; ++i) ASSERT_TRUE(keeper_->Apply({Write(), Mark()}).ok());
+  for (int i = 0; i < 6; ++i) ASSERT_TRUE(Apply({Write(), Mark()}).ok());
   auto dropped = keeper_->Retain({.age_max = absl::Seconds(3)}, absl::FromUnixSeconds(1006));
   ASSERT_TRUE(dropped.ok());
   EXPECT_EQ(dropped->size(), 2);

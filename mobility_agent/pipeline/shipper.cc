@@ -23,10 +23,6 @@ void AddContent(BatchBuilder* builder, uint32_t disk, Extent extent, ConstBytes 
   std::memcpy(builder->AddData(disk, extent).data(), content.data(), content.size());
 }
 
-MutableBytes Writable(std::string* text) {
-  return {reinterpret_cast<uint8_t*>(text->data()), text->size()};
-}
-
 }  // namespace
 
 Shipper::Shipper(FileSystem& files, const Clock& clock, Options options,
@@ -99,7 +95,7 @@ absl::Status Shipper::SaveState(bool stopped_cleanly) {
 
 absl::Status Shipper::BeginEpoch(bool synchronise) {
   ReturnInFlight();
-  if (!last_marker_durable() && !HW_FAULT("mutation.count_lost_marker")) {
+  if (!last_marker_durable()) {
     ++markers_lost_;
     last_marker_position_ = {UINT64_MAX, 0};  // Until the next one.
   }
@@ -202,7 +198,7 @@ Marker Shipper::MakeMarker() {
   return {marker_kind_, clock_.Now(), absl::StrCat(epoch_, "-", ++markers_taken_)};
 }
 
-std::string Shipper::SealAndRememberMarker(const Marker& marker) {
+SealedBatch Shipper::SealAndRememberMarker(const Marker& marker) {
   const StreamPosition position = NextPosition();
   ++markers_sealed_;
   last_point_ = marker.id;
@@ -301,7 +297,7 @@ bool Shipper::LogAll() {
   return true;
 }
 
-std::string Shipper::NextFromLog() {
+SealedBatch Shipper::NextFromLog() {
   if (marker_requested_) {
     const Marker marker = MakeMarker();
     if (log_.Mark(marker)) {
@@ -326,7 +322,7 @@ std::string Shipper::NextFromLog() {
     }
     TakeLogged(&builder);
   }
-  return builder.empty() ? std::string() : SealAndRemember(BatchKind::kWrites, &builder);
+  return builder.empty() ? SealedBatch() : SealAndRemember(BatchKind::kWrites, &builder);
 }
 
 void Shipper::TakeLogged(BatchBuilder* builder) {
@@ -358,15 +354,15 @@ void Shipper::LeaveLog() {
   marker_requested_ = true;
 }
 
-std::string Shipper::Remember(InFlight entry) {
-  std::string payload = entry.payload;
+SealedBatch Shipper::Remember(InFlight entry) {
+  SealedBatch payload = entry.payload;
   sent_bytes_ += payload.size();
   in_flight_.push_back(std::move(entry));
   send_index_ = in_flight_.size();
   return payload;
 }
 
-std::string Shipper::SealAndRemember(BatchKind kind, BatchBuilder* builder) {
+SealedBatch Shipper::SealAndRemember(BatchKind kind, BatchBuilder* builder) {
   const StreamPosition position = NextPosition();
   std::vector<BatchExtent> extents = builder->extents();
   return Remember(
@@ -476,18 +472,18 @@ absl::Status Shipper::GoOnBehind(StreamPosition held) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::string> Shipper::NextBatch() {
-  if (!refused_.ok()) return std::string();
+absl::StatusOr<SealedBatch> Shipper::NextBatch() {
+  if (!refused_.ok()) return SealedBatch();
   if (!frozen_.empty()) {
-    std::string sealed = std::move(frozen_.front());
+    SealedBatch sealed = std::move(frozen_.front());
     frozen_.pop_front();
     return sealed;
   }
   if (send_index_ < in_flight_.size()) return in_flight_[send_index_++].payload;
-  if (in_flight_.size() >= options_.in_flight_max) return std::string();
+  if (in_flight_.size() >= options_.in_flight_max) return SealedBatch();
 
   if (logging_) {
-    std::string logged = NextFromLog();
+    SealedBatch logged = NextFromLog();
     if (!logged.empty() || log_.open()) return logged;
     LeaveLog();
     HW_RETURN_IF_ERROR(CollectAll());
@@ -500,11 +496,11 @@ absl::StatusOr<std::string> Shipper::NextBatch() {
   BatchBuilder builder;
   HW_RETURN_IF_ERROR(FillFromDirty(&dirty_, &builder));
   if (!builder.empty()) return SealAndRemember(BatchKind::kWrites, &builder);
-  if (!syncing_) return std::string();
+  if (!syncing_) return SealedBatch();
   HW_RETURN_IF_ERROR(FillFromDirty(&sync_dirty_, &builder));
   if (builder.empty()) HW_RETURN_IF_ERROR(SyncStep(&builder));
   if (!builder.empty()) return SealAndRemember(BatchKind::kSyncChunk, &builder);
-  if (!SyncFinished()) return std::string();
+  if (!SyncFinished()) return SealedBatch();
   syncing_ = false;
   marker_requested_ = true;
   return SealAndRemember(BatchKind::kSyncEnd, &builder);
@@ -533,14 +529,16 @@ absl::Status Shipper::SyncStep(BatchBuilder* builder) {
   return absl::OkStatus();
 }
 
-// One long read, of which only the blocks that are not zero are sent.
+// One long read into the batch, of which only the blocks that are not zero stay.
 absl::Status Shipper::ReadAhead(BatchBuilder* builder) {
   const auto disk = static_cast<uint32_t>(sync_disk_);
   const uint64_t length =
       std::min(options_.batch_bytes, sources_[sync_disk_]->size_bytes() - sync_offset_);
-  read_ahead_.resize(length);
-  HW_RETURN_IF_ERROR(sources_[sync_disk_]->Read(sync_offset_, Writable(&read_ahead_)));
-  const ConstBytes content = AsBytes(read_ahead_);
+  const MutableBytes content = builder->AddData(disk, {sync_offset_, length});
+  const absl::Status read = sources_[sync_disk_]->Read(sync_offset_, content);
+  // What follows moves bytes to the front of where they are, if at all.
+  builder->DropLast();
+  HW_RETURN_IF_ERROR(read);
   for (uint64_t at = 0; at < length;) {
     uint64_t end = at;
     while (end < length) {
@@ -550,7 +548,8 @@ absl::Status Shipper::ReadAhead(BatchBuilder* builder) {
     }
     if (end > at) {
       const MutableBytes place = builder->AddData(disk, {sync_offset_ + at, end - at});
-      std::memcpy(place.data(), content.data() + at, end - at);
+      if (place.data() != content.data() + at)
+        std::memmove(place.data(), content.data() + at, end - at);
     }
     at = std::max(end, at + std::min(options_.digest_block_bytes, length - at));
   }
@@ -604,7 +603,7 @@ void Shipper::OnAcknowledged(StreamPosition spooled, StreamPosition durable) {
     spooled_ = spooled;
     for (InFlight& entry : in_flight_) {
       if (entry.position > spooled) break;
-      std::string().swap(entry.payload);  // Assigning an empty one would keep the memory.
+      entry.payload = {};
     }
   }
   if (durable > durable_ && durable.epoch <= epoch_) durable_ = durable;

@@ -111,7 +111,7 @@ class Shipper : public Outbox {
 
   // Outbox
   absl::Status GoOnBehind(StreamPosition held) override;
-  absl::StatusOr<std::string> NextBatch() override;
+  absl::StatusOr<SealedBatch> NextBatch() override;
   void OnAcknowledged(StreamPosition spooled, StreamPosition durable) override;
   void OnDigestReply(const replication::v1::DigestReply& reply) override;
   void OnRefused(const absl::Status& status) override;
@@ -122,7 +122,7 @@ class Shipper : public Outbox {
     StreamPosition position;
     BatchKind kind;
     std::vector<BatchExtent> extents;
-    std::string payload;
+    SealedBatch payload;
   };
   struct Query {
     replication::v1::DigestQuery message;
@@ -142,14 +142,14 @@ class Shipper : public Outbox {
   // Reads dirty ranges up to one batch; leaves the builder empty when nothing is dirty.
   absl::Status FillFromDirty(std::vector<ExtentSet>* dirty, BatchBuilder* builder);
   Marker MakeMarker();
-  std::string SealAndRememberMarker(const Marker& marker);
+  SealedBatch SealAndRememberMarker(const Marker& marker);
   // A step towards the freeze of the marker that was asked for; frozen_ is filled when it is taken.
   absl::Status ApproachMarker();
   absl::Status TakeMarker();
   void SealStill();
   bool LogAll();
   // Empty: nothing is in the log.
-  std::string NextFromLog();
+  SealedBatch NextFromLog();
   // Moves logged_, or as much of it as fits, into the builder.
   void TakeLogged(BatchBuilder* builder);
   void LeaveLog();
@@ -157,8 +157,8 @@ class Shipper : public Outbox {
   absl::Status ReadAhead(BatchBuilder* builder);
   absl::Status AskDigests();
   bool SyncFinished() const;
-  std::string SealAndRemember(BatchKind kind, BatchBuilder* builder);
-  std::string Remember(InFlight entry);
+  SealedBatch SealAndRemember(BatchKind kind, BatchBuilder* builder);
+  SealedBatch Remember(InFlight entry);
   StreamPosition NextPosition() { return {epoch_, next_sequence_++}; }
   uint64_t DirtyBytes() const;
 
@@ -175,7 +175,7 @@ class Shipper : public Outbox {
   StreamPosition spooled_;
   std::deque<InFlight> in_flight_;
   size_t send_index_ = 0;           // into in_flight_: what goes next on this connection
-  std::deque<std::string> frozen_;  // sealed at the last freeze, to be sent before anything else
+  std::deque<SealedBatch> frozen_;  // sealed at the last freeze, to be sent before anything else
   std::vector<ExtentSet> dirty_;    // by disk
   std::vector<Extent> collected_;   // room for Collect()
   StillCopy still_;
@@ -187,7 +187,6 @@ class Shipper : public Outbox {
   bool syncing_ = true;
   bool fresh_ = false;
   StreamPosition sync_base_;  // the epoch begin that started the synchronisation
-  std::string read_ahead_;
   size_t sync_disk_ = 0;
   uint64_t sync_offset_ = 0;
   std::map<uint64_t, Query> queries_;

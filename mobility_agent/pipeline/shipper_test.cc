@@ -30,6 +30,7 @@ class QuietDisk : public WriteSource {
 class Recorder : public UpstreamLink {
  public:
   void Send(replication::v1::Upstream message) override { sent.push_back(std::move(message)); }
+  void SendBatch(SealedBatch) override {}
   void Close() override {}
   std::vector<replication::v1::Upstream> sent;
 };

@@ -71,9 +71,9 @@ absl::StatusOr<StreamPosition> Relay::Admit(const replication::v1::Hello& hello)
   return received();
 }
 
-absl::Status Relay::Take(std::string sealed) {
+absl::Status Relay::Take(SealedBatch sealed) {
   ParsedBatch batch;
-  HW_RETURN_IF_ERROR(ParseBatch(sealed, /*decode=*/false, &batch));
+  HW_RETURN_IF_ERROR(ParseBatch(sealed.view(), /*decode=*/false, &batch));
   const StreamPosition position = batch.header.position;
   if (position <= received()) return absl::OkStatus();
   if (!received().MayPrecede(position)) {
@@ -85,10 +85,10 @@ absl::Status Relay::Take(std::string sealed) {
   return absl::OkStatus();
 }
 
-absl::Status Relay::Store(std::vector<std::string> batches) {
+absl::Status Relay::Store(std::vector<SealedBatch> batches) {
   HW_RETURN_IF_ERROR(broken_);
   absl::Status refused;
-  for (std::string& sealed : batches) {
+  for (SealedBatch& sealed : batches) {
     refused = Take(std::move(sealed));
     if (!refused.ok()) break;
   }
@@ -165,25 +165,25 @@ bool Relay::CanGoOnBehind(StreamPosition position) const {
          (it->position.sequence == 0 && position < it->position);
 }
 
-absl::StatusOr<std::string> Relay::ReadBehind(StreamPosition position) {
+absl::StatusOr<SealedBatch> Relay::ReadBehind(StreamPosition position) {
   if (position < spool_->appended()) {
-    HW_ASSIGN_OR_RETURN(std::string sealed, spool_->ReadBehind(position));
+    HW_ASSIGN_OR_RETURN(SealedBatch sealed, spool_->ReadBehind(position));
     if (!sealed.empty()) return sealed;
   }
   const auto it = FirstBehind(waiting_, position);
-  return it == waiting_.end() ? std::string() : it->sealed;
+  return it == waiting_.end() ? SealedBatch() : it->sealed;
 }
 
-absl::StatusOr<std::string> Relay::NextBatch() {
+absl::StatusOr<SealedBatch> Relay::NextBatch() {
   HW_RETURN_IF_ERROR(broken_);
-  if (options_.bandwidth != nullptr && !options_.bandwidth->MaySend()) return std::string();
-  HW_ASSIGN_OR_RETURN(std::string sealed, ReadBehind(forwarded_));
+  if (options_.bandwidth != nullptr && !options_.bandwidth->MaySend()) return SealedBatch();
+  HW_ASSIGN_OR_RETURN(SealedBatch sealed, ReadBehind(forwarded_));
   if (sealed.empty()) return sealed;
-  HW_ASSIGN_OR_RETURN(const BatchHeader header, PeekBatchHeader(sealed));
+  HW_ASSIGN_OR_RETURN(const BatchHeader header, PeekBatchHeader(sealed.view()));
   forwarded_ = header.position;
   const bool pays = options_.adaptive_clock == nullptr || choice_.compress();
   if (options_.compression != PayloadEncoding::kPlain && pays) {
-    std::string compressed = CompressBatch(sealed, options_.compression);
+    SealedBatch compressed = CompressBatch(sealed.view(), options_.compression);
     if (!compressed.empty()) sealed = std::move(compressed);
   }
   if (options_.bandwidth != nullptr) options_.bandwidth->Sent(sealed.size());

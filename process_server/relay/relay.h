@@ -68,7 +68,7 @@ class Relay : public Inbox, public Outbox {
 
   // Inbox
   absl::StatusOr<StreamPosition> Admit(const replication::v1::Hello& hello) override;
-  absl::Status Store(std::vector<std::string> batches) override;
+  absl::Status Store(std::vector<SealedBatch> batches) override;
   uint64_t RoomBytes() override;
   StreamPosition spooled() const override { return spool_->held(); }
   StreamPosition durable() const override { return durable_; }
@@ -76,7 +76,7 @@ class Relay : public Inbox, public Outbox {
 
   // Outbox
   absl::Status GoOnBehind(StreamPosition held) override;
-  absl::StatusOr<std::string> NextBatch() override;
+  absl::StatusOr<SealedBatch> NextBatch() override;
   void OnAcknowledged(StreamPosition spooled, StreamPosition durable) override;
   void OnDigestReply(const replication::v1::DigestReply& reply) override;
   void OnRefused(const absl::Status& status) override;
@@ -84,7 +84,7 @@ class Relay : public Inbox, public Outbox {
  private:
   struct Waiting {
     StreamPosition position;
-    std::string sealed;
+    SealedBatch sealed;
   };
 
   Relay(FileSystem& files, Options options, std::unique_ptr<Spool> spool);
@@ -92,12 +92,12 @@ class Relay : public Inbox, public Outbox {
   StreamPosition received() const {
     return waiting_.empty() ? spool_->appended() : waiting_.back().position;
   }
-  absl::Status Take(std::string sealed);
+  absl::Status Take(SealedBatch sealed);
   // Moves what waits in memory to the spool, up to `last`, and syncs.
   absl::Status SpoolThrough(StreamPosition last);
   bool CanGoOnBehind(StreamPosition position) const;
   // The first batch behind `position`; empty when there is none.
-  absl::StatusOr<std::string> ReadBehind(StreamPosition position);
+  absl::StatusOr<SealedBatch> ReadBehind(StreamPosition position);
   absl::Status StartOver();
 
   FileSystem& files_;

@@ -43,7 +43,8 @@ TEST(Relay, WithAFullSpoolNothingGathersInMemoryAndItGoesOnWhenThereIsRoom) {
   const auto batch = [](uint64_t sequence) {
     if (sequence == 0) return SealEpochBegin({BatchKind::kEpochBegin, {1, 0}, 1}, {});
     BatchBuilder builder;
-    builder.AddData(0, {0, 8 * kKiB});
+    const MutableBytes place = builder.AddData(0, {0, 8 * kKiB});
+    std::memset(place.data(), 1, place.size());
     return builder.Seal({BatchKind::kWrites, {1, sequence}, 1});
   };
   ASSERT_TRUE(relay->Store({batch(0)}).ok());

@@ -136,13 +136,13 @@ absl::Status Spool::SkipTo(StreamPosition durable) {
   return DropThrough(durable);
 }
 
-absl::Status Spool::Append(StreamPosition position, std::string sealed) {
+absl::Status Spool::Append(StreamPosition position, SealedBatch sealed) {
   HW_CHECK(position > appended_);
   if (open_segment_->size_bytes() >= options_.segment_bytes_max) {
     HW_RETURN_IF_ERROR(Sync());
     HW_RETURN_IF_ERROR(StartSegment(open_segment_->number() + 1));
   }
-  HW_ASSIGN_OR_RETURN(const uint64_t offset, open_segment_->Append(kBatch, sealed));
+  HW_ASSIGN_OR_RETURN(const uint64_t offset, open_segment_->Append(kBatch, sealed.view()));
   Entry& entry = entries_.emplace_back();
   entry.position = position;
   entry.segment = open_segment_->number();
@@ -172,20 +172,20 @@ bool Spool::CanGoOnBehind(StreamPosition position) const {
          (it->position.sequence == 0 && position < it->position);
 }
 
-absl::StatusOr<std::string> Spool::ReadBehind(StreamPosition position) {
+absl::StatusOr<SealedBatch> Spool::ReadBehind(StreamPosition position) {
   const auto it =
       std::upper_bound(entries_.begin(), entries_.end(), position,
                        [](StreamPosition at, const Entry& entry) { return at < entry.position; });
-  if (it == entries_.end() || it->position > held_) return std::string();
+  if (it == entries_.end() || it->position > held_) return SealedBatch();
   if (!it->in_memory.empty()) {
     memory_bytes_ -= it->in_memory.size();
-    return std::exchange(it->in_memory, std::string());
+    return std::exchange(it->in_memory, SealedBatch());
   }
   std::string sealed;
   HW_RETURN_IF_ERROR(RecordLog::ReadOne(
       files_, PathOf(it->segment), it->segment, it->offset,
       [&](const LogRecord& record) { sealed.assign(record.body.data(), record.body.size()); }));
-  return sealed;
+  return SealedBatch(std::move(sealed));
 }
 
 absl::Status Spool::DropThrough(StreamPosition durable) {

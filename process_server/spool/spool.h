@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "common/base/stream_position.h"
 #include "common/journal/record_log.h"
+#include "common/wire/sealed_batch.h"
 
 namespace homeward {
 
@@ -29,7 +30,7 @@ class Spool {
 
   // Appends one verified batch at `position`. Not held before Sync(). Requires: position follows
   // the last one. RESOURCE_EXHAUSTED: the disk is full; the spool stays usable.
-  absl::Status Append(StreamPosition position, std::string sealed);
+  absl::Status Append(StreamPosition position, SealedBatch sealed);
   absl::Status Sync();
 
   // The stream goes on behind `durable`, which the master target has, although not all before it
@@ -43,7 +44,7 @@ class Spool {
   // Whether the batch right behind `position` is here (or is the next to come).
   bool CanGoOnBehind(StreamPosition position) const;
   // The first synced batch behind `position`; empty when there is none.
-  absl::StatusOr<std::string> ReadBehind(StreamPosition position);
+  absl::StatusOr<SealedBatch> ReadBehind(StreamPosition position);
   // Frees segments that hold nothing behind `durable`.
   absl::Status DropThrough(StreamPosition durable);
   // Bytes of batches behind the last DropThrough position.
@@ -56,7 +57,7 @@ class Spool {
     uint64_t segment = 0;
     uint64_t offset = 0;
     uint32_t bytes = 0;
-    std::string in_memory;  // empty: on the disk only
+    SealedBatch in_memory;  // empty: on the disk only
   };
   Spool(FileSystem& files, Options options) : files_(files), options_(std::move(options)) {}
   void Forget();

@@ -1,5 +1,7 @@
 #include "process_server/spool/spool.h"
 
+#include <algorithm>
+
 #include "common/os/memory_disk.h"
 #include "common/wire/change_batch.h"
 #include "gtest/gtest.h"
@@ -8,10 +10,11 @@
 namespace homeward {
 namespace {
 
-std::string Batch(StreamPosition position) {
+SealedBatch Batch(StreamPosition position) {
   if (position.sequence == 0) return SealEpochBegin({BatchKind::kEpochBegin, position, 1}, {});
   BatchBuilder builder;
-  builder.AddData(0, {position.sequence * 512, 512});
+  const MutableBytes place = builder.AddData(0, {position.sequence * 512, 512});
+  std::fill(place.begin(), place.end(), 0);
   return builder.Seal({BatchKind::kWrites, position, 1});
 }
 

@@ -91,6 +91,13 @@ class PipelineTest : public ::testing::Test {
     builder.AddListeningPort(absl::StrCat("127.0.0.1:", *port),
                              MakeServerCredentials(Identity(role)), port);
     builder.SetMaxReceiveMessageSize(8 << 20);
+    if (lanes_) {
+      const absl::Status started = endpoint->StartLane(
+          {.listen_address = "127.0.0.1:0", .lane_address = "", .identity = [this, role] {
+             return Identity(role);
+           }});
+      EXPECT_TRUE(started.ok()) << started;
+    }
     builder.RegisterService(endpoint);
     return builder.BuildAndStart();
   }
@@ -124,6 +131,7 @@ class PipelineTest : public ::testing::Test {
   void StopKeeper() {
     if (keeper_server_ != nullptr) keeper_server_->Shutdown(absl::ToChronoTime(clock_.Now()));
     keeper_server_.reset();
+    keeper_endpoint_.reset();
     keeper_strand_.reset();
     stream_.reset();
     keeper_.reset();
@@ -159,6 +167,7 @@ class PipelineTest : public ::testing::Test {
     relay_client_.reset();
     if (relay_server_ != nullptr) relay_server_->Shutdown(absl::ToChronoTime(clock_.Now()));
     relay_server_.reset();
+    relay_endpoint_.reset();
     relay_strand_.reset();
     relay_.reset();
   }
@@ -251,6 +260,7 @@ class PipelineTest : public ::testing::Test {
     EXPECT_EQ(std::system(command.c_str()), 0) << raw;
   }
 
+  bool lanes_ = false;  // offered by process server and master target
   RealClock clock_;
   std::string directory_;
   std::unique_ptr<CertificateAuthority> authority_;
@@ -271,7 +281,15 @@ class PipelineTest : public ::testing::Test {
   std::unique_ptr<ReplicationClient> agent_client_;
 };
 
-TEST_F(PipelineTest, ADiskComesHomeAtAnOlderPointAndAtTheLatest) {
+// Over gRPC, and over bulk lanes.
+class EitherWay : public PipelineTest, public ::testing::WithParamInterface<bool> {
+ protected:
+  EitherWay() { lanes_ = GetParam(); }
+};
+INSTANTIATE_TEST_SUITE_P(Lanes, EitherWay, ::testing::Bool(),
+                         [](const auto& lanes) { return lanes.param ? "BulkLane" : "Grpc"; });
+
+TEST_P(EitherWay, ADiskComesHomeAtAnOlderPointAndAtTheLatest) {
   WriteRandom(1, 0, 64 * kMiB);
   const absl::Duration started = clock_.Monotonic();
   StartKeeper();
@@ -295,7 +313,7 @@ TEST_F(PipelineTest, ADiskComesHomeAtAnOlderPointAndAtTheLatest) {
       0);
 }
 
-TEST_F(PipelineTest, LosingAProcessServerWithItsDiskLosesNoData) {
+TEST_P(EitherWay, LosingAProcessServerWithItsDiskLosesNoData) {
   WriteRandom(1, 0, 48 * kMiB);
   StartKeeper();
   StartRelay();
@@ -310,7 +328,7 @@ TEST_F(PipelineTest, LosingAProcessServerWithItsDiskLosesNoData) {
   ExpectVmdkEquals("copy.raw");
 }
 
-TEST_F(PipelineTest, AMasterTargetThatRestartsGoesOnWhereItWas) {
+TEST_P(EitherWay, AMasterTargetThatRestartsGoesOnWhereItWas) {
   WriteRandom(1, 0, 32 * kMiB);
   StartKeeper();
   StartRelay();
@@ -326,6 +344,23 @@ TEST_F(PipelineTest, AMasterTargetThatRestartsGoesOnWhereItWas) {
   MakePoint("second.raw");
   ExpectVmdkEquals("second.raw");
   EXPECT_EQ(On<StreamPosition>(*keeper_strand_, [&] { return keeper_->position(); }).epoch, epoch);
+}
+
+TEST_F(PipelineTest, AStreamWhoseLaneIsGoneGoesOnOverGrpcAndBack) {
+  WriteRandom(1, 0, 16 * kMiB);
+  lanes_ = true;
+  StartKeeper();
+  StartRelay();
+  StartAgent();
+  MakePoint("first.raw");
+  for (const bool lanes : {false, true}) {
+    StopRelay();
+    lanes_ = lanes;
+    WriteRandom(2 + lanes, 3 * kMiB, kMiB);
+    StartRelay();
+    MakePoint(lanes ? "third.raw" : "second.raw");
+  }
+  ExpectVmdkEquals("third.raw");
 }
 
 class WhoMayCall : public PipelineTest {

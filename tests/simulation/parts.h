@@ -95,6 +95,16 @@ class Call : public UpstreamLink, public DownstreamLink, public std::enable_shar
     if (strand_ == nullptr) return;
     Later(&up_, [this, message = std::move(message)]() mutable { Arrive(std::move(message)); });
   }
+  void SendBatch(SealedBatch batch) override {
+    if (strand_ == nullptr) return;
+    Later(&up_, [this, batch = std::move(batch)] {
+      if (called_ended_ || receiver_ == nullptr) return;
+      OnReceiver([batch](Call& call) {
+        if (call.receiver_->OnBatch(batch))
+          call.OnReceiver([](Call& later) { later.receiver_->Flush(); });
+      });
+    });
+  }
   void Send(replication::v1::Downstream message) override {
     Later(&down_, [this, message = std::move(message)] {
       if (strand_ == nullptr) return;

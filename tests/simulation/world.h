@@ -66,6 +66,11 @@ class Connection : public UpstreamLink,
       if (receiver_.OnMessage(message)) Later(&up_, [this] { receiver_.Flush(); });
     });
   }
+  void SendBatch(SealedBatch batch) override {
+    Later(&up_, [this, batch] {
+      if (receiver_.OnBatch(batch)) Later(&up_, [this] { receiver_.Flush(); });
+    });
+  }
   void Send(replication::v1::Downstream message) override {
     if (lingers_) return;
     Later(&down_, [this, message] { sender_->OnMessage(message); });

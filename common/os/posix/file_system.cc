@@ -125,6 +125,8 @@ class PosixFile : public File {
 
   // Whole aligned blocks. The kernel keeps the page cache, through which all else goes, coherent.
   absl::Status WriteDirect(uint64_t offset, ConstBytes bytes) {
+    if (reinterpret_cast<uintptr_t>(bytes.data()) % kAlignment == 0)
+      return WriteThrough(direct_, offset, bytes);
     if (bounce_.size() == 0) bounce_ = AlignedBuffer(kBounceBytes);
     while (!bytes.empty()) {
       const ConstBytes part = bytes.first(std::min(bytes.size(), bounce_.size()));

@@ -1,6 +1,6 @@
-// QueuedWriter: writes a gRPC stream's messages from a thread of its own.
-#ifndef HOMEWARD_COMMON_RPC_QUEUED_WRITER_H_
-#define HOMEWARD_COMMON_RPC_QUEUED_WRITER_H_
+// QueuedWriter: writes the messages of a call from a thread of its own.
+#ifndef HOMEWARD_COMMON_REPLICATION_QUEUED_WRITER_H_
+#define HOMEWARD_COMMON_REPLICATION_QUEUED_WRITER_H_
 
 #include <deque>
 #include <functional>
@@ -62,4 +62,4 @@ class QueuedWriter {
 
 }  // namespace homeward
 
-#endif  // HOMEWARD_COMMON_RPC_QUEUED_WRITER_H_
+#endif  // HOMEWARD_COMMON_REPLICATION_QUEUED_WRITER_H_

@@ -1,0 +1,460 @@
+#include "common/tls/tls_socket.h"
+
+#include <netdb.h>
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <openssl/err.h>
+#include <openssl/pem.h>
+#include <openssl/ssl.h>
+#include <openssl/x509v3.h>
+#include <poll.h>
+#include <sys/eventfd.h>
+#include <sys/socket.h>
+
+#include <algorithm>
+#include <atomic>
+#include <cerrno>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+#include "common/clock/clock.h"
+#include "common/net/address.h"
+#include "common/os/posix/unique_fd.h"
+#include "common/status/status_macros.h"
+
+namespace homeward {
+namespace {
+
+// Measured: records gathered to this many bytes for each send, and read in such pieces, cost a
+// third less than one call of the kernel for each record, and larger ones leave the cache.
+constexpr size_t kGatherBytes = 64 * kKiB;
+constexpr size_t kRecordBytesMax = 17 * kKiB;
+constexpr size_t kWakeBytes = 192 * kKiB;
+constexpr int kKeepAliveIdleSeconds = 20;
+constexpr int kKeepAliveIntervalSeconds = 5;
+constexpr int kKeepAliveProbes = 4;
+constexpr unsigned kUnsentMilliseconds = 40000;
+
+template <typename T, void (*Free)(T*)>
+struct Freed {
+  void operator()(T* object) const { Free(object); }
+};
+using Context = std::unique_ptr<SSL_CTX, Freed<SSL_CTX, SSL_CTX_free>>;
+using Session = std::unique_ptr<SSL, Freed<SSL, SSL_free>>;
+using Certificate = std::unique_ptr<X509, Freed<X509, X509_free>>;
+using Key = std::unique_ptr<EVP_PKEY, Freed<EVP_PKEY, EVP_PKEY_free>>;
+using Bio = std::unique_ptr<BIO, Freed<BIO, BIO_free_all>>;
+
+std::string SslError() {
+  const unsigned long code = ERR_get_error();
+  ERR_clear_error();
+  if (code == 0) return "the connection was closed";
+  char text[160];
+  ERR_error_string_n(code, text, sizeof(text));
+  return text;
+}
+
+Bio Memory(const std::string& text) {
+  return Bio(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
+}
+
+absl::StatusOr<Context> MakeContext(const TlsIdentity& identity, bool server) {
+  Context context(SSL_CTX_new(server ? TLS_server_method() : TLS_client_method()));
+  SSL_CTX_set_min_proto_version(context.get(), TLS1_3_VERSION);
+  SSL_CTX_set_ciphersuites(
+      context.get(), "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256");
+  SSL_CTX_set_num_tickets(context.get(), 0);
+  SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
+  SSL_CTX_set_read_ahead(context.get(), 1);
+  SSL_CTX_set_default_read_buffer_len(context.get(), kGatherBytes);
+  const Bio ca_text = Memory(identity.ca), certificate_text = Memory(identity.certificate),
+            key_text = Memory(identity.key);
+  const Certificate ca(PEM_read_bio_X509(ca_text.get(), nullptr, nullptr, nullptr));
+  const Certificate certificate(
+      PEM_read_bio_X509(certificate_text.get(), nullptr, nullptr, nullptr));
+  const Key key(PEM_read_bio_PrivateKey(key_text.get(), nullptr, nullptr, nullptr));
+  const bool usable = ca != nullptr && certificate != nullptr && key != nullptr &&
+                      X509_STORE_add_cert(SSL_CTX_get_cert_store(context.get()), ca.get()) == 1 &&
+                      SSL_CTX_use_certificate(context.get(), certificate.get()) == 1 &&
+                      SSL_CTX_use_PrivateKey(context.get(), key.get()) == 1;
+  if (!usable) return absl::InvalidArgumentError(absl::StrCat("TLS identity: ", SslError()));
+  return context;
+}
+
+// ALPN's form of one name.
+std::string WireName(const std::string& protocol) {
+  return absl::StrCat(std::string(1, static_cast<char>(protocol.size())), protocol);
+}
+
+int ChooseProtocol(SSL*, const unsigned char** out, unsigned char* out_length,
+                   const unsigned char* offered, unsigned offered_length, void* ours) {
+  const std::string& name = *static_cast<const std::string*>(ours);
+  unsigned char* chosen = nullptr;
+  if (SSL_select_next_proto(
+          &chosen, out_length, reinterpret_cast<const unsigned char*>(name.data()),
+          static_cast<unsigned>(name.size()), offered, offered_length) != OPENSSL_NPN_NEGOTIATED)
+    return SSL_TLSEXT_ERR_ALERT_FATAL;
+  *out = chosen;
+  return SSL_TLSEXT_ERR_OK;
+}
+
+void Configure(const UniqueFd& fd) {
+  const auto set = [&](int level, int name, int value) {
+    ::setsockopt(fd.get(), level, name, &value, sizeof(value));
+  };
+  set(IPPROTO_TCP, TCP_NODELAY, 1);
+  // A host that is gone without a word is noticed in half a minute.
+  set(SOL_SOCKET, SO_KEEPALIVE, 1);
+  set(IPPROTO_TCP, TCP_KEEPIDLE, kKeepAliveIdleSeconds);
+  set(IPPROTO_TCP, TCP_KEEPINTVL, kKeepAliveIntervalSeconds);
+  set(IPPROTO_TCP, TCP_KEEPCNT, kKeepAliveProbes);
+  set(IPPROTO_TCP, TCP_USER_TIMEOUT, kUnsentMilliseconds);
+}
+
+// Sockets wait in real time; where time is simulated there are none.
+absl::Duration After(absl::Duration timeout) { return RealClock().Monotonic() + timeout; }
+
+// Until `end`, on the monotonic clock. False when the time is over.
+bool Await(int fd, short events, absl::Duration end) {
+  while (true) {
+    int wait = -1;
+    if (end != absl::InfiniteDuration()) {
+      const absl::Duration left = end - RealClock().Monotonic();
+      if (left <= absl::ZeroDuration()) return false;
+      wait = static_cast<int>(std::min<int64_t>(absl::ToInt64Milliseconds(left) + 1, 1 << 30));
+    }
+    pollfd one = {fd, events, 0};
+    const int ready = ::poll(&one, 1, wait);
+    if (ready > 0) return true;
+    if (ready < 0 && errno != EINTR) return true;  // What comes next says why.
+  }
+}
+
+// OpenSSL writes its records here; they leave the process in one piece.
+class Gathered {
+ public:
+  static int Write(BIO* bio, const char* bytes, int length) {
+    static_cast<Gathered*>(BIO_get_data(bio))->bytes_.append(bytes, static_cast<size_t>(length));
+    return length;
+  }
+  static long Control(BIO*, int command, long, void*) { return command == BIO_CTRL_FLUSH ? 1 : 0; }
+  BIO* MakeBio() {
+    static BIO_METHOD* const method = [] {
+      BIO_METHOD* const made = BIO_meth_new(BIO_get_new_index() | BIO_TYPE_SOURCE_SINK, "gathered");
+      BIO_meth_set_write(made, &Gathered::Write);
+      BIO_meth_set_ctrl(made, &Gathered::Control);
+      return made;
+    }();
+    BIO* const bio = BIO_new(method);
+    BIO_set_data(bio, this);
+    BIO_set_init(bio, 1);
+    return bio;
+  }
+  // Their memory changes places with that of `out`.
+  void TakeInto(std::string* out) {
+    out->clear();
+    bytes_.swap(*out);
+  }
+
+ private:
+  std::string bytes_;
+};
+
+class OpenTlsSocket : public TlsSocket {
+ public:
+  OpenTlsSocket(UniqueFd fd, Context context)
+      : fd_(std::move(fd)), context_(std::move(context)), ssl_(SSL_new(context_.get())) {
+    SSL_set0_rbio(ssl_.get(), BIO_new_socket(fd_.get(), BIO_NOCLOSE));
+    SSL_set0_wbio(ssl_.get(), gathered_.MakeBio());
+  }
+  SSL* ssl() { return ssl_.get(); }
+
+  absl::Status Handshake(bool server, absl::Duration timeout) {
+    const absl::Duration end = After(timeout);
+    while (true) {
+      const int done = server ? SSL_accept(ssl_.get()) : SSL_connect(ssl_.get());
+      const int why = SSL_get_error(ssl_.get(), done);
+      const absl::Status sent = Send(end);
+      if (done == 1) return sent;
+      if (why != SSL_ERROR_WANT_READ)
+        return absl::UnavailableError(absl::StrCat("TLS handshake: ", SslError()));
+      HW_RETURN_IF_ERROR(sent);
+      if (!Await(fd_.get(), POLLIN, end))
+        return absl::UnavailableError("TLS handshake: no answer in time");
+    }
+  }
+  // Whether the other side's certificate is of one of the roles; notes its host id.
+  bool Knows(const std::vector<Role>& roles) {
+    const Certificate certificate(SSL_get1_peer_certificate(ssl_.get()));
+    if (certificate == nullptr) return false;
+    char name[256] = "";
+    X509_NAME_get_text_by_NID(X509_get_subject_name(certificate.get()), NID_commonName, name,
+                              sizeof(name));
+    peer_host_id_ = name;
+    return std::any_of(roles.begin(), roles.end(), [&](Role role) {
+      const std::string dns = RoleDnsName(role);
+      return X509_check_host(certificate.get(), dns.data(), dns.size(), 0, nullptr) == 1;
+    });
+  }
+
+  absl::Status Read(MutableBytes out) override {
+    const absl::Duration end = After(read_timeout());
+    while (!out.empty()) {
+      size_t count = 0;
+      int why = SSL_ERROR_NONE;
+      std::string error;
+      {
+        absl::MutexLock lock(&mutex_);
+        // An error that is left over from elsewhere on this thread would be taken for this call's.
+        ERR_clear_error();
+        const int done = SSL_read_ex(ssl_.get(), out.data(), out.size(), &count);
+        if (done != 1) why = SSL_get_error(ssl_.get(), done);
+        if (why != SSL_ERROR_NONE && why != SSL_ERROR_WANT_READ) error = SslError();
+      }
+      out.remove_prefix(count);
+      if (why == SSL_ERROR_NONE) continue;
+      if (why != SSL_ERROR_WANT_READ) return absl::UnavailableError(error);
+      WakeFor(out.size());
+      if (!Await(fd_.get(), POLLIN, end))
+        return absl::UnavailableError("nothing was received in time");
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Write(ConstBytes bytes) override {
+    while (!bytes.empty()) {
+      const ConstBytes part = bytes.first(std::min(bytes.size(), kGatherBytes));
+      {
+        absl::MutexLock lock(&mutex_);
+        ERR_clear_error();
+        size_t count = 0;
+        if (SSL_write_ex(ssl_.get(), part.data(), part.size(), &count) != 1)
+          return absl::UnavailableError(SslError());
+        bytes.remove_prefix(count);
+      }
+      HW_RETURN_IF_ERROR(Send(absl::InfiniteDuration()));
+    }
+    return absl::OkStatus();
+  }
+
+  void Shutdown() override { ::shutdown(fd_.get(), SHUT_RDWR); }
+  void SetReadTimeout(absl::Duration timeout) override {
+    read_timeout_ns_ = absl::ToInt64Nanoseconds(timeout);
+  }
+  const std::string& peer_host_id() const override { return peer_host_id_; }
+
+ private:
+  absl::Duration read_timeout() const {
+    const int64_t nanoseconds = read_timeout_ns_.load();
+    return nanoseconds == INT64_MAX ? absl::InfiniteDuration() : absl::Nanoseconds(nanoseconds);
+  }
+  // Lets the kernel wake the reader for a piece that is worth it. At least `bytes` less one record,
+  // which OpenSSL may hold in part, are still to come.
+  void WakeFor(size_t bytes) {
+    const int wanted = bytes < 4 * kRecordBytesMax
+                           ? 1
+                           : static_cast<int>(std::min(bytes - kRecordBytesMax, kWakeBytes));
+    if (std::exchange(wake_bytes_, wanted) == wanted) return;
+    ::setsockopt(fd_.get(), SOL_SOCKET, SO_RCVLOWAT, &wanted, sizeof(wanted));
+  }
+  // Sends what was gathered, in its order.
+  absl::Status Send(absl::Duration end) {
+    absl::MutexLock sending(&send_mutex_);
+    {
+      absl::MutexLock lock(&mutex_);
+      gathered_.TakeInto(&outgoing_);
+    }
+    for (size_t done = 0; done < outgoing_.size();) {
+      const ssize_t n =
+          ::send(fd_.get(), outgoing_.data() + done, outgoing_.size() - done, MSG_NOSIGNAL);
+      if (n >= 0) {
+        done += static_cast<size_t>(n);
+      } else if (errno == EAGAIN) {
+        if (!Await(fd_.get(), POLLOUT, end)) return absl::UnavailableError("nothing is taken");
+      } else if (errno != EINTR) {
+        return absl::UnavailableError(absl::StrCat("send: ", ::strerror(errno)));
+      }
+    }
+    return absl::OkStatus();
+  }
+
+  const UniqueFd fd_;  // non-blocking
+  const Context context_;
+  int wake_bytes_ = 1;                               // the reader's
+  std::string peer_host_id_;                         // constant after the handshake
+  std::atomic<int64_t> read_timeout_ns_{INT64_MAX};  // infinite
+  // OpenSSL's object is for one thread at a time. Held while it computes, never while waiting.
+  // Lock order: send_mutex_, mutex_.
+  absl::Mutex send_mutex_;
+  std::string outgoing_ ABSL_GUARDED_BY(send_mutex_);
+  absl::Mutex mutex_;
+  Gathered gathered_;  // as ssl_
+  const Session ssl_;
+};
+
+class TcpArrival : public TlsListener::Arrival {
+ public:
+  TcpArrival(UniqueFd fd, std::string address, const TlsListener::Options& options,
+             const std::string& wire_name)
+      : fd_(std::move(fd)),
+        address_(std::move(address)),
+        options_(options),
+        wire_name_(wire_name) {}
+
+  std::string address() const override { return address_; }
+  absl::StatusOr<std::unique_ptr<TlsSocket>> Handshake(const TlsIdentity& identity,
+                                                       absl::Duration timeout) override {
+    HW_ASSIGN_OR_RETURN(Context context, MakeContext(identity, /*server=*/true));
+    SSL_CTX_set_alpn_select_cb(context.get(), &ChooseProtocol, &wire_name_);
+    auto socket = std::make_unique<OpenTlsSocket>(std::move(fd_), std::move(context));
+    HW_RETURN_IF_ERROR(socket->Handshake(/*server=*/true, timeout));
+    if (!socket->Knows(options_.callers)) {
+      return absl::PermissionDeniedError(
+          absl::StrCat("host ", socket->peer_host_id(), " may not call this"));
+    }
+    return socket;
+  }
+
+ private:
+  UniqueFd fd_;
+  const std::string address_;
+  const TlsListener::Options options_;
+  std::string wire_name_;
+};
+
+struct AddressList {
+  addrinfo* first = nullptr;
+  ~AddressList() {
+    if (first != nullptr) ::freeaddrinfo(first);
+  }
+};
+
+absl::Status Resolve(const std::string& address, bool passive, AddressList* out) {
+  HW_ASSIGN_OR_RETURN(const HostPort parts, ParseHostPort(address));
+  addrinfo hints{};
+  hints.ai_socktype = SOCK_STREAM;
+  hints.ai_flags = passive ? AI_PASSIVE : 0;
+  const int failed =
+      ::getaddrinfo(parts.host.c_str(), absl::StrCat(parts.port).c_str(), &hints, &out->first);
+  if (failed == 0) return absl::OkStatus();
+  return absl::UnavailableError(absl::StrCat(address, ": ", ::gai_strerror(failed)));
+}
+
+class TcpListener : public TlsListener {
+ public:
+  TcpListener(UniqueFd fd, UniqueFd stop, uint32_t port, Options options)
+      : fd_(std::move(fd)),
+        stop_(std::move(stop)),
+        port_(port),
+        options_(std::move(options)),
+        wire_name_(WireName(options_.protocol)) {}
+
+  uint32_t port() const override { return port_; }
+  std::unique_ptr<Arrival> Accept() override {
+    while (true) {
+      pollfd waiting[2] = {{fd_.get(), POLLIN, 0}, {stop_.get(), POLLIN, 0}};
+      if (::poll(waiting, 2, -1) < 0 && errno != EINTR) return nullptr;
+      if (waiting[1].revents != 0) return nullptr;
+      sockaddr_storage from{};
+      socklen_t length = sizeof(from);
+      UniqueFd fd(::accept4(fd_.get(), reinterpret_cast<sockaddr*>(&from), &length,
+                            SOCK_CLOEXEC | SOCK_NONBLOCK));
+      if (!fd.valid()) {
+        // Out of descriptors: the connection stays where it is until one is free.
+        if (errno == EMFILE || errno == ENFILE) ::poll(&waiting[1], 1, 100);
+        continue;
+      }
+      Configure(fd);
+      char host[NI_MAXHOST] = "?", service[NI_MAXSERV] = "?";
+      ::getnameinfo(reinterpret_cast<sockaddr*>(&from), length, host, sizeof(host), service,
+                    sizeof(service), NI_NUMERICHOST | NI_NUMERICSERV);
+      return std::make_unique<TcpArrival>(std::move(fd), absl::StrCat(host, ":", service), options_,
+                                          wire_name_);
+    }
+  }
+  void Stop() override {
+    const uint64_t one = 1;
+    while (::write(stop_.get(), &one, sizeof(one)) < 0 && errno == EINTR) {
+    }
+  }
+
+ private:
+  const UniqueFd fd_, stop_;
+  const uint32_t port_;
+  const Options options_;
+  const std::string wire_name_;
+};
+
+absl::StatusOr<UniqueFd> ConnectTcp(const std::string& address, absl::Duration timeout) {
+  AddressList list;
+  HW_RETURN_IF_ERROR(Resolve(address, /*passive=*/false, &list));
+  const absl::Duration end = After(timeout);
+  int error = ECONNREFUSED;
+  for (const addrinfo* at = list.first; at != nullptr; at = at->ai_next) {
+    UniqueFd fd(::socket(at->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+    if (!fd.valid()) continue;
+    error = ::connect(fd.get(), at->ai_addr, at->ai_addrlen) == 0 ? 0 : errno;
+    if (error == EINPROGRESS) {
+      socklen_t length = sizeof(error);
+      if (!Await(fd.get(), POLLOUT, end)) {
+        error = ETIMEDOUT;
+      } else {
+        ::getsockopt(fd.get(), SOL_SOCKET, SO_ERROR, &error, &length);
+      }
+    }
+    if (error == 0) return fd;
+  }
+  return absl::UnavailableError(absl::StrCat(address, ": ", ::strerror(error)));
+}
+
+}  // namespace
+
+absl::StatusOr<std::unique_ptr<TlsSocket>> TlsSocket::Connect(const TlsIdentity& identity,
+                                                              const ConnectOptions& options) {
+  HW_ASSIGN_OR_RETURN(Context context, MakeContext(identity, /*server=*/false));
+  HW_ASSIGN_OR_RETURN(UniqueFd fd, ConnectTcp(options.address, options.timeout));
+  Configure(fd);
+  auto socket = std::make_unique<OpenTlsSocket>(std::move(fd), std::move(context));
+  const std::string name = RoleDnsName(options.server_role), offer = WireName(options.protocol);
+  SSL_set_tlsext_host_name(socket->ssl(), name.c_str());
+  SSL_set1_host(socket->ssl(), name.c_str());
+  SSL_set_alpn_protos(socket->ssl(), reinterpret_cast<const unsigned char*>(offer.data()),
+                      static_cast<unsigned>(offer.size()));
+  HW_RETURN_IF_ERROR(socket->Handshake(/*server=*/false, options.timeout));
+  const unsigned char* chosen = nullptr;
+  unsigned chosen_length = 0;
+  SSL_get0_alpn_selected(socket->ssl(), &chosen, &chosen_length);
+  if (std::string(reinterpret_cast<const char*>(chosen), chosen_length) != options.protocol)
+    return absl::UnavailableError(
+        absl::StrCat(options.address, " does not speak ", options.protocol));
+  if (!socket->Knows({options.server_role}))
+    return absl::UnavailableError(
+        absl::StrCat(options.address, " is not a ", RoleName(options.server_role)));
+  return socket;
+}
+
+absl::StatusOr<std::unique_ptr<TlsListener>> TlsListener::Listen(const Options& options) {
+  AddressList list;
+  HW_RETURN_IF_ERROR(Resolve(options.address, /*passive=*/true, &list));
+  const addrinfo* const at = list.first;
+  UniqueFd fd(::socket(at->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
+  UniqueFd stop(::eventfd(0, EFD_CLOEXEC));
+  if (!fd.valid() || !stop.valid()) return absl::ErrnoToStatus(errno, "open a socket");
+  const int on = 1;
+  ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));
+  if (::bind(fd.get(), at->ai_addr, at->ai_addrlen) != 0 || ::listen(fd.get(), SOMAXCONN) != 0) {
+    return absl::UnavailableError(
+        absl::StrCat("cannot listen on ", options.address, ": ", ::strerror(errno)));
+  }
+  sockaddr_storage bound{};
+  socklen_t length = sizeof(bound);
+  ::getsockname(fd.get(), reinterpret_cast<sockaddr*>(&bound), &length);
+  const uint32_t port = bound.ss_family == AF_INET6
+                            ? ntohs(reinterpret_cast<sockaddr_in6*>(&bound)->sin6_port)
+                            : ntohs(reinterpret_cast<sockaddr_in*>(&bound)->sin_port);
+  return std::make_unique<TcpListener>(std::move(fd), std::move(stop), port, options);
+}
+
+}  // namespace homeward

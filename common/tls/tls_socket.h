@@ -1,0 +1,75 @@
+// TlsSocket: one connection over TCP and TLS 1.3, certificates checked on both sides. For bulk
+// data; what calls and answers goes over gRPC.
+#ifndef HOMEWARD_COMMON_TLS_TLS_SOCKET_H_
+#define HOMEWARD_COMMON_TLS_TLS_SOCKET_H_
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "common/base/bytes.h"
+#include "common/tls/identity.h"
+
+namespace homeward {
+
+// One thread may read while another writes; Shutdown() from any thread. UNAVAILABLE: the connection
+// is over, whoever ended it.
+class TlsSocket {
+ public:
+  virtual ~TlsSocket() = default;
+
+  // Fills `out`. Blocks.
+  virtual absl::Status Read(MutableBytes out) = 0;
+  // Blocks until all of it is with the kernel.
+  virtual absl::Status Write(ConstBytes bytes) = 0;
+  // Ends reading and writing, here and there.
+  virtual void Shutdown() = 0;
+  // A Read() that waits longer than this ends the connection. Infinite at first.
+  virtual void SetReadTimeout(absl::Duration timeout) = 0;
+  // Of the certificate on the other side.
+  virtual const std::string& peer_host_id() const = 0;
+
+  struct ConnectOptions {
+    std::string address;   // host:port
+    std::string protocol;  // offered, and the only one that is taken (ALPN)
+    Role server_role = Role::kMasterTarget;
+    absl::Duration timeout = absl::Seconds(3);
+  };
+  // UNAVAILABLE: nobody answers there, or it is somebody else.
+  static absl::StatusOr<std::unique_ptr<TlsSocket>> Connect(const TlsIdentity& identity,
+                                                            const ConnectOptions& options);
+};
+
+// Listens, and hands out connections whose handshake has not begun. Thread-safe.
+class TlsListener {
+ public:
+  virtual ~TlsListener() = default;
+  struct Options {
+    std::string address;  // host:port; port 0: one that is free
+    std::string protocol;
+    std::vector<Role> callers;
+  };
+  // UNAVAILABLE: it cannot listen there.
+  static absl::StatusOr<std::unique_ptr<TlsListener>> Listen(const Options& options);
+
+  virtual uint32_t port() const = 0;
+  // A connection that was taken and of which nothing is known yet.
+  class Arrival {
+   public:
+    virtual ~Arrival() = default;
+    virtual std::string address() const = 0;  // of who connects, for people
+    // PERMISSION_DENIED: a certificate, but not of one of the roles. UNAVAILABLE: no handshake
+    // within `timeout`, or a failed one. Blocks.
+    virtual absl::StatusOr<std::unique_ptr<TlsSocket>> Handshake(const TlsIdentity& identity,
+                                                                 absl::Duration timeout) = 0;
+  };
+  // Blocks. Null when Stop() was called.
+  virtual std::unique_ptr<Arrival> Accept() = 0;
+  virtual void Stop() = 0;
+};
+
+}  // namespace homeward
+
+#endif  // HOMEWARD_COMMON_TLS_TLS_SOCKET_H_
