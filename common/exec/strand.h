@@ -10,8 +10,7 @@
 
 namespace homeward {
 
-// Thread-safe. Callbacks may block. Destroying a Strand waits for the running callback and drops
-// the rest.
+// Thread-safe. Callbacks may block.
 class Strand {
  public:
   virtual ~Strand() = default;
@@ -21,6 +20,10 @@ class Strand {
   virtual void PostAfter(absl::Duration delay, std::function<void()> callback) = 0;
   // Runs `callback` behind what was posted before, and waits for it. Not from the strand itself.
   virtual void Run(const std::function<void()>& callback) = 0;
+  // Waits for the callback that runs and drops the rest; nothing runs any more. Whoever's callbacks
+  // use their strand stops it before they let go of it: while a pointer is reset it is null, and a
+  // callback may look at it just then. Not from the strand itself. May be repeated.
+  virtual void Stop() = 0;
 };
 
 // A strand with a thread of its own, named `name` (15 characters are shown).

@@ -5,6 +5,11 @@
 
 namespace homeward {
 
+#ifdef HOMEWARD_FUZZ
+// A fuzzer that had to guess checksums would see nothing behind them.
+uint64_t Checksum64(ConstBytes) { return 0; }
+uint64_t Checksum64(ConstBytes, ConstBytes) { return 0; }
+#else
 uint64_t Checksum64(ConstBytes bytes) { return XXH3_64bits(bytes.data(), bytes.size()); }
 
 uint64_t Checksum64(ConstBytes first, ConstBytes second) {
@@ -15,6 +20,7 @@ uint64_t Checksum64(ConstBytes first, ConstBytes second) {
   XXH3_64bits_update(&state, second.data(), second.size());
   return XXH3_64bits_digest(&state);
 }
+#endif
 
 std::string Digest128(ConstBytes bytes) {
   XXH128_canonical_t canonical;

@@ -68,7 +68,7 @@ class ConfigServer : public Daemon {
     if (server_ != nullptr)
       server_->Shutdown(absl::ToChronoTime(environment_.clock.Now() + absl::Seconds(1)));
     server_.reset();
-    strand_.reset();
+    if (strand_ != nullptr) strand_->Stop();
   }
 
   void Reload(const google::protobuf::Message& fresh) override {

@@ -70,7 +70,7 @@ HostedReplica::HostedReplica(const StreamRuntime& runtime, std::string retention
   strand_->Post([this] { Tick(); });
 }
 
-HostedReplica::~HostedReplica() { strand_.reset(); }
+HostedReplica::~HostedReplica() { strand_->Stop(); }
 
 void HostedReplica::Want(const control::v1::Replica& desired) {
   strand_->Post([this, desired] {

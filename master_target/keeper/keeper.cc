@@ -33,9 +33,10 @@ absl::StatusOr<std::unique_ptr<Keeper>> Keeper::Open(FileSystem& files,
                        disks[i].size_bytes, ": it cannot hold it"));
     }
   }
-  HW_ASSIGN_OR_RETURN(
-      std::unique_ptr<RecoveryJournal> journal,
-      RecoveryJournal::Open(files, journal_directory, static_cast<uint32_t>(disks.size())));
+  std::vector<uint64_t> disk_bytes;
+  for (const ReplicaDisk& disk : disks) disk_bytes.push_back(disk.size_bytes);
+  HW_ASSIGN_OR_RETURN(std::unique_ptr<RecoveryJournal> journal,
+                      RecoveryJournal::Open(files, journal_directory, std::move(disk_bytes)));
   return std::unique_ptr<Keeper>(new Keeper(std::move(journal), std::move(disks)));
 }
 

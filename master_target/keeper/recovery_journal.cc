@@ -38,11 +38,20 @@ bool DecodeState(absl::string_view body, KeeperState* state) {
   return reader.ok();
 }
 
-bool DecodeUndo(uint32_t type, absl::string_view body, UndoRange* undo) {
-  FieldReader reader(body);
+}  // namespace
+
+RecoveryJournal::RecoveryJournal(FileSystem& files, std::string directory,
+                                 std::vector<uint64_t> disk_bytes)
+    : files_(files),
+      directory_(std::move(directory)),
+      disk_bytes_(std::move(disk_bytes)),
+      saved_(disk_bytes_.size()) {}
+
+bool RecoveryJournal::DecodeUndo(const LogRecord& record, UndoRange* undo) const {
+  FieldReader reader(record.body);
   undo->disk = reader.U32();
   undo->extent.offset = reader.U64();
-  undo->zeroes = type == kUndoZeroes;
+  undo->zeroes = record.type == kUndoZeroes;
   undo->content = {};
   if (undo->zeroes) {
     undo->extent.length = reader.U64();
@@ -50,26 +59,19 @@ bool DecodeUndo(uint32_t type, absl::string_view body, UndoRange* undo) {
     undo->content = reader.rest();
     undo->extent.length = undo->content.size();
   }
-  return reader.ok() && undo->extent.length > 0;
+  if (!reader.ok() || undo->extent.length == 0 || undo->disk >= disk_bytes_.size()) return false;
+  const uint64_t bytes = disk_bytes_[undo->disk];
+  return undo->extent.offset <= bytes && undo->extent.length <= bytes - undo->extent.offset;
 }
-
-}  // namespace
-
-RecoveryJournal::RecoveryJournal(FileSystem& files, std::string directory, uint32_t disk_count)
-    : files_(files),
-      directory_(std::move(directory)),
-      disk_count_(disk_count),
-      saved_(disk_count) {}
 
 std::string RecoveryJournal::PathOf(uint64_t number) const {
   return JoinPath(directory_, absl::StrFormat("delta-%016d.hwl", number));
 }
 
-absl::StatusOr<std::unique_ptr<RecoveryJournal>> RecoveryJournal::Open(FileSystem& files,
-                                                                       std::string directory,
-                                                                       uint32_t disk_count) {
+absl::StatusOr<std::unique_ptr<RecoveryJournal>> RecoveryJournal::Open(
+    FileSystem& files, std::string directory, std::vector<uint64_t> disk_bytes) {
   std::unique_ptr<RecoveryJournal> journal(
-      new RecoveryJournal(files, std::move(directory), disk_count));
+      new RecoveryJournal(files, std::move(directory), std::move(disk_bytes)));
   HW_RETURN_IF_ERROR(files.MakeDirectories(journal->directory_));
   HW_ASSIGN_OR_RETURN(const std::vector<std::string> names, files.List(journal->directory_));
   std::vector<uint64_t> numbers;
@@ -156,7 +158,7 @@ absl::Status RecoveryJournal::OpenNewest(uint64_t number) {
         return DecodeState(record.body, &state_) ? absl::OkStatus() : Malformed(record);
       case kUndo:
       case kUndoZeroes:
-        if (!DecodeUndo(record.type, record.body, &undo) || undo.disk >= disk_count_) {
+        if (!DecodeUndo(record, &undo)) {
           return Malformed(record);
         }
         saved_[undo.disk].Add(undo.extent);
@@ -205,7 +207,7 @@ absl::StatusOr<RecoveryJournal::Point> RecoveryJournal::FindPoint(absl::string_v
 }
 
 std::vector<Extent> RecoveryJournal::Unsaved(uint32_t disk, Extent extent) const {
-  HW_CHECK(disk < disk_count_);
+  HW_CHECK(disk < disk_bytes_.size());
   return saved_[disk].Missing(extent);
 }
 
@@ -258,26 +260,28 @@ absl::Status RecoveryJournal::VisitUndo(
     uint64_t first_delta,
     const std::function<absl::Status(const UndoRange&, UndoPlace)>& visit) const {
   for (uint64_t number = first_delta; number <= open_delta_->number(); ++number) {
-    HW_RETURN_IF_ERROR(RecordLog::Scan(
-        files_, PathOf(number), LogPurpose::kDelta, number, [&](const LogRecord& record) {
-          if (record.type != kUndo && record.type != kUndoZeroes) return absl::OkStatus();
-          UndoRange undo;
-          if (!DecodeUndo(record.type, record.body, &undo) || undo.disk >= disk_count_) {
-            return Malformed(record);
-          }
-          return visit(undo, {number, record.offset});
-        }));
+    HW_RETURN_IF_ERROR(RecordLog::Scan(files_, PathOf(number), LogPurpose::kDelta, number,
+                                       [&](const LogRecord& record) {
+                                         if (record.type != kUndo && record.type != kUndoZeroes)
+                                           return absl::OkStatus();
+                                         UndoRange undo;
+                                         if (!DecodeUndo(record, &undo)) {
+                                           return Malformed(record);
+                                         }
+                                         return visit(undo, {number, record.offset});
+                                       }));
   }
   return absl::OkStatus();
 }
 
 absl::Status RecoveryJournal::ReadUndo(UndoPlace place, std::string* body, UndoRange* undo) const {
   bool found = false;
-  HW_RETURN_IF_ERROR(RecordLog::ReadOne(files_, PathOf(place.delta_number), place.delta_number,
-                                        place.record_offset, [&](const LogRecord& record) {
-                                          body->assign(record.body.data(), record.body.size());
-                                          found = DecodeUndo(record.type, *body, undo);
-                                        }));
+  HW_RETURN_IF_ERROR(
+      RecordLog::ReadOne(files_, PathOf(place.delta_number), place.delta_number,
+                         place.record_offset, [&](const LogRecord& record) {
+                           body->assign(record.body.data(), record.body.size());
+                           found = DecodeUndo({record.type, record.offset, *body}, undo);
+                         }));
   return found ? absl::OkStatus() : absl::DataLossError("recovery journal: not an undo record");
 }
 

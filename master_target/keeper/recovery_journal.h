@@ -41,10 +41,11 @@ struct UndoPlace {
 // The only writer of its directory. Not thread-safe. After a failed sync every call fails.
 class RecoveryJournal {
  public:
-  // Creates or opens. `disk_count` is the machine's. DATA_LOSS names file and offset.
+  // Creates or opens. `disk_bytes` are the sizes of the machine's disks. DATA_LOSS names file and
+  // offset.
   static absl::StatusOr<std::unique_ptr<RecoveryJournal>> Open(FileSystem& files,
                                                                std::string directory,
-                                                               uint32_t disk_count);
+                                                               std::vector<uint64_t> disk_bytes);
 
   // Whether overwritten content must be saved: there is a point to go back to.
   bool protecting() const { return !points_.empty(); }
@@ -83,7 +84,9 @@ class RecoveryJournal {
   uint64_t size_bytes() const;
 
  private:
-  RecoveryJournal(FileSystem& files, std::string directory, uint32_t disk_count);
+  RecoveryJournal(FileSystem& files, std::string directory, std::vector<uint64_t> disk_bytes);
+  // Whether the record is an undo of a range that is on the machine's disks.
+  bool DecodeUndo(const LogRecord& record, UndoRange* undo) const;
   std::string PathOf(uint64_t number) const;
   absl::Status StartDelta(uint64_t number, const Marker* marker, const KeeperState& state);
   absl::Status OpenNewest(uint64_t number);
@@ -92,7 +95,7 @@ class RecoveryJournal {
 
   FileSystem& files_;
   const std::string directory_;
-  const uint32_t disk_count_;
+  const std::vector<uint64_t> disk_bytes_;
   std::unique_ptr<RecordLog> open_delta_;
   std::vector<ExtentSet> saved_;  // by disk, in the open delta
   std::vector<Point> points_;

@@ -70,7 +70,7 @@ Protection::Protection(StreamRuntime runtime, Options options, std::vector<Captu
 
 Protection::~Protection() {
   control_->Run([this] { link_.reset(); });
-  control_.reset();
+  control_->Stop();
   stream_->Run([this] {
     if (shipper_ == nullptr) return;
     bool all_kept = true;
@@ -79,7 +79,7 @@ Protection::~Protection() {
     const absl::Status kept = shipper_->StopCleanly();
     if (!kept.ok()) LogWarn("protection.map_not_kept", {{"error", kept}});
   });
-  stream_.reset();
+  stream_->Stop();
 }
 
 void Protection::Want(const control::v1::AgentDesired& desired) {

@@ -27,7 +27,7 @@ absl::StatusOr<std::shared_ptr<HostedRelay>> HostedRelay::Start(
 
 HostedRelay::~HostedRelay() {
   link_.reset();
-  strand_.reset();
+  strand_->Stop();
 }
 
 void HostedRelay::Retire() {

@@ -81,7 +81,7 @@ class ProcessServer : public Daemon {
       server_->Shutdown(absl::ToChronoTime(environment_.clock.Now() + absl::Seconds(1)));
     server_.reset();
     endpoint_.StopLane();
-    strand_.reset();
+    if (strand_ != nullptr) strand_->Stop();
     relays_.reset();
   }
 

@@ -132,7 +132,7 @@ class PipelineTest : public ::testing::Test {
     if (keeper_server_ != nullptr) keeper_server_->Shutdown(absl::ToChronoTime(clock_.Now()));
     keeper_server_.reset();
     keeper_endpoint_.reset();
-    keeper_strand_.reset();
+    if (keeper_strand_ != nullptr) keeper_strand_->Stop();
     stream_.reset();
     keeper_.reset();
   }
@@ -168,7 +168,7 @@ class PipelineTest : public ::testing::Test {
     if (relay_server_ != nullptr) relay_server_->Shutdown(absl::ToChronoTime(clock_.Now()));
     relay_server_.reset();
     relay_endpoint_.reset();
-    relay_strand_.reset();
+    if (relay_strand_ != nullptr) relay_strand_->Stop();
     relay_.reset();
   }
 
@@ -193,7 +193,7 @@ class PipelineTest : public ::testing::Test {
   }
   void StopAgent() {
     agent_client_.reset();
-    agent_strand_.reset();
+    if (agent_strand_ != nullptr) agent_strand_->Stop();
     shipper_.reset();
   }
   void Tick() {

@@ -355,7 +355,7 @@ class Fabric {
       if (const auto call = held.lock()) call->CalledDied();
     }
     board_.EndCallsOf(&part->host);
-    part->strand.reset();
+    part->strand->Stop();
     part->replicas.reset();
     part->relays.reset();
   }

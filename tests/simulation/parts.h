@@ -31,7 +31,8 @@ struct Host {
 class SimulatedStrand : public Strand {
  public:
   SimulatedStrand(World* world, Host* host) : queue_(std::make_shared<Queue>(world, host)) {}
-  ~SimulatedStrand() override { queue_->alive = false; }
+  ~SimulatedStrand() override { Stop(); }
+  void Stop() override { queue_->alive = false; }
 
   void Post(std::function<void()> callback) override { Push(queue_, std::move(callback)); }
   void PostAfter(absl::Duration delay, std::function<void()> callback) override {

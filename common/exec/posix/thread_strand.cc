@@ -23,13 +23,15 @@ class ThreadStrand : public Strand {
     ::pthread_setname_np(thread_.native_handle(), name.substr(0, 15).c_str());
   }
 
-  ~ThreadStrand() override {
+  ~ThreadStrand() override { Stop(); }
+
+  void Stop() override {
     {
       absl::MutexLock lock(&mutex_);
       stopping_ = true;
       wake_.Signal();
     }
-    thread_.join();
+    if (thread_.joinable()) thread_.join();
   }
 
   void Post(std::function<void()> callback) override {
