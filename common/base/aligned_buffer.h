@@ -25,29 +25,36 @@ class AlignedBuffer {
   // Every page is written to, so that using it later allocates nothing.
   // Requires: `bytes` is a multiple of kAlignment.
   explicit AlignedBuffer(size_t bytes) : AlignedBuffer(Unwritten(bytes)) {
-    std::memset(memory_.get(), 0, bytes);
+    std::memset(data_, 0, bytes);
   }
   // Without content: whoever reads it wrote it. Requires: as above.
   static AlignedBuffer Unwritten(size_t bytes) {
     HW_CHECK(bytes % kAlignment == 0);
+    // Aligned here and not by the allocator: glibc before 2.38 cannot use an aligned piece again
+    // for another of its size, and the heap grows with every batch.
     AlignedBuffer out;
-    out.memory_.reset(static_cast<uint8_t*>(std::aligned_alloc(kAlignment, bytes)));
-    out.bytes_ = bytes;
+    out.memory_.reset(static_cast<uint8_t*>(std::malloc(bytes + kAlignment)));
     HW_CHECK(out.memory_ != nullptr);
+    const auto at = reinterpret_cast<uintptr_t>(out.memory_.get());
+    out.data_ = out.memory_.get() + (RoundUp(at) - at);
+    out.bytes_ = bytes;
     return out;
   }
   AlignedBuffer(AlignedBuffer&& other) noexcept
-      : memory_(std::move(other.memory_)), bytes_(std::exchange(other.bytes_, 0)) {}
+      : memory_(std::move(other.memory_)),
+        data_(std::exchange(other.data_, nullptr)),
+        bytes_(std::exchange(other.bytes_, 0)) {}
   AlignedBuffer& operator=(AlignedBuffer&& other) noexcept {
     memory_ = std::move(other.memory_);
+    data_ = std::exchange(other.data_, nullptr);
     bytes_ = std::exchange(other.bytes_, 0);
     return *this;
   }
-  uint8_t* data() const { return memory_.get(); }
+  uint8_t* data() const { return data_; }
   size_t size() const { return bytes_; }
   MutableBytes Part(uint64_t offset, uint64_t length) const {
     HW_CHECK(offset <= bytes_ && length <= bytes_ - offset);
-    return {memory_.get() + offset, length};
+    return {data_ + offset, length};
   }
 
  private:
@@ -55,6 +62,7 @@ class AlignedBuffer {
     void operator()(uint8_t* memory) const { std::free(memory); }
   };
   std::unique_ptr<uint8_t, Freed> memory_;
+  uint8_t* data_ = nullptr;  // in memory_
   size_t bytes_ = 0;
 };
 
