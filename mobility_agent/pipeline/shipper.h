@@ -43,8 +43,8 @@ class Shipper : public Outbox {
     uint64_t frozen_bytes_max = 16 * kMiB;  // read between freeze and thaw at most; held in memory
     size_t frozen_extents_max = 16384;
     uint64_t log_bytes_max = 32 * kMiB;  // writes kept with their data, where sources can
-    uint64_t digest_block_bytes = 64 * kKiB;
-    uint32_t digest_blocks_max = 64;
+    uint64_t digest_block_bytes = 16 * kKiB;
+    uint32_t digest_blocks_max = 256;
     size_t in_flight_max = 65536;
     size_t ranges_max = 65536;  // by disk; beyond it dirty ranges are coarsened
     int precopy_rounds_max = 8;
