@@ -24,7 +24,10 @@ class GrpcSenderCall : public SenderCall {
       : stub_(ReplicationService::NewStub(
             MakeChannel(options.address, options.server_role, identity))),
         stream_(stub_->Replicate(&context_)) {}
-  ~GrpcSenderCall() override { stream_->Finish(); }
+  ~GrpcSenderCall() override {
+    context_.TryCancel();  // A call that nobody ran has no end of its own.
+    stream_->Finish();
+  }
   bool Read(Downstream* message) override { return stream_->Read(message); }
   bool Write(const UpstreamMessage& message) override {
     if (message.batch.empty()) return stream_->Write(message.message);
