@@ -41,6 +41,15 @@ def make_source(path, megabytes):
         os.fsync(out.fileno())
 
 
+def make_sparse(path, gigabytes, pieces):
+    """A disk of holes, with `pieces` random mebibytes at equal distances."""
+    with open(path, "wb") as file:
+        file.truncate(gigabytes << 30)
+        for at in range(pieces):
+            file.seek(at * ((gigabytes << 30) // pieces))
+            file.write(os.urandom(MIB))
+
+
 def cpu_seconds(pid):
     """User and system time of one process so far."""
     fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
@@ -275,11 +284,7 @@ class FailbackLatest(Row):
 
     def failback(self, gigabytes):
         image = self.directory / "disk.raw"
-        with open(image, "wb") as file:
-            file.truncate(gigabytes << 30)
-            for at in range(64):
-                file.seek(at * ((gigabytes << 30) // 64))
-                file.write(os.urandom(MIB))
+        make_sparse(image, gigabytes, pieces=64)
         with self.homeward(image) as cluster:
             cluster.cli("machines", "protect", "bench", "--wait", limit=3600)
             began = time.monotonic()
@@ -335,11 +340,7 @@ class Memory(Row):
 
     def peak(self, gigabytes):
         image = self.directory / "disk.raw"
-        with open(image, "wb") as file:
-            file.truncate(gigabytes << 30)
-            for at in range(256):
-                file.seek(at * ((gigabytes << 30) // 256))
-                file.write(os.urandom(MIB))
+        make_sparse(image, gigabytes, pieces=256)
         with self.homeward(image) as cluster:
             cluster.cli("machines", "protect", "bench", "--wait", limit=3600)
             cluster.cli("points", "create", "bench", "--wait")
