@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "common/base/check.h"
+#include "common/fault/fault.h"
 #include "common/status/status_macros.h"
 #include "common/wire/checksum.h"
 
@@ -73,12 +74,16 @@ absl::StatusOr<std::unique_ptr<RecordLog>> RecordLog::Open(
 
 absl::Status RecordLog::Scan(FileSystem& files, const std::string& path, LogPurpose purpose,
                              uint64_t number,
-                             const std::function<absl::Status(const LogRecord&)>& visit) {
+                             const std::function<absl::Status(const LogRecord&)>& visit,
+                             uint64_t whole_bytes) {
   HW_ASSIGN_OR_RETURN(std::unique_ptr<File> file, files.Open(path, OpenMode::kReadOnly));
   RecordLog log(std::move(file), path, number);
   HW_RETURN_IF_ERROR(log.ReadHeader(purpose));
   const absl::Status status = log.Replay(visit);
-  return absl::IsCancelled(status) ? absl::OkStatus() : status;
+  if (absl::IsCancelled(status)) return absl::OkStatus();
+  HW_RETURN_IF_ERROR(status);
+  const bool whole = log.size_bytes_ >= whole_bytes || HW_FAULT("mutation.believe_a_short_log");
+  return whole ? absl::OkStatus() : log.NotWhole(log.size_bytes_);
 }
 
 absl::Status RecordLog::ReadHeader(LogPurpose purpose) {
@@ -94,12 +99,13 @@ absl::Status RecordLog::ReadHeader(LogPurpose purpose) {
   return absl::OkStatus();
 }
 
+absl::Status RecordLog::NotWhole(uint64_t offset) const {
+  return absl::DataLossError(absl::StrCat(path_, ": no whole record at offset ", offset));
+}
+
 absl::Status RecordLog::ReadRecord(uint64_t offset, uint64_t file_bytes, uint32_t* type,
                                    std::string* body, uint64_t* synced_bytes) {
-  const auto not_whole = [&] {
-    return absl::DataLossError(absl::StrCat(path_, ": no whole record at offset ", offset));
-  };
-  if (offset + kRecordHeaderBytes > file_bytes) return not_whole();
+  if (offset + kRecordHeaderBytes > file_bytes) return NotWhole(offset);
   std::string header(kRecordHeaderBytes, '\0');
   HW_RETURN_IF_ERROR(file_->Read(offset, Writable(&header)));
   FieldReader reader(header);
@@ -109,11 +115,11 @@ absl::Status RecordLog::ReadRecord(uint64_t offset, uint64_t file_bytes, uint32_
   const uint64_t checksum = reader.U64();
   if (*type == 0 || length > kLogRecordBytesMax ||
       offset + kRecordHeaderBytes + length > file_bytes) {
-    return not_whole();
+    return NotWhole(offset);
   }
   body->resize(length);
   HW_RETURN_IF_ERROR(file_->Read(offset + kRecordHeaderBytes, Writable(body)));
-  if (RecordChecksum(number_, offset, *type, synced, *body) != checksum) return not_whole();
+  if (RecordChecksum(number_, offset, *type, synced, *body) != checksum) return NotWhole(offset);
   if (synced_bytes != nullptr) *synced_bytes = synced;
   return absl::OkStatus();
 }

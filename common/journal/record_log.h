@@ -35,10 +35,12 @@ class RecordLog {
       FileSystem& files, const std::string& path, LogPurpose purpose, uint64_t number,
       const std::function<absl::Status(const LogRecord&)>& visit);
   // Reads without cutting, until the end or until `visit` returns CANCELLED (which is not an
-  // error).
+  // error). DATA_LOSS when no whole record ends at `whole_bytes` or behind it: a log that nobody
+  // appends to any more has no torn tail.
   static absl::Status Scan(FileSystem& files, const std::string& path, LogPurpose purpose,
                            uint64_t number,
-                           const std::function<absl::Status(const LogRecord&)>& visit);
+                           const std::function<absl::Status(const LogRecord&)>& visit,
+                           uint64_t whole_bytes = 0);
 
   // Reads the record at `offset` alone. DATA_LOSS when none was written there.
   static absl::Status ReadOne(FileSystem& files, const std::string& path, uint64_t number,
@@ -56,6 +58,7 @@ class RecordLog {
  private:
   RecordLog(std::unique_ptr<File> file, std::string path, uint64_t number);
   absl::Status ReadHeader(LogPurpose purpose);
+  absl::Status NotWhole(uint64_t offset) const;
   absl::Status ReadRecord(uint64_t offset, uint64_t file_bytes, uint32_t* type, std::string* body,
                           uint64_t* synced_bytes = nullptr);
   absl::Status Replay(const std::function<absl::Status(const LogRecord&)>& visit);

@@ -104,9 +104,8 @@ TEST_F(RecordLogTest, AFullDiskLeavesTheLogUsable) {
 TEST_F(RecordLogTest, AFailedSyncIsFinal) {
   auto log = Create();
   ASSERT_TRUE(log->Append(1, "x").ok());
-  disk_.set_fail_syncs(true);
+  disk_.FailSyncs(1);
   EXPECT_FALSE(log->Sync().ok());
-  disk_.set_fail_syncs(false);
   EXPECT_FALSE(log->Sync().ok()) << "the second sync would claim what the first lost";
   EXPECT_FALSE(log->Append(1, "y").ok());
 }

@@ -15,6 +15,10 @@ class MemoryFile : public File {
 
   absl::Status Read(uint64_t offset, MutableBytes out) override {
     HW_RETURN_IF_ERROR(Alive());
+    if (disk_.failing_reads_ > 0) {
+      --disk_.failing_reads_;
+      return absl::UnknownError("the simulated disk failed a read");
+    }
     if (offset + out.size() > inode_->content.size())
       return absl::OutOfRangeError("read past the end");
     std::memcpy(out.data(), inode_->content.data() + offset, out.size());
@@ -44,7 +48,13 @@ class MemoryFile : public File {
   absl::Status Sync() override {
     HW_RETURN_IF_ERROR(Alive());
     HW_RETURN_IF_ERROR(disk_.Operation());
-    if (disk_.fail_syncs_) return absl::DataLossError("the simulated disk failed a sync");
+    if (disk_.failing_syncs_ > 0) {
+      --disk_.failing_syncs_;
+      inode_->content = inode_->durable =
+          MemoryDisk::SomeOf(*inode_, [this] { return disk_.Toss(); });
+      inode_->unsynced.Clear();
+      return absl::UnknownError("the simulated disk failed a sync");
+    }
     inode_->durable = inode_->content;
     inode_->unsynced.Clear();
     return absl::OkStatus();
@@ -180,33 +190,42 @@ absl::StatusOr<VolumeSpace> MemoryDisk::Space(const std::string& directory) {
   return VolumeSpace{capacity_bytes_, capacity_bytes_ > used ? capacity_bytes_ - used : 0};
 }
 
+std::string MemoryDisk::SomeOf(const Inode& inode, const std::function<bool()>& choose) {
+  std::string after = inode.durable;
+  if (inode.content.size() != after.size() && choose()) after.resize(inode.content.size());
+  for (const Extent& range : inode.unsynced.Ranges()) {
+    for (uint64_t at = range.offset; at < range.end(); at += kSectorBytes) {
+      if (at >= after.size() || at >= inode.content.size() || !choose()) continue;
+      const uint64_t n = std::min({kSectorBytes, after.size() - at, inode.content.size() - at});
+      after.replace(at, n, inode.content, at, n);
+    }
+  }
+  return after;
+}
+
 void MemoryDisk::Crash() {
+  Crash([this] { return Toss(); });
+}
+
+void MemoryDisk::Crash(const std::function<bool()>& choose) {
   ++incarnation_;
   dead_ = false;
   operations_left_ = UINT64_MAX;
+  failing_syncs_ = failing_reads_ = 0;
   std::map<std::string, std::shared_ptr<Inode>> survivors = durable_names_;
   for (const auto& [name, inode] : durable_names_) {
     const auto now = names_.find(name);
-    if ((now == names_.end() || now->second != inode) && random_() % 2) survivors.erase(name);
+    if ((now == names_.end() || now->second != inode) && choose()) survivors.erase(name);
   }
   for (const auto& [name, inode] : names_) {
     const auto was = durable_names_.find(name);
     if (was != durable_names_.end() && was->second == inode) continue;
-    if (survivors.count(name) == 0 && (was != durable_names_.end() || random_() % 2))
+    if (survivors.count(name) == 0 && (was != durable_names_.end() || choose()))
       survivors[name] = inode;
   }
   for (auto& [name, inode] : survivors) {
     if (inode->unsynced.empty() && inode->content == inode->durable) continue;
-    std::string after = inode->durable;
-    if (inode->content.size() != after.size() && random_() % 2) after.resize(inode->content.size());
-    for (const Extent& range : inode->unsynced.Ranges()) {
-      for (uint64_t at = range.offset; at < range.end(); at += kSectorBytes) {
-        if (at >= after.size() || at >= inode->content.size() || random_() % 2) continue;
-        const uint64_t n = std::min({kSectorBytes, after.size() - at, inode->content.size() - at});
-        after.replace(at, n, inode->content, at, n);
-      }
-    }
-    inode->content = inode->durable = after;
+    inode->content = inode->durable = SomeOf(*inode, choose);
     inode->unsynced.Clear();
   }
   names_ = durable_names_ = survivors;
@@ -226,10 +245,32 @@ std::string MemoryDisk::Content(const std::string& path) const {
   return it == names_.end() ? "" : it->second->content;
 }
 
+std::vector<std::string> MemoryDisk::Paths() const {
+  std::vector<std::string> paths;
+  for (const auto& [name, inode] : names_) paths.push_back(name);
+  return paths;
+}
+
 void MemoryDisk::FlipByte(const std::string& path, uint64_t offset) {
   Inode& inode = *names_.at(path);
-  inode.content[offset] ^= 0x40;
-  inode.durable = inode.content;
+  for (std::string* bytes : {&inode.content, &inode.durable}) {
+    if (offset < bytes->size()) (*bytes)[offset] = static_cast<char>((*bytes)[offset] ^ 0x40);
+  }
+}
+
+MemoryDisk::Snapshot MemoryDisk::TakeSnapshot() const {
+  Snapshot snapshot;
+  snapshot.directories = directories_;
+  for (const auto& [name, inode] : durable_names_) snapshot.files[name] = inode->durable;
+  return snapshot;
+}
+
+void MemoryDisk::Restore(const Snapshot& snapshot) {
+  Replace();
+  directories_ = snapshot.directories;
+  for (const auto& [name, content] : snapshot.files) {
+    names_[name] = durable_names_[name] = std::make_shared<Inode>(Inode{content, content, 1, {}});
+  }
 }
 
 }  // namespace homeward

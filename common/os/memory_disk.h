@@ -2,11 +2,12 @@
 //
 // Fault model: a crash keeps everything synced, and of what was written since the last sync of a
 // file any subset of 512-byte sectors; an unsynced change of a name or a size happens or does not.
-// The disk can be full, a sync can fail, and the machine can be made to die at the n-th operation
-// from now.
+// The disk can be full, reads and syncs can fail, bytes can change by themselves, all of it can go
+// back to what it was, and the machine can be made to die at the n-th operation from now.
 #ifndef HOMEWARD_COMMON_OS_MEMORY_DISK_H_
 #define HOMEWARD_COMMON_OS_MEMORY_DISK_H_
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <random>
@@ -32,19 +33,35 @@ class MemoryDisk : public FileSystem {
 
   // Applies the fault model; files opened before fail from now on.
   void Crash();
+  // The same, where `choose` decides of each unsynced sector and name whether it had happened.
+  void Crash(const std::function<bool()>& choose);
   // The operation after `operations` more writes, syncs and name changes fails, and all after it,
   // until Crash().
   void DieAfter(uint64_t operations) { operations_left_ = operations; }
   bool dead() const { return dead_; }
   uint64_t operation_count() const { return operation_count_; }
   void set_capacity_bytes(uint64_t bytes) { capacity_bytes_ = bytes; }
-  void set_fail_syncs(bool fail) { fail_syncs_ = fail; }
+  // That many of the next ones fail. Of what a failed sync should have written any subset of
+  // sectors is gone at once, and a later sync does not bring it back.
+  void FailSyncs(uint64_t count) { failing_syncs_ = count; }
+  void FailReads(uint64_t count) { failing_reads_ = count; }
+  uint64_t failing_reads() const { return failing_reads_; }
   // Loses all content, as a new disk would.
   void Replace();
   // What a reader would see now. Empty when there is no such file.
   std::string Content(const std::string& path) const;
-  // Changes one durable byte behind everybody's back.
+  // All files there are, sorted.
+  std::vector<std::string> Paths() const;
+  // Changes one byte behind everybody's back, where it is durable and where it is read.
   void FlipByte(const std::string& path, uint64_t offset);
+  // What would be there after a crash that loses nothing durable and nothing else; and going back
+  // to it, as to a snapshot or a copy that was restored. Open files fail from then on.
+  struct Snapshot {
+    std::map<std::string, std::string> files;
+    std::map<std::string, bool> directories;
+  };
+  Snapshot TakeSnapshot() const;
+  void Restore(const Snapshot& snapshot);
 
  private:
   friend class MemoryFile;
@@ -54,6 +71,9 @@ class MemoryDisk : public FileSystem {
     uint64_t changes = 0;
     ExtentSet unsynced;  // in whole sectors
   };
+  // `inode` with any subset of its unsynced sectors.
+  static std::string SomeOf(const Inode& inode, const std::function<bool()>& choose);
+  bool Toss() { return random_() % 2 != 0; }
   absl::Status Operation();
   uint64_t UsedBytes() const;
 
@@ -67,7 +87,8 @@ class MemoryDisk : public FileSystem {
   uint64_t operation_count_ = 0;
   uint64_t capacity_bytes_ = UINT64_MAX;
   bool dead_ = false;
-  bool fail_syncs_ = false;
+  uint64_t failing_syncs_ = 0;
+  uint64_t failing_reads_ = 0;
 };
 
 }  // namespace homeward

@@ -301,6 +301,11 @@ SealedBatch SealEpochBegin(BatchHeader header, const EpochBegin& begin) {
   writer.U64(begin.continues_from.epoch);
   writer.U64(begin.continues_from.sequence);
   writer.U64(begin.fresh_replica ? 1 : 0);
+  if (begin.begun.has_value()) {
+    HW_CHECK(begin.begun->size() <= kBegunEpochsMax);
+    writer.U64(begin.begun->size());
+    for (const uint64_t epoch : *begin.begun) writer.U64(epoch);
+  }
   return SealPayload(header, payload);
 }
 
@@ -309,6 +314,12 @@ absl::StatusOr<EpochBegin> ParseEpochBegin(const ParsedBatch& batch) {
   EpochBegin begin;
   begin.continues_from = {reader.U64(), reader.U64()};
   begin.fresh_replica = (reader.U64() & 1) != 0;
+  if (!reader.rest().empty()) {
+    const uint64_t count = reader.U64();
+    if (count > kBegunEpochsMax) return Corrupt("malformed epoch begin");
+    begin.begun.emplace();
+    for (uint64_t i = 0; i < count; ++i) begin.begun->push_back(reader.U64());
+  }
   if (!reader.ok() || batch.header.position.sequence != 0) return Corrupt("malformed epoch begin");
   return begin;
 }

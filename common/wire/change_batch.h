@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "absl/types/optional.h"
 #include "common/base/bytes.h"
 #include "common/base/extent_set.h"
 #include "common/base/stream_position.h"
@@ -107,9 +108,14 @@ absl::StatusOr<size_t> BatchHeadBytes(absl::string_view sealed);
 // payload is compressed already. Requires: `sealed` was verified.
 SealedBatch CompressBatch(absl::string_view sealed, PayloadEncoding encoding);
 
+inline constexpr size_t kBegunEpochsMax = 64;
 struct EpochBegin {
   StreamPosition continues_from;  // none(): continuity was lost, a synchronisation follows
   bool fresh_replica = false;     // the sender takes the replica to be all zeroes
+  // The epochs that the sender began since continues_from, oldest first. A replica that follows any
+  // other epoch has seen a life of the machine that is over, as when it was set back to a snapshot.
+  // Nothing: a sender of protocol 1.2 or older, which does not say.
+  absl::optional<std::vector<uint64_t>> begun = absl::nullopt;
 };
 SealedBatch SealEpochBegin(BatchHeader header, const EpochBegin& begin);
 absl::StatusOr<EpochBegin> ParseEpochBegin(const ParsedBatch& batch);

@@ -101,12 +101,17 @@ TEST(ChangeBatch, MarkerAndEpochBeginComeBack) {
   EXPECT_EQ(parsed->id, "p-1");
   EXPECT_EQ(parsed->time, marker.time);
   ParsedBatch begin_batch;
-  const SealedBatch begin = SealEpochBegin({BatchKind::kEpochBegin, {2, 0}, 1}, {{1, 5}, true});
+  const SealedBatch begin =
+      SealEpochBegin({BatchKind::kEpochBegin, {2, 0}, 1}, {{1, 5}, true, {{7, 9}}});
   ASSERT_TRUE(ParseBatch(begin.view(), true, &begin_batch).ok());
   const absl::StatusOr<EpochBegin> epoch = ParseEpochBegin(begin_batch);
   ASSERT_TRUE(epoch.ok());
   EXPECT_EQ(epoch->continues_from, (StreamPosition{1, 5}));
   EXPECT_TRUE(epoch->fresh_replica);
+  EXPECT_EQ(*epoch->begun, (std::vector<uint64_t>{7, 9}));
+  const SealedBatch older = SealEpochBegin({BatchKind::kEpochBegin, {2, 0}, 1}, {{1, 5}, true, {}});
+  ASSERT_TRUE(ParseBatch(older.view(), true, &begin_batch).ok());
+  EXPECT_FALSE(ParseEpochBegin(begin_batch)->begun.has_value());
 }
 
 }  // namespace

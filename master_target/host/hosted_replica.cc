@@ -60,6 +60,12 @@ types::v1::Problem ProblemFor(const absl::Status& status) {
   return problem;
 }
 
+// What trying again does not mend. An I/O error may be over, and everything is opened anew.
+bool IsFinal(const absl::Status& status) {
+  return absl::IsDataLoss(status) || absl::IsOutOfRange(status) ||
+         absl::IsFailedPrecondition(status);
+}
+
 }  // namespace
 
 HostedReplica::HostedReplica(const StreamRuntime& runtime, std::string retention_directory)
@@ -191,10 +197,7 @@ absl::Status HostedReplica::RemoveJournal() {
 }
 
 void HostedReplica::Reconcile() {
-  if (!failure_.ok() && !absl::IsResourceExhausted(failure_) && !absl::IsNotFound(failure_) &&
-      !absl::IsUnavailable(failure_)) {
-    return;  // Until something else is desired.
-  }
+  if (IsFinal(failure_)) return;  // Until something else is desired.
   const bool done = reached_ == desired_.phase() &&
                     (desired_.phase() != RECOVER || reached_point_ == desired_.point_id());
   if (done && desired_.phase() != FOLLOW) return;

@@ -4,6 +4,7 @@
 #include <deque>
 #include <utility>
 
+#include "absl/algorithm/container.h"
 #include "common/base/check.h"
 #include "common/fault/fault.h"
 #include "common/status/status_macros.h"
@@ -90,6 +91,14 @@ absl::Status Keeper::BeginEpoch(const ParsedBatch& batch, KeeperState* next) {
   if (!journal_->recovered_point().empty()) {
     return absl::FailedPreconditionError(
         absl::StrCat("the replica was recovered to point ", journal_->recovered_point()));
+  }
+  const uint64_t ours = next->position.epoch;
+  const bool known = !begin.begun.has_value() || ours == begin.continues_from.epoch ||
+                     absl::c_linear_search(*begin.begun, ours);
+  if (!known && !HW_FAULT("mutation.believe_a_set_back_agent")) {
+    return absl::DataLossError(
+        absl::StrCat("this replica follows epoch ", ours,
+                     ", which the agent does not know: it was set back, as to a snapshot"));
   }
   // Every epoch up to ours was checked like this one, so a position that is not smaller holds all
   // of it.
@@ -207,7 +216,10 @@ absl::Status Keeper::SaveOld(uint32_t disk, Extent extent) {
 absl::Status Keeper::WriteProtected(const std::vector<Staged>& staged) {
   if (staged.empty()) return absl::OkStatus();
   if (journal_->protecting()) {
-    for (const Staged& range : staged) HW_RETURN_IF_ERROR(SaveOld(range.disk, range.extent));
+    for (const Staged& range : staged) {
+      if (range.content.empty() && HW_FAULT("mutation.zeroes_without_undo")) continue;
+      HW_RETURN_IF_ERROR(SaveOld(range.disk, range.extent));
+    }
     HW_RETURN_IF_ERROR(journal_->SyncUndo());
   }
   std::vector<bool> touched(disks_.size());
@@ -241,7 +253,10 @@ absl::Status Keeper::RecoverTo(absl::string_view point_id) {
   // covered already.
   HW_RETURN_IF_ERROR(journal_->VisitUndo(
       point.delta_number, [&](const UndoRange& undo, UndoPlace) -> absl::Status {
-        for (const Extent& piece : covered[undo.disk].Missing(undo.extent)) {
+        const std::vector<Extent> pieces = HW_FAULT("mutation.rewind_to_newest")
+                                               ? std::vector<Extent>{undo.extent}
+                                               : covered[undo.disk].Missing(undo.extent);
+        for (const Extent& piece : pieces) {
           absl::string_view content;
           if (!undo.zeroes) {
             contents.emplace_back(
@@ -325,8 +340,9 @@ absl::StatusOr<std::vector<uint32_t>> Keeper::Differing(uint32_t disk, uint64_t 
 
 absl::StatusOr<std::vector<Marker>> Keeper::Retain(const RetentionPolicy& policy, absl::Time now) {
   std::vector<Marker> dropped;
-  while (points().size() > 1 && (now - points().front().marker.time > policy.age_max ||
-                                 journal_->size_bytes() > policy.bytes_max)) {
+  while (points().size() > 1 &&
+         (now - points().front().marker.time > policy.age_max ||
+          journal_->size_bytes() > policy.bytes_max || HW_FAULT("mutation.keep_only_the_newest"))) {
     dropped.push_back(points().front().marker);
     HW_RETURN_IF_ERROR(journal_->DropOldestPoint());
   }

@@ -223,6 +223,23 @@ TEST_F(KeeperTest, AFullJournalDiskRefusesAndGoesOnWhenThereIsRoom) {
   ExpectView("p0", points_[0].content);
 }
 
+TEST_F(KeeperTest, AnAgentThatWasSetBackIsNotBelieved) {
+  Start(5);
+  const StreamPosition snapshot = position_;
+  // The life that is undone later: an epoch of its own.
+  ASSERT_TRUE(
+      Apply(SealEpochBegin({BatchKind::kEpochBegin, {7, 0}, 1}, {snapshot, false, {{}}})).ok());
+  position_ = {7, 0};
+  ASSERT_TRUE(Apply(Write()).ok());
+  // The life after the snapshot knows nothing of epoch 7, however far its own numbers are.
+  const EpochBegin begin{snapshot, false, {{5, 8}}};
+  const absl::Status refused = Apply(SealEpochBegin({BatchKind::kEpochBegin, {9, 0}, 1}, begin));
+  EXPECT_TRUE(absl::IsDataLoss(refused)) << refused;
+  // One whose epoch 7 it was goes on, whether or not it heard that it is durable.
+  EXPECT_TRUE(
+      Apply(SealEpochBegin({BatchKind::kEpochBegin, {9, 0}, 1}, {snapshot, false, {{7, 8}}})).ok());
+}
+
 TEST_F(KeeperTest, RefusesWhatItMustNotApply) {
   Start(4);
   ASSERT_TRUE(Apply(Mark()).ok());

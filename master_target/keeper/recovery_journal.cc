@@ -259,19 +259,23 @@ absl::Status RecoveryJournal::MakePoint(const Marker& marker, const KeeperState&
 absl::Status RecoveryJournal::VisitUndo(
     uint64_t first_delta,
     const std::function<absl::Status(const UndoRange&, UndoPlace)>& visit) const {
+  const auto visit_record = [&](uint64_t number, const LogRecord& record) -> absl::Status {
+    if (record.type != kUndo && record.type != kUndoZeroes) return absl::OkStatus();
+    UndoRange undo;
+    if (!DecodeUndo(record, &undo)) return Malformed(record);
+    return visit(undo, {number, record.offset});
+  };
   for (uint64_t number = first_delta; number <= open_delta_->number(); ++number) {
-    HW_RETURN_IF_ERROR(RecordLog::Scan(files_, PathOf(number), LogPurpose::kDelta, number,
-                                       [&](const LogRecord& record) {
-                                         if (record.type != kUndo && record.type != kUndoZeroes)
-                                           return absl::OkStatus();
-                                         UndoRange undo;
-                                         if (!DecodeUndo(record, &undo)) {
-                                           return Malformed(record);
-                                         }
-                                         return visit(undo, {number, record.offset});
-                                       }));
+    HW_RETURN_IF_ERROR(RecordLog::Scan(
+        files_, PathOf(number), LogPurpose::kDelta, number,
+        [&](const LogRecord& record) { return visit_record(number, record); }, BytesOf(number)));
   }
   return absl::OkStatus();
+}
+
+uint64_t RecoveryJournal::BytesOf(uint64_t number) const {
+  if (number == open_delta_->number()) return open_delta_->size_bytes();
+  return closed_[number - closed_.front().first].second;
 }
 
 absl::Status RecoveryJournal::ReadUndo(UndoPlace place, std::string* body, UndoRange* undo) const {

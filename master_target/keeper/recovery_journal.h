@@ -88,6 +88,7 @@ class RecoveryJournal {
   // Whether the record is an undo of a range that is on the machine's disks.
   bool DecodeUndo(const LogRecord& record, UndoRange* undo) const;
   std::string PathOf(uint64_t number) const;
+  uint64_t BytesOf(uint64_t number) const;
   absl::Status StartDelta(uint64_t number, const Marker* marker, const KeeperState& state);
   absl::Status OpenNewest(uint64_t number);
   absl::StatusOr<bool> HasHead(uint64_t number) const;
@@ -99,7 +100,7 @@ class RecoveryJournal {
   std::unique_ptr<RecordLog> open_delta_;
   std::vector<ExtentSet> saved_;  // by disk, in the open delta
   std::vector<Point> points_;
-  std::vector<std::pair<uint64_t, uint64_t>> closed_;  // number, bytes; oldest first
+  std::vector<std::pair<uint64_t, uint64_t>> closed_;  // number, bytes; oldest first, without gaps
   KeeperState state_;
   std::string recovered_point_;
 };

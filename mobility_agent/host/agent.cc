@@ -52,6 +52,7 @@ class Agent : public Daemon {
         DurationOr(config_.hooks().timeout(), config_.hooks().has_timeout(), absl::Seconds(60));
     options.stream.freeze_timeout =
         DurationOr(config_.freeze_timeout(), config_.has_freeze_timeout(), absl::Seconds(5));
+    options.stream.epoch_stride = std::random_device{}() % kMiB;
     protection_ = std::make_unique<Protection>(
         StreamRuntime{environment_.files, environment_.clock, MakeThreadStrand, dialer_.get()},
         std::move(options), &disks_);

@@ -3,6 +3,7 @@
 #include "common/base/bytes.h"
 #include "common/fault/fault.h"
 #include "common/status/status_macros.h"
+#include "common/wire/change_batch.h"
 #include "common/wire/checksum.h"
 
 namespace homeward {
@@ -33,6 +34,10 @@ std::string EncodeAgentState(const AgentState& state) {
       writer.U64(range.length);
     }
   }
+  if (!state.begun.empty()) {
+    writer.U32(static_cast<uint32_t>(state.begun.size()));
+    for (const uint64_t epoch : state.begun) writer.U64(epoch);
+  }
   writer.U64(Checksum64(AsBytes(out)));
   return out;
 }
@@ -57,6 +62,11 @@ absl::StatusOr<AgentState> DecodeAgentState(absl::string_view bytes) {
     if (disk >= kDisksMax) return damaged;
     if (state.dirty.size() <= disk) state.dirty.resize(disk + 1);
     state.dirty[disk].Add(range);
+  }
+  if (reader.ok() && !reader.rest().empty()) {
+    const uint32_t begun = reader.U32();
+    if (begun > kBegunEpochsMax) return damaged;
+    for (uint32_t i = 0; i < begun; ++i) state.begun.push_back(reader.U64());
   }
   if (!reader.ok()) return damaged;
   return state;

@@ -19,6 +19,7 @@ struct AgentState {
   bool syncing = true;
   uint64_t epoch = 0;
   StreamPosition durable;
+  std::vector<uint64_t> begun;   // epochs since `durable`, at most kBegunEpochsMax
   std::vector<ExtentSet> dirty;  // by disk; may be shorter than the disk list
 };
 

@@ -6,8 +6,12 @@ namespace homeward {
 namespace {
 
 TEST(AgentState, WhatVersion1WroteIsReadAndNothingDamagedIs) {
-  AgentState state{
-      .stopped_cleanly = true, .syncing = false, .epoch = 7, .durable = {7, 41}, .dirty = {}};
+  AgentState state{.stopped_cleanly = true,
+                   .syncing = false,
+                   .epoch = 7,
+                   .durable = {7, 41},
+                   .begun = {},
+                   .dirty = {}};
   state.dirty.resize(3);
   state.dirty[0].Add({4096, 512});
   state.dirty[2].Add({0, 65536});
@@ -32,6 +36,17 @@ TEST(AgentState, WhatVersion1WroteIsReadAndNothingDamagedIs) {
     EXPECT_FALSE(DecodeAgentState(damaged).ok()) << "byte " << at;
     EXPECT_FALSE(DecodeAgentState(golden.substr(0, at)).ok()) << at << " bytes";
   }
+}
+
+TEST(AgentState, TheEpochsThatWereBegunComeBack) {
+  AgentState state;
+  state.epoch = 12;
+  state.begun = {9, 11, 12};
+  testing::ExpectGolden("agent_state_v1_begun.bin", EncodeAgentState(state));
+  const absl::StatusOr<AgentState> read =
+      DecodeAgentState(testing::ReadGolden("agent_state_v1_begun.bin"));
+  ASSERT_TRUE(read.ok()) << read.status();
+  EXPECT_EQ(read->begun, (std::vector<uint64_t>{9, 11, 12}));
 }
 
 }  // namespace

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <utility>
 
+#include "absl/algorithm/container.h"
 #include "common/base/check.h"
 #include "common/fault/fault.h"
 #include "common/status/status_macros.h"
@@ -59,17 +60,18 @@ absl::StatusOr<std::unique_ptr<Shipper>> Shipper::Open(FileSystem& files, const 
     const absl::StatusOr<AgentState> decoded = DecodeAgentState(*bytes);
     if (decoded.ok()) state = *decoded;
   }
-  // Without a memory of its epochs an agent begins far above any it may have used: an epoch is used
-  // once, and the replica would take another one's batches for duplicates.
-  if (state.epoch == 0) {
-    state.epoch = std::max(static_cast<uint64_t>(absl::ToUnixSeconds(clock.Now())),
-                           shipper->options_.epoch_min);
-  }
+  // An epoch is used once: the replica takes what it has passed for duplicates. Neither a lost
+  // memory nor one that is older than it seems (a machine set back to a snapshot) may repeat one,
+  // so each life begins above what is remembered and at the clock.
+  shipper->epoch_min_ = std::max({state.epoch + 1 + shipper->options_.epoch_stride,
+                                  static_cast<uint64_t>(absl::ToUnixMicros(clock.Now())),
+                                  shipper->options_.epoch_min + 1});
   shipper->epoch_ = state.epoch;
+  shipper->begun_ = state.begun;
   shipper->durable_ = state.durable;
   // A reply to an agent that was here before may still be on its way, through a process server that
   // passes it to whoever is connected: no number of a query is used twice.
-  shipper->next_query_id_ = (shipper->epoch_ + 1) << kQueriesOfAnEpochBits;
+  shipper->next_query_id_ = shipper->epoch_min_ << kQueriesOfAnEpochBits;
   bool trusted = shipper->options_.stopped_cleanly && !state.syncing &&
                  state.dirty.size() <= shipper->sources_.size();
   for (const WriteSource* source : shipper->sources_) trusted = trusted && source->continues();
@@ -88,6 +90,7 @@ absl::Status Shipper::SaveState(bool stopped_cleanly) {
                          .syncing = syncing_,
                          .epoch = epoch_,
                          .durable = durable_,
+                         .begun = begun_,
                          .dirty = stopped_cleanly ? dirty_ : std::vector<ExtentSet>()};
   HW_RETURN_IF_ERROR(files_.MakeDirectories(ParentDirectory(options_.state_path)));
   return WriteFileAtomically(files_, options_.state_path, EncodeAgentState(state));
@@ -95,21 +98,27 @@ absl::Status Shipper::SaveState(bool stopped_cleanly) {
 
 absl::Status Shipper::BeginEpoch(bool synchronise) {
   ReturnInFlight();
+  const uint64_t next = std::max(epoch_ + 1, epoch_min_);
   if (!last_marker_durable()) {
     ++markers_lost_;
     last_marker_position_ = {UINT64_MAX, 0};  // Until the next one.
   }
   // A synchronisation whose beginning never arrived must be begun again.
-  if (synchronise || durable_.none() || (syncing_ && durable_ < sync_base_)) {
+  if (synchronise || durable_.none() || (syncing_ && durable_ < sync_base_) ||
+      begun_.size() >= kBegunEpochsMax) {
     syncing_ = true;
-    sync_base_ = {epoch_ + 1, 0};
+    sync_base_ = {next, 0};
     sync_disk_ = 0;
     sync_offset_ = 0;
     for (ExtentSet& differing : sync_dirty_) differing.Clear();
     queries_.clear();
   }
-  ++epoch_;
+  epoch_ = next;
   next_sequence_ = 0;
+  const bool anew = syncing_ && sync_base_.epoch == epoch_;
+  if (anew) begun_.clear();
+  const EpochBegin begin{anew ? StreamPosition() : durable_, anew && fresh_, begun_};
+  begun_.push_back(epoch_);
   // The number is durable before anyone sees it, so no epoch is ever used twice.
   if (absl::Status saved = SaveState(/*stopped_cleanly=*/false); !saved.ok()) {
     // Nothing may be sent in an epoch that is not remembered. Opened anew, the shipper
@@ -117,14 +126,12 @@ absl::Status Shipper::BeginEpoch(bool synchronise) {
     refused_ = Annotate(saved, "begin an epoch");
     return refused_;
   }
-  const bool anew = syncing_ && sync_base_.epoch == epoch_;
   const StreamPosition position = NextPosition();
   spooled_ = {};
   Remember({position,
             BatchKind::kEpochBegin,
             {},
-            SealEpochBegin({BatchKind::kEpochBegin, position, options_.generation},
-                           {anew ? StreamPosition() : durable_, anew && fresh_})});
+            SealEpochBegin({BatchKind::kEpochBegin, position, options_.generation}, begin)});
   send_index_ = 0;
   return absl::OkStatus();
 }
@@ -446,15 +453,15 @@ Shipper::Tracking Shipper::tracking() const {
 
 bool Shipper::degraded() const { return coarsened_ || (can_log_ && tracking() != Tracking::kData); }
 
+absl::Status Shipper::BeginBeyond(uint64_t epoch) {
+  epoch_ = epoch;
+  durable_ = {};
+  fresh_ = false;
+  return BeginEpoch(/*synchronise=*/true);
+}
+
 absl::Status Shipper::GoOnBehind(StreamPosition held) {
-  if (held.epoch > epoch_) {
-    // This agent was set back, as from a snapshot of its machine. What it remembers is not to be
-    // trusted.
-    epoch_ = held.epoch;
-    durable_ = {};
-    fresh_ = false;
-    return BeginEpoch(/*synchronise=*/true);
-  }
+  if (held.epoch > epoch_) return BeginBeyond(held.epoch);
   frozen_.clear();
   // What was asked on the connection before may be lost: ask again at once.
   for (auto& [id, query] : queries_) query.asked = -absl::InfiniteDuration();
@@ -598,7 +605,21 @@ void Shipper::OnDigestReply(const replication::v1::DigestReply& reply) {
   sender_.Pump();
 }
 
+bool Shipper::KnowsOf(StreamPosition durable) const {
+  return durable <= durable_ || durable.epoch == durable_.epoch ||
+         absl::c_linear_search(begun_, durable.epoch) ||
+         HW_FAULT("mutation.believe_a_set_back_agent");
+}
+
 void Shipper::OnAcknowledged(StreamPosition spooled, StreamPosition durable) {
+  if (!KnowsOf(durable)) {
+    // What comes from before a synchronisation that is to begin is not news.
+    const bool begins_anew = syncing_ && durable_ < sync_base_;
+    if (durable.epoch < epoch_ && begins_anew) return;
+    const absl::Status begun = BeginBeyond(std::max(epoch_, durable.epoch));
+    if (!begun.ok()) refused_ = begun;
+    return;
+  }
   if (spooled.epoch == epoch_ && spooled > spooled_) {
     spooled_ = spooled;
     for (InFlight& entry : in_flight_) {
@@ -606,7 +627,8 @@ void Shipper::OnAcknowledged(StreamPosition spooled, StreamPosition durable) {
       entry.payload = {};
     }
   }
-  if (durable > durable_ && durable.epoch <= epoch_) durable_ = durable;
+  if (durable > durable_) durable_ = durable;
+  while (!begun_.empty() && begun_.front() <= durable_.epoch) begun_.erase(begun_.begin());
   while (!in_flight_.empty() && in_flight_.front().position <= durable_) {
     in_flight_.pop_front();
     if (send_index_ > 0) --send_index_;

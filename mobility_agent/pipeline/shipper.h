@@ -34,6 +34,9 @@ class Shipper : public Outbox {
     std::string state_path;
     bool stopped_cleanly = false;  // as TakeCleanStop() said before the sources were opened
     uint64_t epoch_min = 0;        // where there is no state: this machine's epochs so far
+    // Random: how far this life begins above the last epoch it remembers, so that a machine that
+    // was set back to a snapshot repeats no epoch of the life it lost.
+    uint64_t epoch_stride = 0;
     bool fresh_replica =
         false;  // the replica reads as zeroes: send what is not zero, compare nothing
     absl::Duration marker_interval = absl::Minutes(5);
@@ -132,6 +135,11 @@ class Shipper : public Outbox {
   Shipper(FileSystem& files, const Clock& clock, Options options, std::vector<WriteSource*> sources,
           MarkerTaken marker_taken);
   absl::Status SaveState(bool stopped_cleanly);
+  // The other side follows a life of this machine that this agent does not remember: it was set
+  // back, as to a snapshot of its machine, and nothing it remembers is to be trusted.
+  absl::Status BeginBeyond(uint64_t epoch);
+  // Whether the position is of a life that this agent remembers.
+  bool KnowsOf(StreamPosition durable) const;
   absl::Status BeginEpoch(bool synchronise);
   void ReturnInFlight();
   absl::Status CollectAll();
@@ -170,6 +178,8 @@ class Shipper : public Outbox {
   StreamSender sender_{this};
 
   uint64_t epoch_ = 0;
+  uint64_t epoch_min_ = 0;       // of this life
+  std::vector<uint64_t> begun_;  // epochs since durable_; the last one is epoch_
   uint64_t next_sequence_ = 0;
   StreamPosition durable_;
   StreamPosition spooled_;

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "common/log/log.h"
 #include "common/status/status_macros.h"
 
 namespace homeward {
@@ -49,6 +50,12 @@ void HostedRelay::SetBytesMax(uint64_t spool_bytes, uint64_t memory_bytes) {
 
 void HostedRelay::Tick() {
   relay_->Tick();
+  if (relay_->start_over_count() != start_overs_) {
+    start_overs_ = relay_->start_over_count();
+    LogWarn("relay.started_over",
+            {{"machine", stream_.machine_id()},
+             {"why", "the spool is damaged or no longer what the master target goes on from"}});
+  }
   control::v1::RelayObserved seen;
   seen.set_machine_id(stream_.machine_id());
   seen.set_generation(stream_.generation());

@@ -38,6 +38,7 @@ class HostedRelay {
   void Tick();
 
   const control::v1::RelayedStream stream_;
+  uint64_t start_overs_ = 0;            // on the strand
   const std::unique_ptr<Relay> relay_;  // on the strand
   mutable absl::Mutex mutex_;
   control::v1::RelayObserved observed_ ABSL_GUARDED_BY(mutex_);

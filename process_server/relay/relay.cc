@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/fault/fault.h"
 #include "common/status/status_macros.h"
 
 namespace homeward {
@@ -177,7 +178,11 @@ absl::StatusOr<SealedBatch> Relay::ReadBehind(StreamPosition position) {
 absl::StatusOr<SealedBatch> Relay::NextBatch() {
   HW_RETURN_IF_ERROR(broken_);
   if (options_.bandwidth != nullptr && !options_.bandwidth->MaySend()) return SealedBatch();
-  HW_ASSIGN_OR_RETURN(SealedBatch sealed, ReadBehind(forwarded_));
+  absl::StatusOr<SealedBatch> next = ReadBehind(forwarded_);
+  if (absl::IsDataLoss(next.status()) && !HW_FAULT("mutation.keep_a_damaged_spool"))
+    return GiveUpSpool(next.status());
+  HW_RETURN_IF_ERROR(next.status());
+  SealedBatch sealed = *std::move(next);
   if (sealed.empty()) return sealed;
   HW_ASSIGN_OR_RETURN(const BatchHeader header, PeekBatchHeader(sealed.view()));
   forwarded_ = header.position;
@@ -222,6 +227,17 @@ void Relay::OnRefused(const absl::Status& status) {
   const bool passes =
       absl::IsDataLoss(status) || absl::IsAborted(status) || absl::IsFailedPrecondition(status);
   if (receiver_ != nullptr && passes) receiver_->Refuse(status);
+}
+
+// The agent remembers what is not durable, and sends it again.
+absl::Status Relay::GiveUpSpool(const absl::Status& damage) {
+  const absl::Status started = StartOver();
+  if (!started.ok()) broken_ = started;
+  if (receiver_ != nullptr) {
+    receiver_->Refuse(absl::UnavailableError(
+        absl::StrCat("the process server's spool is damaged: ", damage.message())));
+  }
+  return damage;
 }
 
 absl::Status Relay::StartOver() {

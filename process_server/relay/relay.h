@@ -98,6 +98,7 @@ class Relay : public Inbox, public Outbox {
   bool CanGoOnBehind(StreamPosition position) const;
   // The first batch behind `position`; empty when there is none.
   absl::StatusOr<SealedBatch> ReadBehind(StreamPosition position);
+  absl::Status GiveUpSpool(const absl::Status& damage);
   absl::Status StartOver();
 
   FileSystem& files_;

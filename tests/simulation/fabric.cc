@@ -23,7 +23,7 @@ constexpr char kStateDirectory[] = "/agent";
 
 class Fabric {
  public:
-  Fabric(uint64_t seed, bool trace) : world_(seed), trace_(trace) {
+  Fabric(uint64_t seed, const RunOptions& options) : world_(seed), options_(options) {
     settings_.heartbeat_interval = absl::Seconds(1);
     settings_.heartbeat_timeout = world_.Between(absl::Seconds(8), absl::Seconds(40));
     settings_.registration_window = absl::Seconds(10);
@@ -86,7 +86,7 @@ class Fabric {
                        [](const auto& machine) { return machine->home; });
   }
   void Say(const std::string& what) {
-    if (trace_)
+    if (options_.trace)
       std::printf("%12s  %s\n", absl::FormatDuration(world_.Monotonic()).c_str(), what.c_str());
   }
   void Fail(const std::string& why) {
@@ -421,6 +421,7 @@ class Fabric {
     options.stream.log_bytes_max = 32 * kKiB;
     options.stream.digest_block_bytes = 4 * kKiB;
     options.stream.in_flight_max = 200;
+    options.stream.epoch_stride = world_.Pick(kMiB);
     options.marker_taken = [this, copy](const Marker& marker) { TakePoint(*copy, marker); };
     copy->protection = std::make_unique<Protection>(RuntimeOf(&host, copy->dialer.get()),
                                                     std::move(options), &copy->captured);
@@ -707,10 +708,14 @@ class Fabric {
   void ScheduleFault() {
     world_.After(world_.Between(absl::ZeroDuration(), fault_gap_max_), [this] {
       if (!faulty()) {
-        for (auto& part : parts_) part->host.disk.set_capacity_bytes(kVolumeBytes);
+        for (auto& part : parts_) {
+          part->host.disk.set_capacity_bytes(kVolumeBytes);
+          part->host.disk.FailSyncs(0);
+          part->host.disk.FailReads(0);
+        }
         return;
       }
-      Strike();
+      if (options_.without_faults.count(outcome_.faults++) == 0) Strike();
       ScheduleFault();
     });
   }
@@ -718,7 +723,7 @@ class Fabric {
     Part& part = *parts_[world_.Pick(parts_.size())];
     Guest& machine = *machines_[world_.Pick(machines_.size())];
     Copy& copy = *machine.copies.back();
-    switch (world_.Pick(12)) {
+    switch (world_.Pick(16)) {
       case 0:
         if (!commit_deaths_) return;
         records_.commits_left = world_.Pick(12);
@@ -759,6 +764,25 @@ class Fabric {
                                : kVolumeBytes);
         return;
       }
+      case 11: {
+        Say(absl::StrCat("syncs of ", part.name, " fail"));
+        return part.host.disk.FailSyncs(1 + world_.Pick(2));
+      }
+      case 12: {
+        Say(absl::StrCat("reads of ", part.name, " fail"));
+        return part.host.disk.FailReads(1 + world_.Pick(3));
+      }
+      case 13:
+        return part.is_target ? void() : DamageSpool(&part);
+      case 14: {
+        Say(absl::StrCat("calls to ", part.name, " have one direction"));
+        const bool up = world_.Chance(0.5);
+        for (const auto& held : part.calls) {
+          if (const auto call = held.lock())
+            call->Hold(up, world_.Between(absl::Milliseconds(100), absl::Seconds(20)));
+        }
+        return;
+      }
       default: {
         Host& host = world_.Chance(0.5) ? part.host : copy.host;
         host.frozen_until =
@@ -768,6 +792,16 @@ class Fabric {
         return;
       }
     }
+  }
+  void DamageSpool(Part* part) {
+    std::vector<std::string> paths = part->host.disk.Paths();
+    std::erase_if(paths, [](const std::string& path) { return !absl::EndsWith(path, ".hwl"); });
+    if (paths.empty()) return;
+    const std::string& path = paths[world_.Pick(paths.size())];
+    const uint64_t bytes = part->host.disk.Content(path).size();
+    if (bytes == 0) return;
+    Say(absl::StrCat("a byte of ", path, " of ", part->name, " changes"));
+    part->host.disk.FlipByte(path, world_.Pick(bytes));
   }
   void ReapTheDead() {
     for (auto& part : parts_) {
@@ -806,7 +840,7 @@ class Fabric {
 
   World world_;
   Switchboard board_{&world_};
-  const bool trace_;
+  const RunOptions& options_;
   Outcome outcome_;
   Settings settings_;
   absl::Duration write_gap_max_, fault_gap_max_;
@@ -822,6 +856,6 @@ class Fabric {
 
 }  // namespace
 
-Outcome RunFabric(uint64_t seed, bool trace) { return Fabric(seed, trace).Run(); }
+Outcome RunFabric(uint64_t seed, const RunOptions& options) { return Fabric(seed, options).Run(); }
 
 }  // namespace homeward::simulation

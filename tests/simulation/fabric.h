@@ -23,8 +23,8 @@
 
 namespace homeward::simulation {
 
-// `trace`: print what happens. The same seed gives the same run.
-Outcome RunFabric(uint64_t seed, bool trace);
+// As Run().
+Outcome RunFabric(uint64_t seed, const RunOptions& options);
 
 }  // namespace homeward::simulation
 

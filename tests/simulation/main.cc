@@ -1,16 +1,22 @@
-// simulate [--world stream|fabric] [--seeds N] [--first N] [--seed N] [--mutations] [--mutation
-// NAME]
+// simulate [--world stream|fabric] [--seeds N] [--first N] [--seed N [--without N,N]] [--mutations]
+//          [--mutation NAME] [--plant NAME]
 //   --world       only one of the two: a stream (simulation.h), or the whole fabric (fabric.h)
 //   --seeds N     run N seeds (default 100), from --first (default 1); prints a summary
 //   --seed N      run one seed of --world (default: stream) and print what happens
+//   --without N,N leave those of its faults out
 //   --mutations   plant each known bug in turn and show that the oracles catch it within --seeds
 //   --mutation N  only this one of them
+//   --plant N     with this bug in, all the rest as it says
 
+#include <algorithm>
 #include <cstdio>
 #include <cstdlib>
 #include <cstring>
 #include <string>
 
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "common/fault/fault.h"
 #include "common/log/log.h"
 #include "tests/simulation/fabric.h"
@@ -21,7 +27,7 @@ namespace {
 
 struct WorldKind {
   const char* name;
-  Outcome (*run)(uint64_t seed, bool trace);
+  Outcome (*run)(uint64_t seed, const RunOptions& options);
 };
 constexpr WorldKind kStream = {"stream", Run};
 constexpr WorldKind kFabric = {"fabric", RunFabric};
@@ -31,28 +37,79 @@ struct Mutation {
   const WorldKind& world;
 };
 constexpr Mutation kMutations[] = {
-    {"mutation.acknowledge_before_sync", kStream}, {"mutation.skip_undo_sync", kStream},
-    {"mutation.skip_journal_record", kStream},     {"mutation.drop_marker_barrier", kStream},
-    {"mutation.apply_duplicates", kStream},        {"mutation.forget_extents", kStream},
-    {"mutation.trust_map_after_crash", kStream},   {"mutation.skip_spool_sync", kStream},
-    {"mutation.epoch_without_fence", kStream},     {"mutation.ignore_generation", kStream},
-    {"mutation.forget_unread", kStream},           {"mutation.log_with_a_hole", kStream},
-    {"mutation.keep_clean_stop", kFabric},         {"mutation.retire_nothing", kFabric},
-    {"mutation.admit_left_behind", kFabric},       {"mutation.repeat_token", kFabric},
-    {"mutation.choose_without_fence", kFabric},    {"mutation.forget_generation", kFabric},
-    {"mutation.skip_last_point", kFabric},         {"mutation.split_transaction", kFabric},
-    {"mutation.unsynced_extent_name", kFabric},    {"mutation.always_fresh", kFabric},
+    {"mutation.acknowledge_before_sync", kStream},
+    {"mutation.skip_undo_sync", kStream},
+    {"mutation.skip_journal_record", kStream},
+    {"mutation.drop_marker_barrier", kStream},
+    {"mutation.apply_duplicates", kStream},
+    {"mutation.forget_extents", kStream},
+    {"mutation.trust_map_after_crash", kStream},
+    {"mutation.skip_spool_sync", kStream},
+    {"mutation.epoch_without_fence", kStream},
+    {"mutation.ignore_generation", kStream},
+    {"mutation.forget_unread", kStream},
+    {"mutation.log_with_a_hole", kStream},
+    {"mutation.believe_a_set_back_agent", kStream},
+    {"mutation.believe_a_short_log", kStream},
+    {"mutation.keep_a_damaged_spool", kStream},
+    {"mutation.rewind_to_newest", kStream},
+    {"mutation.zeroes_without_undo", kStream},
+    {"mutation.keep_only_the_newest", kStream},
+    {"mutation.keep_clean_stop", kFabric},
+    {"mutation.retire_nothing", kFabric},
+    {"mutation.admit_left_behind", kFabric},
+    {"mutation.repeat_token", kFabric},
+    {"mutation.choose_without_fence", kFabric},
+    {"mutation.forget_generation", kFabric},
+    {"mutation.skip_last_point", kFabric},
+    {"mutation.split_transaction", kFabric},
+    {"mutation.unsynced_extent_name", kFabric},
+    {"mutation.always_fresh", kFabric},
 };
+
+// Leaves out faults while the run still fails, many at once and then fewer; prints what is left.
+// What is left out changes the rest of the run too, so it goes on as long as something can go.
+void Shrink(const WorldKind& world, uint64_t seed, uint64_t faults) {
+  constexpr int kRunsMax = 600;
+  int runs = 0;
+  RunOptions options;
+  const auto fails_without = [&](uint64_t first, uint64_t count) {
+    RunOptions fewer = options;
+    for (uint64_t at = first; at < std::min(first + count, faults); ++at)
+      fewer.without_faults.insert(at);
+    if (fewer.without_faults.size() == options.without_faults.size() || ++runs > kRunsMax ||
+        world.run(seed, fewer).ok)
+      return false;
+    options = std::move(fewer);
+    return true;
+  };
+  for (bool again = true; again;) {
+    again = false;
+    for (uint64_t count = std::max<uint64_t>(faults / 2, 1); count > 0; count /= 2) {
+      for (uint64_t first = 0; first < faults; first += count)
+        again = fails_without(first, count) || again;
+    }
+  }
+  std::printf("\nthe same failure with %llu of its %llu faults:\n",
+              static_cast<unsigned long long>(faults - options.without_faults.size()),
+              static_cast<unsigned long long>(faults));
+  options.trace = true;
+  world.run(seed, options);
+  std::printf("replay with: --world %s --seed %llu --without %s\n", world.name,
+              static_cast<unsigned long long>(seed),
+              absl::StrJoin(options.without_faults, ",").c_str());
+}
 
 int RunSeeds(const WorldKind& world, uint64_t first, uint64_t count) {
   Outcome total;
   for (uint64_t seed = first; seed < first + count; ++seed) {
-    const Outcome outcome = world.run(seed, false);
+    const Outcome outcome = world.run(seed, {});
     if (!outcome.ok) {
-      std::printf(
-          "%s seed %llu failed %s\nreplay with: --world %s --seed %llu\n0 passed, 1 failed\n",
-          world.name, static_cast<unsigned long long>(seed), outcome.failure.c_str(), world.name,
-          static_cast<unsigned long long>(seed));
+      std::printf("%s seed %llu failed %s\nreplay with: --world %s --seed %llu\n", world.name,
+                  static_cast<unsigned long long>(seed), outcome.failure.c_str(), world.name,
+                  static_cast<unsigned long long>(seed));
+      Shrink(world, seed, outcome.faults);
+      std::printf("0 passed, 1 failed\n");
       return 1;
     }
     total.jobs += outcome.jobs;
@@ -89,7 +146,7 @@ int RunMutations(uint64_t seeds_max, const std::string& only) {
     fault::SetDecider([planted = name](absl::string_view fault) { return fault == planted; });
     Outcome outcome;
     uint64_t seed = 0;
-    while (outcome.ok && seed < seeds_max) outcome = world.run(++seed, false);
+    while (outcome.ok && seed < seeds_max) outcome = world.run(++seed, {});
     std::printf("%-36s %-8s %-6llu %.120s\n", name, outcome.ok ? "NO" : "yes",
                 static_cast<unsigned long long>(seed), outcome.failure.c_str());
     std::fflush(stdout);
@@ -108,6 +165,7 @@ int main(int argc, char** argv) {
   uint64_t seeds = 100, first = 1, one = 0;
   bool mutations = false;
   std::string mutation;
+  RunOptions options;
   const WorldKind* only = nullptr;
   for (int i = 1; i < argc; ++i) {
     const std::string flag = argv[i];
@@ -118,25 +176,36 @@ int main(int argc, char** argv) {
     } else if (flag == "--mutation" && !text.empty()) {
       mutations = true;
       mutation = text, ++i;
+    } else if (flag == "--plant" && !text.empty()) {
+      homeward::fault::SetDecider(
+          [planted = "mutation." + text](absl::string_view fault) { return fault == planted; });
+      ++i;
     } else if (flag == "--seeds" && value > 0) {
       seeds = value, ++i;
     } else if (flag == "--first" && value > 0) {
       first = value, ++i;
     } else if (flag == "--seed" && value > 0) {
       one = value, ++i;
+    } else if (flag == "--without" && !text.empty()) {
+      for (const absl::string_view number : absl::StrSplit(text, ',')) {
+        uint64_t fault = 0;
+        if (absl::SimpleAtoi(number, &fault)) options.without_faults.insert(fault);
+      }
+      ++i;
     } else if (flag == "--world" && (text == kStream.name || text == kFabric.name)) {
       only = text == kStream.name ? &kStream : &kFabric, ++i;
     } else {
       std::fprintf(stderr,
-                   "usage: simulate [--world stream|fabric] [--seeds N] [--first N] [--seed N] "
-                   "[--mutations] [--mutation NAME]; not: %s\n",
+                   "usage: simulate [--world stream|fabric] [--seeds N] [--first N] "
+                   "[--seed N [--without N,N]] [--mutations] [--mutation NAME]; not: %s\n",
                    argv[i]);
       return 2;
     }
   }
   if (mutations) return RunMutations(seeds, mutation);
   if (one > 0) {
-    const Outcome outcome = (only == nullptr ? kStream : *only).run(one, true);
+    options.trace = true;
+    const Outcome outcome = (only == nullptr ? kStream : *only).run(one, options);
     std::printf("%s\n", outcome.ok ? "ok" : outcome.failure.c_str());
     return outcome.ok ? 0 : 1;
   }

@@ -119,6 +119,11 @@ class Call : public UpstreamLink, public DownstreamLink, public std::enable_shar
     world_.After(std::max(end - world_.Monotonic(), absl::ZeroDuration()),
                  [self = shared_from_this()] { self->Cut(absl::ZeroDuration()); });
   }
+  // Nothing arrives one way, or the other, for so long.
+  void Hold(bool up, absl::Duration time) {
+    absl::Duration& last = up ? up_ : down_;
+    last = std::max(last, world_.Monotonic() + time);
+  }
   // What is on its way up still arrives within `lingering`.
   void Cut(absl::Duration lingering) {
     if (strand_ != nullptr) {

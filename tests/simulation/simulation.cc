@@ -2,11 +2,15 @@
 
 #include <algorithm>
 #include <cstdio>
+#include <deque>
 #include <map>
 #include <memory>
 #include <set>
 #include <vector>
 
+#include "absl/strings/match.h"
+#include "absl/strings/numbers.h"
+#include "absl/strings/str_format.h"
 #include "common/os/memory_disk.h"
 #include "master_target/keeper/keeper_stream.h"
 #include "mobility_agent/pipeline/shipper.h"
@@ -19,13 +23,14 @@ namespace {
 constexpr absl::Duration kFaultyTime = absl::Seconds(40);
 constexpr absl::Duration kQuietTime = absl::Seconds(60);
 constexpr uint64_t kSpoolBytesMax = 96 * kKiB;
+constexpr size_t kStateRecordBytes = 28;
 constexpr char kMachine[] = "m1";
 constexpr char kStatePath[] = "/agent/stream.state";
 
 class Cluster {
  public:
-  Cluster(uint64_t seed, bool trace)
-      : world_(seed), trace_(trace), agent_disk_(seed * 7 + 1), keeper_disk_(seed * 7 + 2) {
+  Cluster(uint64_t seed, const RunOptions& options)
+      : world_(seed), options_(options), agent_disk_(seed * 7 + 1), keeper_disk_(seed * 7 + 2) {
     relays_.reserve(2);
     for (uint64_t i = 0; i < 2; ++i)
       relays_.push_back(std::make_unique<RelayNode>(seed * 7 + 3 + i));
@@ -41,6 +46,7 @@ class Cluster {
     marker_interval_ = world_.Between(absl::Seconds(1), absl::Seconds(5));
     write_gap_max_ = world_.Between(absl::Milliseconds(5), absl::Milliseconds(200));
     fault_gap_max_ = world_.Between(absl::Milliseconds(300), absl::Seconds(12));
+    damages_ = world_.Chance(0.2);
   }
 
   Outcome Run() {
@@ -52,9 +58,9 @@ class Cluster {
     ScheduleFault();
     ScheduleChecks();
     split_at_ = world_.Between(absl::Seconds(5), kFaultyTime * 2);  // In half of the runs never.
-    while (outcome_.ok && world_.Monotonic() < kFaultyTime + kQuietTime && world_.Step())
+    while (outcome_.ok && !found_ && world_.Monotonic() < kFaultyTime + kQuietTime && world_.Step())
       ReapTheDead();
-    if (outcome_.ok) CheckTheEnd();
+    if (outcome_.ok && !found_) CheckTheEnd();
     return outcome_;
   }
 
@@ -73,11 +79,24 @@ class Cluster {
     uint64_t incarnation = 0;
     uint64_t generation = 3;
     uint64_t start_overs = 0;
+    absl::Duration still_until;
+    MemoryDisk::Snapshot kept;
+    bool damaged = false;  // its spool, since it was opened
+  };
+  struct KeptMachine {
+    uint64_t generation = 0;
+    MemoryDisk::Snapshot agent_disk;
+    std::vector<std::string> content;
+  };
+  struct KeptTarget {
+    MemoryDisk::Snapshot disk;
+    StreamPosition durable;
+    std::set<std::string> listed;
   };
 
   bool faulty() const { return world_.Monotonic() < kFaultyTime; }
   void Say(const std::string& what) {
-    if (trace_)
+    if (options_.trace)
       std::printf("%12s  %s\n", absl::FormatDuration(world_.Monotonic()).c_str(), what.c_str());
   }
   void Fail(const std::string& why) {
@@ -113,7 +132,10 @@ class Cluster {
   void StartAgent() {
     if (shipper_ != nullptr) return;
     const absl::StatusOr<bool> stopped_cleanly = TakeCleanStop(agent_disk_, kStatePath);
-    if (!stopped_cleanly.ok()) return;
+    if (!stopped_cleanly.ok()) {
+      if (std::exchange(agent_disk_fails_, false)) Die([this] { StopAgent(false); });
+      return;
+    }
     std::vector<WriteSource*> sources;
     for (auto& source : sources_) {
       // A clean stop ends with the machine, so nothing is written before the tracking is on again.
@@ -134,14 +156,16 @@ class Cluster {
     options.digest_block_bytes = 4 * kKiB;
     options.digest_blocks_max = 4;
     options.in_flight_max = 200;
+    options.epoch_stride = world_.Pick(kMiB);
     auto shipper =
         Shipper::Open(agent_disk_, world_, options, sources, [this](const Marker& marker) {
           std::vector<std::string>& content = model_[marker.id];
           content.clear();
           for (auto& source : sources_) content.push_back(source->content());
-          Say("marker " + marker.id);
+          if (faulty()) Say("marker " + marker.id);
         });
     if (!shipper.ok()) {
+      if (std::exchange(agent_disk_fails_, false)) return Die([this] { StopAgent(false); });
       if (!agent_disk_.dead()) return Fail(shipper.status().ToString());
       return;
     }
@@ -152,13 +176,19 @@ class Cluster {
   }
   void TickAgent(uint64_t incarnation) {
     if (incarnation != agent_incarnation_ || shipper_ == nullptr) return;
+    const absl::Duration still = agent_still_until_ - world_.Monotonic();
+    if (still > absl::ZeroDuration())
+      return world_.After(still, [this, incarnation] { TickAgent(incarnation); });
     shipper_->Tick();
     // All is written and the last cut is over: at some instant nothing may be left to do.
     if (world_.Monotonic() > kFaultyTime + kQuietTime / 2 && shipper_->drained()) drained_ = true;
     if (shipper_->tracking() == Shipper::Tracking::kData) ++outcome_.ticks_with_data;
     if (shipper_->degraded()) ++outcome_.ticks_degraded;
-    if (!shipper_->refused().ok() && !fence_unknown_ && !agent_disk_.dead())
+    if (!shipper_->refused().ok() && !fence_unknown_ && !agent_disk_.dead()) {
+      // One that cannot remember what it does ends, and begins anew.
+      if (std::exchange(agent_disk_fails_, false)) return Die([this] { StopAgent(false); });
       return Fail("the agent was refused: " + shipper_->refused().ToString());
+    }
     world_.After(absl::Milliseconds(100), [this, incarnation] { TickAgent(incarnation); });
   }
   void ConnectAgent(uint64_t incarnation) {
@@ -182,6 +212,8 @@ class Cluster {
     CutAgent();
     const bool stopped = cleanly && shipper_ != nullptr && shipper_->StopCleanly().ok();
     shipper_.reset();
+    agent_still_until_ = {};
+    if (stopped && world_.Chance(0.5)) KeepMachine();
     if (!cleanly || !stopped) agent_disk_.Crash();
     for (auto& source : sources_) source->set_tracked(false);
     if (stopped) {
@@ -190,6 +222,28 @@ class Cluster {
       world_.After(world_.Between(absl::Milliseconds(100), absl::Seconds(3)),
                    [this] { StartAgent(); });
     }
+  }
+  // A snapshot of the machine while it is off.
+  void KeepMachine() {
+    kept_machine_ = std::make_unique<KeptMachine>();
+    kept_machine_->generation = generation_;
+    kept_machine_->agent_disk = agent_disk_.TakeSnapshot();
+    for (auto& source : sources_) kept_machine_->content.push_back(source->content());
+  }
+  // The machine is set back to it: its disks, and all its agent remembers.
+  void RevertMachine() {
+    if (kept_machine_ == nullptr || kept_machine_->generation != generation_) return;
+    Say("the machine is set back to a snapshot");
+    ++agent_incarnation_;
+    CutAgent();
+    shipper_.reset();
+    agent_still_until_ = {};
+    agent_disk_.Restore(kept_machine_->agent_disk);
+    for (size_t i = 0; i < sources_.size(); ++i) {
+      sources_[i]->set_tracked(false);
+      sources_[i]->Write(0, kept_machine_->content[i]);
+    }
+    StartAgent();
   }
   void CutAgent() {
     if (agent_connection_ == nullptr) return;
@@ -207,7 +261,9 @@ class Cluster {
   void Split() {
     if (keeper_ == nullptr) return;
     // A fence that failed may hold all the same: it is tried again until it is known to.
-    fence_unknown_ = !keeper_->Fence(generation_ + 1).ok();
+    const absl::Status fenced = keeper_->Fence(generation_ + 1);
+    fence_unknown_ = !fenced.ok();
+    if (absl::IsUnknown(fenced)) return Die([this] { StopKeeper(); });  // It is opened anew.
     if (fence_unknown_) return;
     ++generation_;
     Say(absl::StrCat("generation ", generation_));
@@ -283,21 +339,26 @@ class Cluster {
     options.memory_bytes_max = memory_bytes_max_;
     auto relay = Relay::Open(node.disk, options);
     if (!relay.ok()) {
+      if (absl::IsUnknown(relay.status())) return StopRelay(index, false);  // Its disk failed.
       if (!node.disk.dead()) Fail("relay: " + relay.status().ToString());
       return;
     }
     node.relay = *std::move(relay);
     node.start_overs = 0;
-    if (node.relay->spooled() < spooled_[index]) {
+    if (!std::exchange(node.damaged, false) && node.relay->spooled() < spooled_[index]) {
       Fail(absl::StrCat("process server ", index, " had spooled ", spooled_[index].ToString(),
                         ", came back with ", node.relay->spooled().ToString()));
     }
+    spooled_[index] = node.relay->spooled();
     ConnectRelay(index, ++node.incarnation);
     TickRelay(index, node.incarnation);
   }
   void TickRelay(size_t index, uint64_t incarnation) {
     RelayNode& node = *relays_[index];
     if (node.relay == nullptr || node.incarnation != incarnation) return;
+    const absl::Duration still = node.still_until - world_.Monotonic();
+    if (still > absl::ZeroDuration())
+      return world_.After(still, [this, index, incarnation] { TickRelay(index, incarnation); });
     node.relay->Tick();
     world_.After(absl::Milliseconds(100),
                  [this, index, incarnation] { TickRelay(index, incarnation); });
@@ -322,6 +383,7 @@ class Cluster {
     if (copy_ != nullptr && index == copy_relay_) CutCopy();
     if (node.to_keeper != nullptr) node.to_keeper->Cut();
     node.relay.reset();
+    node.still_until = {};
     if (replace_disk) {
       node.disk.Replace();
       spooled_[index] = {};
@@ -354,6 +416,12 @@ class Cluster {
     auto keeper = Keeper::Open(keeper_disk_, "/retention/m1", std::move(disks));
     if (!keeper.ok()) return keeper.status();
     keeper_ = *std::move(keeper);
+    // What was restored from a copy may not know the fence; the configuration server says it again.
+    if (restored_) status = keeper_->Fence(generation_);
+    if (!status.ok()) {
+      keeper_.reset();
+      return status;
+    }
     stream_ = std::make_unique<KeeperStream>(
         keeper_.get(),
         KeeperStream::Options{
@@ -363,8 +431,17 @@ class Cluster {
   void StartKeeper() {
     const absl::Status opened = OpenKeeper();
     if (!opened.ok()) {
-      if (!keeper_disk_.dead()) Fail("keeper: " + opened.ToString());
-      return;
+      if (keeper_disk_.dead()) return;
+      if (Found(opened)) return;
+      // A disk that failed or was full is tried again.
+      if (!absl::IsUnknown(opened) && !absl::IsResourceExhausted(opened))
+        return Fail("keeper: " + opened.ToString());
+      return StopKeeper();
+    }
+    if (!damaged_.empty()) {
+      // The damaged record may be the last one, and looks like one that was being written.
+      durable_ = std::min(durable_, keeper_->position());
+      listed_.clear();
     }
     if (keeper_->position() < durable_) {
       Fail(absl::StrCat("durable was ", durable_.ToString(), ", the keeper came back with ",
@@ -375,6 +452,69 @@ class Cluster {
     for (const std::string& id : listed_) {
       if (listed.count(id) == 0) Fail("point " + id + " is gone after a crash");
     }
+  }
+  // Damage that was made is found, and named: nothing more can be asked of this run.
+  bool Found(const absl::Status& status) {
+    if (damaged_.empty() || !absl::IsDataLoss(status)) return false;
+    if (!absl::StrContains(status.message(), damaged_))
+      Fail(absl::StrCat("damage of ", damaged_, " was found as: ", status.ToString()));
+    Say("found: " + status.ToString());
+    found_ = true;
+    return true;
+  }
+  void KeepTarget() {
+    if (keeper_ == nullptr || keeper_disk_.dead()) return;
+    kept_target_ = std::make_unique<KeptTarget>();
+    *kept_target_ = {keeper_disk_.TakeSnapshot(), durable_, {}};
+    for (const auto& point : keeper_->points()) kept_target_->listed.insert(point.marker.id);
+  }
+  // The master target comes back with an old copy of its disk.
+  void RevertTarget() {
+    if (kept_target_ == nullptr) return KeepTarget();
+    StopKeeper();
+    Say("it comes back from a snapshot");
+    keeper_disk_.Restore(kept_target_->disk);
+    durable_ = kept_target_->durable;
+    listed_ = kept_target_->listed;
+    kept_target_.reset();
+    restored_ = true;
+  }
+  void DamageJournal() {
+    std::vector<std::string> paths = keeper_disk_.Paths();
+    std::erase_if(paths, [](const std::string& path) {
+      return !absl::StartsWith(path, "/retention") || !absl::EndsWith(path, ".hwl");
+    });
+    if (paths.empty() || !damaged_.empty()) return;
+    damaged_ = paths[world_.Pick(paths.size())];
+    // Not what no later record vouches for: with a crash before the next one it looks like a record
+    // that was being written (docs/reliability.md).
+    uint64_t vouched = 0;
+    const bool open = damaged_ == paths.back();
+    const absl::string_view digits = absl::string_view(damaged_).substr(damaged_.size() - 20, 16);
+    uint64_t number = 0;
+    if (!absl::SimpleAtoi(digits, &number)) return damaged_.clear();
+    RecordLog::Scan(keeper_disk_, damaged_, LogPurpose::kDelta, number,
+                    [&](const LogRecord& record) {
+                      if (!open || record.body.size() == kStateRecordBytes) vouched = record.offset;
+                      return absl::OkStatus();
+                    })
+        .IgnoreError();
+    if (vouched == 0) return damaged_.clear();
+    const uint64_t at = world_.Pick(vouched);
+    keeper_disk_.FlipByte(damaged_, at);
+    Say(absl::StrCat("byte ", at, " of ", damaged_, " changes"));
+  }
+  void DamageSpool(size_t index) {
+    RelayNode& node = *relays_[index];
+    std::vector<std::string> paths = node.disk.Paths();
+    std::erase_if(paths, [](const std::string& path) { return !absl::EndsWith(path, ".hwl"); });
+    if (paths.empty()) return;
+    const std::string& path = paths[world_.Pick(paths.size())];
+    const uint64_t bytes = node.disk.Content(path).size();
+    if (bytes == 0) return;
+    node.disk.FlipByte(path, world_.Pick(bytes));
+    node.damaged = true;
+    Say(absl::StrCat("a byte of ", path, " of process server ", index, " changes"));
   }
   void StopKeeper() {
     Say("master target dies");
@@ -397,6 +537,8 @@ class Cluster {
     world_.After(world_.Between(absl::ZeroDuration(), fault_gap_max_), [this] {
       if (!faulty()) {
         keeper_disk_.set_capacity_bytes(UINT64_MAX);
+        keeper_disk_.FailReads(0);
+        keeper_disk_.FailSyncs(0);
         if (fence_unknown_) {
           Split();
           ScheduleFault();
@@ -404,13 +546,13 @@ class Cluster {
         return;
       }
       if (copy_ == nullptr && world_.Monotonic() > split_at_) Split();
-      Strike();
+      if (options_.without_faults.count(outcome_.faults++) == 0) Strike();
       ScheduleFault();
     });
   }
   void Strike() {
     const size_t relay = world_.Pick(relays_.size());
-    switch (world_.Pick(14)) {
+    switch (world_.Pick(22)) {
       case 0:
         return agent_disk_.DieAfter(world_.Pick(6));
       case 1:
@@ -456,6 +598,38 @@ class Cluster {
         Say("reads of a source disk fail");
         return source.FailReads(1 + world_.Pick(5));
       }
+      case 13: {
+        Say("syncs fail");
+        if (world_.Chance(0.4)) return keeper_disk_.FailSyncs(1);
+        if (world_.Chance(0.7)) return relays_[relay]->disk.FailSyncs(1);
+        agent_disk_fails_ = true;
+        return agent_disk_.FailSyncs(1);
+      }
+      case 14: {
+        Say("reads fail");
+        MemoryDisk& disk = world_.Chance(0.5) ? keeper_disk_ : relays_[relay]->disk;
+        return disk.FailReads(1 + world_.Pick(3));
+      }
+      case 15: {
+        Say("a partition with a direction");
+        const auto& connection = world_.Chance(0.5) ? agent_connection_ : relays_[relay]->to_keeper;
+        if (connection == nullptr) return;
+        return connection->Hold(world_.Chance(0.5),
+                                world_.Between(absl::Milliseconds(100), absl::Seconds(15)));
+      }
+      case 16:
+        return StandStill(relay, world_.Between(absl::Milliseconds(100), absl::Minutes(3)));
+      case 17:
+        return DamageSpool(relay);
+      case 18:
+        world_.flips_in_flight = 1;
+        return;
+      case 19:
+        return world_.Chance(0.3) ? RevertTarget() : RevertRelay(relay);
+      case 20:
+        return world_.Chance(0.5) ? RevertMachine() : Die([this] { StopAgent(true); });
+      case 21:
+        return damages_ ? DamageJournal() : void();
       default: {
         if (copy_ != nullptr) return;  // The other one serves the copy.
         current_relay_ = relay;
@@ -463,6 +637,30 @@ class Cluster {
         return CutAgent();
       }
     }
+  }
+  // All of a process server, or of the agent.
+  void StandStill(size_t relay, absl::Duration time) {
+    RelayNode& node = *relays_[relay];
+    const bool agent = world_.Chance(0.4);
+    Say(absl::StrCat(agent ? "the agent" : absl::StrCat("process server ", relay),
+                     " stands still for ", absl::FormatDuration(time)));
+    time = std::min(time, kFaultyTime + absl::Seconds(5) - world_.Monotonic());
+    (agent ? agent_still_until_ : node.still_until) = world_.Monotonic() + time;
+    if (agent_connection_ != nullptr && (agent || relay == current_relay_))
+      agent_connection_->Hold(/*up=*/!agent, time);
+    if (!agent && node.to_keeper != nullptr) node.to_keeper->Hold(/*up=*/false, time);
+  }
+  // A process server comes back with an old copy of its disk.
+  void RevertRelay(size_t index) {
+    RelayNode& node = *relays_[index];
+    if (node.kept.files.empty()) {
+      node.kept = node.disk.TakeSnapshot();
+      return;
+    }
+    StopRelay(index, false);
+    Say("it comes back from a snapshot");
+    node.disk.Restore(std::exchange(node.kept, {}));
+    spooled_[index] = {};
   }
   void Die(const std::function<void()>& stop) {
     ++outcome_.crashes;
@@ -487,9 +685,10 @@ class Cluster {
     if (keeper_disk_.dead() || (stream_ != nullptr && !stream_->broken().ok())) {
       Die([this] { StopKeeper(); });
     } else if (keeper_ != nullptr) {
+      if (keeper_->position().epoch != durable_.epoch) ++outcome_.epochs;
       durable_ = std::max(durable_, keeper_->position());
       // A replay looks after every event, so that it stops at the one that did the damage.
-      if (trace_) CheckEveryView();
+      if (options_.trace) CheckEveryView();
     }
   }
 
@@ -510,12 +709,28 @@ class Cluster {
       ScheduleChecks();
     });
   }
+  // By size, so that what must stay can be told from the sizes of the files.
   void RetainSome() {
-    keeper_
-        ->Retain(
-            {.age_max = absl::InfiniteDuration(), .bytes_max = 64 * kKiB + world_.Pick(256 * kKiB)},
-            world_.Now())
-        .IgnoreError();
+    const uint64_t bytes_max = 64 * kKiB + world_.Pick(256 * kKiB);
+    std::deque<RecoveryJournal::Point> stay(keeper_->points().begin(), keeper_->points().end());
+    std::deque<std::string> deltas;
+    for (const std::string& path : keeper_disk_.Paths()) {
+      if (absl::EndsWith(path, ".hwl")) deltas.push_back(path);
+    }
+    uint64_t bytes = keeper_->journal_bytes();
+    while (stay.size() > 1 && bytes > bytes_max) {
+      const std::string last = absl::StrFormat("delta-%016d.hwl", stay.front().delta_number);
+      for (bool more = true; more; deltas.pop_front()) {
+        bytes -= keeper_disk_.Content(deltas.front()).size();
+        more = !absl::EndsWith(deltas.front(), last);
+      }
+      stay.pop_front();
+    }
+    const auto dropped = keeper_->Retain(
+        {.age_max = absl::InfiniteDuration(), .bytes_max = bytes_max}, world_.Now());
+    if (dropped.ok() && keeper_->points().size() != stay.size())
+      Fail(absl::StrCat("retention kept ", keeper_->points().size(), " points, the policy keeps ",
+                        stay.size()));
   }
   void CheckSomeView() {
     const auto& points = keeper_->points();
@@ -525,8 +740,16 @@ class Cluster {
   void CheckEveryView() {
     for (const auto& point : keeper_->points()) CheckView(point.marker.id);
   }
+  // Looking takes part in nothing: no fault is used up by it.
   void CheckView(const std::string& id) {
+    const uint64_t failing = keeper_disk_.failing_reads();
+    keeper_disk_.FailReads(0);
+    CompareView(id);
+    keeper_disk_.FailReads(failing);
+  }
+  void CompareView(const std::string& id) {
     const auto view = keeper_->View(id);
+    if (Found(view.status())) return;
     if (!view.ok()) return Fail(absl::StrCat("view of ", id, ": ", view.status().ToString()));
     const auto model = model_.find(id);
     if (model == model_.end()) return Fail("a point that nobody made: " + id);
@@ -534,6 +757,7 @@ class Cluster {
       std::string seen(disk_bytes_[disk], '\0');
       const absl::Status read =
           view->Read(disk, 0, {reinterpret_cast<uint8_t*>(seen.data()), seen.size()});
+      if (Found(read)) return;
       if (!read.ok()) return Fail(absl::StrCat("view of ", id, ": ", read.ToString()));
       const auto differs =
           std::mismatch(seen.begin(), seen.end(), model->second[disk].begin()).first - seen.begin();
@@ -553,7 +777,6 @@ class Cluster {
   void CheckTheEnd() {
     if (shipper_ == nullptr || keeper_ == nullptr) return Fail("a node did not come back");
     outcome_.points = keeper_->points().size();
-    outcome_.epochs = keeper_->position().epoch % 100000000;
     if (!drained_) {
       return Fail(absl::StrCat("not drained after ", absl::FormatDuration(kQuietTime),
                                " without faults: durable ", shipper_->durable().ToString(),
@@ -581,7 +804,7 @@ class Cluster {
   }
 
   World world_;
-  const bool trace_;
+  const RunOptions& options_;
   Outcome outcome_;
   std::vector<std::unique_ptr<SourceDisk>> sources_;
   std::vector<uint64_t> disk_bytes_;
@@ -591,6 +814,9 @@ class Cluster {
   std::set<std::string> listed_;                           // points that must survive a crash
   StreamPosition durable_;
   bool drained_ = false;
+  bool damages_ = false;  // this run may damage the recovery journal
+  std::string damaged_;   // a file of it
+  bool found_ = false;    // the damage, by the keeper
   std::map<size_t, StreamPosition> spooled_;
 
   uint64_t generation_ = 3;
@@ -600,12 +826,17 @@ class Cluster {
   size_t copy_relay_ = 0;
 
   MemoryDisk agent_disk_;
+  bool agent_disk_fails_ = false;
+  absl::Duration agent_still_until_;
+  std::unique_ptr<KeptMachine> kept_machine_;
   std::unique_ptr<Shipper> shipper_;
   uint64_t agent_incarnation_ = 0;
   std::shared_ptr<Connection> agent_connection_;
   std::vector<std::unique_ptr<RelayNode>> relays_;
   size_t current_relay_ = 0;
   MemoryDisk keeper_disk_;
+  std::unique_ptr<KeptTarget> kept_target_;
+  bool restored_ = false;
   std::unique_ptr<Keeper> keeper_;
   std::unique_ptr<KeeperStream> stream_;
   std::vector<std::shared_ptr<Connection>> lingering_;  // to stream_
@@ -613,6 +844,6 @@ class Cluster {
 
 }  // namespace
 
-Outcome Run(uint64_t seed, bool trace) { return Cluster(seed, trace).Run(); }
+Outcome Run(uint64_t seed, const RunOptions& options) { return Cluster(seed, options).Run(); }
 
 }  // namespace homeward::simulation

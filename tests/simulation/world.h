@@ -42,6 +42,7 @@ class World : public Clock {
 
   std::mt19937_64 random;
   absl::Duration skew;
+  uint64_t flips_in_flight = 0;  // so many of the next batches arrive with another byte
 
  private:
   absl::Duration now_;
@@ -67,6 +68,13 @@ class Connection : public UpstreamLink,
     });
   }
   void SendBatch(SealedBatch batch) override {
+    if (world_.flips_in_flight > 0) {
+      --world_.flips_in_flight;
+      std::string bytes(batch.view());
+      char& byte = bytes[world_.Pick(bytes.size())];
+      byte = static_cast<char>(byte ^ (1 << world_.Pick(8)));
+      batch = SealedBatch(std::move(bytes));
+    }
     Later(&up_, [this, batch] {
       if (receiver_.OnBatch(batch)) Later(&up_, [this] { receiver_.Flush(); });
     });
@@ -82,6 +90,12 @@ class Connection : public UpstreamLink,
     const absl::Duration end = std::max(up_, down_) + absl::Microseconds(1);
     world_.After(std::max(end - world_.Monotonic(), absl::ZeroDuration()),
                  [self = shared_from_this()] { self->Cut(); });
+  }
+  // Nothing arrives one way, or the other, for so long: a partition that has a direction, or an end
+  // that stands still.
+  void Hold(bool up, absl::Duration time) {
+    absl::Duration& last = up ? up_ : down_;
+    last = std::max(last, world_.Monotonic() + time);
   }
   // At once, losing everything. Safe at any time, also when an end is about to be destroyed.
   void Cut() {
