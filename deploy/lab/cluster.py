@@ -2,6 +2,7 @@
 
 Used by deploy/demo and tests/cluster. Every daemon dies with this process; what it leaves behind is one directory.
 """
+import calendar
 import ctypes
 import json
 import os
@@ -22,6 +23,12 @@ def free_port():
 
 def die_with_parent():
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def seconds_of(text):
+    """Seconds since 1970 of a time as the command line's JSON has it."""
+    whole, _, fraction = text.rstrip("Z").partition(".")
+    return calendar.timegm(time.strptime(whole, "%Y-%m-%dT%H:%M:%S")) + float("0." + (fraction or "0"))
 
 
 class Refused(Exception):

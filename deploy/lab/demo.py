@@ -13,7 +13,7 @@ import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import disks  # noqa: E402
-from cluster import Cluster, Refused, die_with_parent  # noqa: E402
+from cluster import Cluster, Refused, die_with_parent, seconds_of  # noqa: E402
 
 MIB = 1 << 20
 DISK_BYTES = 2048 * MIB
@@ -490,12 +490,6 @@ def data_bytes(image):
 
 def milliseconds(text):
     return round(float(text.rstrip("s")) * 1000, 1)
-
-
-def seconds_of(text):
-    whole, _, fraction = text.rstrip("Z").partition(".")
-    import calendar
-    return calendar.timegm(time.strptime(whole, "%Y-%m-%dT%H:%M:%S")) + float("0." + (fraction or "0"))
 
 
 def main():
