@@ -50,6 +50,8 @@ class LaneServer {
     std::function<absl::StatusOr<TlsIdentity>()> identity;
     size_t calls_max = 1024;
     absl::Duration greeting_timeout = absl::Seconds(5);  // handshake, then hello
+    // Told of each connection that never became a stream, from any thread.
+    std::function<void()> on_refused = [] {};
   };
   // Where the machine's stream is received.
   using Find = std::function<absl::StatusOr<HostedInbox>(const std::string& machine_id)>;

@@ -72,6 +72,7 @@ class ThreadedLaneServer : public LaneServer {
     while (std::unique_ptr<TlsListener::Arrival> arrival = listener_->Accept()) {
       Reap();
       if (calls_.size() >= options_.calls_max) {
+        options_.on_refused();
         LogWarn("lane.too_many_calls", {{"from", arrival->address()}, {"calls", calls_.size()}});
         continue;
       }
@@ -81,6 +82,7 @@ class ThreadedLaneServer : public LaneServer {
       call.thread = std::thread([this, &call] {
         const absl::Status served = Serve(&call);
         if (!served.ok()) {
+          options_.on_refused();
           LogWarn("lane.refused", {{"from", call.arrival->address()}, {"why", served}});
         }
         absl::MutexLock lock(&mutex_);

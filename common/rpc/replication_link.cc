@@ -1,5 +1,7 @@
 #include "common/rpc/replication_link.h"
 
+#include <grpcpp/alarm.h>
+
 #include <algorithm>
 #include <random>
 #include <utility>
@@ -60,6 +62,37 @@ class GrpcReceiverCall : public ReceiverCall {
  private:
   grpc::ServerContext& context_;
   grpc::ServerReaderWriter<Downstream, Upstream>& stream_;
+};
+
+// Cancels a call that takes longer than it may, until it ends.
+class GreetingLimit {
+ public:
+  GreetingLimit(grpc::ServerContext* context, absl::Duration timeout)
+      : call_(std::make_shared<Call>()) {
+    call_->context = context;
+    const gpr_timespec span =
+        gpr_time_from_millis(absl::ToInt64Milliseconds(timeout), GPR_TIMESPAN);
+    alarm_.Set(gpr_time_add(gpr_now(GPR_CLOCK_MONOTONIC), span), [call = call_](bool expired) {
+      absl::MutexLock lock(&call->mutex);
+      if (expired && call->context != nullptr) call->context->TryCancel();
+    });
+  }
+  ~GreetingLimit() {
+    {
+      absl::MutexLock lock(&call_->mutex);
+      call_->context = nullptr;
+    }
+    alarm_.Cancel();
+  }
+
+ private:
+  // The alarm may go off while the call ends.
+  struct Call {
+    absl::Mutex mutex;
+    grpc::ServerContext* context ABSL_GUARDED_BY(mutex) = nullptr;
+  };
+  const std::shared_ptr<Call> call_;
+  grpc::Alarm alarm_;
 };
 
 }  // namespace
@@ -166,24 +199,41 @@ absl::Status ReplicationEndpoint::StartLane(const LaneOptions& options) {
     free.port = 0;
     address = FormatHostPort(free);
   }
-  HW_ASSIGN_OR_RETURN(
-      lane_, LaneServer::Start(
-                 {.address = address, .callers = callers_, .identity = options.identity}, find_));
+  HW_ASSIGN_OR_RETURN(lane_, LaneServer::Start({.address = address,
+                                                .callers = callers_,
+                                                .identity = options.identity,
+                                                .greeting_timeout = greeting_timeout_,
+                                                .on_refused = [this] { ++refused_; }},
+                                               find_));
   LogInfo("lane.listens", {{"address", address}, {"port", lane_->port()}});
   return absl::OkStatus();
 }
 
+absl::StatusOr<HostedInbox> ReplicationEndpoint::Greet(grpc::ServerContext* context,
+                                                       ReceiverCall* call,
+                                                       UpstreamMessage* first) const {
+  HW_RETURN_IF_ERROR(Authorize(*context, callers_).status());
+  {
+    const GreetingLimit limit(context, greeting_timeout_);
+    if (!call->Read(first))
+      return absl::DeadlineExceededError(
+          "it ended, or said nothing for too long, before its hello");
+  }
+  if (!first->message.has_hello())
+    return absl::InvalidArgumentError("the first message must be a hello");
+  return find_(first->message.hello().machine_id());
+}
+
 grpc::Status ReplicationEndpoint::Replicate(
     grpc::ServerContext* context, grpc::ServerReaderWriter<Downstream, Upstream>* stream) {
-  const absl::StatusOr<std::string> caller = Authorize(*context, callers_);
-  if (!caller.ok()) return ToGrpc(caller.status());
   GrpcReceiverCall call(context, stream);
   UpstreamMessage first;
-  if (!call.Read(&first)) return grpc::Status::OK;
-  if (!first.message.has_hello())
-    return ToGrpc(absl::InvalidArgumentError("the first message must be a hello"));
-  const absl::StatusOr<HostedInbox> host = find_(first.message.hello().machine_id());
-  if (!host.ok()) return ToGrpc(host.status());
+  const absl::StatusOr<HostedInbox> host = Greet(context, &call, &first);
+  if (!host.ok()) {
+    ++refused_;
+    LogWarn("replication.refused", {{"from", context->peer()}, {"why", host.status()}});
+    return ToGrpc(host.status());
+  }
   RunReceiver(*host, std::move(first), &call, lane_ == nullptr ? 0 : lane_->port());
   return grpc::Status::OK;
 }

@@ -6,6 +6,7 @@
 
 #include <grpcpp/grpcpp.h>
 
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <string>
@@ -80,8 +81,10 @@ class ReplicationEndpoint : public replication::v1::ReplicationService::Service 
  public:
   // NOT_FOUND when the machine is not this part's. Called from the network's threads.
   using Find = std::function<absl::StatusOr<HostedInbox>(const std::string& machine_id)>;
-  ReplicationEndpoint(std::vector<Role> callers, Find find)
-      : callers_(std::move(callers)), find_(std::move(find)) {}
+  // A call that says no hello within `greeting_timeout` is ended.
+  ReplicationEndpoint(std::vector<Role> callers, Find find,
+                      absl::Duration greeting_timeout = absl::Seconds(5))
+      : callers_(std::move(callers)), find_(std::move(find)), greeting_timeout_(greeting_timeout) {}
   struct LaneOptions {
     std::string listen_address;  // of the gRPC server
     // Where the bulk lane listens. Empty: the same host, a free port. "none": there is none.
@@ -94,6 +97,8 @@ class ReplicationEndpoint : public replication::v1::ReplicationService::Service 
   absl::Status StartLane(const LaneOptions& options);
   // Ends the lane's calls. After the service was shut down.
   void StopLane() { lane_.reset(); }
+  // Connections and calls that never became a stream. Each is in the log, with who it was.
+  uint64_t refused_count() const { return refused_; }
 
   grpc::Status Replicate(grpc::ServerContext* context,
                          grpc::ServerReaderWriter<replication::v1::Downstream,
@@ -101,7 +106,13 @@ class ReplicationEndpoint : public replication::v1::ReplicationService::Service 
 
  private:
   const std::vector<Role> callers_;
+  // An error: it is no stream, and why.
+  absl::StatusOr<HostedInbox> Greet(grpc::ServerContext* context, ReceiverCall* call,
+                                    UpstreamMessage* first) const;
+
   const Find find_;
+  const absl::Duration greeting_timeout_;
+  std::atomic<uint64_t> refused_{0};
   std::unique_ptr<LaneServer> lane_;
 };
 

@@ -47,12 +47,13 @@ class Daemon:
         directory.mkdir(parents=True, exist_ok=True)
         self.config = directory / "config"
         self.config.write_text(config)
+        self.prefix = []  # what runs the program, as in another network namespace
         self.process = None
         self.peak_kib = 0
 
     def start(self):
         log = open(self.directory / "log", "ab")
-        self.process = subprocess.Popen([self.program, "--config", str(self.config)], stderr=log, stdout=log,
+        self.process = subprocess.Popen([*self.prefix, self.program, "--config", str(self.config)], stderr=log, stdout=log,
                                         preexec_fn=die_with_parent)
         log.close()
 
@@ -92,10 +93,10 @@ class Daemon:
 
 
 class Cluster:
-    def __init__(self, binaries, directory, heartbeat="1s", extra=""):
+    def __init__(self, binaries, directory, heartbeat="1s", extra="", host="127.0.0.1"):
         self.binaries, self.directory = pathlib.Path(binaries), pathlib.Path(directory)
         self.daemons = {}
-        self.address = f"127.0.0.1:{free_port()}"
+        self.address = f"{host}:{free_port()}"
         self.enrolment = self.directory / "enrolment"
         self.daemon("config_server", "homeward-config-server", f"""
 listen_address: "{self.address}"
@@ -129,10 +130,10 @@ state_directory: "{self.directory}/{name}/state"
         return self.daemon(name, "homeward-process-server",
                            self.join(name) + f'listen_address: "127.0.0.1:{free_port()}"\n' + extra)
 
-    def add_master_target(self, name="master_target", datastores=(), extra=""):
+    def add_master_target(self, name="master_target", datastores=(), extra="", host="127.0.0.1"):
         lines = "".join(f'datastores: "{path}"\n' for path in datastores)
         return self.daemon(name, "homeward-master-target",
-                           self.join(name) + f'listen_address: "127.0.0.1:{free_port()}"\n' + lines + extra)
+                           self.join(name) + f'listen_address: "{host}:{free_port()}"\n' + lines + extra)
 
     def add_agent(self, machine, config, directory=None):
         name = directory or machine

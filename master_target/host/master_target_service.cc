@@ -76,6 +76,9 @@ class MasterTarget : public Daemon {
     return {heartbeat.issues().begin(), heartbeat.issues().end()};
   }
   void Measure(Metrics* metrics) override {
+    metrics->SetGauge("homeward_replication_refused_total",
+                      "Connections and calls that never became a stream", {},
+                      static_cast<double>(endpoint_.refused_count()));
     for (const control::v1::ReplicaObserved& replica : Observe().master_target().replicas()) {
       const Metrics::Labels labels = {{"machine", replica.machine_id()}};
       metrics->SetGauge("homeward_replica_points", "Recovery points", labels,

@@ -105,6 +105,9 @@ class ProcessServer : public Daemon {
     return JudgeProcessServer(Observe().process_server());
   }
   void Measure(Metrics* metrics) override {
+    metrics->SetGauge("homeward_replication_refused_total",
+                      "Connections and calls that never became a stream", {},
+                      static_cast<double>(endpoint_.refused_count()));
     const control::v1::ProcessServerObserved seen = Observe().process_server();
     metrics->SetGauge("homeward_cache_free_bytes", "Free room for streams", {},
                       static_cast<double>(seen.cache_free_bytes()));

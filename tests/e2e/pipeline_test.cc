@@ -25,6 +25,8 @@ constexpr uint64_t kDiskBytes = 96 * kMiB;
 constexpr uint64_t kGeneration = 1;
 constexpr char kUuid[] = "6000c29a00112233445566778899aabb";
 
+constexpr absl::Duration kGreetingTimeout = absl::Milliseconds(700);
+
 // A disk in a file, written by the test through Write(). Thread-safe.
 class FileSource : public WriteSource {
  public:
@@ -124,7 +126,8 @@ class PipelineTest : public ::testing::Test {
         std::vector<Role>{Role::kProcessServer},
         [this](const std::string&) -> absl::StatusOr<HostedInbox> {
           return HostedInbox{keeper_strand_.get(), stream_.get(), nullptr, nullptr, nullptr};
-        });
+        },
+        kGreetingTimeout);
     keeper_server_ = Serve(keeper_endpoint_.get(), Role::kMasterTarget, &keeper_port_);
     ASSERT_NE(keeper_server_, nullptr);
   }
@@ -401,6 +404,19 @@ TEST_F(WhoMayCall, IsDecidedByTheCertificate) {
                 .error_code(),
             grpc::StatusCode::UNAVAILABLE)
       << "the certificate has expired";
+}
+
+TEST_F(WhoMayCall, ACallThatSaysNothingIsEndedAndCounted) {
+  StartKeeper();
+  auto stub = replication::v1::ReplicationService::NewStub(
+      MakeChannel(absl::StrCat("127.0.0.1:", keeper_port_), Role::kMasterTarget,
+                  Identity(Role::kProcessServer)));
+  grpc::ClientContext context;
+  auto stream = stub->Replicate(&context);
+  replication::v1::Downstream message;
+  EXPECT_FALSE(stream->Read(&message)) << "it ends without a word of ours";
+  EXPECT_FALSE(stream->Finish().ok());
+  EXPECT_EQ(keeper_endpoint_->refused_count(), 1u);
 }
 
 }  // namespace

@@ -1,0 +1,89 @@
+"""What all rows of the benchmark share: sources, figures of processes, a whole Homeward."""
+import contextlib
+import os
+import pathlib
+import shutil
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path[:0] = [str(ROOT / "deploy" / "lab"), str(ROOT / "tests" / "cluster")]
+from cluster import Cluster  # noqa: E402
+
+MIB = 1 << 20
+
+
+def run(*command, **more):
+    subprocess.run([str(part) for part in command], check=True, capture_output=True, **more)
+
+
+def make_source(path, megabytes, real=0.5):
+    """Real files, then random bytes; nothing of it is a hole."""
+    with open(path, "wb") as out:
+        written = 0
+        for top in ("/usr/bin", "/usr/lib", "/usr/share"):
+            for file in sorted(pathlib.Path(top).rglob("*")):
+                if written >= megabytes * MIB * real:
+                    break
+                try:
+                    if file.is_file() and not file.is_symlink():
+                        written += out.write(file.read_bytes())
+                except OSError:
+                    continue
+        while written < megabytes * MIB:
+            written += out.write(os.urandom(min(MIB, megabytes * MIB - written)))
+        out.truncate(megabytes * MIB)
+        os.fsync(out.fileno())
+
+
+def make_sparse(path, gigabytes, pieces):
+    """A disk of holes, with `pieces` random mebibytes at equal distances."""
+    with open(path, "wb") as file:
+        file.truncate(gigabytes << 30)
+        for at in range(pieces):
+            file.seek(at * ((gigabytes << 30) // pieces))
+            file.write(os.urandom(MIB))
+
+
+def cpu_seconds(pid):
+    """User and system time of one process so far."""
+    fields = pathlib.Path(f"/proc/{pid}/stat").read_text().rsplit(")", 1)[1].split()
+    return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+class Cannot(Exception):
+    """This machine has not what a row needs."""
+
+
+class Row:
+    """One row: `ours()` and `peer()` return a figure in `unit`; the ratio of the two is held against `target`. A row
+    without a peer holds its own figure against it."""
+    at_least = True
+    has_peer = True
+
+    def __init__(self, arguments, directory):
+        self.arguments, self.directory = arguments, directory
+
+    @contextlib.contextmanager
+    def homeward(self, image, tap=True):
+        """All daemons, and an agent named bench that serves `image` at ours/tap (or tracks a block device of that name)
+        and has registered."""
+        directory = self.directory / "ours"
+        (directory / "datastore").mkdir(parents=True)
+        cluster = Cluster(self.arguments.binaries, directory)
+        try:
+            cluster.start_config_server()
+            cluster.add_process_server().start()
+            cluster.add_master_target(datastores=[directory / "datastore"]).start()
+            cluster.await_servers(2)
+            socket = f'nbd_socket: "{directory}/tap" ' if tap else ""
+            cluster.add_agent("bench", f'disks {{ path: "{image}" {socket}}}\n').start()
+            cluster.await_("the agent registers", lambda: cluster.try_json("machines", "show", "bench").get(
+                "agent_connected"))
+            yield cluster
+        finally:
+            cluster.stop()
+            shutil.rmtree(directory)
+
+    def holds(self, ratio):
+        return ratio >= self.target if self.at_least else ratio <= self.target

@@ -1,0 +1,151 @@
+"""Rows about links and many machines."""
+import os
+import subprocess
+import threading
+import time
+
+import hostile
+from cluster import Cluster, free_port, seconds_of
+from row import MIB, Cannot, Row, make_source, run
+from rows_disk import Copies
+
+NAMESPACE, NEAR, FAR = "homeward-bench", "10.99.0.1", "10.99.0.2"
+
+
+class Wan(Copies):
+    name, target, real = "wan", 1.8, 1.0
+    says = "first synchronisation of real files, the master target behind 200 Mbit/s; beside nbdcopy over TLS on the same link"
+
+    def __init__(self, arguments, directory):
+        arguments.megabytes, whole = min(arguments.megabytes, 512), arguments.megabytes
+        if os.geteuid() != 0:
+            raise Cannot("a link of its own needs root")
+        super().__init__(arguments, directory)
+        self.megabytes, arguments.megabytes = arguments.megabytes, whole
+
+    def __enter__(self):
+        run("ip", "netns", "add", NAMESPACE)
+        run("ip", "link", "add", "hwbench0", "type", "veth", "peer", "name", "hwbench1", "netns", NAMESPACE)
+        inside = ("ip", "netns", "exec", NAMESPACE)
+        limit = ("root", "tbf", "rate", "200mbit", "burst", "256k", "latency", "50ms")
+        run("ip", "addr", "add", f"{NEAR}/24", "dev", "hwbench0")
+        run("ip", "link", "set", "hwbench0", "up")
+        run(*inside, "ip", "addr", "add", f"{FAR}/24", "dev", "hwbench1")
+        run(*inside, "ip", "link", "set", "hwbench1", "up")
+        run(*inside, "ip", "link", "set", "lo", "up")
+        run("tc", "qdisc", "add", "dev", "hwbench0", *limit)
+        run(*inside, "tc", "qdisc", "add", "dev", "hwbench1", *limit)
+
+    def __exit__(self, *_error):
+        subprocess.run(["ip", "netns", "del", NAMESPACE], capture_output=True)
+        subprocess.run(["ip", "link", "del", "hwbench0"], capture_output=True)
+
+    def ours(self):
+        with self:
+            directory = self.directory / "ours"
+            (directory / "datastore").mkdir(parents=True)
+            cluster = Cluster(self.arguments.binaries, directory, host=NEAR)
+            try:
+                cluster.start_config_server()
+                cluster.add_process_server().start()
+                target = cluster.add_master_target(datastores=[directory / "datastore"], host=FAR)
+                target.prefix = ["ip", "netns", "exec", NAMESPACE]
+                target.start()
+                cluster.await_servers(2)
+                cluster.add_agent("bench", f'disks {{ path: "{self.source}" nbd_socket: "{directory}/tap" }}\n').start()
+                cluster.await_("the agent registers", lambda: cluster.try_json("machines", "show", "bench").get(
+                    "agent_connected"))
+                began = time.monotonic()
+                cluster.cli("machines", "protect", "bench", "--wait", limit=3600)
+                return self.megabytes / (time.monotonic() - began)
+            finally:
+                cluster.stop()
+                run("rm", "-rf", directory)
+
+    def peer(self):
+        with self:
+            return self.megabytes / self.copy(hops=1)[0]
+
+    # For copy(): the server is at the far end.
+    def nbdkit(self, *plugin):
+        return super().nbdkit(*plugin, prefix=("ip", "netns", "exec", NAMESPACE), address=FAR)
+
+    def uri(self, port):
+        return f"nbds://{FAR}:{port}/?tls-certificates={self.directory}/pki"
+
+
+class ManyStreams(Row):
+    name, unit, target = "many_streams", "MiB/s", 0.8
+    says = "first synchronisation of 100 machines through one process server to one master target; beside one machine with as much"
+    count = 100
+
+    def __init__(self, arguments, directory):
+        super().__init__(arguments, directory)
+        if arguments.small:
+            self.count = 5
+        self.each = max(8, arguments.megabytes // 2 // self.count)
+        self.images = [directory / f"disk{number}.raw" for number in range(self.count)]
+        for image in self.images:
+            make_source(image, self.each)
+        self.whole = directory / "whole.raw"
+        make_source(self.whole, self.each * self.count)
+
+    def synchronise(self, images):
+        directory = self.directory / "ours"
+        (directory / "datastore").mkdir(parents=True)
+        cluster = Cluster(self.arguments.binaries, directory)
+        try:
+            cluster.start_config_server()
+            cluster.add_process_server().start()
+            cluster.add_master_target(datastores=[directory / "datastore"]).start()
+            cluster.await_servers(2)
+            names = [f"m{number}" for number in range(len(images))]
+            for name, image in zip(names, images):
+                cluster.add_agent(name, f'disks {{ path: "{image}" nbd_socket: "{directory}/{name}.tap" }}\n').start()
+            cluster.await_("all agents register", lambda: sum(
+                1 for machine in cluster.try_json("machines", "list").get("machines", [])
+                if machine.get("agent_connected")) == len(names), 300)
+            for name in names:
+                cluster.cli("machines", "protect", name)
+            cluster.await_("all are protected", lambda: all(
+                job["state"] == "Succeeded" for job in cluster.json("jobs", "list")["jobs"]), 3600, 0.5)
+            jobs = cluster.json("jobs", "list")["jobs"]
+            begun = [seconds_of(job["created"]) for job in jobs]
+            ended = [seconds_of(job["ended"]) for job in jobs]
+            rates = sorted(1 / (end - begin) for begin, end in zip(begun, ended))
+            if len(images) > 1:
+                print(f"  many_streams: the slowest has {rates[0] / rates[-1]:.2f} of the fastest's rate (at least 0.5)",
+                      flush=True)
+            return sum(image.stat().st_size for image in images) / MIB / (max(ended) - min(begun))
+        finally:
+            cluster.stop()
+            run("rm", "-rf", directory)
+
+    def ours(self):
+        return self.synchronise(self.images)
+
+    def peer(self):
+        return self.synchronise([self.whole])
+
+
+class HostilePeers(Copies):
+    name, target = "hostile_peers", 0.9
+    says = "first synchronisation while 1,000 connections stall at each port of both servers; beside without them"
+
+    def measure(self, attack):
+        with self.homeward(self.source) as cluster:
+            peers = hostile.Peers(cluster, cluster.directory / "bench" / "state" / "identity")
+            if attack:
+                for port, is_lane in peers.ports():
+                    peers.stall(port, is_lane, 40 if self.arguments.small else 1000)
+            began = time.monotonic()
+            cluster.cli("machines", "protect", "bench", "--wait", limit=3600)
+            seconds = time.monotonic() - began
+            peers.close()
+            return self.arguments.megabytes / seconds
+
+    def ours(self):
+        return self.measure(attack=True)
+
+    def peer(self):
+        return self.measure(attack=False)
