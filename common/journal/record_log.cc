@@ -27,16 +27,19 @@ std::string EncodeHeader(LogPurpose purpose, uint64_t number) {
   return out;
 }
 
+// Of the place and the body, which is `body` and then `rest`.
 uint64_t RecordChecksum(uint64_t number, uint64_t offset, uint32_t type, uint64_t synced_bytes,
-                        absl::string_view body) {
+                        absl::string_view body, absl::string_view rest = {}) {
   std::string place;
   FieldWriter writer(&place);
   writer.U64(number);
   writer.U64(offset);
-  writer.U32(static_cast<uint32_t>(body.size()));
+  writer.U32(static_cast<uint32_t>(body.size() + rest.size()));
   writer.U32(type);
   writer.U64(synced_bytes);
-  return Checksum64(AsBytes(place), AsBytes(body));
+  if (rest.empty()) return Checksum64(AsBytes(place), AsBytes(body));
+  writer.Raw(body);
+  return Checksum64(AsBytes(place), AsBytes(rest));
 }
 
 }  // namespace
@@ -169,28 +172,33 @@ absl::StatusOr<bool> RecordLog::WasSyncedPast(uint64_t offset, uint64_t file_byt
   return false;
 }
 
-absl::StatusOr<uint64_t> RecordLog::Append(uint32_t type, absl::string_view body) {
+absl::StatusOr<uint64_t> RecordLog::Append(uint32_t type, absl::string_view body,
+                                           absl::string_view rest) {
   HW_RETURN_IF_ERROR(broken_);
-  HW_CHECK(type != 0 && type <= 255 && body.size() <= kLogRecordBytesMax);
-  // A large body is written as it is, a small one together with its header.
-  const bool apart = body.size() >= kApartBytes;
+  const size_t body_bytes = body.size() + rest.size();
+  HW_CHECK(type != 0 && type <= 255 && body_bytes <= kLogRecordBytesMax);
+  const uint64_t checksum = RecordChecksum(number_, size_bytes_, type, synced_bytes_, body, rest);
+  // What is large is written as it is, what is small together with the header.
+  if (rest.empty() && body.size() >= kApartBytes) std::swap(body, rest);
+  const bool apart = rest.size() >= kApartBytes;
   std::string record;
-  record.reserve(kRecordHeaderBytes + (apart ? 0 : body.size()));
+  record.reserve(kRecordHeaderBytes + body.size() + (apart ? 0 : rest.size()));
   FieldWriter writer(&record);
-  writer.U32(static_cast<uint32_t>(body.size()));
+  writer.U32(static_cast<uint32_t>(body_bytes));
   writer.U32(type);
   writer.U64(synced_bytes_);
-  writer.U64(RecordChecksum(number_, size_bytes_, type, synced_bytes_, body));
-  if (!apart) writer.Raw(body);
+  writer.U64(checksum);
+  writer.Raw(body);
+  if (!apart) writer.Raw(rest);
   absl::Status written = file_->Write(size_bytes_, AsBytes(record));
-  if (written.ok() && apart) written = file_->Write(size_bytes_ + record.size(), AsBytes(body));
+  if (written.ok() && apart) written = file_->Write(size_bytes_ + record.size(), AsBytes(rest));
   if (!written.ok()) {
     const absl::Status cut = file_->Truncate(size_bytes_);
     if (!absl::IsResourceExhausted(written) || !cut.ok()) broken_ = written;
     return written;
   }
   const uint64_t offset = size_bytes_;
-  size_bytes_ += kRecordHeaderBytes + body.size();
+  size_bytes_ += kRecordHeaderBytes + body_bytes;
   return offset;
 }
 

@@ -46,10 +46,14 @@ class RecordLog {
   static absl::Status ReadOne(FileSystem& files, const std::string& path, uint64_t number,
                               uint64_t offset, const std::function<void(const LogRecord&)>& visit);
 
-  // Appends and returns the record's offset. Not durable before Sync(). RESOURCE_EXHAUSTED when the
-  // disk is full: the file is cut back to its last whole record and stays usable.
-  absl::StatusOr<uint64_t> Append(uint32_t type, absl::string_view body);
+  // Appends a record whose body is `body` and then `rest`, and returns its offset. Not durable
+  // before Sync(). RESOURCE_EXHAUSTED when the disk is full: the file is cut back to its last whole
+  // record and stays usable.
+  absl::StatusOr<uint64_t> Append(uint32_t type, absl::string_view body,
+                                  absl::string_view rest = {});
   absl::Status Sync();
+  // As File::BeginSync().
+  void BeginSync() { file_->BeginSync(); }
 
   uint64_t size_bytes() const { return size_bytes_; }
   uint64_t number() const { return number_; }

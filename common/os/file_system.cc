@@ -5,6 +5,16 @@
 
 namespace homeward {
 
+absl::Status File::ReadMany(absl::Span<const ReadInto> reads) {
+  for (const ReadInto& read : reads) HW_RETURN_IF_ERROR(Read(read.offset, read.out));
+  return absl::OkStatus();
+}
+
+absl::Status File::WriteMany(absl::Span<const WriteFrom> writes) {
+  for (const WriteFrom& write : writes) HW_RETURN_IF_ERROR(Write(write.offset, write.bytes));
+  return absl::OkStatus();
+}
+
 absl::Status WriteFileAtomically(FileSystem& files, const std::string& path,
                                  absl::string_view content) {
   const std::string temporary = absl::StrCat(path, ".new");

@@ -14,6 +14,7 @@
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "absl/types/span.h"
 #include "common/base/bytes.h"
 
 namespace homeward {
@@ -26,11 +27,26 @@ class File {
   virtual absl::Status Read(uint64_t offset, MutableBytes out) = 0;
   // RESOURCE_EXHAUSTED when the file system is full. Part of `bytes` may then have been written.
   virtual absl::Status Write(uint64_t offset, ConstBytes bytes) = 0;
+  // Many at once, in any order: they do not overlap, and as many are under way together as the
+  // system takes. As the single ones otherwise; after an error some may have been done.
+  struct ReadInto {
+    uint64_t offset = 0;
+    MutableBytes out;
+  };
+  struct WriteFrom {
+    uint64_t offset = 0;
+    ConstBytes bytes;
+  };
+  virtual absl::Status ReadMany(absl::Span<const ReadInto> reads);
+  virtual absl::Status WriteMany(absl::Span<const WriteFrom> writes);
   // Makes `length` bytes at `offset` read as zeroes, freeing their room where the file system can.
   virtual absl::Status WriteZeroes(uint64_t offset, uint64_t length) = 0;
   // Blocks until all earlier writes are durable. A failure is final: the caller must stop using the
   // file.
   virtual absl::Status Sync() = 0;
+  // A hint that Sync() follows: what was written may go to the disk already, while the caller does
+  // something else. Promises nothing.
+  virtual void BeginSync() {}
   virtual absl::StatusOr<uint64_t> Size() = 0;
   // Where the first content at or after `offset` may be that is not zeroes; Size() when there is
   // none. Skips what the file system knows to be holes.

@@ -24,6 +24,10 @@ struct HostLoad {
 };
 HostLoad ReadHostLoad();
 
+// Sets a process up for moving bulk data: memory of batches is used again instead of given back,
+// and as many descriptors as the system allows (each stream and each peer that stalls is one). Call
+// it first.
+void TuneProcess();
 // Peak resident memory of this process.
 uint64_t PeakResidentBytes();
 // 16 random bytes in hex, from the system's generator.

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/algorithm/container.h"
+#include "common/base/aligned_buffer.h"
 #include "common/base/check.h"
 #include "common/fault/fault.h"
 #include "common/status/status_macros.h"
@@ -13,8 +14,11 @@
 namespace homeward {
 namespace {
 
-constexpr uint64_t kUndoBytesMax = kMiB;
+constexpr uint64_t kReadBytesMax = kMiB;  // at once, and of one undo record
+constexpr uint64_t kDigestReadBytes = 4 * kMiB;
+constexpr uint64_t kUndoGroupBytes = 4 * kMiB;  // of old content in memory
 constexpr uint64_t kRecoverGroupBytes = 16 * kMiB;
+constexpr size_t kRecoverRangesMax = 4096;
 
 }  // namespace
 
@@ -197,39 +201,87 @@ absl::Status Keeper::Apply(const std::vector<absl::string_view>& sealed_batches)
   return refused;
 }
 
-absl::Status Keeper::SaveOld(uint32_t disk, Extent extent) {
-  std::string old;
-  for (Extent gap : journal_->Unsaved(disk, extent)) {
-    while (gap.length > 0) {
-      const Extent piece{gap.offset, std::min(gap.length, kUndoBytesMax)};
-      old.resize(piece.length);
-      HW_RETURN_IF_ERROR(disks_[disk].file->Read(piece.offset, Writable(&old)));
-      const bool zeroes = IsZero(AsBytes(old));
+absl::Status Keeper::SaveOld(const std::vector<Staged>& staged) {
+  struct Piece {
+    uint32_t disk;
+    Extent extent;
+    MutableBytes old;
+  };
+  std::vector<Piece> pieces;
+  std::vector<ExtentSet> planned(disks_.size());  // of this group, not in the journal yet
+  uint64_t used = 0;
+  AlignedBuffer memory;
+  const auto save = [&]() -> absl::Status {
+    for (uint32_t disk = 0; disk < disks_.size(); ++disk) {
+      std::vector<File::ReadInto> reads;
+      for (const Piece& piece : pieces) {
+        if (piece.disk == disk) reads.push_back({piece.extent.offset, piece.old});
+      }
+      if (!reads.empty()) HW_RETURN_IF_ERROR(disks_[disk].file->ReadMany(reads));
+    }
+    for (const Piece& piece : pieces) {
+      const bool zeroes = IsZero(piece.old);
       HW_RETURN_IF_ERROR(journal_->AppendUndo(
-          {disk, piece, zeroes, zeroes ? absl::string_view() : absl::string_view(old)}));
-      gap = {piece.end(), gap.length - piece.length};
+          {piece.disk, piece.extent, zeroes, zeroes ? absl::string_view() : AsText(piece.old)}));
+    }
+    journal_->BeginSyncUndo();
+    pieces.clear();
+    used = 0;
+    return absl::OkStatus();
+  };
+  for (const Staged& range : staged) {
+    if (range.content.empty() && HW_FAULT("mutation.zeroes_without_undo")) continue;
+    for (const Extent& unsaved : journal_->Unsaved(range.disk, range.extent)) {
+      for (Extent gap : planned[range.disk].Missing(unsaved)) {
+        planned[range.disk].Add(gap);
+        while (gap.length > 0) {
+          const Extent piece{gap.offset, std::min(gap.length, kReadBytesMax)};
+          if (used + piece.length > kUndoGroupBytes) HW_RETURN_IF_ERROR(save());
+          if (memory.size() == 0) memory = AlignedBuffer::Unwritten(kUndoGroupBytes);
+          pieces.push_back({range.disk, piece, memory.Part(used, piece.length)});
+          used += AlignedBuffer::RoundUp(piece.length);
+          gap = {piece.end(), gap.length - piece.length};
+        }
+      }
     }
   }
+  return save();
+}
+
+absl::Status Keeper::WriteStaged(const std::vector<Staged>& staged) {
+  // What overlaps is written in its order, the rest at once.
+  std::vector<std::vector<File::WriteFrom>> writes(disks_.size());
+  std::vector<ExtentSet> under_way(disks_.size());
+  const auto flush = [&](uint32_t disk) -> absl::Status {
+    if (!writes[disk].empty()) HW_RETURN_IF_ERROR(disks_[disk].file->WriteMany(writes[disk]));
+    writes[disk].clear();
+    under_way[disk].Clear();
+    return absl::OkStatus();
+  };
+  for (const Staged& range : staged) {
+    if (under_way[range.disk].Missing(range.extent) != std::vector<Extent>{range.extent})
+      HW_RETURN_IF_ERROR(flush(range.disk));
+    if (range.content.empty()) {
+      HW_RETURN_IF_ERROR(
+          disks_[range.disk].file->WriteZeroes(range.extent.offset, range.extent.length));
+      continue;
+    }
+    writes[range.disk].push_back({range.extent.offset, AsBytes(range.content)});
+    under_way[range.disk].Add(range.extent);
+  }
+  for (uint32_t disk = 0; disk < disks_.size(); ++disk) HW_RETURN_IF_ERROR(flush(disk));
   return absl::OkStatus();
 }
 
 absl::Status Keeper::WriteProtected(const std::vector<Staged>& staged) {
   if (staged.empty()) return absl::OkStatus();
   if (journal_->protecting()) {
-    for (const Staged& range : staged) {
-      if (range.content.empty() && HW_FAULT("mutation.zeroes_without_undo")) continue;
-      HW_RETURN_IF_ERROR(SaveOld(range.disk, range.extent));
-    }
+    HW_RETURN_IF_ERROR(SaveOld(staged));
     HW_RETURN_IF_ERROR(journal_->SyncUndo());
   }
+  HW_RETURN_IF_ERROR(WriteStaged(staged));
   std::vector<bool> touched(disks_.size());
-  for (const Staged& range : staged) {
-    File& file = *disks_[range.disk].file;
-    HW_RETURN_IF_ERROR(range.content.empty()
-                           ? file.WriteZeroes(range.extent.offset, range.extent.length)
-                           : file.Write(range.extent.offset, AsBytes(range.content)));
-    touched[range.disk] = true;
-  }
+  for (const Staged& range : staged) touched[range.disk] = true;
   for (size_t i = 0; i < disks_.size(); ++i) {
     if (touched[i]) HW_RETURN_IF_ERROR(disks_[i].file->Sync());
   }
@@ -239,14 +291,13 @@ absl::Status Keeper::WriteProtected(const std::vector<Staged>& staged) {
 absl::Status Keeper::RecoverTo(absl::string_view point_id) {
   HW_ASSIGN_OR_RETURN(const RecoveryJournal::Point point, journal_->FindPoint(point_id));
   std::vector<ExtentSet> covered(disks_.size());
-  std::deque<std::string> contents;
   std::vector<Staged> staged;
-  uint64_t staged_bytes = 0;
+  const AlignedBuffer memory = AlignedBuffer::Unwritten(kRecoverGroupBytes);
+  uint64_t used = 0;
   const auto flush = [&]() -> absl::Status {
     HW_RETURN_IF_ERROR(WriteProtected(staged));
     staged.clear();
-    contents.clear();
-    staged_bytes = 0;
+    used = 0;
     return absl::OkStatus();
   };
   // Flushing appends to the newest delta while it is visited. That adds only ranges that are
@@ -259,15 +310,19 @@ absl::Status Keeper::RecoverTo(absl::string_view point_id) {
         for (const Extent& piece : pieces) {
           absl::string_view content;
           if (!undo.zeroes) {
-            contents.emplace_back(
-                undo.content.substr(piece.offset - undo.extent.offset, piece.length));
-            content = contents.back();
+            // Only what is aligned can go past the page cache.
+            if (piece.length >= AlignedBuffer::kAlignment) used = AlignedBuffer::RoundUp(used);
+            if (used + piece.length > kRecoverGroupBytes) HW_RETURN_IF_ERROR(flush());
+            const MutableBytes place = memory.Part(used, piece.length);
+            std::memcpy(place.data(), undo.content.data() + (piece.offset - undo.extent.offset),
+                        piece.length);
+            content = AsText(place);
+            used += piece.length;
           }
           staged.push_back({undo.disk, piece, content});
-          staged_bytes += content.size();
         }
         covered[undo.disk].Add(undo.extent);
-        return staged_bytes >= kRecoverGroupBytes ? flush() : absl::OkStatus();
+        return staged.size() >= kRecoverRangesMax ? flush() : absl::OkStatus();
       }));
   HW_RETURN_IF_ERROR(flush());
   return journal_->CommitRecovered(point_id);
@@ -325,15 +380,24 @@ absl::StatusOr<std::vector<uint32_t>> Keeper::Differing(uint32_t disk, uint64_t 
       offset > disks_[disk].size_bytes) {
     return absl::InvalidArgumentError("digest query out of bounds");
   }
+  const uint64_t end = offset + digests.size() * block_bytes;
+  if (!digests.empty() && end - block_bytes >= disks_[disk].size_bytes)
+    return absl::InvalidArgumentError("digest query past the end");
   std::vector<uint32_t> differing;
-  std::string block;
-  for (uint32_t i = 0; i < digests.size(); ++i) {
-    const uint64_t at = offset + i * block_bytes;
-    if (at >= disks_[disk].size_bytes)
-      return absl::InvalidArgumentError("digest query past the end");
-    block.resize(std::min(block_bytes, disks_[disk].size_bytes - at));
-    HW_RETURN_IF_ERROR(disks_[disk].file->Read(at, Writable(&block)));
-    if (Digest128(AsBytes(block)) != digests[i]) differing.push_back(i);
+  // Whole blocks, and many reads at once.
+  const uint64_t step = std::max(kDigestReadBytes / block_bytes, uint64_t{1}) * block_bytes;
+  const AlignedBuffer content = AlignedBuffer::Unwritten(AlignedBuffer::RoundUp(step));
+  for (uint64_t at = offset, index = 0; at < std::min(end, disks_[disk].size_bytes); at += step) {
+    const uint64_t length = std::min({step, end - at, disks_[disk].size_bytes - at});
+    std::vector<File::ReadInto> reads;
+    for (uint64_t done = 0; done < length; done += kReadBytesMax) {
+      reads.push_back({at + done, content.Part(done, std::min(kReadBytesMax, length - done))});
+    }
+    HW_RETURN_IF_ERROR(disks_[disk].file->ReadMany(reads));
+    for (uint64_t done = 0; done < length; done += block_bytes, ++index) {
+      const MutableBytes block = content.Part(done, std::min(block_bytes, length - done));
+      if (Digest128(block) != digests[index]) differing.push_back(static_cast<uint32_t>(index));
+    }
   }
   return differing;
 }

@@ -102,7 +102,8 @@ class Keeper {
   absl::Status ApplyOne(const ParsedBatch& batch, KeeperState* next, std::vector<Staged>* staged);
   // Steps 1 and 2 of the protocol.
   absl::Status WriteProtected(const std::vector<Staged>& staged);
-  absl::Status SaveOld(uint32_t disk, Extent extent);
+  absl::Status SaveOld(const std::vector<Staged>& staged);
+  absl::Status WriteStaged(const std::vector<Staged>& staged);
 
   const std::unique_ptr<RecoveryJournal> journal_;
   std::vector<ReplicaDisk> disks_;

@@ -216,13 +216,10 @@ absl::Status RecoveryJournal::AppendUndo(const UndoRange& undo) {
   FieldWriter writer(&body);
   writer.U32(undo.disk);
   writer.U64(undo.extent.offset);
-  if (undo.zeroes) {
-    writer.U64(undo.extent.length);
-  } else {
-    writer.Raw(undo.content);
-  }
+  if (undo.zeroes) writer.U64(undo.extent.length);
   if (!HW_FAULT("mutation.skip_journal_record")) {
-    HW_RETURN_IF_ERROR(open_delta_->Append(undo.zeroes ? kUndoZeroes : kUndo, body).status());
+    HW_RETURN_IF_ERROR(
+        open_delta_->Append(undo.zeroes ? kUndoZeroes : kUndo, body, undo.content).status());
   }
   saved_[undo.disk].Add(undo.extent);
   return absl::OkStatus();

@@ -65,6 +65,7 @@ class RecoveryJournal {
   // Appends; durable after SyncUndo(). RESOURCE_EXHAUSTED leaves the journal usable.
   absl::Status AppendUndo(const UndoRange& undo);
   absl::Status SyncUndo();
+  void BeginSyncUndo() { open_delta_->BeginSync(); }
   // Durable on return.
   absl::Status CommitState(const KeeperState& state);
   absl::Status CommitRecovered(absl::string_view point_id);

@@ -218,7 +218,8 @@ void Protection::FollowTokens() {
   }
   if (desired_.resync_token() != resync_token_) {
     resync_token_ = desired_.resync_token();
-    const absl::Status begun = shipper_->Resync();
+    // One that runs compares everything since the agent started: it is the one that was asked for.
+    const absl::Status begun = shipper_->syncing() ? absl::OkStatus() : shipper_->Resync();
     LogInfo("protection.resync", {{"result", begun}});
   }
   if (desired_.point_token() != point_token_wanted_) {

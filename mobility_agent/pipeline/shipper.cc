@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/algorithm/container.h"
+#include "common/base/aligned_buffer.h"
 #include "common/base/check.h"
 #include "common/fault/fault.h"
 #include "common/status/status_macros.h"
@@ -13,7 +14,8 @@
 namespace homeward {
 namespace {
 
-constexpr size_t kQueriesMax = 4;
+constexpr size_t kQueriesMax = 8;
+constexpr uint64_t kDigestReadBytes = kMiB;
 constexpr int kQueriesOfAnEpochBits = 24;
 constexpr size_t kFreezesMax = 1024;
 constexpr size_t kCollectedMax = 4096;
@@ -573,18 +575,21 @@ absl::Status Shipper::AskDigests() {
   query.message.set_disk(static_cast<uint32_t>(sync_disk_));
   query.message.set_offset_bytes(sync_offset_);
   query.message.set_block_bytes(options_.digest_block_bytes);
-  const uint64_t begin = sync_offset_;
-  std::string block;
-  for (uint32_t i = 0; i < options_.digest_blocks_max && sync_offset_ < disk_bytes; ++i) {
-    block.resize(std::min(options_.digest_block_bytes, disk_bytes - sync_offset_));
-    const absl::Status read = sources_[sync_disk_]->Read(sync_offset_, Writable(&block));
-    if (!read.ok()) {
-      sync_offset_ = begin;
-      return read;
+  const uint64_t end =
+      std::min(disk_bytes, sync_offset_ + options_.digest_blocks_max * options_.digest_block_bytes);
+  // Long reads, of whole blocks.
+  const uint64_t step = std::max(kDigestReadBytes / options_.digest_block_bytes, uint64_t{1}) *
+                        options_.digest_block_bytes;
+  const AlignedBuffer content = AlignedBuffer::Unwritten(AlignedBuffer::RoundUp(step));
+  for (uint64_t at = sync_offset_; at < end; at += step) {
+    const MutableBytes read = content.Part(0, std::min(step, end - at));
+    HW_RETURN_IF_ERROR(sources_[sync_disk_]->Read(at, read));
+    for (uint64_t done = 0; done < read.size(); done += options_.digest_block_bytes) {
+      query.message.add_digests(
+          Digest128(read.subspan(done, std::min(options_.digest_block_bytes, read.size() - done))));
     }
-    query.message.add_digests(Digest128(AsBytes(block)));
-    sync_offset_ += block.size();
   }
+  sync_offset_ = end;
   sender_.SendDigestQuery(query.message);
   queries_.emplace(query.message.query_id(), std::move(query));
   return absl::OkStatus();

@@ -3,6 +3,7 @@ import contextlib
 import json
 import os
 import pathlib
+import shutil
 import subprocess
 import time
 
@@ -190,6 +191,7 @@ class KeeperOverwrite(Row):
     says = "random 64 KiB overwrites of a VMDK with its journal beside it, a point every 2 s; beside fio, direct, synced as often"
 
     def ours(self):
+        shutil.rmtree(self.directory / "keeper", ignore_errors=True)
         program = pathlib.Path(self.arguments.binaries) / "homeward-bench-keeper"
         done = subprocess.run([program, self.directory / "keeper", str(self.arguments.megabytes // 2),
                                str(self.arguments.seconds)], check=True, capture_output=True, text=True)

@@ -1,8 +1,6 @@
 #include "common/daemon/daemon.h"
 
-#include <malloc.h>
 #include <signal.h>
-#include <sys/resource.h>
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
@@ -106,25 +104,6 @@ HttpReply MetricsPage(Daemon& daemon) {
   return {200, "text/plain; version=0.0.4; charset=utf-8", metrics.Render()};
 }
 
-// Each stream and each peer that stalls is a descriptor: all that the system allows, not the 1,024
-// of a shell.
-void RaiseDescriptorLimit() {
-  rlimit limit{};
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;
-  limit.rlim_cur = limit.rlim_max;
-  ::setrlimit(RLIMIT_NOFILE, &limit);
-}
-
-// Batches of a mebibyte come and go: fresh pages for each of them cost a quarter of the throughput
-// (docs/performance.md), arenas that do not share them cost memory.
-void TuneAllocator() {
-#ifdef __GLIBC__
-  mallopt(M_ARENA_MAX, 1);
-  mallopt(M_MMAP_THRESHOLD, 8 << 20);
-  mallopt(M_TRIM_THRESHOLD, 24 << 20);
-#endif
-}
-
 int Run(const DaemonProgram& program, const Flags& flags, const google::protobuf::Message& config) {
   // Before any thread is there, so that all of them inherit it.
   sigset_t signals;
@@ -132,9 +111,8 @@ int Run(const DaemonProgram& program, const Flags& flags, const google::protobuf
   for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&signals, signal);
   pthread_sigmask(SIG_BLOCK, &signals, nullptr);
   ::signal(SIGPIPE, SIG_IGN);
-  RaiseDescriptorLimit();
   ApplyLogLevel(config);
-  TuneAllocator();
+  TuneProcess();
 
   absl::Notification stopping;
   absl::Mutex mutex;

@@ -12,6 +12,7 @@
 #include <cerrno>
 
 #include "common/base/aligned_buffer.h"
+#include "common/os/linux/batch_io.h"
 #include "common/os/posix/unique_fd.h"
 #include "common/status/status_macros.h"
 
@@ -59,6 +60,38 @@ class PosixFile : public File {
     return WriteThrough(fd_, offset, bytes);
   }
 
+  absl::Status ReadMany(absl::Span<const ReadInto> reads) override {
+    if (!HasRing()) return File::ReadMany(reads);
+    std::vector<BatchIo::Operation> operations;
+    for (const ReadInto& read : reads) {
+      operations.push_back({.fd = FdFor(read.offset, read.out.data(), read.out.size()),
+                            .write = false,
+                            .offset = read.offset,
+                            .data = read.out.data(),
+                            .bytes = read.out.size()});
+    }
+    return RunAll("read", &operations);
+  }
+
+  absl::Status WriteMany(absl::Span<const WriteFrom> writes) override {
+    if (!HasRing()) return File::WriteMany(writes);
+    std::vector<BatchIo::Operation> operations;
+    for (const WriteFrom& write : writes) {
+      const int fd = FdFor(write.offset, write.bytes.data(), write.bytes.size());
+      // What cannot go past the page cache as it is goes the way of single ones.
+      if (direct_.valid() && fd != direct_.get()) {
+        HW_RETURN_IF_ERROR(Write(write.offset, write.bytes));
+        continue;
+      }
+      operations.push_back({.fd = fd,
+                            .write = true,
+                            .offset = write.offset,
+                            .data = const_cast<uint8_t*>(write.bytes.data()),
+                            .bytes = write.bytes.size()});
+    }
+    return RunAll("write", &operations);
+  }
+
   absl::Status WriteZeroes(uint64_t offset, uint64_t length) override {
     const int punch = FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE;
     if (::fallocate(fd_.get(), punch, offset, length) == 0) return absl::OkStatus();
@@ -76,6 +109,8 @@ class PosixFile : public File {
     if (::fdatasync(fd_.get()) != 0) return ErrnoStatus(errno, "sync", path_);
     return absl::OkStatus();
   }
+
+  void BeginSync() override { ::sync_file_range(fd_.get(), 0, 0, SYNC_FILE_RANGE_WRITE); }
 
   absl::StatusOr<uint64_t> Size() override {
     if (is_block_device_) {
@@ -112,6 +147,26 @@ class PosixFile : public File {
   static constexpr size_t kDirectBytesMin = 64 * kKiB;
   static constexpr size_t kBounceBytes = kMiB;
 
+  int FdFor(uint64_t offset, const uint8_t* data, size_t bytes) const {
+    const bool aligned = offset % kAlignment == 0 && bytes % kAlignment == 0 &&
+                         reinterpret_cast<uintptr_t>(data) % kAlignment == 0;
+    return direct_.valid() && aligned && bytes >= kDirectBytesMin ? direct_.get() : fd_.get();
+  }
+  bool HasRing() {
+    if (!ring_tried_) ring_ = BatchIo::Create();
+    ring_tried_ = true;
+    return ring_ != nullptr;
+  }
+  absl::Status RunAll(absl::string_view doing, std::vector<BatchIo::Operation>* operations) {
+    ring_->Run(absl::MakeSpan(*operations));
+    for (const BatchIo::Operation& operation : *operations) {
+      if (operation.error == ENODATA)
+        return absl::OutOfRangeError(absl::StrCat("read past the end of ", path_));
+      if (operation.error != 0) return ErrnoStatus(operation.error, doing, path_);
+    }
+    return absl::OkStatus();
+  }
+
   absl::Status WriteThrough(const UniqueFd& fd, uint64_t offset, ConstBytes bytes) {
     for (size_t done = 0; done < bytes.size();) {
       const ssize_t n = ::pwrite(fd.get(), bytes.data() + done, bytes.size() - done,
@@ -141,6 +196,8 @@ class PosixFile : public File {
   const UniqueFd fd_;
   const UniqueFd direct_;
   AlignedBuffer bounce_;  // of who writes
+  std::unique_ptr<BatchIo> ring_;
+  bool ring_tried_ = false;
   const std::string path_;
   const bool is_block_device_;
 };
@@ -165,7 +222,7 @@ class PosixFileSystem : public FileSystem {
     if (!fd.valid()) return ErrnoStatus(errno, "open", path);
     if (::fstat(fd.get(), &info) != 0) return ErrnoStatus(errno, "inspect", path);
     // Not every file system can; then all goes through the page cache.
-    UniqueFd direct(bulk ? ::open(path.c_str(), O_WRONLY | O_CLOEXEC | O_DIRECT) : -1);
+    UniqueFd direct(bulk ? ::open(path.c_str(), O_RDWR | O_CLOEXEC | O_DIRECT) : -1);
     return std::make_unique<PosixFile>(std::move(fd), std::move(direct), path,
                                        S_ISBLK(info.st_mode));
   }
