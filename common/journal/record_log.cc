@@ -89,6 +89,23 @@ absl::Status RecordLog::Scan(FileSystem& files, const std::string& path, LogPurp
   return whole ? absl::OkStatus() : log.NotWhole(log.size_bytes_);
 }
 
+absl::StatusOr<uint64_t> RecordLog::Verify(FileSystem& files, const std::string& path,
+                                           LogPurpose purpose, uint64_t number, uint64_t offset,
+                                           uint64_t bytes, uint64_t whole_bytes) {
+  HW_ASSIGN_OR_RETURN(std::unique_ptr<File> file, files.Open(path, OpenMode::kReadOnly));
+  RecordLog log(std::move(file), path, number);
+  HW_RETURN_IF_ERROR(log.ReadHeader(purpose));
+  const uint64_t stop = offset + bytes;
+  uint64_t at = std::max(offset, kHeaderBytes);
+  std::string body;
+  while (at < whole_bytes && at < stop) {
+    uint32_t type = 0;
+    HW_RETURN_IF_ERROR(log.ReadRecord(at, whole_bytes, &type, &body));
+    at += kRecordHeaderBytes + body.size();
+  }
+  return at;
+}
+
 absl::Status RecordLog::ReadHeader(LogPurpose purpose) {
   std::string header(kHeaderBytes, '\0');
   const absl::Status read = file_->Read(0, Writable(&header));

@@ -42,6 +42,12 @@ class RecordLog {
                            const std::function<absl::Status(const LogRecord&)>& visit,
                            uint64_t whole_bytes = 0);
 
+  // Verifies records from `offset` (0, or what it returned before) for about `bytes`, and returns
+  // where it stopped. DATA_LOSS, as Scan() with `whole_bytes`.
+  static absl::StatusOr<uint64_t> Verify(FileSystem& files, const std::string& path,
+                                         LogPurpose purpose, uint64_t number, uint64_t offset,
+                                         uint64_t bytes, uint64_t whole_bytes);
+
   // Reads the record at `offset` alone. DATA_LOSS when none was written there.
   static absl::Status ReadOne(FileSystem& files, const std::string& path, uint64_t number,
                               uint64_t offset, const std::function<void(const LogRecord&)>& visit);

@@ -434,13 +434,15 @@ class CommandLine {
 
   void AddJobs() {
     CLI::App* const group = Group("jobs", "what the configuration server does and did");
-    Leaf(group, "list", "the newest jobs first", "jobs list --machine web-1",
-         [this](AdminClient& client) {
-           auto request = ForMachine<admin::v1::ListJobsRequest>();
-           request.set_count_max(arguments_.count);
-           return commands_.Show(client, &AdminClient::Stub::ListJobs, request, FormatJobs);
-         })
-        ->add_option("--machine", arguments_.subject, "of this machine only");
+    CLI::App* const list =
+        Leaf(group, "list", "the newest jobs first", "jobs list --machine web-1",
+             [this](AdminClient& client) {
+               auto request = ForMachine<admin::v1::ListJobsRequest>();
+               request.set_count_max(arguments_.count);
+               return commands_.Show(client, &AdminClient::Stub::ListJobs, request, FormatJobs);
+             });
+    list->add_option("--machine", arguments_.subject, "of this machine only");
+    list->add_option("--count", arguments_.count, "the newest so many; default 100");
     const auto job_request = [this] {
       admin::v1::GetJobRequest request;
       request.set_job_id(arguments_.subject);

@@ -178,6 +178,7 @@ std::string FormatMachine(const admin::v1::Machine& machine) {
   AppendField("Master target", Short(machine.master_target_id()), &out);
   AppendField("Datastore", machine.datastore(), &out);
   for (const std::string& path : machine.disk_paths()) AppendField("Replica", path, &out);
+  if (machine.has_scrubbed_at()) AppendField("Scrubbed", FormatTime(machine.scrubbed_at()), &out);
   if (machine.syncing()) {
     AppendField("Synchronising",
                 absl::StrCat(FormatBytes(machine.sync_done_bytes()), " of ",

@@ -441,6 +441,7 @@ std::vector<types::v1::HealthIssue> JudgeMachine(const View& view, const Machine
   const control::v1::ReplicaObserved* const replica = view.ReplicaOf(machine);
   if (replica == nullptr) return issues;
   if (replica->has_problem()) issues.push_back(IssueOf(types::v1::CRITICAL, replica->problem()));
+  if (replica->has_damage()) issues.push_back(IssueOf(types::v1::CRITICAL, replica->damage()));
   if (machine.state() == storage::v1::PROTECTED && !replica->points().empty()) {
     const absl::Duration age =
         view.clock.Now() - FromProto(replica->points(replica->points_size() - 1).time());

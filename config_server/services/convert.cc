@@ -53,6 +53,7 @@ admin::v1::Machine ConvertMachine(const View& view, const storage::v1::Machine& 
   if (const control::v1::ReplicaObserved* replica = view.ReplicaOf(machine)) {
     out.set_point_count(static_cast<uint64_t>(replica->points_size()));
     out.set_journal_bytes(replica->journal_bytes());
+    if (replica->has_scrubbed()) *out.mutable_scrubbed_at() = replica->scrubbed();
     out.set_received_bytes(replica->received_bytes());
     *out.mutable_disk_paths() = replica->disk_paths();
     if (!replica->points().empty()) {

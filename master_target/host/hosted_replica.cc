@@ -78,8 +78,9 @@ HostedReplica::HostedReplica(const StreamRuntime& runtime, std::string retention
 
 HostedReplica::~HostedReplica() { strand_->Stop(); }
 
-void HostedReplica::Want(const control::v1::Replica& desired) {
-  strand_->Post([this, desired] {
+void HostedReplica::Want(const control::v1::Replica& desired, ScrubPace scrub) {
+  strand_->Post([this, desired, scrub] {
+    scrub_pace_ = scrub;
     const bool same = desired.SerializeAsString() == desired_.SerializeAsString();
     desired_ = desired;
     if (!same) {
@@ -241,30 +242,59 @@ void HostedReplica::Tick() {
     reached_ = control::v1::REPLICA_PHASE_UNSPECIFIED;
   }
   if (desired_.phase() != control::v1::REPLICA_PHASE_UNSPECIFIED) Reconcile();
-  const absl::Duration now = clock_.Monotonic();
-  if (keeper_ != nullptr && now - last_retention_ >= kRetentionInterval) {
-    last_retention_ = now;
-    RetentionPolicy policy;
-    if (desired_.has_retention_age()) policy.age_max = FromProto(desired_.retention_age());
-    if (desired_.retention_bytes() != 0) policy.bytes_max = desired_.retention_bytes();
-    const absl::StatusOr<VolumeSpace> space = files_.Space(retention_directory_);
-    if (space.ok() && static_cast<double>(space->free_bytes) <
-                          kRetentionFreeMin * static_cast<double>(space->total_bytes)) {
-      policy.bytes_max = std::min(policy.bytes_max, keeper_->journal_bytes() * 9 / 10);
-    }
-    const absl::Time wall = clock_.Now();
-    const auto dropped = keeper_->Retain(policy, wall);
-    if (!dropped.ok()) LogError("retention.failed", {{"error", dropped.status()}});
-    for (size_t i = 0; dropped.ok() && i < dropped->size(); ++i) {
-      const bool early = wall - (*dropped)[i].time <= policy.age_max;
-      if (early) {
-        LogWarn("retention.point_dropped_for_space",
-                {{"replica", desired_.replica_id()}, {"point", (*dropped)[i].id}});
-      }
-    }
+  if (keeper_ != nullptr) {
+    RetainSome();
+    ScrubSome();
   }
   Publish();
   strand_->PostAfter(kTick, [this] { Tick(); });
+}
+
+void HostedReplica::RetainSome() {
+  const absl::Duration now = clock_.Monotonic();
+  if (now - last_retention_ < kRetentionInterval) return;
+  last_retention_ = now;
+  RetentionPolicy policy;
+  if (desired_.has_retention_age()) policy.age_max = FromProto(desired_.retention_age());
+  if (desired_.retention_bytes() != 0) policy.bytes_max = desired_.retention_bytes();
+  const absl::StatusOr<VolumeSpace> space = files_.Space(retention_directory_);
+  if (space.ok() && static_cast<double>(space->free_bytes) <
+                        kRetentionFreeMin * static_cast<double>(space->total_bytes)) {
+    policy.bytes_max = std::min(policy.bytes_max, keeper_->journal_bytes() * 9 / 10);
+  }
+  const absl::Time wall = clock_.Now();
+  const auto dropped = keeper_->Retain(policy, wall);
+  if (!dropped.ok()) LogError("retention.failed", {{"error", dropped.status()}});
+  for (size_t i = 0; dropped.ok() && i < dropped->size(); ++i) {
+    const bool early = wall - (*dropped)[i].time <= policy.age_max;
+    if (early) {
+      LogWarn("retention.point_dropped_for_space",
+              {{"replica", desired_.replica_id()}, {"point", (*dropped)[i].id}});
+    }
+  }
+}
+
+// What it reads is what the time since the last look allows, in whole blocks.
+void HostedReplica::ScrubSome() {
+  const absl::Duration now = clock_.Monotonic();
+  const absl::Duration passed = std::min(now - std::exchange(last_scrub_, now), 2 * kTick);
+  // Without a point everything is about to be written.
+  if (now < next_scrub_ || keeper_->state().syncing || keeper_->points().empty()) return;
+  scrub_bytes_due_ +=
+      absl::ToDoubleSeconds(passed) * static_cast<double>(scrub_pace_.bytes_per_second);
+  if (scrub_bytes_due_ < static_cast<double>(Scrub::kBlockBytes)) return;
+  scrub_begun_ = std::min(scrub_begun_, now);
+  const auto bytes = static_cast<uint64_t>(std::exchange(scrub_bytes_due_, 0));
+  const absl::StatusOr<bool> through = keeper_->ScrubStep(bytes);
+  if (!through.ok()) LogWarn("scrub.failed", {{"error", through.status()}});
+  if (through.ok() && *through) {
+    scrubbed_ = clock_.Now();
+    next_scrub_ = std::exchange(scrub_begun_, absl::InfiniteDuration()) + scrub_pace_.interval;
+  }
+  const absl::Status damage = keeper_->damage();
+  if (!damage.ok() && !damage_logged_)
+    LogError("scrub.damage", {{"replica", desired_.replica_id()}, {"what", damage}});
+  damage_logged_ = !damage.ok();
 }
 
 void HostedReplica::Publish() {
@@ -278,6 +308,13 @@ void HostedReplica::Publish() {
     seen.set_syncing(keeper_->state().syncing);
     ToProto(keeper_->position(), seen.mutable_position());
     seen.set_journal_bytes(keeper_->journal_bytes());
+    if (const absl::Status damage = keeper_->damage(); !damage.ok()) {
+      *seen.mutable_damage() = ProblemFor(damage);
+      seen.mutable_damage()->set_id("REPLICA_CHANGED_BY_ITSELF");
+      seen.mutable_damage()->set_action(
+          "Check the master target's volumes, then: homeward machines resync MACHINE.");
+    }
+    if (scrubbed_ != absl::InfinitePast()) *seen.mutable_scrubbed() = ToProto(scrubbed_);
     points_.clear();
     for (const RecoveryJournal::Point& point : keeper_->points()) {
       types::v1::RecoveryPoint& out = points_.emplace_back();

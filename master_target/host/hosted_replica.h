@@ -16,6 +16,12 @@
 
 namespace homeward {
 
+// How fast and how often a replica is read to find what changed by itself.
+struct ScrubPace {
+  uint64_t bytes_per_second = 32 * kMiB;
+  absl::Duration interval = absl::Hours(24);  // from the beginning of a pass to the next
+};
+
 // Thread-safe; the work is done on its own strand. Shared by the master target and the calls it
 // serves.
 class HostedReplica : public Inbox {
@@ -24,7 +30,7 @@ class HostedReplica : public Inbox {
   HostedReplica(const StreamRuntime& runtime, std::string retention_directory);
   ~HostedReplica() override;
 
-  void Want(const control::v1::Replica& desired);
+  void Want(const control::v1::Replica& desired, ScrubPace scrub);
   // Touches nothing any more once this returns; calls are told to come again.
   void Retire();
   control::v1::ReplicaObserved observed() const;
@@ -48,6 +54,8 @@ class HostedReplica : public Inbox {
   absl::Status CheckUntouched();
   absl::Status NoteHandover();
   void Tick();
+  void RetainSome();
+  void ScrubSome();
   void Publish();
 
   FileSystem& files_;
@@ -66,6 +74,12 @@ class HostedReplica : public Inbox {
   absl::Status failure_;
   absl::Status full_;  // a volume was full at the last batch
   absl::Duration last_retention_;
+  ScrubPace scrub_pace_;
+  absl::Duration last_scrub_, next_scrub_;
+  absl::Duration scrub_begun_ = absl::InfiniteDuration();  // infinite: between two passes
+  double scrub_bytes_due_ = 0;
+  absl::Time scrubbed_ = absl::InfinitePast();
+  bool damage_logged_ = false;
   uint64_t received_bytes_ = 0;
   std::vector<types::v1::RecoveryPoint> points_;  // of a closed keeper
 

@@ -16,6 +16,13 @@ namespace {
 
 using config::v1::MasterTargetConfig;
 
+ScrubPace PaceOf(const config::v1::MasterTargetConfig& config) {
+  ScrubPace pace;
+  if (config.scrub_bytes_per_second() != 0) pace.bytes_per_second = config.scrub_bytes_per_second();
+  pace.interval = DurationOr(config.scrub_interval(), config.has_scrub_interval(), pace.interval);
+  return pace;
+}
+
 class MasterTarget : public Daemon {
  public:
   MasterTarget(const Environment& environment, MasterTargetConfig config)
@@ -29,8 +36,8 @@ class MasterTarget : public Daemon {
             Replicas::Volumes{
                 .retention_directory = retention_directory_,
                 .datastores = {config_.datastores().begin(), config_.datastores().end()},
-                .block_devices = {config_.block_devices().begin(),
-                                  config_.block_devices().end()}})),
+                .block_devices = {config_.block_devices().begin(), config_.block_devices().end()},
+                .scrub = PaceOf(config_)})),
         endpoint_({Role::kProcessServer, Role::kAgent},
                   [this](const std::string& machine_id) { return replicas_->Find(machine_id); }) {}
 

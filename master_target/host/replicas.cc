@@ -43,7 +43,10 @@ void Replicas::Want(const control::v1::MasterTargetDesired& desired) {
       replica = std::make_shared<HostedReplica>(
           runtime_, JoinPath(volumes_.retention_directory, wanted.replica_id()));
     }
-    replica->Want(Known(wanted));
+    // Together they read no faster than one.
+    ScrubPace pace = volumes_.scrub;
+    pace.bytes_per_second /= static_cast<uint64_t>(desired.replicas_size());
+    replica->Want(Known(wanted), pace);
   }
   for (const auto& [id, replica] : ended) replica->Retire();
   absl::MutexLock lock(&mutex_);

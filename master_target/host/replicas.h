@@ -19,6 +19,7 @@ class Replicas {
     std::string retention_directory;
     std::vector<std::string> datastores;
     std::vector<std::string> block_devices;
+    ScrubPace scrub = {};  // of all replicas together
   };
   Replicas(StreamRuntime runtime, Volumes volumes)
       : runtime_(std::move(runtime)), volumes_(std::move(volumes)) {}

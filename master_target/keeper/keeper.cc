@@ -25,6 +25,7 @@ constexpr size_t kRecoverRangesMax = 4096;
 Keeper::Keeper(std::unique_ptr<RecoveryJournal> journal, std::vector<ReplicaDisk> disks)
     : journal_(std::move(journal)),
       disks_(std::move(disks)),
+      scrub_(disks_.size()),
       generation_(journal_->state().generation) {}
 
 absl::StatusOr<std::unique_ptr<Keeper>> Keeper::Open(FileSystem& files,
@@ -259,6 +260,7 @@ absl::Status Keeper::WriteStaged(const std::vector<Staged>& staged) {
     return absl::OkStatus();
   };
   for (const Staged& range : staged) {
+    scrub_.Touched(range.disk, range.extent);
     if (under_way[range.disk].Missing(range.extent) != std::vector<Extent>{range.extent})
       HW_RETURN_IF_ERROR(flush(range.disk));
     if (range.content.empty()) {

@@ -9,14 +9,9 @@
 #include <vector>
 
 #include "absl/container/btree_map.h"
-#include "master_target/keeper/recovery_journal.h"
+#include "master_target/keeper/scrub.h"
 
 namespace homeward {
-
-struct ReplicaDisk {
-  std::unique_ptr<File> file;  // a flat extent or a block device
-  uint64_t size_bytes = 0;
-};
 
 struct RetentionPolicy {
   absl::Duration age_max = absl::Hours(24);
@@ -84,6 +79,11 @@ class Keeper {
                                                   uint64_t block_bytes,
                                                   const std::vector<std::string>& digests);
 
+  // Reads about `bytes` of journal and replica further, to find what changed by itself; true when
+  // it was once through. What was found: damage().
+  absl::StatusOr<bool> ScrubStep(uint64_t bytes) { return scrub_.Step(*journal_, disks_, bytes); }
+  absl::Status damage() const { return scrub_.damage(); }
+
   // Drops what the policy does not keep and returns it, oldest first. The newest point stays.
   absl::StatusOr<std::vector<Marker>> Retain(const RetentionPolicy& policy, absl::Time now);
 
@@ -107,6 +107,7 @@ class Keeper {
 
   const std::unique_ptr<RecoveryJournal> journal_;
   std::vector<ReplicaDisk> disks_;
+  Scrub scrub_;
   uint64_t generation_ = 0;
 };
 

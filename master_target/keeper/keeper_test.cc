@@ -223,6 +223,62 @@ TEST_F(KeeperTest, AFullJournalDiskRefusesAndGoesOnWhenThereIsRoom) {
   ExpectView("p0", points_[0].content);
 }
 
+TEST_F(KeeperTest, TheScrubFindsWhatChangedByItselfAndNothingElse) {
+  const auto pass = [this] {
+    for (int steps = 0; steps < 1000; ++steps) {
+      const absl::StatusOr<bool> through = keeper_->ScrubStep(1);
+      ASSERT_TRUE(through.ok()) << through.status();
+      if (*through) return;
+    }
+    FAIL() << "a pass does not end";
+  };
+  for (uint64_t seed = 1; seed < 40; ++seed) {
+    Start(seed);
+    // Whatever the keeper writes between two looks, also in the middle of a pass, is no damage.
+    for (int round = 0; round < 12; ++round) {
+      ASSERT_TRUE(Apply(random_() % 3 == 0 ? Mark() : Write()).ok());
+      ASSERT_TRUE(keeper_->ScrubStep(random_() % (16 * kKiB)).ok());
+      ASSERT_TRUE(keeper_->damage().ok()) << "seed " << seed << ": " << keeper_->damage();
+    }
+    ASSERT_TRUE(Apply({Mark(), Write(), Mark()}).ok());
+    ASSERT_TRUE(keeper_->RecoverTo(points_[0].id).ok());
+    pass();
+    pass();
+    ASSERT_TRUE(keeper_->damage().ok()) << keeper_->damage();
+    const uint32_t disk = random_() % 2;
+    disk_->FlipByte(PathOf(static_cast<int>(disk)), random_() % kDiskBytes);
+    pass();
+    EXPECT_TRUE(absl::IsDataLoss(keeper_->damage()));
+    EXPECT_NE(keeper_->damage().message().find(absl::StrCat("disk ", disk)), std::string::npos)
+        << keeper_->damage();
+  }
+}
+
+TEST_F(KeeperTest, DamageIsOverWhenItIsWrittenAnewAndTheJournalIsScrubbedToo) {
+  Start(3);
+  ASSERT_TRUE(Apply({Mark(), Write(), Write(), Mark(), Write()}).ok());
+  const auto pass = [this] {
+    while (!*keeper_->ScrubStep(kMiB)) continue;
+  };
+  pass();
+  disk_->FlipByte(PathOf(1), 700);
+  pass();
+  ASSERT_TRUE(absl::IsDataLoss(keeper_->damage()));
+  // What a resynchronisation sends.
+  BatchBuilder builder;
+  std::memset(builder.AddData(1, {512, 512}).data(), 7, 512);
+  ASSERT_TRUE(Apply(builder.Seal({BatchKind::kWrites, Next(), 1})).ok());
+  EXPECT_TRUE(keeper_->damage().ok()) << keeper_->damage();
+
+  const std::string delta = "/retention/m1/delta-0000000000000002.hwl";
+  disk_->FlipByte(delta, disk_->Content(delta).size() - 3);
+  pass();
+  EXPECT_NE(keeper_->damage().message().find(delta), std::string::npos) << keeper_->damage();
+  disk_->FlipByte(delta, disk_->Content(delta).size() - 3);
+  pass();
+  EXPECT_TRUE(keeper_->damage().ok()) << "as it was again: " << keeper_->damage();
+}
+
 TEST_F(KeeperTest, AnAgentThatWasSetBackIsNotBelieved) {
   Start(5);
   const StreamPosition snapshot = position_;

@@ -286,6 +286,20 @@ absl::Status RecoveryJournal::ReadUndo(UndoPlace place, std::string* body, UndoR
   return found ? absl::OkStatus() : absl::DataLossError("recovery journal: not an undo record");
 }
 
+absl::StatusOr<uint64_t> RecoveryJournal::Verify(uint64_t bytes, ReadPlace* at) const {
+  // Retention may have dropped what was being read.
+  if (closed_.empty() || at->delta_number > closed_.back().first) return 0;
+  if (at->delta_number < closed_.front().first) *at = {closed_.front().first, 0};
+  const uint64_t whole = BytesOf(at->delta_number);
+  HW_ASSIGN_OR_RETURN(const uint64_t next,
+                      RecordLog::Verify(files_, PathOf(at->delta_number), LogPurpose::kDelta,
+                                        at->delta_number, at->offset, bytes, whole));
+  const uint64_t read = next - at->offset;
+  at->offset = next;
+  if (next >= whole) *at = {at->delta_number + 1, 0};
+  return read;
+}
+
 absl::Status RecoveryJournal::DropOldestPoint() {
   if (points_.size() < 2) {
     return absl::FailedPreconditionError(

@@ -79,6 +79,14 @@ class RecoveryJournal {
   // Reads one undo record back.
   absl::Status ReadUndo(UndoPlace place, std::string* body, UndoRange* undo) const;
 
+  // Reads about `bytes` of the closed deltas further from `at`, which begins as {} and is moved on,
+  // and verifies every record. 0: it was at their end. DATA_LOSS names file and offset.
+  struct ReadPlace {
+    uint64_t delta_number = 0;  // 0: at the beginning
+    uint64_t offset = 0;
+  };
+  absl::StatusOr<uint64_t> Verify(uint64_t bytes, ReadPlace* at) const;
+
   // Drops the oldest point and its delta. The newest point is never dropped: FAILED_PRECONDITION.
   absl::Status DropOldestPoint();
   // Bytes of all delta files.

@@ -14,7 +14,7 @@
 namespace homeward {
 namespace {
 
-constexpr size_t kQueriesMax = 8;
+constexpr size_t kQueriesMax = 32;
 constexpr uint64_t kDigestReadBytes = kMiB;
 constexpr int kQueriesOfAnEpochBits = 24;
 constexpr size_t kFreezesMax = 1024;

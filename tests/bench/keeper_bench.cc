@@ -135,15 +135,66 @@ class Bench {
   uint64_t sequence_ = 0;
 };
 
+absl::Status MakeHistory(const std::string& directory, uint64_t mebibytes, uint64_t points) {
+  HW_RETURN_IF_ERROR(RealFileSystem().MakeDirectories(directory));
+  HW_ASSIGN_OR_RETURN(std::unique_ptr<RecoveryJournal> journal,
+                      RecoveryJournal::Open(RealFileSystem(), directory, {kGiB}));
+  for (uint64_t point = 0; point < points; ++point) {
+    KeeperState state;
+    state.position = {1, point + 1};
+    state.syncing = false;
+    HW_RETURN_IF_ERROR(journal->MakePoint(
+        {PointKind::kCrashConsistent, absl::FromUnixSeconds(static_cast<int64_t>(point)),
+         std::to_string(point)},
+        state));
+  }
+  journal.reset();
+  HW_ASSIGN_OR_RETURN(std::vector<std::string> names, RealFileSystem().List(directory));
+  names.pop_back();  // The open one has what it has.
+  for (const std::string& name : names) {
+    HW_ASSIGN_OR_RETURN(const std::unique_ptr<File> file,
+                        RealFileSystem().Open(JoinPath(directory, name), OpenMode::kReadWrite));
+    HW_RETURN_IF_ERROR(file->Truncate(mebibytes * kMiB / points));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status TimeOpening(const std::string& directory, uint64_t mebibytes, uint64_t points) {
+  HW_RETURN_IF_ERROR(MakeHistory(directory, mebibytes, points));
+  const RealClock clock;
+  const absl::Duration begun = clock.Monotonic();
+  HW_ASSIGN_OR_RETURN(const std::unique_ptr<RecoveryJournal> journal,
+                      RecoveryJournal::Open(RealFileSystem(), directory, {kGiB}));
+  const absl::Duration opened = clock.Monotonic();
+  uint64_t listed = 0;
+  for (const RecoveryJournal::Point& point : journal->points()) listed += point.marker.id.size();
+  const absl::Duration ended = clock.Monotonic();
+  std::printf(
+      "{\"open_seconds\": %.4f, \"list_seconds\": %.6f, \"points\": %zu, \"bytes\": %llu}\n",
+      absl::ToDoubleSeconds(opened - begun), absl::ToDoubleSeconds(ended - opened),
+      listed > 0 ? journal->points().size() : 0,
+      static_cast<unsigned long long>(journal->size_bytes()));
+  return absl::OkStatus();
+}
+
 }  // namespace
 }  // namespace homeward
 
 int main(int argc, char** argv) {
   homeward::TuneProcess();
+  uint64_t history = 0, points = 0;
+  if (argc == 5 && absl::string_view(argv[2]) == "open" && absl::SimpleAtoi(argv[3], &history) &&
+      absl::SimpleAtoi(argv[4], &points) && points > 0) {
+    const absl::Status timed = homeward::TimeOpening(argv[1], history, points);
+    if (!timed.ok()) std::fprintf(stderr, "%s\n", timed.ToString().c_str());
+    return timed.ok() ? 0 : 1;
+  }
   uint64_t mebibytes = 0, seconds = 0;
   if (argc != 4 || !absl::SimpleAtoi(argv[2], &mebibytes) || !absl::SimpleAtoi(argv[3], &seconds) ||
       mebibytes == 0) {
-    std::fprintf(stderr, "usage: homeward-bench-keeper DIRECTORY MEBIBYTES SECONDS\n");
+    std::fprintf(stderr,
+                 "usage: homeward-bench-keeper DIRECTORY MEBIBYTES SECONDS\n"
+                 "       homeward-bench-keeper DIRECTORY open MEBIBYTES POINTS\n");
     return 2;
   }
   const absl::Status ran = homeward::Bench(argv[1], mebibytes * homeward::kMiB)

@@ -91,6 +91,31 @@ class Features:
         self.cluster.cli("machines", "commit", "on-device", "--wait")
         self.cluster.daemons["on-device"].stop()
 
+    def scrub(self):
+        """A byte of the replica changes by itself: it is found and said, and a resynchronisation mends it."""
+        image = self.image("rotten")
+        self.machine("rotten", image)
+        self.cluster.cli("machines", "protect", "rotten", "--point-interval", "1s", "--wait")
+        first = self.cluster.await_("a first pass", lambda: self.seen("rotten").get("scrubbed_at"), 60)
+        flat = self.seen("rotten")["disk_paths"][0].replace(".vmdk", "-flat.vmdk")
+        with open(flat, "r+b") as file:
+            file.seek(7 * MIB + 4711)
+            byte = file.read(1)
+            file.seek(-1, os.SEEK_CUR)
+            file.write(bytes([byte[0] ^ 4]))
+            os.fsync(file.fileno())
+
+        def errors():
+            return [error["problem"]["id"] for error in self.seen("rotten").get("health_errors", [])]
+        self.cluster.await_("the scrub finds it", lambda: "REPLICA_CHANGED_BY_ITSELF" in errors(), 60)
+        self.check("a byte of the replica that changed by itself is found", True)
+        self.cluster.cli("machines", "resync", "rotten", "--wait")
+        self.cluster.await_("it is mended", lambda: not errors(), 30)
+        same = subprocess.run(["cmp", "-n", str(DISK_BYTES), flat, str(image)], check=False).returncode == 0
+        self.check("a resynchronisation mends it, and the scrub goes on", same and self.cluster.await_(
+            "another pass", lambda: self.seen("rotten").get("scrubbed_at") != first, 60))
+        self.cluster.daemons["rotten"].stop()
+
     def point_on_demand(self):
         frozen, thawed = self.directory / "frozen", self.directory / "thawed"
         for name, mark in (("pre", frozen), ("post", thawed)):
@@ -228,11 +253,13 @@ def main():
         devices, _held = make_devices(directory)
         cluster.add_process_server().start()
         cluster.add_master_target(datastores=[directory / "datastore", big / "datastore"],
-                                  extra="".join(f'block_devices: "{path}"\n' for path in devices)).start()
+                                  extra="scrub_interval { seconds: 1 }\n" + "".join(
+                                      f'block_devices: "{path}"\n' for path in devices)).start()
         cluster.await_servers(2)
         features = Features(cluster, directory, devices, big)
         features.certificates(CERTIFICATE_SECONDS)
         features.block_device()
+        features.scrub()
         features.point_on_demand()
         features.big_disk()
     except (TimeoutError, Refused, OSError, subprocess.CalledProcessError) as error:

@@ -698,6 +698,7 @@ class Cluster {
     world_.After(world_.Between(absl::Milliseconds(100), absl::Seconds(2)), [this] {
       if (keeper_ != nullptr && !keeper_disk_.dead()) {
         CheckSomeView();
+        Scrub();
         if (world_.Chance(0.2)) RetainSome();
         // A drop that the machine did not survive may or may not have happened.
         listed_.clear();
@@ -708,6 +709,12 @@ class Cluster {
       CheckBounds();
       ScheduleChecks();
     });
+  }
+  void Scrub() {
+    if (keeper_->state().syncing || keeper_->points().empty()) return;
+    keeper_->ScrubStep(world_.Pick(128 * kKiB)).IgnoreError();
+    const absl::Status damage = keeper_->damage();
+    if (!damage.ok() && !Found(damage)) Fail("the scrub: " + damage.ToString());
   }
   // By size, so that what must stay can be told from the sizes of the files.
   void RetainSome() {
