@@ -361,14 +361,15 @@ class Soak:
             life = [sample for sample in samples if samples and sample[3] == samples[-1][3]]
             if len(life) < 12:
                 continue
-            half = len(life) // 2
-            early, late = life[len(life) // 6:half], life[half:]
-            middle = [sorted(part)[len(part) // 2] for part in
-                      ([s[1] for s in early], [s[1] for s in late], [s[2] for s in early], [s[2] for s in late])]
-            grew = middle[1] > 1.15 * middle[0] + 4096 or middle[3] > middle[2] + 8
+            late = life[len(life) // 2:]
+            before = [sample for sample in samples if sample not in late]
+            # Flat: no more in the end than it ever had before, in this life or an earlier one.
+            had = [max(sample[column] for sample in before) for column in (1, 2)]
+            has = [sorted(sample[column] for sample in late)[len(late) // 2] for column in (1, 2)]
+            grew = has[0] > 1.1 * had[0] + 4096 or has[1] > had[1] + 8
             flat = flat and not grew
-            lines.append(f"{name}: its last life of {life[-1][0] - life[0][0]:.1f} min: memory {middle[0] // 1024} then "
-                         f"{middle[1] // 1024} MiB, open files {middle[2]} then {middle[3]}{'  GROWS' if grew else ''}")
+            lines.append(f"{name}: its last life of {life[-1][0] - life[0][0]:.1f} min ends with {has[0] // 1024} MiB and "
+                         f"{has[1]} open files; the most before: {had[0] // 1024} MiB, {had[1]}{'  GROWS' if grew else ''}")
         for label, column, scale in (("memory", 1, 1024), ("open files", 2, 1)):
             drawn = {name: [(s[0], s[column] / scale) for s in samples] for name, samples in self.samples.items() if samples}
             if drawn:
