@@ -105,11 +105,11 @@ class ReplicationEndpoint : public replication::v1::ReplicationService::Service 
                                                   replication::v1::Upstream>* stream) override;
 
  private:
-  const std::vector<Role> callers_;
   // An error: it is no stream, and why.
   absl::StatusOr<HostedInbox> Greet(grpc::ServerContext* context, ReceiverCall* call,
                                     UpstreamMessage* first) const;
 
+  const std::vector<Role> callers_;
   const Find find_;
   const absl::Duration greeting_timeout_;
   std::atomic<uint64_t> refused_{0};
