@@ -284,6 +284,7 @@ class Cluster {
     options.stopped_cleanly = stopped_cleanly.ok() && *stopped_cleanly;
     options.generation = generation_ - 1;
     options.state_path = kStatePath;
+    options.batch_bytes = 8 * kKiB;  // The bound of a spool allows for one batch.
     options.marker_interval = marker_interval_;
     auto shipper = Shipper::Open(copy_->disk, world_, options, sources, nullptr);
     if (!shipper.ok()) return Fail(shipper.status().ToString());
@@ -777,7 +778,8 @@ class Cluster {
   void CheckBounds() {
     for (auto& node : relays_) {
       if (node->relay != nullptr && node->relay->pending_bytes() > kSpoolBytesMax + 64 * kKiB) {
-        Fail("a spool passed its bound");
+        Fail(absl::StrCat("a spool passed its bound: ", node->relay->pending_bytes(),
+                          " bytes pend"));
       }
     }
   }
