@@ -45,7 +45,6 @@ constexpr Mutation kMutations[] = {
     {"mutation.forget_extents", kStream},
     {"mutation.trust_map_after_crash", kStream},
     {"mutation.skip_spool_sync", kStream},
-    {"mutation.epoch_without_fence", kStream},
     {"mutation.ignore_generation", kStream},
     {"mutation.forget_unread", kStream},
     {"mutation.log_with_a_hole", kStream},
