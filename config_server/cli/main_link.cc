@@ -23,7 +23,7 @@ namespace {
 
 using admin::v1::AdminService;
 
-// Exit codes, for scripts; docs/operations.md lists them.
+// Exit codes, for scripts; docs/operations/README.md lists them.
 enum ExitCode {
   kOk = 0,
   kFailed = 1,

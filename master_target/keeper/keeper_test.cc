@@ -277,6 +277,11 @@ TEST_F(KeeperTest, DamageIsOverWhenItIsWrittenAnewAndTheJournalIsScrubbedToo) {
   disk_->FlipByte(delta, disk_->Content(delta).size() - 3);
   pass();
   EXPECT_TRUE(keeper_->damage().ok()) << "as it was again: " << keeper_->damage();
+
+  disk_->FailReads(UINT64_MAX);
+  pass();
+  disk_->FailReads(0);
+  EXPECT_TRUE(absl::IsDataLoss(keeper_->damage())) << "what cannot be read is no better";
 }
 
 TEST_F(KeeperTest, AnAgentThatWasSetBackIsNotBelieved) {

@@ -37,11 +37,9 @@ absl::StatusOr<bool> Scrub::Step(const RecoveryJournal& journal,
 absl::StatusOr<uint64_t> Scrub::StepJournal(const RecoveryJournal& journal, uint64_t bytes) {
   if (journal_at_.delta_number == 0) journal_damage_ = absl::OkStatus();
   const absl::StatusOr<uint64_t> read = journal.Verify(bytes, &journal_at_);
-  if (absl::IsDataLoss(read.status())) {
-    journal_damage_ = read.status();
-    return 0;  // One is enough; the next pass begins anew.
-  }
-  return read;
+  if (read.ok()) return read;
+  journal_damage_ = absl::DataLossError(read.status().message());
+  return 0;  // One is enough; the next pass begins anew.
 }
 
 absl::StatusOr<uint64_t> Scrub::StepReplica(const std::vector<ReplicaDisk>& disks, uint64_t bytes) {
@@ -56,14 +54,17 @@ absl::StatusOr<uint64_t> Scrub::StepReplica(const std::vector<ReplicaDisk>& disk
   const uint64_t block = offset_ / kBlockBytes;
   const uint64_t length = std::min(kBlockBytes, disk.size_bytes - offset_);
   const AlignedBuffer content = AlignedBuffer::Unwritten(AlignedBuffer::RoundUp(length));
-  HW_RETURN_IF_ERROR(disk.file->ReadMany({{{offset_, content.Part(0, length)}}}));
+  offset_ += length;
+  if (!disk.file->ReadMany({{{block * kBlockBytes, content.Part(0, length)}}}).ok()) {
+    damaged_[disk_].insert(block);
+    return std::min(length, bytes);
+  }
   const uint64_t digest = Checksum64(content.Part(0, length));
   const auto [noted, is_new] = digests_[disk_].emplace(block, digest);
   if (!is_new && noted->second != digest) {
     damaged_[disk_].insert(block);
     noted->second = digest;
   }
-  offset_ += length;
   return std::min(length, bytes);
 }
 
@@ -72,8 +73,8 @@ absl::Status Scrub::damage() const {
     if (damaged_[disk].empty()) continue;
     const uint64_t offset = *damaged_[disk].begin() * kBlockBytes;
     return absl::DataLossError(absl::StrCat(
-        "disk ", disk, " of the replica changed by itself between bytes ", offset, " and ",
-        offset + kBlockBytes, damaged_[disk].size() > 1 ? ", and elsewhere" : "",
+        "disk ", disk, " of the replica changed by itself, or cannot be read, between bytes ",
+        offset, " and ", offset + kBlockBytes, damaged_[disk].size() > 1 ? ", and elsewhere" : "",
         ": resynchronise the machine, and trust no older point there"));
   }
   return journal_damage_;

@@ -30,13 +30,13 @@ class Scrub {
   // The keeper is about to write there: what was noted of it is no more.
   void Touched(uint32_t disk, Extent extent);
 
-  // Reads about `bytes` further. True when a pass ended with it. Errors are of reading; damage is
-  // no error, see below.
+  // Reads about `bytes` further. True when a pass ended with it. What is damaged or cannot be read
+  // is no error, see below.
   absl::StatusOr<bool> Step(const RecoveryJournal& journal, const std::vector<ReplicaDisk>& disks,
                             uint64_t bytes);
 
-  // What changed by itself and was not written since: DATA_LOSS names file and offset, or disk and
-  // range. OK when nothing is known to have.
+  // What changed by itself or could not be read, and was not written since: DATA_LOSS names file
+  // and offset, or disk and range. OK when nothing is known to have.
   absl::Status damage() const;
 
  private:

@@ -65,9 +65,8 @@ class Row:
         self.arguments, self.directory = arguments, directory
 
     @contextlib.contextmanager
-    def homeward(self, image, tap=True):
-        """All daemons, and an agent named bench that serves `image` at ours/tap (or tracks a block device of that name)
-        and has registered."""
+    def servers(self):
+        """A configuration server, a process server and a master target in the directory ours, connected."""
         directory = self.directory / "ours"
         (directory / "datastore").mkdir(parents=True)
         cluster = Cluster(self.arguments.binaries, directory)
@@ -76,14 +75,21 @@ class Row:
             cluster.add_process_server().start()
             cluster.add_master_target(datastores=[directory / "datastore"]).start()
             cluster.await_servers(2)
-            socket = f'nbd_socket: "{directory}/tap" ' if tap else ""
-            cluster.add_agent("bench", f'disks {{ path: "{image}" {socket}}}\n').start()
-            cluster.await_("the agent registers", lambda: cluster.try_json("machines", "show", "bench").get(
-                "agent_connected"))
             yield cluster
         finally:
             cluster.stop()
             shutil.rmtree(directory)
+
+    @contextlib.contextmanager
+    def homeward(self, image, tap=True):
+        """The servers, and an agent named bench that serves `image` at ours/tap (or tracks a block device of that name)
+        and has registered."""
+        with self.servers() as cluster:
+            socket = f'nbd_socket: "{cluster.directory}/tap" ' if tap else ""
+            cluster.add_agent("bench", f'disks {{ path: "{image}" {socket}}}\n').start()
+            cluster.await_("the agent registers", lambda: cluster.try_json("machines", "show", "bench").get(
+                "agent_connected"))
+            yield cluster
 
     def holds(self, ratio):
         return ratio >= self.target if self.at_least else ratio <= self.target

@@ -91,17 +91,10 @@ class ManyStreams(Row):
         make_source(self.whole, self.each * self.count)
 
     def synchronise(self, images):
-        directory = self.directory / "ours"
-        (directory / "datastore").mkdir(parents=True)
-        cluster = Cluster(self.arguments.binaries, directory)
-        try:
-            cluster.start_config_server()
-            cluster.add_process_server().start()
-            cluster.add_master_target(datastores=[directory / "datastore"]).start()
-            cluster.await_servers(2)
+        with self.servers() as cluster:
             names = [f"m{number}" for number in range(len(images))]
             for name, image in zip(names, images):
-                cluster.add_agent(name, f'disks {{ path: "{image}" nbd_socket: "{directory}/{name}.tap" }}\n').start()
+                cluster.add_agent(name, f'disks {{ path: "{image}" nbd_socket: "{cluster.directory}/{name}.tap" }}\n').start()
             cluster.await_("all agents register", lambda: sum(
                 1 for machine in cluster.try_json("machines", "list").get("machines", [])
                 if machine.get("agent_connected")) == len(names), 300)
@@ -120,9 +113,6 @@ class ManyStreams(Row):
                 print(f"  many_streams: the slowest has {rates[0] / rates[-1]:.2f} of the fastest's rate (at least 0.5)",
                       flush=True)
             return sum(image.stat().st_size for image in images) / MIB / (max(ended) - min(begun))
-        finally:
-            cluster.stop()
-            run("rm", "-rf", directory)
 
     def ours(self):
         return self.synchronise(self.images)

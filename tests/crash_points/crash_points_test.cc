@@ -104,18 +104,30 @@ TEST_P(CrashPoints, EveryCutKeepsEveryPromise) {
               static_cast<unsigned long long>(cuts));
 }
 
-// Each of these loses something only at the right cut.
-TEST_P(CrashPoints, APlantedBugIsFound) {
-  if (absl::string_view(scripted().planted).empty()) GTEST_SKIP() << "has none";
-#ifndef HOMEWARD_FAULT_POINTS
-  GTEST_SKIP() << "this build has no fault points";
-#endif
+#ifdef HOMEWARD_FAULT_POINTS
+// Those that have a bug to plant, which loses something only at the right cut.
+class PlantedBugs : public CrashPoints {
+ public:
+  static std::vector<size_t> All() {
+    std::vector<size_t> all;
+    for (size_t i = 0; i < AllHistories().size(); ++i) {
+      if (*AllHistories()[i].planted != '\0') all.push_back(i);
+    }
+    return all;
+  }
+};
+
+TEST_P(PlantedBugs, AreFound) {
   fault::SetDecider([this](absl::string_view fault) { return fault == scripted().planted; });
   uint64_t cuts = 0;
   const absl::Status kept = CutEverywhere(&cuts);
   fault::SetDecider(nullptr);
   EXPECT_FALSE(kept.ok()) << scripted().planted << " was not found by " << cuts << " cuts";
 }
+
+INSTANTIATE_TEST_SUITE_P(All, PlantedBugs, ::testing::ValuesIn(PlantedBugs::All()),
+                         [](const auto& info) { return AllHistories()[info.param].name; });
+#endif
 
 TEST_P(CrashPoints, ACutWhileItIsOpenedKeepsEveryPromise) {
   constexpr uint64_t kOpeningOperations = 12;

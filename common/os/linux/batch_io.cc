@@ -4,6 +4,8 @@
 
 #include <cerrno>
 
+#include "common/base/check.h"
+
 namespace homeward {
 namespace {
 
@@ -30,8 +32,8 @@ class RingBatchIo : public BatchIo {
       }
       const int submitted = io_uring_submit_and_wait(&ring_, under_way > 0 ? 1 : 0);
       // What was prepared stays prepared; what is under way must end before its memory may go.
-      if (submitted < 0 && submitted != -EINTR && submitted != -EAGAIN && submitted != -EBUSY)
-        std::abort();
+      HW_CHECK(submitted >= 0 || submitted == -EINTR || submitted == -EAGAIN ||
+               submitted == -EBUSY);
       io_uring_cqe* ended = nullptr;
       while (io_uring_peek_cqe(&ring_, &ended) == 0) {
         if (Ended(static_cast<Operation*>(io_uring_cqe_get_data(ended)), ended->res)) --under_way;
