@@ -226,12 +226,13 @@ absl::StatusOr<HostedInbox> ReplicationEndpoint::Greet(grpc::ServerContext* cont
 
 grpc::Status ReplicationEndpoint::Replicate(
     grpc::ServerContext* context, grpc::ServerReaderWriter<Downstream, Upstream>* stream) {
+  const std::string from = context->peer();  // an ended call names its peer no more
   GrpcReceiverCall call(context, stream);
   UpstreamMessage first;
   const absl::StatusOr<HostedInbox> host = Greet(context, &call, &first);
   if (!host.ok()) {
     ++refused_;
-    LogWarn("replication.refused", {{"from", context->peer()}, {"why", host.status()}});
+    LogWarn("replication.refused", {{"from", from}, {"why", host.status()}});
     return ToGrpc(host.status());
   }
   RunReceiver(*host, std::move(first), &call, lane_ == nullptr ? 0 : lane_->port());

@@ -127,7 +127,8 @@ absl::Status Keeper::ApplyOne(const ParsedBatch& batch, KeeperState* next,
       staged->clear();
       next->position = batch.header.position;
       next->generation = std::max(generation_, batch.header.generation);
-      return journal_->CommitState(*next);
+      return HW_FAULT("mutation.epoch_without_fence") ? absl::OkStatus()
+                                                      : journal_->CommitState(*next);
     case BatchKind::kWrites:
     case BatchKind::kSyncChunk: {
       HW_RETURN_IF_ERROR(CheckExtents(batch));

@@ -55,6 +55,7 @@ class Fabric {
     write_gap_max_ = world_.Between(absl::Milliseconds(20), absl::Milliseconds(400));
     fault_gap_max_ = world_.Between(absl::Milliseconds(300), absl::Seconds(8));
     commit_deaths_ = world_.Chance(0.5);
+    few_kinds_ = world_.Chance(0.5);
   }
 
   Outcome Run() {
@@ -609,11 +610,24 @@ class Fabric {
           ScheduleOperator(guest);
         });
   }
+  void ScheduleFailback(Guest* guest) {
+    world_.After(world_.Between(absl::Milliseconds(1), absl::Seconds(1)), [this, guest] {
+      Ask([&](Brain& brain) {
+        const auto machine = brain.store().Get<Machine>(guest->id);
+        if (machine.has_value() && machine->state() == storage::v1::PROTECTED &&
+            machine->job_id().empty())
+          Start(brain, guest, *machine, "failback");
+      });
+    });
+  }
   void Meddle(Brain& brain, Guest* guest, const Machine& machine) {
     if (!machine.job_id().empty()) {
-      if (!world_.Chance(0.1)) return;
-      const absl::Status cancelled = brain.CancelJob(machine.job_id()).status();
-      Say(absl::StrCat("operator: cancel ", machine.job_id(), ": ", cancelled.ToString()));
+      // Half of the operators cancel a lot, and want it again at once.
+      if (!world_.Chance(few_kinds_ ? 0.35 : 0.1)) return;
+      const absl::StatusOr<Job> cancelled = brain.CancelJob(machine.job_id());
+      Say(absl::StrCat("operator: cancel ", machine.job_id(), ": ", cancelled.status().ToString()));
+      if (few_kinds_ && cancelled.ok() && cancelled->workflow() == "failback")
+        ScheduleFailback(guest);
       return;
     }
     static const auto& kOperations = *new std::vector<std::string>{
@@ -723,7 +737,11 @@ class Fabric {
     Part& part = *parts_[world_.Pick(parts_.size())];
     Guest& machine = *machines_[world_.Pick(machines_.size())];
     Copy& copy = *machine.copies.back();
-    switch (world_.Pick(16)) {
+    // As in the other world, half of the runs know few kinds of faults.
+    constexpr uint64_t kStandStill = 15;
+    uint64_t kind = world_.Pick(few_kinds_ ? 12 : kStandStill + 1);
+    if (few_kinds_ && kind == 11) kind = kStandStill;
+    switch (kind) {
       case 0:
         if (!commit_deaths_) return;
         records_.commits_left = world_.Pick(12);
@@ -845,6 +863,7 @@ class Fabric {
   Settings settings_;
   absl::Duration write_gap_max_, fault_gap_max_;
   bool commit_deaths_ = false;
+  bool few_kinds_ = false;  // of faults
   SimulatedStore::Records records_;
   std::map<std::string, storage::v1::TaskState> jobs_;  // that were answered for
   uint64_t points_made_ = 0;

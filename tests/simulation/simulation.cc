@@ -638,11 +638,21 @@ class Cluster {
         return damages_ ? DamageJournal() : void();
       default: {
         if (copy_ != nullptr) return;  // The other one serves the copy.
-        current_relay_ = relay;
         Say(absl::StrCat("agent goes to process server ", relay));
+        if (current_relay_ != relay && world_.Chance(0.5)) LeaveBacklog(current_relay_);
+        current_relay_ = relay;
         return CutAgent();
       }
     }
+  }
+  // What it forwards comes after the first of the epoch that the other process server carries, to
+  // a master target that may have died in between.
+  void LeaveBacklog(size_t relay) {
+    const auto& connection = relays_[relay]->to_keeper;
+    if (connection == nullptr) return;
+    Say(absl::StrCat("process server ", relay, " keeps a backlog"));
+    connection->Hold(true, world_.Between(absl::Milliseconds(10), absl::Seconds(5)));
+    keeper_disk_.DieAfter(world_.Pick(40));
   }
   // All of a process server, or of the agent.
   void StandStill(size_t relay, absl::Duration time) {
