@@ -127,6 +127,7 @@ absl::StatusOr<std::unique_ptr<File>> MemoryDisk::Open(const std::string& path, 
       return absl::NotFoundError(path);
     HW_RETURN_IF_ERROR(Operation());
     it = names_.emplace(path, std::make_shared<Inode>()).first;
+    NoteNames();
   }
   return std::make_unique<MemoryFile>(this, it->second);
 }
@@ -137,12 +138,14 @@ absl::Status MemoryDisk::Rename(const std::string& from, const std::string& to) 
   if (it == names_.end()) return absl::NotFoundError(from);
   names_[to] = it->second;
   names_.erase(from);
+  NoteNames();
   return absl::OkStatus();
 }
 
 absl::Status MemoryDisk::Remove(const std::string& path) {
   HW_RETURN_IF_ERROR(Operation());
   names_.erase(path);
+  NoteNames();
   if (directories_.contains(path)) {
     HW_ASSIGN_OR_RETURN(const std::vector<std::string> left, List(path));
     if (!left.empty()) return absl::FailedPreconditionError(path + " is not empty");
@@ -182,6 +185,7 @@ absl::Status MemoryDisk::SyncDirectory(const std::string& directory) {
   for (const auto& [name, inode] : names_) {
     if (ParentDirectory(name) == directory) durable_names_[name] = inode;
   }
+  if (names_since_.has_value()) names_since_->clear();
   return absl::OkStatus();
 }
 
@@ -203,16 +207,16 @@ std::string MemoryDisk::SomeOf(const Inode& inode, const std::function<bool()>& 
   return after;
 }
 
-void MemoryDisk::Crash() {
-  Crash([this] { return Toss(); });
-}
-
-void MemoryDisk::Crash(const std::function<bool()>& choose) {
-  ++incarnation_;
-  dead_ = false;
-  operations_left_ = UINT64_MAX;
-  failing_syncs_ = failing_reads_ = 0;
-  std::map<std::string, std::shared_ptr<Inode>> survivors = durable_names_;
+MemoryDisk::Names MemoryDisk::SurvivingNames(const std::function<bool()>& choose) {
+  if (names_since_.has_value()) {
+    Names survivors = durable_names_;
+    for (const Names& names : std::exchange(*names_since_, {})) {
+      if (!choose()) break;
+      survivors = names;
+    }
+    return survivors;
+  }
+  Names survivors = durable_names_;
   for (const auto& [name, inode] : durable_names_) {
     const auto now = names_.find(name);
     if ((now == names_.end() || now->second != inode) && choose()) survivors.erase(name);
@@ -223,7 +227,20 @@ void MemoryDisk::Crash(const std::function<bool()>& choose) {
     if (survivors.count(name) == 0 && (was != durable_names_.end() || choose()))
       survivors[name] = inode;
   }
-  for (auto& [name, inode] : survivors) {
+  return survivors;
+}
+
+void MemoryDisk::Crash() {
+  Crash([this] { return Toss(); });
+}
+
+void MemoryDisk::Crash(const std::function<bool()>& choose) {
+  ++incarnation_;
+  dead_ = false;
+  operations_left_ = UINT64_MAX;
+  failing_syncs_ = failing_reads_ = 0;
+  const Names survivors = SurvivingNames(choose);
+  for (const auto& [name, inode] : survivors) {
     if (inode->unsynced.empty() && inode->content == inode->durable) continue;
     inode->content = inode->durable = SomeOf(*inode, choose);
     inode->unsynced.Clear();
@@ -238,6 +255,7 @@ void MemoryDisk::Replace() {
   names_.clear();
   durable_names_.clear();
   directories_.clear();
+  if (names_since_.has_value()) names_since_->clear();
 }
 
 std::string MemoryDisk::Content(const std::string& path) const {
@@ -255,6 +273,16 @@ void MemoryDisk::FlipByte(const std::string& path, uint64_t offset) {
   Inode& inode = *names_.at(path);
   for (std::string* bytes : {&inode.content, &inode.durable}) {
     if (offset < bytes->size()) (*bytes)[offset] = static_cast<char>((*bytes)[offset] ^ 0x40);
+  }
+}
+
+void MemoryDisk::Misplace(const std::string& path, Extent written, uint64_t to) {
+  Inode& inode = *names_.at(path);
+  for (std::string* bytes : {&inode.content, &inode.durable}) {
+    if (std::max(written.end(), to + written.length) > bytes->size()) continue;
+    const std::string moved = bytes->substr(written.offset, written.length);
+    bytes->replace(written.offset, written.length, written.length, '\0');
+    bytes->replace(to, written.length, moved);
   }
 }
 

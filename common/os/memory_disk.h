@@ -1,7 +1,8 @@
 // MemoryDisk: a FileSystem in memory that crashes like a real one. For tests and simulation.
 //
 // Fault model: a crash keeps everything synced, and of what was written since the last sync of a
-// file any subset of 512-byte sectors; an unsynced change of a name or a size happens or does not.
+// file any subset of 512-byte sectors; an unsynced change of a name or a size happens or does not
+// (of the names, unless asked otherwise, each by itself).
 // The disk can be full, reads and syncs can fail, bytes can change by themselves, all of it can go
 // back to what it was, and the machine can be made to die at the n-th operation from now.
 #ifndef HOMEWARD_COMMON_OS_MEMORY_DISK_H_
@@ -10,8 +11,10 @@
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <random>
 #include <string>
+#include <vector>
 
 #include "common/base/extent_set.h"
 #include "common/os/file_system.h"
@@ -41,6 +44,9 @@ class MemoryDisk : public FileSystem {
   bool dead() const { return dead_; }
   uint64_t operation_count() const { return operation_count_; }
   void set_capacity_bytes(uint64_t bytes) { capacity_bytes_ = bytes; }
+  // From now on a crash keeps the changes of names up to some one, as a file system with a journal
+  // does, and not each by itself.
+  void KeepNamesInOrder() { names_since_.emplace(); }
   // That many of the next ones fail. Of what a failed sync should have written any subset of
   // sectors is gone at once, and a later sync does not bring it back.
   void FailSyncs(uint64_t count) { failing_syncs_ = count; }
@@ -54,6 +60,9 @@ class MemoryDisk : public FileSystem {
   std::vector<std::string> Paths() const;
   // Changes one byte behind everybody's back, where it is durable and where it is read.
   void FlipByte(const std::string& path, uint64_t offset);
+  // As if the last write of `written` had gone to `to`: there its bytes are, at its own place what
+  // was there before, zeroes.
+  void Misplace(const std::string& path, Extent written, uint64_t to);
   // What would be there after a crash that loses nothing durable and nothing else; and going back
   // to it, as to a snapshot or a copy that was restored. Open files fail from then on.
   struct Snapshot {
@@ -73,14 +82,21 @@ class MemoryDisk : public FileSystem {
   };
   // `inode` with any subset of its unsynced sectors.
   static std::string SomeOf(const Inode& inode, const std::function<bool()>& choose);
+  using Names = std::map<std::string, std::shared_ptr<Inode>>;
+  void NoteNames() {
+    if (names_since_.has_value()) names_since_->push_back(names_);
+  }
+  // Which names are there after a crash.
+  Names SurvivingNames(const std::function<bool()>& choose);
   bool Toss() { return random_() % 2 != 0; }
   absl::Status Operation();
   uint64_t UsedBytes() const;
 
   std::mt19937_64 random_;
-  std::map<std::string, std::shared_ptr<Inode>>
-      names_;  // shared with open files, as in a real file system
-  std::map<std::string, std::shared_ptr<Inode>> durable_names_;
+  Names names_;  // shared with open files, as in a real file system
+  Names durable_names_;
+  // What the names were after each change since they were durable; none: order is not kept.
+  std::optional<std::vector<Names>> names_since_;
   std::map<std::string, bool> directories_;
   uint64_t incarnation_ = 0;
   uint64_t operations_left_ = UINT64_MAX;

@@ -6,9 +6,12 @@
 #include <rocksdb/table.h>
 #include <rocksdb/write_batch.h>
 
+#include "absl/strings/numbers.h"
 #include "common/base/check.h"
+#include "common/fault/fault.h"
 #include "common/os/host.h"
 #include "common/status/status_macros.h"
+#include "config_server/store/rocks_store.h"
 
 namespace homeward {
 namespace {
@@ -31,6 +34,8 @@ absl::Status FromRocks(const rocksdb::Status& status, const std::string& doing) 
 
 class RocksStore : public Store {
  public:
+  explicit RocksStore(std::unique_ptr<rocksdb::Env> env) : env_(std::move(env)) {}
+
   absl::Status Load(const std::string& directory) {
     rocksdb::Options options;
     options.create_if_missing = true;
@@ -45,17 +50,18 @@ class RocksStore : public Store {
     rocksdb::BlockBasedTableOptions table;
     table.block_cache = rocksdb::NewLRUCache(8 << 20);
     options.table_factory.reset(rocksdb::NewBlockBasedTableFactory(table));
-    if (directory.empty()) {
-      memory_.reset(rocksdb::NewMemEnv(rocksdb::Env::Default()));
-      options.env = memory_.get();
-    }
+    if (env_ != nullptr) options.env = env_.get();
     rocksdb::DB* opened = nullptr;
-    const rocksdb::Status status =
-        rocksdb::DB::Open(options, directory.empty() ? "/memory" : directory, &opened);
+    const rocksdb::Status status = rocksdb::DB::Open(options, directory, &opened);
     HW_RETURN_IF_ERROR(FromRocks(status, absl::StrCat("open the store in ", directory)));
     db_.reset(opened);
-    if (const std::optional<std::string> revision = Read(kRevisionKey)) {
-      revision_ = std::stoull(*revision);
+    std::string revision;
+    const rocksdb::Status read = db_->Get(rocksdb::ReadOptions(), kRevisionKey, &revision);
+    if (!read.ok() && !read.IsNotFound())
+      return FromRocks(read, absl::StrCat("read the store in ", directory));
+    if (read.ok() && !absl::SimpleAtoi(revision, &revision_)) {
+      return absl::DataLossError(
+          absl::StrCat("the store in ", directory, " has the revision \"", revision, "\""));
     }
     std::optional<storage::v1::Meta> meta = Get<storage::v1::Meta>(kOnly);
     if (meta.has_value() && meta->schema_version() > kSchemaVersion) {
@@ -85,7 +91,7 @@ class RocksStore : public Store {
     }
     batch.Put(kRevisionKey, absl::StrCat(revision_ + 1));
     rocksdb::WriteOptions options;
-    options.sync = true;
+    options.sync = !HW_FAULT("mutation.store_without_sync");
     HW_RETURN_IF_ERROR(FromRocks(db_->Write(options, &batch), "write to the store"));
     ++revision_;
     if (watcher_) watcher_(revision_);
@@ -118,15 +124,22 @@ class RocksStore : public Store {
     HW_CHECK(it->status().ok());
   }
 
-  std::unique_ptr<rocksdb::Env> memory_;  // outlives db_
+  const std::unique_ptr<rocksdb::Env> env_;  // outlives db_; null: the operating system's
   std::unique_ptr<rocksdb::DB> db_;
   uint64_t revision_ = 0;
 };
 
-absl::StatusOr<std::unique_ptr<Store>> Store::Open(const std::string& directory) {
-  auto store = std::make_unique<RocksStore>();
+absl::StatusOr<std::unique_ptr<Store>> OpenRocksStore(const std::string& directory,
+                                                      std::unique_ptr<rocksdb::Env> env) {
+  auto store = std::make_unique<RocksStore>(std::move(env));
   HW_RETURN_IF_ERROR(store->Load(directory));
   return store;
+}
+
+absl::StatusOr<std::unique_ptr<Store>> Store::Open(const std::string& directory) {
+  if (!directory.empty()) return OpenRocksStore(directory, nullptr);
+  return OpenRocksStore("/memory",
+                        std::unique_ptr<rocksdb::Env>(rocksdb::NewMemEnv(rocksdb::Env::Default())));
 }
 
 }  // namespace homeward

@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/status/status_macros.h"
 #include "common/wire/change_batch.h"
+#include "config_server/store/store_on_files.h"
 #include "master_target/keeper/keeper.h"
 #include "mobility_agent/pipeline/agent_state.h"
 #include "process_server/spool/spool.h"
@@ -324,6 +325,65 @@ class KeeperHistory : public History {
   bool may_drop_ = false, recovered_ = false, gone_on_ = false;
 };
 
+// --- the configuration server's records, over three starts
+
+class StoreHistory : public History {
+ public:
+  void Run(MemoryDisk& disk) override {
+    disk.KeepNamesInOrder();  // RocksDB builds on it: a new manifest before the name that points
+                              // there.
+    for (int start = 0; start < 3; ++start) {
+      const absl::StatusOr<std::unique_ptr<Store>> store = OpenStoreOnFiles(disk, kDirectory);
+      if (!store.ok()) return;
+      promised_ = (*store)->revision();
+      if (states_.empty()) states_[promised_] = {};
+      for (uint64_t i = 0; i < 4; ++i) {
+        Records next = states_[promised_];
+        Store::Transaction transaction;
+        for (const uint64_t key : {promised_ % 5, promised_ % 3 + 5}) {
+          // Two records of one transaction, and now and then one goes away.
+          const std::string name = absl::StrCat("machine-", key);
+          storage::v1::Machine machine;
+          machine.set_machine_id(name);
+          machine.set_generation(promised_ + 1);
+          if (promised_ % 4 == 3 && key < 5) {
+            transaction.Remove<storage::v1::Machine>(name);
+            next.erase(name);
+          } else {
+            transaction.Put(name, machine);
+            next[name] = machine.generation();
+          }
+        }
+        states_[promised_ + 1] = next;
+        if (!(*store)->Commit(transaction).ok()) return;
+        ++promised_;
+      }
+    }
+  }
+  absl::Status Check(MemoryDisk& disk, const std::string&) override {
+    HW_ASSIGN_OR_RETURN(const std::unique_ptr<Store> store, OpenStoreOnFiles(disk, kDirectory));
+    const uint64_t revision = store->revision();
+    if (revision < promised_)
+      return Broken(absl::StrCat("revision ", promised_, " was promised, ", revision, " is there"));
+    Records there;
+    for (const auto& machine : store->All<storage::v1::Machine>())
+      there[machine.machine_id()] = machine.generation();
+    const auto state = states_.find(revision);
+    // Nothing was asked of it before its first opening was over.
+    const Records expected = state == states_.end() ? Records() : state->second;
+    if (state == states_.end() && !states_.empty() && revision > states_.rbegin()->first)
+      return Broken(absl::StrCat("revision ", revision, " was never written"));
+    return there == expected ? absl::OkStatus()
+                             : Broken(absl::StrCat("a part of revision ", revision));
+  }
+
+ private:
+  static constexpr char kDirectory[] = "/store";
+  using Records = std::map<std::string, uint64_t>;
+  std::map<uint64_t, Records> states_;  // by revision
+  uint64_t promised_ = 0;
+};
+
 }  // namespace
 
 const std::vector<Scripted>& AllHistories() {
@@ -335,6 +395,8 @@ const std::vector<Scripted>& AllHistories() {
        "mutation.skip_spool_sync"},
       {"recovery_journal", [] { return std::make_unique<KeeperHistory>(); },
        "mutation.skip_undo_sync"},
+      {"store", [] { return std::make_unique<StoreHistory>(); }, "mutation.store_without_sync",
+       /*slow=*/true},
   };
   return histories;
 }

@@ -28,9 +28,12 @@ struct Scripted {
   const char* name;
   std::function<std::unique_ptr<History>()> make;
   const char* planted = "";  // a bug that some cut must find
+  // Opening it takes some thousand times longer: fewer subsets, and its bytes are left to
+  // tests/cluster.
+  bool slow = false;
 };
 // Atomic file, clean stop of an agent, spool (all forwarded, and waiting), recovery journal with
-// its replica.
+// its replica, the configuration server's store.
 const std::vector<Scripted>& AllHistories();
 
 }  // namespace homeward::crash_points

@@ -4,8 +4,9 @@
 // Fault model: any node dies at any operation on its disk or at any moment, and comes back later
 // (torn and lost unsynced writes as in MemoryDisk); a process server comes back with an empty disk
 // or is replaced by another while the old one still runs; connections are cut; messages are
-// delayed, or pass in one direction only; a batch arrives changed; a process server or the agent
-// stands still; reads and syncs fail; a byte of a spool or of the recovery journal changes at rest;
+// delayed, or pass in one direction only; a batch arrives changed; a process server, the agent or
+// the master target stands still, as with a slow disk; reads and syncs fail; a byte of a spool, of
+// the recovery journal or of the replica changes at rest; a write to the journal is misdirected;
 // the master target, a process server or the whole machine is set back to a snapshot; the master
 // target's disk is full for a while; wall clocks jump by an hour; the machine changes its
 // generation and a copy of it streams on in the old one; the agent stops cleanly or dies while the
@@ -13,8 +14,9 @@
 //
 // Oracles: every point a keeper lists equals the source at that instant, byte for byte, seen as a
 // view at any time and after a recovery at the end; what was durable once is there after every
-// crash; damage of the recovery journal is refused, naming the file; retention keeps what the
-// policy keeps; no queue passes its bound; and when faults stop, all is drained.
+// crash; damage of the recovery journal is refused, naming the file; the scrub finds a byte of the
+// replica that changed; retention keeps what the policy keeps; no queue passes its bound; and when
+// faults stop, all is drained.
 #ifndef HOMEWARD_TESTS_SIMULATION_SIMULATION_H_
 #define HOMEWARD_TESTS_SIMULATION_SIMULATION_H_
 

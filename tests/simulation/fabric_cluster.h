@@ -1,0 +1,211 @@
+// The configuration server with its agents, process servers and master targets. Faults and oracles:
+// fabric.h.
+//
+// fabric.cc runs the parts, fabric_operator.cc gives the orders, fabric_faults.cc strikes,
+// fabric_oracles.cc judges.
+#ifndef HOMEWARD_TESTS_SIMULATION_FABRIC_CLUSTER_H_
+#define HOMEWARD_TESTS_SIMULATION_FABRIC_CLUSTER_H_
+
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "config_server/jobs/brain.h"
+#include "tests/simulation/fabric_parts.h"
+#include "tests/simulation/scenario.h"
+
+namespace homeward::simulation {
+
+class Fabric : public Scenario {
+ public:
+  Fabric(uint64_t seed, const RunOptions& options);
+
+  Outcome Run();
+
+ private:
+  using Job = storage::v1::Job;
+  using Machine = storage::v1::Machine;
+  static constexpr absl::Duration kFaultyTime = absl::Seconds(60);
+  static constexpr absl::Duration kQuietTime = absl::Seconds(240);
+  static constexpr uint64_t kVolumeBytes = kGiB;
+
+  bool faulty() const { return world_.Monotonic() < kFaultyTime; }
+  bool AllHome() const;
+  StreamRuntime RuntimeOf(Host* host, StreamDialer* dialer);
+  // --- the configuration server
+
+  void StartServer();
+  void StopServer();
+  // What is asked of it may be its death.
+  void Ask(const std::function<void(Brain&)>& ask);
+  void KeepStepping();
+  // What was answered is remembered.
+  void CheckRecords();
+
+  // --- sessions
+
+  absl::Duration Arrival(absl::Duration* last);
+  template <typename KeepOpen>
+  void LoseSession(Session* session, KeepOpen keep) {
+    ++session->attempt;
+    session->open = false;
+    session->number = 0;
+    keep();
+  }
+  // Opens a session, again and again, and reports as long as it lasts.
+  template <typename Owner>
+  void KeepSession(Owner* owner, absl::Duration first_delay = absl::ZeroDuration()) {
+    Session& session = owner->session;
+    const uint64_t attempt = ++session.attempt;
+    const uint64_t incarnation = owner->host.incarnation;
+    session.open = false;
+    const absl::Duration delay =
+        first_delay + world_.Between(absl::Milliseconds(50), absl::Seconds(2));
+    world_.After(delay, [this, owner, attempt, incarnation] {
+      Session& session = owner->session;
+      if (session.attempt != attempt || owner->host.incarnation != incarnation || !owner->host.up)
+        return;
+      if (brain_ == nullptr) return KeepSession(owner);
+      bool opened = false;
+      Ask([&](Brain& brain) {
+        const absl::StatusOr<uint64_t> number = brain.Register(
+            RegistrationOf(*owner),
+            {.send = [this, owner,
+                      attempt](const control::v1::Down& down) { Deliver(owner, attempt, down); },
+             .end =
+                 [this, owner, attempt](const absl::Status&) {
+                   world_.After(absl::Milliseconds(20), [this, owner, attempt] {
+                     if (owner->session.attempt == attempt) KeepSession(owner);
+                   });
+                 }});
+        if (!number.ok()) {
+          Say(absl::StrCat(NameOf(*owner), " is refused: ", number.status().message()));
+          return;
+        }
+        session.number = *number;
+        opened = true;
+        NoteRegistered(*owner);
+        brain.Step();
+      });
+      if (session.attempt != attempt) return;
+      if (!opened) return KeepSession(owner, absl::Seconds(1));
+      session.open = true;
+      Report(owner, attempt);
+    });
+  }
+  template <typename Owner>
+  void Report(Owner* owner, uint64_t attempt) {
+    if (owner->session.attempt != attempt || !owner->host.up) return;
+    const absl::Duration frozen = owner->host.frozen_until - world_.Monotonic();
+    if (frozen > absl::ZeroDuration())
+      return world_.After(frozen, [this, owner, attempt] { Report(owner, attempt); });
+    world_.After(Arrival(&owner->session.up), [this, owner, attempt, seen = Observe(*owner)] {
+      if (owner->session.attempt != attempt) return;
+      Ask([&](Brain& brain) {
+        brain.fleet().Hear(HostIdOf(*owner), owner->session.number, seen);
+        brain.Step();
+      });
+    });
+    world_.After(absl::Milliseconds(250), [this, owner, attempt] { Report(owner, attempt); });
+  }
+  template <typename Owner>
+  void Deliver(Owner* owner, uint64_t attempt, const control::v1::Down& down) {
+    const uint64_t incarnation = owner->host.incarnation;
+    if (!down.has_desired()) return;
+    world_.After(Arrival(&owner->session.down),
+                 [this, owner, attempt, incarnation, desired = down.desired()] {
+                   if (owner->host.incarnation != incarnation || !owner->host.up ||
+                       owner->session.attempt != attempt)
+                     return;
+                   Obey(owner, desired);
+                 });
+  }
+  template <typename Owner>
+  void CutSession(Owner* owner) {
+    ++outcome_.cuts;
+    Say(absl::StrCat("session of ", NameOf(*owner), " is cut"));
+    const uint64_t number = owner->session.number;
+    if (owner->session.open) LoseAtServer(HostIdOf(*owner), number);
+    KeepSession(owner);
+  }
+
+  static std::string NameOf(const Part& part) { return part.name; }
+  static std::string NameOf(const Copy& copy);
+  static std::string HostIdOf(const Part& part) { return part.name; }
+  static std::string HostIdOf(const Copy& copy) { return copy.machine.id; }
+  control::v1::Registration RegistrationOf(const Part& part);
+  control::v1::Registration RegistrationOf(const Copy& copy);
+  void NoteRegistered(const Part&) {}
+  void NoteRegistered(const Copy& copy);
+  control::v1::Heartbeat Observe(Part& part);
+  control::v1::Heartbeat Observe(Copy& copy);
+  void Obey(Part* part, const control::v1::Desired& desired);
+  void Obey(Copy* copy, const control::v1::Desired& desired);
+
+  // --- process servers and master targets
+
+  void StartPart(Part* part);
+  void KeepReconciling(Part* part, uint64_t incarnation);
+  void StopPart(Part* part);
+  void KillPart(Part* part, bool with_its_disk);
+  // It notices late that a session is over.
+  void LoseAtServer(const std::string& host_id, uint64_t number);
+
+  // --- machines
+
+  // `disks`: what it came home with; null for the first copy.
+  std::unique_ptr<Copy> MakeCopy(Guest* machine, const std::vector<std::string>* disks);
+  void StartCopy(Copy* copy);
+  // `with_machine`: the machine stops in good order too, so that the agent's map is good when both
+  // start again.
+  void StopCopy(Copy* copy, bool with_machine);
+  void KillAgent(Copy* copy);
+  void ScheduleWrite(Guest* machine);
+  void WriteSomething(Copy* copy);
+  void TakePoint(const Copy& copy, const Marker& marker);
+
+  // --- what the records say, against what there is
+
+  // After everything the server did.
+  void LookAtMachines();
+  // A replica's points are of one copy: the one that counts, or, once fenced, the one before.
+  void CheckOnePast(const Guest& guest, const Machine& machine);
+  void BringHome(Guest* guest, const Machine& machine);
+  // Boots from what is there now: another failback may be at work on it.
+  void TryBoot(Guest* guest);
+
+  // --- the operator
+
+  void ScheduleOperator(Guest* guest);
+  void ScheduleFailback(Guest* guest);
+  void Meddle(Brain& brain, Guest* guest, const Machine& machine);
+  // Everything is to end well now.
+  void GoHome(Brain& brain, Guest* guest, const Machine& machine);
+  void Start(Brain& brain, Guest* guest, const Machine& machine, const std::string& operation);
+
+  // --- faults
+
+  void ScheduleFault();
+  void Strike();
+  void ReapTheDead();
+  void DescribeTheStuck();
+
+  Switchboard board_{&world_};
+  Settings settings_;
+  absl::Duration write_gap_max_, fault_gap_max_;
+  bool commit_deaths_ = false;
+  bool few_kinds_ = false;  // of faults
+  SimulatedStore::Records records_;
+  std::map<std::string, storage::v1::TaskState> jobs_;  // that were answered for
+  uint64_t points_made_ = 0;
+  uint64_t server_incarnation_ = 0;
+  std::vector<std::unique_ptr<Part>> parts_;
+  std::vector<std::unique_ptr<Guest>> machines_;
+  std::unique_ptr<Brain> brain_;
+};
+
+}  // namespace homeward::simulation
+
+#endif  // HOMEWARD_TESTS_SIMULATION_FABRIC_CLUSTER_H_

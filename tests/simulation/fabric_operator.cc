@@ -1,0 +1,130 @@
+#include <algorithm>
+
+#include "common/wire/time_proto.h"
+#include "tests/simulation/fabric_cluster.h"
+
+namespace homeward::simulation {
+
+void Fabric::ScheduleOperator(Guest* guest) {
+  world_.After(
+      world_.Between(absl::Milliseconds(200), faulty() ? absl::Seconds(5) : absl::Seconds(1)),
+      [this, guest] {
+        Ask([&](Brain& brain) {
+          const auto machine = brain.store().Get<Machine>(guest->id);
+          if (!machine.has_value()) return;
+          faulty() ? Meddle(brain, guest, *machine) : GoHome(brain, guest, *machine);
+        });
+        ScheduleOperator(guest);
+      });
+}
+
+void Fabric::ScheduleFailback(Guest* guest) {
+  world_.After(world_.Between(absl::Milliseconds(1), absl::Seconds(1)), [this, guest] {
+    Ask([&](Brain& brain) {
+      const auto machine = brain.store().Get<Machine>(guest->id);
+      if (machine.has_value() && machine->state() == storage::v1::PROTECTED &&
+          machine->job_id().empty())
+        Start(brain, guest, *machine, "failback");
+    });
+  });
+}
+
+void Fabric::Meddle(Brain& brain, Guest* guest, const Machine& machine) {
+  if (!machine.job_id().empty()) {
+    // Half of the operators cancel a lot, and want it again at once.
+    if (!world_.Chance(few_kinds_ ? 0.35 : 0.1)) return;
+    const absl::StatusOr<Job> cancelled = brain.CancelJob(machine.job_id());
+    Say(absl::StrCat("operator: cancel ", machine.job_id(), ": ", cancelled.status().ToString()));
+    if (few_kinds_ && cancelled.ok() && cancelled->workflow() == "failback")
+      ScheduleFailback(guest);
+    return;
+  }
+  static const auto& kOperations = *new std::vector<std::string>{
+      "protect", "reprotect", "resync", "create-point", "failback", "commit", "remove"};
+  std::vector<std::string> wishes = AllowedOperations(machine);
+  if (world_.Chance(0.1)) wishes = kOperations;  // Also what cannot be.
+  if (wishes.empty()) return;
+  const std::string operation = wishes[world_.Pick(wishes.size())];
+  if (operation == "remove" && world_.Chance(0.7)) return;
+  // A machine that is forgotten is forgotten with the copies it left behind.
+  const bool haunted = std::any_of(guest->copies.begin(), guest->copies.end(),
+                                   [](const auto& copy) { return copy->left_behind; });
+  if (operation == "remove" && machine.state() == storage::v1::UNPROTECTED && haunted) return;
+  // Once it was started, an operator would have to turn it off first.
+  if (operation == "failback" && machine.state() == storage::v1::FAILED_BACK && !guest->boots)
+    return;
+  Start(brain, guest, machine, operation);
+}
+
+void Fabric::GoHome(Brain& brain, Guest* guest, const Machine& machine) {
+  if (!machine.job_id().empty() || guest->home || guest->boots) return;
+  switch (machine.state()) {
+    case storage::v1::UNPROTECTED:
+      return Start(brain, guest, machine, "protect");
+    case storage::v1::FAILED_BACK:
+      return Start(brain, guest, machine, "commit");
+    case storage::v1::COMMITTED:
+      return Start(brain, guest, machine, "reprotect");
+    case storage::v1::PROTECTED: {
+      Copy& copy = *guest->copies.back();
+      guest->resting = true;
+      if (copy.protection == nullptr) return;
+      const control::v1::AgentObserved seen = copy.protection->observed();
+      if (seen.generation() != machine.generation() || seen.syncing() || seen.pending_bytes() > 0)
+        return;
+      return Start(brain, guest, machine, "failback");
+    }
+    default:
+      return;
+  }
+}
+
+void Fabric::Start(Brain& brain, Guest* guest, const Machine& machine,
+                   const std::string& operation) {
+  const std::map<std::string, std::string> before = records_.by_key;
+  Job job;
+  job.set_workflow(operation);
+  job.set_machine_id(machine.machine_id());
+  absl::Status wrong;
+  const View view = brain.MakeView();
+  Copy& copy = *guest->copies.back();
+  if (Refusal refusal = CheckOperation(view, machine, operation)) wrong = Refused(*refusal);
+  if (operation == "protect" || operation == "reprotect") {
+    if (wrong.ok() && machine.has_handed_back_at() && !machine.has_registered_at())
+      Fail(absl::StrCat(guest->id, " can be reprotected before its agent registers"));
+    // Where its disks are, it cannot be replicated to; the place before that is free again.
+    Placement placement =
+        Place(view, machine, {.directory = absl::StrCat(guest->id, "-", guest->circles % 2)});
+    if (wrong.ok() && placement.refusal) wrong = Refused(*placement.refusal);
+    *placement.assignment.mutable_point_interval() = ToProto(guest->point_interval);
+    *placement.assignment.mutable_retention_age() = ToProto(absl::Hours(24));
+    *job.mutable_wanted() = std::move(placement.assignment);
+  } else if (operation == "failback") {
+    job.set_point("latest");
+    const control::v1::ReplicaObserved* const replica = view.ReplicaOf(machine);
+    if (faulty() && replica != nullptr && replica->points_size() > 0 && world_.Chance(0.5)) {
+      const auto count = static_cast<uint64_t>(replica->points_size());
+      job.set_point(replica->points(static_cast<int>(world_.Pick(count))).id());
+    }
+    job.set_source_lost(faulty() && world_.Chance(0.2));
+  } else if (operation == "remove") {
+    job.set_keep_disks(true);
+  }
+  if (wrong.ok()) {
+    // Known before it is asked: the answer may be lost.
+    if (operation == "failback") {
+      guest->order_at_start = points_made_;
+      guest->could_stop = machine.state() == storage::v1::PROTECTED && !job.source_lost() &&
+                          view.fleet.alive(machine.machine_id()) && copy.host.up;
+      guest->wish = job.point();
+    }
+    const absl::StatusOr<Job> started = brain.StartJob(job);
+    wrong = started.status();
+    if (started.ok()) jobs_[started->id()] = started->state();
+  }
+  Say(absl::StrCat("operator: ", operation, " ", guest->id, ": ", wrong.ToString()));
+  ++(wrong.ok() ? outcome_.jobs : outcome_.refusals);
+  if (!wrong.ok() && records_.by_key != before) Fail("a refused " + operation + " changed records");
+}
+
+}  // namespace homeward::simulation

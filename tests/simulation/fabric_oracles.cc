@@ -1,0 +1,143 @@
+#include <algorithm>
+#include <optional>
+
+#include "tests/simulation/fabric_cluster.h"
+
+namespace homeward::simulation {
+
+void Fabric::CheckRecords() {
+  for (auto& [id, state] : jobs_) {
+    const auto job = brain_->store().Get<Job>(id);
+    if (!job.has_value()) return Fail(absl::StrCat("job ", id, " was started and is forgotten"));
+  }
+  LookAtMachines();
+}
+
+void Fabric::LookAtMachines() {
+  if (brain_ == nullptr) return;
+  for (auto& guest : machines_) {
+    const auto machine = brain_->store().Get<Machine>(guest->id);
+    if (!machine.has_value()) continue;
+    const bool came_home = machine->state() == storage::v1::FAILED_BACK;
+    if (came_home && machine->job_id().empty() && !guest->wish.empty())
+      BringHome(guest.get(), *machine);
+    if (!came_home && machine->job_id().empty()) guest->wish.clear();
+    CheckOnePast(*guest, *machine);
+  }
+}
+
+void Fabric::CheckOnePast(const Guest& guest, const Machine& machine) {
+  Part* const target = board_.PartAt(machine.assignment().master_target_id());
+  if (target == nullptr || !target->host.up || target->replicas == nullptr) return;
+  for (const control::v1::ReplicaObserved& replica : target->replicas->observed()) {
+    if (replica.replica_id() != machine.assignment().replica_id()) continue;
+    std::set<size_t> copies;
+    for (const types::v1::RecoveryPoint& point : replica.points()) {
+      const auto made = guest.points.find(point.id());
+      if (made == guest.points.end())
+        return Fail(absl::StrCat("a point that nobody made: ", point.id()));
+      copies.insert(made->second.copy);
+    }
+    if (copies.size() > 1)
+      Fail(absl::StrCat("the replica of ", guest.id, " has points of two copies"));
+  }
+}
+
+void Fabric::BringHome(Guest* guest, const Machine& machine) {
+  const std::string& id = machine.assignment().point_id();
+  if (machine.generation() <= guest->streamed_generation)
+    return Fail(absl::StrCat(guest->id, " came home in a generation that its source streams in"));
+  Part* const target = board_.PartAt(machine.assignment().master_target_id());
+  const auto made = guest->points.find(id);
+  if (made == guest->points.end()) return Fail("came home at a point that nobody made: " + id);
+  std::vector<std::string> content;
+  for (int i = 0; i < machine.home_disks_size(); ++i) {
+    const std::string flat = absl::StrCat(
+        machine.home_disks(i).substr(0, machine.home_disks(i).size() - 5), "-flat.vmdk");
+    content.push_back(target->host.disk.Content(flat));
+    if (content.back() != made->second.content[static_cast<size_t>(i)])
+      return Fail(absl::StrCat(guest->id, " came home at point ", id, " and disk ", i, " differs"));
+  }
+  ++outcome_.views_checked;
+  if (guest->could_stop && guest->wish == "latest" && made->second.order <= guest->order_at_start)
+    return Fail(absl::StrCat(guest->id, " came home at a point older than its stop"));
+  Say(absl::StrCat(guest->id, " is home at ", id));
+  guest->wish.clear();
+  if (guest->boots) return;  // From another point, or this one again, before it was started.
+  ++guest->circles;
+  if (guest->resting) {
+    const Copy& source = *guest->copies.back();
+    for (size_t i = 0; i < content.size(); ++i) {
+      if (content[i] != source.disks[i]->content())
+        return Fail(absl::StrCat(guest->id, " stood still, came home, and disk ", i, " differs"));
+    }
+    guest->home = true;
+    return;
+  }
+  guest->boots = true;
+  // The old copy may run on for a while, with its agent.
+  Copy* const old = guest->copies.back().get();
+  old->left_behind = true;
+  world_.After(world_.Between(absl::ZeroDuration(), absl::Seconds(15)), [this, old] {
+    old->running = false;
+    StopCopy(old, false);
+  });
+  world_.After(world_.Between(absl::ZeroDuration(), absl::Seconds(6)),
+               [this, guest] { TryBoot(guest); });
+}
+
+void Fabric::TryBoot(Guest* guest) {
+  const auto again = [&] { world_.After(absl::Seconds(1), [this, guest] { TryBoot(guest); }); };
+  if (brain_ == nullptr) return again();
+  const auto machine = brain_->store().Get<Machine>(guest->id);
+  Part* const target = board_.PartAt(machine->assignment().master_target_id());
+  const bool at_rest = machine->job_id().empty() && guest->wish.empty();
+  if (!at_rest || (target != nullptr && !target->host.up)) return again();
+  std::vector<std::string> content;
+  for (int i = 0; i < machine->home_disks_size(); ++i) {
+    const std::string flat = absl::StrCat(
+        machine->home_disks(i).substr(0, machine->home_disks(i).size() - 5), "-flat.vmdk");
+    // A commit may have cleared the assignment; the disks are where they are.
+    for (auto& part : parts_) {
+      if (!part->is_target || part->host.disk.Content(flat).empty()) continue;
+      content.push_back(part->host.disk.Content(flat));
+      // It boots, and so it writes.
+      const auto file = part->host.disk.Open(flat, OpenMode::kReadWrite);
+      if (file.ok())
+        (*file)->Write(0, AsBytes(content.back().substr(0, kSectorBytes))).IgnoreError();
+      break;
+    }
+  }
+  if (content.size() != guest->disk_bytes.size())
+    return Fail(absl::StrCat(guest->id, " has no disks to boot from"));
+  guest->boots = false;
+  guest->copies.push_back(MakeCopy(guest, &content));
+  Say(absl::StrCat(NameOf(*guest->copies.back()), " boots"));
+  StartCopy(guest->copies.back().get());
+}
+
+void Fabric::DescribeTheStuck() {
+  for (auto& guest : machines_) {
+    if (guest->home) continue;
+    std::string text = absl::StrCat(guest->id, " did not come home");
+    const auto machine = brain_ == nullptr ? std::nullopt : brain_->store().Get<Machine>(guest->id);
+    if (machine.has_value()) {
+      absl::StrAppend(&text, ": ", StateName(machine->state()), ", generation ",
+                      machine->generation());
+      const auto job = brain_->store().Get<Job>(machine->job_id());
+      if (job.has_value()) absl::StrAppend(&text, ", ", job->workflow(), " runs");
+      const StepResult* const progress = brain_->ProgressOf(machine->job_id());
+      if (progress != nullptr) absl::StrAppend(&text, ", waits for ", progress->detail);
+    }
+    Copy& copy = *guest->copies.back();
+    if (copy.protection != nullptr)
+      absl::StrAppend(&text, "; agent: ", copy.protection->observed().ShortDebugString());
+    for (auto& part : parts_) {
+      if (part->host.up && part->session.open)
+        absl::StrAppend(&text, "; ", part->name, ": ", Observe(*part).ShortDebugString());
+    }
+    return Fail(text);
+  }
+}
+
+}  // namespace homeward::simulation
