@@ -267,7 +267,9 @@ SealedBatch CompressBatch(absl::string_view sealed, PayloadEncoding encoding) {
   std::string stored(worthwhile, '\0');
   size_t length = 0;
   if (encoding == PayloadEncoding::kZstd) {
-    length = ZSTD_compress(stored.data(), stored.size(), plain.data(), plain.size(), 1);
+    // Only on links where this level still compresses faster than they carry.
+    constexpr int kLevel = 3;
+    length = ZSTD_compress(stored.data(), stored.size(), plain.data(), plain.size(), kLevel);
     if (ZSTD_isError(length)) return {};
   } else {
     length = LZ4_compress_default(plain.data(), stored.data(), static_cast<int>(plain.size()),

@@ -53,7 +53,8 @@ class ConfigServer : public Daemon {
                                                     settings.certificate_validity));
     HW_RETURN_IF_ERROR(KeepIdentities());
     strand_ = MakeThreadStrand("brain");
-    control_ = std::make_unique<ControlService>(strand_.get(), brain_.get(), registrar_.get());
+    control_ = std::make_unique<ControlService>(&environment_.clock, strand_.get(), brain_.get(),
+                                                registrar_.get());
     admin_ = std::make_unique<AdminService>(strand_.get(), brain_.get(), registrar_.get());
     brain_->store().Watch([this](uint64_t) { admin_->Changed(); });
     HW_ASSIGN_OR_RETURN(server_, StartServer({.address = config_.listen_address(),

@@ -87,7 +87,7 @@ grpc::Status ControlService::Connect(grpc::ServerContext* context,
       bool current = true;
       strand_.Run([&] {
         current = !up.has_heartbeat() || brain_.fleet().Hear(*host_id, *session, up.heartbeat());
-        brain_.Step();
+        StepSoon();
       });
       if (!current) break;
     }
@@ -95,6 +95,17 @@ grpc::Status ControlService::Connect(grpc::ServerContext* context,
     context->TryCancel();  // A write that still waits must not hold us.
   }
   return ToGrpc(ended_why);
+}
+
+void ControlService::StepSoon() {
+  if (step_is_due_) return;
+  step_is_due_ = true;
+  strand_.PostAfter(9 * last_step_lasted_, [this] {
+    step_is_due_ = false;
+    const absl::Duration begun = clock_.Monotonic();
+    brain_.Step();
+    last_step_lasted_ = clock_.Monotonic() - begun;
+  });
 }
 
 }  // namespace homeward

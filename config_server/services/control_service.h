@@ -2,6 +2,7 @@
 #ifndef HOMEWARD_CONFIG_SERVER_SERVICES_CONTROL_SERVICE_H_
 #define HOMEWARD_CONFIG_SERVER_SERVICES_CONTROL_SERVICE_H_
 
+#include "common/clock/clock.h"
 #include "common/exec/strand.h"
 #include "config_server/jobs/brain.h"
 #include "config_server/pki/registrar.h"
@@ -9,11 +10,11 @@
 
 namespace homeward {
 
-// Called from the network's threads; all else happens on `strand`. All three outlive it.
+// Called from the network's threads; all else happens on `strand`. What it is given outlives it.
 class ControlService : public control::v1::ControlService::Service {
  public:
-  ControlService(Strand* strand, Brain* brain, Registrar* registrar)
-      : strand_(*strand), brain_(*brain), registrar_(*registrar) {}
+  ControlService(const Clock* clock, Strand* strand, Brain* brain, Registrar* registrar)
+      : clock_(*clock), strand_(*strand), brain_(*brain), registrar_(*registrar) {}
 
   grpc::Status Enrol(grpc::ServerContext* context, const control::v1::EnrolRequest* request,
                      control::v1::EnrolResponse* response) override;
@@ -24,9 +25,16 @@ class ControlService : public control::v1::ControlService::Service {
       grpc::ServerReaderWriter<control::v1::Down, control::v1::Up>* stream) override;
 
  private:
+  // One step of the brain for all that is heard in a moment: its cost grows with the fleet, and so
+  // does what is heard. On the strand, which it keeps busy for a tenth of the time at most.
+  void StepSoon();
+
+  const Clock& clock_;
   Strand& strand_;
   Brain& brain_;
   Registrar& registrar_;
+  bool step_is_due_ = false;  // on the strand, as the next
+  absl::Duration last_step_lasted_;
 };
 
 }  // namespace homeward

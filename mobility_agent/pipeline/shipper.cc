@@ -306,6 +306,20 @@ bool Shipper::LogAll() {
   return true;
 }
 
+bool Shipper::Lingers() {
+  const uint64_t bytes = DirtyBytes() + log_.bytes();
+  if (bytes == 0) {
+    waits_since_.reset();
+    hurries_ = false;
+    return false;
+  }
+  if (!waits_since_.has_value()) waits_since_ = clock_.Monotonic();
+  hurries_ = hurries_ || syncing_ || marker_requested_ || (logging_ && !log_.open()) ||
+             bytes >= options_.linger_bytes ||
+             clock_.Monotonic() - *waits_since_ >= options_.linger;
+  return !hurries_;
+}
+
 SealedBatch Shipper::NextFromLog() {
   if (marker_requested_) {
     const Marker marker = MakeMarker();
@@ -489,7 +503,7 @@ absl::StatusOr<SealedBatch> Shipper::NextBatch() {
     return sealed;
   }
   if (send_index_ < in_flight_.size()) return in_flight_[send_index_++].payload;
-  if (in_flight_.size() >= options_.in_flight_max) return SealedBatch();
+  if (in_flight_.size() >= options_.in_flight_max || Lingers()) return SealedBatch();
 
   if (logging_) {
     SealedBatch logged = NextFromLog();

@@ -43,6 +43,10 @@ class Shipper : public Outbox {
     absl::Duration freeze_timeout = absl::Seconds(5);
     absl::Duration digest_timeout = absl::Seconds(3);
     uint64_t batch_bytes = kMiB;
+    // Writes wait so long, or until there are so many bytes, to travel together: each group that
+    // arrives costs the master target its syncs. Not when a point is due.
+    absl::Duration linger = absl::Milliseconds(500);
+    uint64_t linger_bytes = 4 * kMiB;
     uint64_t frozen_bytes_max = 16 * kMiB;  // read between freeze and thaw at most; held in memory
     size_t frozen_extents_max = 16384;
     uint64_t log_bytes_max = 32 * kMiB;  // writes kept with their data, where sources can
@@ -156,6 +160,8 @@ class Shipper : public Outbox {
   absl::Status TakeMarker();
   void SealStill();
   bool LogAll();
+  // Whether what is there can wait for more.
+  bool Lingers();
   // Empty: nothing is in the log.
   SealedBatch NextFromLog();
   // Moves logged_, or as much of it as fits, into the builder.
@@ -190,10 +196,12 @@ class Shipper : public Outbox {
   std::vector<Extent> collected_;   // room for Collect()
   StillCopy still_;
   WriteLog log_;
-  bool logging_ = false;                // all writes go to log_, and dirty_ is empty
-  bool can_log_ = false;                // the sources did, once
-  absl::optional<LoggedWrite> logged_;  // taken from log_ and not sent whole
-  std::vector<ExtentSet> sync_dirty_;   // by disk: found to differ
+  bool logging_ = false;                        // all writes go to log_, and dirty_ is empty
+  bool can_log_ = false;                        // the sources did, once
+  absl::optional<absl::Duration> waits_since_;  // writes that can wait for more; none: no writes
+  bool hurries_ = false;                        // until all of them are sent
+  absl::optional<LoggedWrite> logged_;          // taken from log_ and not sent whole
+  std::vector<ExtentSet> sync_dirty_;           // by disk: found to differ
   bool syncing_ = true;
   bool fresh_ = false;
   StreamPosition sync_base_;  // the epoch begin that started the synchronisation

@@ -79,6 +79,9 @@ void Relays::Start(const std::string& key, const control::v1::RelayedStream& str
   options.generation = stream.generation();
   options.disk_bytes = {stream.disk_bytes().begin(), stream.disk_bytes().end()};
   options.spool.directory = JoinPath(limits_.cache_directory, key);
+  std::shared_ptr<LinkMeter>& link = links_[stream.master_target_address()];
+  if (link == nullptr) link = std::make_shared<LinkMeter>();
+  options.link = link;
   auto relay = HostedRelay::Start(runtime_, stream, std::move(options));
   if (!relay.ok())
     return LogError("stream.cannot_begin", {{"stream", key}, {"error", relay.status()}});

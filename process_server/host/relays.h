@@ -44,6 +44,8 @@ class Relays {
   const Relay::Options common_;
   control::v1::ProcessServerDesired desired_;  // on the strand
   bool informed_ = false;                      // on the strand
+  // On the strand, by master target's address.
+  std::map<std::string, std::shared_ptr<LinkMeter>> links_;
   mutable absl::Mutex mutex_;
   std::map<std::string, std::shared_ptr<HostedRelay>> relays_
       ABSL_GUARDED_BY(mutex_);  // by machine and generation

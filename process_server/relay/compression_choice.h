@@ -2,34 +2,43 @@
 #ifndef HOMEWARD_PROCESS_SERVER_RELAY_COMPRESSION_CHOICE_H_
 #define HOMEWARD_PROCESS_SERVER_RELAY_COMPRESSION_CHOICE_H_
 
+#include <atomic>
 #include <cstdint>
 
 #include "absl/time/time.h"
 
 namespace homeward {
 
+// What all streams of one process server to one master target made durable there.
+struct LinkMeter {
+  std::atomic<uint64_t> durable_bytes{0};
+};
+
 // Compression pays where the link is what limits: then fewer bytes are a faster stream. Where the
-// processors limit, it only costs. A stream that had data waiting all the time and still moved less
-// than kLinkBound a second is limited by its link. Not thread-safe.
+// processors limit, it only costs. When a stream had data waiting all the time, and all streams to
+// its master target together moved less than kLinkBound a second, the link limits. Not thread-safe.
 class CompressionChoice {
  public:
   // Half a gigabit: below it one core compresses faster than the link carries; measured, see
   // docs/performance.md.
   static constexpr double kLinkBoundBytesPerSecond = 64e6;
-  static constexpr absl::Duration kWindow = absl::Seconds(1);
+  static constexpr absl::Duration kWindow = absl::Milliseconds(500);
   static constexpr absl::Duration kTryAgainAfter = absl::Seconds(60);
 
-  // Tells what became durable, and whether more was waiting at that moment.
+  // Tells what became durable over the link since it exists, and whether more of this stream was
+  // waiting at that moment.
   void Observe(absl::Duration now, uint64_t durable_bytes, bool more_waiting) {
     if (!more_waiting || window_begin_ == absl::ZeroDuration()) {
       window_begin_ = now;
-      window_bytes_ = 0;
+      bytes_before_ = durable_bytes;
       return;
     }
-    window_bytes_ += durable_bytes;
     const absl::Duration length = now - window_begin_;
-    if (length < kWindow) return;
-    const double rate = static_cast<double>(window_bytes_) / absl::ToDoubleSeconds(length);
+    if (length < kWindow / 2) return;
+    const double rate =
+        static_cast<double>(durable_bytes - bytes_before_) / absl::ToDoubleSeconds(length);
+    const bool clear = !compress_ && rate < kLinkBoundBytesPerSecond / 2;
+    if (length < kWindow && !clear) return;
     if (!compress_ && rate < kLinkBoundBytesPerSecond) {
       compress_ = true;
       since_ = now;
@@ -37,7 +46,7 @@ class CompressionChoice {
       compress_ = false;  // Links change: look again without.
     }
     window_begin_ = now;
-    window_bytes_ = 0;
+    bytes_before_ = durable_bytes;
   }
   bool compress() const { return compress_; }
 
@@ -45,7 +54,7 @@ class CompressionChoice {
   bool compress_ = false;
   absl::Duration since_;
   absl::Duration window_begin_;
-  uint64_t window_bytes_ = 0;
+  uint64_t bytes_before_ = 0;
 };
 
 }  // namespace homeward

@@ -9,6 +9,8 @@
 namespace homeward {
 namespace {
 
+constexpr uint64_t kMemoryRoomMin = kMiB;  // a batch
+
 template <typename Entries>
 auto FirstBehind(const Entries& entries, StreamPosition position) {
   return std::upper_bound(entries.begin(), entries.end(), position,
@@ -82,7 +84,7 @@ absl::Status Relay::Take(SealedBatch sealed) {
         absl::StrCat("position ", position.ToString(), " does not follow ", received().ToString()));
   }
   memory_bytes_ += sealed.size();
-  waiting_.push_back({position, std::move(sealed)});
+  waiting_.push_back({position, ticks_, std::move(sealed)});
   return absl::OkStatus();
 }
 
@@ -125,11 +127,17 @@ absl::Status Relay::SpoolThrough(StreamPosition last) {
 
 void Relay::Tick() {
   sender_.Pump();  // A bandwidth limit may have held it back.
-  if (!broken_.ok() || waiting_.empty()) return;
-  const StreamPosition seen = std::exchange(seen_waiting_, waiting_.back().position);
-  if (waiting_.front().position > seen) return;
+  ++ticks_;
+  if (!broken_.ok()) return;
+  const uint64_t after = sender_.streaming() ? options_.spool_after_ticks : 0;
+  StreamPosition last;
+  for (const Waiting& waiting : waiting_) {
+    if (ticks_ - waiting.arrived_at < after) break;
+    last = waiting.position;
+  }
+  if (last.none()) return;
   // On a full disk it waits here, and is tried again.
-  if (SpoolThrough(seen).ok() && receiver_ != nullptr) receiver_->Acknowledge();
+  if (SpoolThrough(last).ok() && receiver_ != nullptr) receiver_->Acknowledge();
 }
 
 uint64_t Relay::RoomBytes() {
@@ -137,7 +145,13 @@ uint64_t Relay::RoomBytes() {
   if (pending >= spool_bytes_max_) return 0;
   // What the disk does not take must not gather in memory instead.
   if (spool_full_ && memory_bytes_ >= memory_bytes_max_) return 0;
-  return std::min(options_.window_bytes, spool_bytes_max_ - pending);
+  uint64_t room = std::min(options_.window_bytes, spool_bytes_max_ - pending);
+  // While nothing had to wait long, what is forwarded is waited for: writing more to the disk than
+  // memory takes would only slow all streams down.
+  const uint64_t memory = std::max(memory_bytes_max_, kMemoryRoomMin);
+  if (sender_.streaming() && spool_->pending_bytes() == 0)
+    room = std::min(room, memory > memory_bytes_ ? memory - memory_bytes_ : 0);
+  return room;
 }
 
 void Relay::OnDigestQuery(const replication::v1::DigestQuery& query, StreamReceiver&) {
@@ -207,8 +221,9 @@ void Relay::OnAcknowledged(StreamPosition, StreamPosition durable) {
   }
   const absl::Status dropped = spool_->DropThrough(durable);
   if (options_.adaptive_clock != nullptr) {
-    choice_.Observe(options_.adaptive_clock->Monotonic(), pending - pending_bytes(),
-                    pending_bytes() > 0);
+    const uint64_t moved = pending - pending_bytes();
+    choice_.Observe(options_.adaptive_clock->Monotonic(),
+                    options_.link->durable_bytes.fetch_add(moved) + moved, pending_bytes() > 0);
   }
   if (!dropped.ok()) broken_ = dropped;
   if (receiver_ != nullptr) receiver_->Acknowledge();

@@ -30,10 +30,12 @@ class Relay : public Inbox, public Outbox {
     uint64_t spool_bytes_max = kGiB;
     uint64_t window_bytes = 8 * kMiB;
     uint64_t memory_bytes_max = 24 * kMiB;  // of batches that are not in the spool
+    uint64_t spool_after_ticks = 10;        // that a batch waited in memory
     // kPlain: forward what the agent sealed.
     PayloadEncoding compression = PayloadEncoding::kLz4;
     // Set: compress only while that pays.
     const Clock* adaptive_clock = nullptr;
+    std::shared_ptr<LinkMeter> link = std::make_shared<LinkMeter>();  // to the same master target
     Bandwidth* bandwidth = nullptr;  // shared by all relays; null: no limit
   };
   // A damaged spool is discarded: it is soft state, and using it would not be safe.
@@ -53,7 +55,7 @@ class Relay : public Inbox, public Outbox {
     spool_bytes_max_ = spool_bytes;
     memory_bytes_max_ = memory_bytes;
   }
-  // Call every 100 ms or so: what has waited since the call before goes to the spool.
+  // Call every 100 ms or so: what has waited for long goes to the spool.
   void Tick();
   // Received and not durable.
   uint64_t pending_bytes() const { return spool_->pending_bytes() + memory_bytes_; }
@@ -84,6 +86,7 @@ class Relay : public Inbox, public Outbox {
  private:
   struct Waiting {
     StreamPosition position;
+    uint64_t arrived_at = 0;  // ticks_
     SealedBatch sealed;
   };
 
@@ -110,8 +113,8 @@ class Relay : public Inbox, public Outbox {
   uint64_t memory_bytes_max_;
   std::deque<Waiting> waiting_;  // in order, behind all that is in the spool
   uint64_t memory_bytes_ = 0;    // of waiting_
-  StreamPosition seen_waiting_;  // at the last Tick()
-  bool spool_full_ = false;      // the last attempt to move something there failed
+  uint64_t ticks_ = 0;
+  bool spool_full_ = false;  // the last attempt to move something there failed
   uint64_t forwarded_bytes_ = 0;
   uint64_t start_over_count_ = 0;
   CompressionChoice choice_;

@@ -102,20 +102,26 @@ TEST(BandwidthSchedule, TheFirstWindowThatHoldsIsUsedAlsoOverMidnight) {
 TEST(CompressionChoice, CompressesWhereTheLinkLimitsAndLooksAgain) {
   CompressionChoice choice;
   absl::Duration now = absl::Seconds(1);
+  uint64_t durable_bytes = 0;
   const auto run = [&](uint64_t bytes_per_second, int seconds, bool waiting) {
     for (int i = 0; i < seconds * 10; ++i) {
       now += absl::Milliseconds(100);
-      choice.Observe(now, bytes_per_second / 10, waiting);
+      choice.Observe(now, durable_bytes += bytes_per_second / 10, waiting);
     }
   };
   run(200'000'000, 5, true);
   EXPECT_FALSE(choice.compress()) << "a fast link";
   run(1'000'000, 5, false);
   EXPECT_FALSE(choice.compress()) << "little to send is not a slow link";
-  run(10'000'000, 3, true);
+  run(50'000'000, 1, true);
   EXPECT_TRUE(choice.compress());
   run(200'000'000, 70, true);
   EXPECT_FALSE(choice.compress()) << "the link has become fast";
+  now += absl::Milliseconds(1);
+  choice.Observe(now, durable_bytes, true);
+  now += CompressionChoice::kWindow / 2;
+  choice.Observe(now, durable_bytes + 1'000'000, true);
+  EXPECT_TRUE(choice.compress()) << "a slow link is known early";
 }
 
 }  // namespace

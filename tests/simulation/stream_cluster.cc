@@ -97,6 +97,9 @@ void Cluster::StartAgent() {
   options.digest_blocks_max = 4;
   options.in_flight_max = 200;
   options.epoch_stride = world_.Pick(kMiB);
+  options.linger = world_.Chance(0.5) ? absl::ZeroDuration()
+                                      : world_.Between(absl::ZeroDuration(), absl::Seconds(1));
+  options.linger_bytes = world_.Pick(64 * kKiB);
   auto shipper = Shipper::Open(agent_disk_, world_, options, sources, [this](const Marker& marker) {
     std::vector<std::string>& content = model_[marker.id];
     content.clear();
@@ -258,6 +261,7 @@ void Cluster::StartRelay(size_t index) {
   options.spool_bytes_max = kSpoolBytesMax;
   options.window_bytes = 32 * kKiB;
   options.memory_bytes_max = memory_bytes_max_;
+  options.spool_after_ticks = 1 + world_.Pick(10);
   auto relay = Relay::Open(node.disk, options);
   if (!relay.ok()) {
     if (absl::IsUnknown(relay.status())) return StopRelay(index, false);  // Its disk failed.
