@@ -39,6 +39,10 @@ class File {
   };
   virtual absl::Status ReadMany(absl::Span<const ReadInto> reads);
   virtual absl::Status WriteMany(absl::Span<const WriteFrom> writes);
+  // Begins what ReadMany() does. AwaitReads() says how it ended, and must follow, whatever this
+  // returns, before anything else is asked of the file and before the memory goes.
+  virtual absl::Status BeginReadMany(absl::Span<const ReadInto> reads) { return ReadMany(reads); }
+  virtual absl::Status AwaitReads() { return absl::OkStatus(); }
   // Makes `length` bytes at `offset` read as zeroes, freeing their room where the file system can.
   virtual absl::Status WriteZeroes(uint64_t offset, uint64_t length) = 0;
   // Blocks until all earlier writes are durable. A failure is final: the caller must stop using the

@@ -1,6 +1,7 @@
 #include "master_target/keeper/keeper.h"
 
 #include <algorithm>
+#include <array>
 #include <deque>
 #include <utility>
 
@@ -16,7 +17,7 @@ namespace {
 
 constexpr uint64_t kReadBytesMax = kMiB;  // at once, and of one undo record
 constexpr uint64_t kDigestReadBytes = 4 * kMiB;
-constexpr uint64_t kUndoGroupBytes = 4 * kMiB;  // of old content in memory
+constexpr uint64_t kUndoHalfBytes = 2 * kMiB;  // of old content in memory
 constexpr uint64_t kRecoverGroupBytes = 16 * kMiB;
 constexpr size_t kRecoverRangesMax = 4096;
 
@@ -202,51 +203,99 @@ absl::Status Keeper::Apply(const std::vector<absl::string_view>& sealed_batches)
   return refused;
 }
 
-absl::Status Keeper::SaveOld(const std::vector<Staged>& staged) {
+// One half of the memory for old content: it is read into, and then goes into the journal.
+struct Keeper::OldContent {
   struct Piece {
     uint32_t disk;
     Extent extent;
-    MutableBytes old;
+    MutableBytes bytes;
   };
-  std::vector<Piece> pieces;
-  std::vector<ExtentSet> planned(disks_.size());  // of this group, not in the journal yet
-  uint64_t used = 0;
   AlignedBuffer memory;
-  const auto save = [&]() -> absl::Status {
-    for (uint32_t disk = 0; disk < disks_.size(); ++disk) {
-      std::vector<File::ReadInto> reads;
-      for (const Piece& piece : pieces) {
-        if (piece.disk == disk) reads.push_back({piece.extent.offset, piece.old});
-      }
-      if (!reads.empty()) HW_RETURN_IF_ERROR(disks_[disk].file->ReadMany(reads));
-    }
-    for (const Piece& piece : pieces) {
-      const bool zeroes = IsZero(piece.old);
-      HW_RETURN_IF_ERROR(journal_->AppendUndo(
-          {piece.disk, piece.extent, zeroes, zeroes ? absl::string_view() : AsText(piece.old)}));
-    }
-    journal_->BeginSyncUndo();
+  uint64_t used_bytes = 0;
+  std::vector<Piece> pieces;
+
+  bool Takes(Extent extent) const {
+    return used_bytes + AlignedBuffer::RoundUp(extent.length) <= kUndoHalfBytes;
+  }
+  void Take(uint32_t disk, Extent extent) {
+    if (memory.size() == 0) memory = AlignedBuffer::Unwritten(kUndoHalfBytes);
+    pieces.push_back({disk, extent, memory.Part(used_bytes, extent.length)});
+    used_bytes += AlignedBuffer::RoundUp(extent.length);
+  }
+  void Clear() {
     pieces.clear();
-    used = 0;
-    return absl::OkStatus();
-  };
+    used_bytes = 0;
+  }
+};
+
+std::vector<std::pair<uint32_t, Extent>> Keeper::UnsavedOf(
+    const std::vector<Staged>& staged) const {
+  std::vector<std::pair<uint32_t, Extent>> unsaved;
+  std::vector<ExtentSet> planned(disks_.size());  // of these, not in the journal yet
   for (const Staged& range : staged) {
     if (range.content.empty() && HW_FAULT("mutation.zeroes_without_undo")) continue;
-    for (const Extent& unsaved : journal_->Unsaved(range.disk, range.extent)) {
-      for (Extent gap : planned[range.disk].Missing(unsaved)) {
+    for (const Extent& missing : journal_->Unsaved(range.disk, range.extent)) {
+      for (Extent gap : planned[range.disk].Missing(missing)) {
         planned[range.disk].Add(gap);
         while (gap.length > 0) {
           const Extent piece{gap.offset, std::min(gap.length, kReadBytesMax)};
-          if (used + piece.length > kUndoGroupBytes) HW_RETURN_IF_ERROR(save());
-          if (memory.size() == 0) memory = AlignedBuffer::Unwritten(kUndoGroupBytes);
-          pieces.push_back({range.disk, piece, memory.Part(used, piece.length)});
-          used += AlignedBuffer::RoundUp(piece.length);
+          unsaved.emplace_back(range.disk, piece);
           gap = {piece.end(), gap.length - piece.length};
         }
       }
     }
   }
-  return save();
+  return unsaved;
+}
+
+absl::Status Keeper::BeginReading(OldContent* old) {
+  absl::Status status;
+  for (uint32_t disk = 0; disk < disks_.size() && status.ok(); ++disk) {
+    std::vector<File::ReadInto> reads;
+    for (const OldContent::Piece& piece : old->pieces) {
+      if (piece.disk == disk) reads.push_back({piece.extent.offset, piece.bytes});
+    }
+    if (!reads.empty()) status = disks_[disk].file->BeginReadMany(reads);
+  }
+  return status;
+}
+
+absl::Status Keeper::AwaitReading() {
+  absl::Status status;
+  for (const ReplicaDisk& disk : disks_) status.Update(disk.file->AwaitReads());
+  return status;
+}
+
+absl::Status Keeper::Append(const OldContent& old) {
+  for (const OldContent::Piece& piece : old.pieces) {
+    const bool zeroes = IsZero(piece.bytes);
+    HW_RETURN_IF_ERROR(journal_->AppendUndo(
+        {piece.disk, piece.extent, zeroes, zeroes ? absl::string_view() : AsText(piece.bytes)}));
+  }
+  journal_->BeginSyncUndo();
+  return absl::OkStatus();
+}
+
+absl::Status Keeper::SaveOld(const std::vector<Staged>& staged) {
+  const std::vector<std::pair<uint32_t, Extent>> unsaved = UnsavedOf(staged);
+  // While one half goes into the journal, the other is read.
+  std::array<OldContent, 2> halves;
+  auto next = unsaved.begin();
+  const auto begin = [&](OldContent* half) {
+    half->Clear();
+    for (; next != unsaved.end() && half->Takes(next->second); ++next)
+      half->Take(next->first, next->second);
+    return BeginReading(half);
+  };
+  absl::Status status = begin(&halves[0]);
+  for (size_t turn = 0; !halves[turn % 2].pieces.empty(); ++turn) {
+    status.Update(AwaitReading());
+    if (status.ok()) status = begin(&halves[(turn + 1) % 2]);
+    if (status.ok()) status = Append(halves[turn % 2]);
+    if (!status.ok()) break;
+  }
+  status.Update(AwaitReading());  // Nothing may be read into memory that goes.
+  return status;
 }
 
 absl::Status Keeper::WriteStaged(const std::vector<Staged>& staged) {

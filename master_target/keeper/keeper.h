@@ -6,6 +6,7 @@
 
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/container/btree_map.h"
@@ -103,6 +104,12 @@ class Keeper {
   // Steps 1 and 2 of the protocol.
   absl::Status WriteProtected(const std::vector<Staged>& staged);
   absl::Status SaveOld(const std::vector<Staged>& staged);
+  struct OldContent;
+  // What of `staged` is not saved in the open delta, in pieces.
+  std::vector<std::pair<uint32_t, Extent>> UnsavedOf(const std::vector<Staged>& staged) const;
+  absl::Status BeginReading(OldContent* old);
+  absl::Status AwaitReading();
+  absl::Status Append(const OldContent& old);
   absl::Status WriteStaged(const std::vector<Staged>& staged);
 
   const std::unique_ptr<RecoveryJournal> journal_;

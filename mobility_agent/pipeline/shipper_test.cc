@@ -8,16 +8,22 @@
 namespace homeward {
 namespace {
 
-class TickingClock : public Clock {
+class ManualClock : public Clock {
  public:
-  absl::Time Now() const override { return absl::FromUnixSeconds(1700000000); }
-  absl::Duration Monotonic() const override { return absl::Seconds(1); }
+  absl::Time Now() const override { return absl::FromUnixSeconds(1700000000) + now; }
+  absl::Duration Monotonic() const override { return now; }
+  absl::Duration now = absl::Seconds(1);
 };
 
 class QuietDisk : public WriteSource {
  public:
   uint64_t size_bytes() const override { return kMiB; }
-  absl::StatusOr<Collected> Collect(absl::Span<Extent>) override { return Collected(); }
+  absl::StatusOr<Collected> Collect(absl::Span<Extent> changed) override {
+    if (!written) return Collected();
+    written = false;
+    changed[0] = {0, 4096};
+    return Collected{1, false};
+  }
   absl::Status Read(uint64_t, MutableBytes out) override {
     std::fill(out.begin(), out.end(), 7);
     return absl::OkStatus();
@@ -25,20 +31,29 @@ class QuietDisk : public WriteSource {
   void BeginFreeze() override {}
   absl::Status AwaitFrozen(absl::Duration) override { return absl::OkStatus(); }
   void Thaw() override {}
+  bool written = false;
 };
 
 class Recorder : public UpstreamLink {
  public:
   void Send(replication::v1::Upstream message) override { sent.push_back(std::move(message)); }
-  void SendBatch(SealedBatch) override {}
+  void SendBatch(SealedBatch) override { ++batches; }
   void Close() override {}
   std::vector<replication::v1::Upstream> sent;
+  int batches = 0;
 };
+
+replication::v1::Downstream Welcome() {
+  replication::v1::Downstream reply;
+  reply.mutable_hello_reply()->set_version_major(kReplicationVersionMajor);
+  reply.mutable_hello_reply()->mutable_acknowledgement()->set_credit_bytes(64 * kMiB);
+  return reply;
+}
 
 // A reply to the agent that was here before may still arrive.
 TEST(Shipper, ARestartedAgentNeverAsksUnderANumberThatWasUsed) {
   MemoryDisk files(1);
-  const TickingClock clock;
+  const ManualClock clock;
   QuietDisk disk;
   std::set<uint64_t> numbers;
   for (int start = 0; start < 3; ++start) {
@@ -48,10 +63,7 @@ TEST(Shipper, ARestartedAgentNeverAsksUnderANumberThatWasUsed) {
     ASSERT_TRUE(shipper.ok()) << shipper.status();
     Recorder link;
     (*shipper)->sender().Connect(&link, (*shipper)->MakeHello());
-    replication::v1::Downstream reply;
-    reply.mutable_hello_reply()->set_version_major(kReplicationVersionMajor);
-    reply.mutable_hello_reply()->mutable_acknowledgement()->set_credit_bytes(kMiB);
-    (*shipper)->sender().OnMessage(reply);
+    (*shipper)->sender().OnMessage(Welcome());
     (*shipper)->Tick();
     int asked = 0;
     for (const replication::v1::Upstream& message : link.sent) {
@@ -63,6 +75,43 @@ TEST(Shipper, ARestartedAgentNeverAsksUnderANumberThatWasUsed) {
     EXPECT_GT(asked, 0);
     (*shipper)->sender().Disconnect();
   }
+}
+
+TEST(Shipper, AWriteWaitsForOthersButAPointDoesNot) {
+  MemoryDisk files(1);
+  ManualClock clock;
+  QuietDisk disk;
+  auto shipper = Shipper::Open(files, clock,
+                               {.machine_id = "m",
+                                .generation = 1,
+                                .state_path = "/state",
+                                .fresh_replica = true,
+                                .linger = absl::Milliseconds(500)},
+                               {&disk}, nullptr);
+  ASSERT_TRUE(shipper.ok()) << shipper.status();
+  Recorder link;
+  (*shipper)->sender().Connect(&link, (*shipper)->MakeHello());
+  (*shipper)->sender().OnMessage(Welcome());
+  const auto tick = [&](absl::Duration later) {
+    clock.now += later;
+    const int before = link.batches;
+    (*shipper)->Tick();
+    return link.batches - before;
+  };
+  while (tick(absl::Milliseconds(50)) > 0) continue;
+  ASSERT_EQ((*shipper)->markers_sealed(), 1u) << "synchronised, and a point made";
+
+  disk.written = true;
+  EXPECT_EQ(tick(absl::Milliseconds(50)), 0);
+  disk.written = true;
+  EXPECT_EQ(tick(absl::Milliseconds(450)), 0);
+  EXPECT_EQ(tick(absl::Milliseconds(50)), 1) << "both in one";
+
+  disk.written = true;
+  EXPECT_EQ(tick(absl::Milliseconds(50)), 0);
+  (*shipper)->RequestMarker(PointKind::kCrashConsistent);
+  EXPECT_EQ((*shipper)->markers_sealed(), 2u);
+  (*shipper)->sender().Disconnect();
 }
 
 }  // namespace

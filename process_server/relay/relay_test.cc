@@ -65,6 +65,42 @@ TEST(Relay, WithAFullSpoolNothingGathersInMemoryAndItGoesOnWhenThereIsRoom) {
   EXPECT_EQ(relay->spooled(), (StreamPosition{1, sequence - 1})) << "nothing was lost";
 }
 
+class DeafLink : public UpstreamLink {
+ public:
+  void Send(replication::v1::Upstream) override {}
+  void SendBatch(SealedBatch) override {}
+  void Close() override {}
+};
+
+TEST(Relay, WhatIsForwardedInTimeIsWaitedForAndWhatIsNotGoesToTheSpool) {
+  MemoryDisk disk(1);
+  auto relay = *Relay::Open(disk, {.machine_id = "m",
+                                   .generation = 1,
+                                   .disk_bytes = {kMiB},
+                                   .spool = {"/spool", kMiB},
+                                   .memory_bytes_max = 2 * kMiB,
+                                   .spool_after_ticks = 3});
+  DeafLink link;
+  relay->sender().Connect(&link, relay->MakeHello());
+  replication::v1::Downstream reply;
+  reply.mutable_hello_reply()->set_version_major(kReplicationVersionMajor);
+  reply.mutable_hello_reply()->mutable_acknowledgement()->set_credit_bytes(64 * kMiB);
+  relay->sender().OnMessage(reply);
+  const SealedBatch begin = SealEpochBegin({BatchKind::kEpochBegin, {1, 0}, 1}, {});
+  BatchBuilder builder;
+  const MutableBytes place = builder.AddData(0, {0, kMiB});
+  std::memset(place.data(), 1, place.size());
+  const SealedBatch writes = builder.Seal({BatchKind::kWrites, {1, 1}, 1});
+  ASSERT_TRUE(relay->Store({begin, writes}).ok());
+  EXPECT_LT(relay->RoomBytes(), kMiB) << "no more than memory takes";
+  for (int tick = 0; tick < 2; ++tick) relay->Tick();
+  EXPECT_TRUE(relay->spooled().none()) << "the master target may still be in time";
+  relay->Tick();
+  EXPECT_EQ(relay->spooled(), (StreamPosition{1, 1}));
+  EXPECT_EQ(relay->RoomBytes(), 8 * kMiB) << "it is not: the disk is the place to wait";
+  relay->sender().Disconnect();
+}
+
 TEST(BandwidthSchedule, TheFirstWindowThatHoldsIsUsedAlsoOverMidnight) {
   config::v1::ProcessServerConfig config;
   config.set_bandwidth_bytes_per_second(1);

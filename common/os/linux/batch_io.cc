@@ -18,31 +18,41 @@ class RingBatchIo : public BatchIo {
   RingBatchIo(const RingBatchIo&) = delete;
   RingBatchIo& operator=(const RingBatchIo&) = delete;
 
-  void Run(absl::Span<Operation> operations) override {
-    size_t next = 0;
-    unsigned under_way = 0;
-    while (next < operations.size() || under_way > 0) {
-      while (next < operations.size() && under_way < kUnderWayMax) {
-        operations[next].error = 0;
-        if (operations[next].bytes > 0) {
-          Prepare(&operations[next]);
-          ++under_way;
-        }
-        ++next;
-      }
-      const int submitted = io_uring_submit_and_wait(&ring_, under_way > 0 ? 1 : 0);
-      // What was prepared stays prepared; what is under way must end before its memory may go.
-      HW_CHECK(submitted >= 0 || submitted == -EINTR || submitted == -EAGAIN ||
-               submitted == -EBUSY);
+  void Begin(absl::Span<Operation> operations) override {
+    operations_ = operations;
+    next_ = 0;
+    PrepareMore();
+    Submit(0);
+  }
+  void Finish() override {
+    while (next_ < operations_.size() || under_way_ > 0) {
+      PrepareMore();
+      Submit(under_way_ > 0 ? 1 : 0);
       io_uring_cqe* ended = nullptr;
       while (io_uring_peek_cqe(&ring_, &ended) == 0) {
-        if (Ended(static_cast<Operation*>(io_uring_cqe_get_data(ended)), ended->res)) --under_way;
+        if (Ended(static_cast<Operation*>(io_uring_cqe_get_data(ended)), ended->res)) --under_way_;
         io_uring_cqe_seen(&ring_, ended);
       }
     }
+    operations_ = {};
   }
 
  private:
+  void PrepareMore() {
+    while (next_ < operations_.size() && under_way_ < kUnderWayMax) {
+      operations_[next_].error = 0;
+      if (operations_[next_].bytes > 0) {
+        Prepare(&operations_[next_]);
+        ++under_way_;
+      }
+      ++next_;
+    }
+  }
+  void Submit(unsigned wait_for) {
+    const int submitted = io_uring_submit_and_wait(&ring_, wait_for);
+    // What was prepared stays prepared; what is under way must end before its memory may go.
+    HW_CHECK(submitted >= 0 || submitted == -EINTR || submitted == -EAGAIN || submitted == -EBUSY);
+  }
   void Prepare(Operation* operation) {
     io_uring_sqe* const entry = io_uring_get_sqe(&ring_);
     const auto bytes = static_cast<unsigned>(operation->bytes);
@@ -72,6 +82,9 @@ class RingBatchIo : public BatchIo {
   }
 
   io_uring ring_;
+  absl::Span<Operation> operations_;
+  size_t next_ = 0;
+  unsigned under_way_ = 0;
 };
 
 }  // namespace

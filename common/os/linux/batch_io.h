@@ -24,8 +24,10 @@ class BatchIo {
   // Null where the kernel or its policy allows no ring.
   static std::unique_ptr<BatchIo> Create();
   virtual ~BatchIo() = default;
-  // Returns when all are over, whole or with their error.
-  virtual void Run(absl::Span<Operation> operations) = 0;
+  // Has as many under way as may be, and the rest when it is waited for. `operations` stay until
+  // Finish(), which returns when all are over, whole or with their error.
+  virtual void Begin(absl::Span<Operation> operations) = 0;
+  virtual void Finish() = 0;
 };
 
 }  // namespace homeward

@@ -61,35 +61,45 @@ class PosixFile : public File {
   }
 
   absl::Status ReadMany(absl::Span<const ReadInto> reads) override {
+    const absl::Status begun = BeginReadMany(reads);
+    const absl::Status ended = AwaitReads();
+    return begun.ok() ? ended : begun;
+  }
+
+  absl::Status BeginReadMany(absl::Span<const ReadInto> reads) override {
     if (!HasRing()) return File::ReadMany(reads);
-    std::vector<BatchIo::Operation> operations;
     for (const ReadInto& read : reads) {
-      operations.push_back({.fd = FdFor(read.offset, read.out.data(), read.out.size()),
+      under_way_.push_back({.fd = FdFor(read.offset, read.out.data(), read.out.size()),
                             .write = false,
                             .offset = read.offset,
                             .data = read.out.data(),
                             .bytes = read.out.size()});
     }
-    return RunAll("read", &operations);
+    ring_->Begin(absl::MakeSpan(under_way_));
+    return absl::OkStatus();
   }
+
+  absl::Status AwaitReads() override { return Finish("read"); }
 
   absl::Status WriteMany(absl::Span<const WriteFrom> writes) override {
     if (!HasRing()) return File::WriteMany(writes);
-    std::vector<BatchIo::Operation> operations;
     for (const WriteFrom& write : writes) {
       const int fd = FdFor(write.offset, write.bytes.data(), write.bytes.size());
       // What cannot go past the page cache as it is goes the way of single ones.
       if (direct_.valid() && fd != direct_.get()) {
-        HW_RETURN_IF_ERROR(Write(write.offset, write.bytes));
+        const absl::Status written = Write(write.offset, write.bytes);
+        if (!written.ok()) under_way_.clear();
+        HW_RETURN_IF_ERROR(written);
         continue;
       }
-      operations.push_back({.fd = fd,
+      under_way_.push_back({.fd = fd,
                             .write = true,
                             .offset = write.offset,
                             .data = const_cast<uint8_t*>(write.bytes.data()),
                             .bytes = write.bytes.size()});
     }
-    return RunAll("write", &operations);
+    ring_->Begin(absl::MakeSpan(under_way_));
+    return Finish("write");
   }
 
   absl::Status WriteZeroes(uint64_t offset, uint64_t length) override {
@@ -157,9 +167,10 @@ class PosixFile : public File {
     ring_tried_ = true;
     return ring_ != nullptr;
   }
-  absl::Status RunAll(absl::string_view doing, std::vector<BatchIo::Operation>* operations) {
-    ring_->Run(absl::MakeSpan(*operations));
-    for (const BatchIo::Operation& operation : *operations) {
+  absl::Status Finish(absl::string_view doing) {
+    if (under_way_.empty()) return absl::OkStatus();
+    ring_->Finish();
+    for (const BatchIo::Operation& operation : std::exchange(under_way_, {})) {
       if (operation.error == ENODATA)
         return absl::OutOfRangeError(absl::StrCat("read past the end of ", path_));
       if (operation.error != 0) return ErrnoStatus(operation.error, doing, path_);
@@ -198,6 +209,7 @@ class PosixFile : public File {
   AlignedBuffer bounce_;  // of who writes
   std::unique_ptr<BatchIo> ring_;
   bool ring_tried_ = false;
+  std::vector<BatchIo::Operation> under_way_;
   const std::string path_;
   const bool is_block_device_;
 };
