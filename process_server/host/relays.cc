@@ -60,6 +60,7 @@ void Relays::Reconcile() {
   }
   for (const auto& [key, relay] : ended) relay->Retire();
   ended.clear();
+  std::erase_if(links_, [](const auto& link) { return link.second.use_count() == 1; });
   RemoveOldSpools(wanted);
   for (const auto& [key, stream] : wanted) Start(key, *stream);
   absl::MutexLock lock(&mutex_);
