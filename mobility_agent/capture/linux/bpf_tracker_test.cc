@@ -3,12 +3,15 @@
 #include "mobility_agent/capture/linux/bpf_tracker.h"
 
 #include <fcntl.h>
+#include <poll.h>
 #include <sched.h>
 #include <sys/mount.h>
 #include <sys/stat.h>
+#include <sys/wait.h>
 #include <unistd.h>
 
 #include <array>
+#include <csignal>
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
@@ -214,6 +217,38 @@ TEST_F(BpfTrackerTest, NothingChangesOnAFrozenFileSystem) {
   struct stat info;
   EXPECT_EQ(::stat((directory_ + "/mnt/late").c_str(), &info), 0);
   Output("umount " + directory_ + "/mnt");  // Nothing holds it.
+}
+
+// The kernel keeps frozen what nobody thaws, and all that writes there would wait for ever.
+TEST_F(BpfTrackerTest, WhatAnAgentFrozeThatIsKilledIsThawed) {
+  Output("mkfs.ext4 -q -F " + device_ + "p1");
+  const std::string mount = directory_ + "/mnt";
+  Output("mount " + device_ + "p1 " + mount);
+  const pid_t agent = ::fork();
+  if (agent == 0) {
+    const auto tracker = BpfTracker::Open(device_, pins_);
+    if (!tracker.ok()) ::_exit(1);
+    (*tracker)->BeginFreeze();
+    if (!(*tracker)->AwaitFrozen(absl::Seconds(10)).ok()) ::_exit(2);
+    ::raise(SIGKILL);
+  }
+  int ended = 0;
+  ASSERT_EQ(::waitpid(agent, &ended, 0), agent);
+  ASSERT_TRUE(WIFSIGNALED(ended) && WTERMSIG(ended) == SIGKILL) << ended;
+  int done[2];
+  ASSERT_EQ(::pipe2(done, O_CLOEXEC), 0);
+  const pid_t writer = ::fork();
+  if (writer == 0) {
+    std::ofstream(mount + "/file") << "written" << std::flush;
+    ::_exit(::write(done[1], "y", 1) == 1 ? 0 : 1);
+  }
+  pollfd written = {done[0], POLLIN, 0};
+  EXPECT_EQ(::poll(&written, 1, /*ms=*/5000), 1) << "it stands still";
+  if (written.revents == 0) std::system(("fsfreeze --unfreeze " + mount).c_str());
+  ::waitpid(writer, nullptr, 0);
+  ::close(done[0]);
+  ::close(done[1]);
+  Output("umount " + mount);  // Nothing holds it.
 }
 
 // Watches the thread from the moment the disk stands still until the thaw.

@@ -21,7 +21,10 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/types/optional.h"
 #include "common/os/posix/unique_fd.h"
+#include "common/status/status_macros.h"
+#include "mobility_agent/capture/linux/thaw_guard.h"
 
 namespace homeward {
 namespace {
@@ -93,10 +96,11 @@ bool MountWriteBack::done() const { return shared_->done; }
 
 struct FrozenMounts::Shared {
   std::vector<UniqueFd> mounts;  // constant once the thread runs
+  absl::optional<ThawGuard> guard;
   absl::Mutex mutex;
   bool done ABSL_GUARDED_BY(mutex) = false;
   bool abandoned ABSL_GUARDED_BY(mutex) = false;
-  int error ABSL_GUARDED_BY(mutex) = 0;
+  absl::Status error ABSL_GUARDED_BY(mutex);
   std::vector<bool> frozen;  // the thread's until `done`, then the owner's
 
   void Thaw() {
@@ -104,6 +108,7 @@ struct FrozenMounts::Shared {
       if (frozen[i]) ::ioctl(mounts[i].get(), FITHAW, 0);
       frozen[i] = false;
     }
+    if (guard.has_value()) guard->Release();
   }
 };
 
@@ -111,6 +116,16 @@ FrozenMounts::FrozenMounts(uint32_t major_number, uint32_t first_minor)
     : shared_(std::make_shared<Shared>()) {
   shared_->mounts = OpenMounts(makedev(major_number, first_minor));
   shared_->frozen.resize(shared_->mounts.size());
+  if (!shared_->mounts.empty()) {
+    absl::StatusOr<ThawGuard> guard = ThawGuard::Watch(shared_->mounts);
+    if (!guard.ok()) {
+      absl::MutexLock lock(&shared_->mutex);
+      shared_->error = Annotate(guard.status(), "guard what would be frozen");
+      shared_->done = true;
+      return;
+    }
+    shared_->guard = *std::move(guard);
+  }
   std::thread([shared = shared_] {
     // The first use of a mutex by a thread allocates: not when something stands still.
     { absl::MutexLock lock(&shared->mutex); }
@@ -126,7 +141,7 @@ FrozenMounts::FrozenMounts(uint32_t major_number, uint32_t first_minor)
     }
     absl::MutexLock lock(&shared->mutex);
     if (shared->abandoned || error != 0) shared->Thaw();
-    shared->error = error;
+    if (error != 0) shared->error = absl::ErrnoToStatus(error, "freeze a file system");
     shared->done = true;
   }).detach();
 }
@@ -137,8 +152,7 @@ absl::Status FrozenMounts::Await(absl::Duration timeout) {
     return absl::DeadlineExceededError(absl::StrCat("the file systems did not stand still within ",
                                                     absl::FormatDuration(timeout)));
   }
-  if (shared_->error != 0) return absl::ErrnoToStatus(shared_->error, "freeze a file system");
-  return absl::OkStatus();
+  return shared_->error;
 }
 
 void FrozenMounts::Thaw() {

@@ -28,7 +28,7 @@ class MountWriteBack {
 class FrozenMounts {
  public:
   // Begins to freeze (FIFREEZE) every such file system. One that cannot be frozen (vfat) is written
-  // back only.
+  // back only. Should this process end before it has thawed them, ThawGuard does.
   FrozenMounts(uint32_t major, uint32_t first_minor);
   // All stand still. DEADLINE_EXCEEDED: not within `timeout`. Allocates nothing when it is OK.
   absl::Status Await(absl::Duration timeout);
