@@ -4,6 +4,7 @@
 #include <random>
 
 #include "common/fault/fault.h"
+#include "common/os/memory_disk.h"
 #include "gtest/gtest.h"
 #include "tests/crash_points/histories.h"
 
@@ -68,6 +69,7 @@ class CrashPoints : public ::testing::TestWithParam<size_t> {
   std::unique_ptr<Ran> RunUpTo(uint64_t operation) const {
     auto ran = std::make_unique<Ran>();
     ran->history = scripted().make();
+    if (scripted().names_in_order) ran->disk.KeepNamesInOrder();
     ran->disk.DieAfter(operation);
     ran->history->Run(ran->disk);
     return ran;

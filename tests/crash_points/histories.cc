@@ -28,7 +28,7 @@ absl::Status Broken(const std::string& promise) { return absl::InternalError(pro
 
 class AtomicFile : public History {
  public:
-  void Run(MemoryDisk& disk) override {
+  void Run(FileSystem& disk) override {
     if (!disk.MakeDirectories("/state").ok()) return;
     for (int version = 1; version <= 3; ++version) {
       begun_ = version;
@@ -36,7 +36,7 @@ class AtomicFile : public History {
       done_ = version;
     }
   }
-  absl::Status Check(MemoryDisk& disk, const std::string& damaged) override {
+  absl::Status Check(FileSystem& disk, const std::string& damaged) override {
     // It has no checksum of its own: whoever stores something in it has one.
     if (!damaged.empty()) return absl::OkStatus();
     const absl::StatusOr<std::string> read = ReadWholeFile(disk, kPath);
@@ -60,7 +60,7 @@ class AtomicFile : public History {
 
 class CleanStop : public History {
  public:
-  void Run(MemoryDisk& disk) override {
+  void Run(FileSystem& disk) override {
     if (!disk.MakeDirectories("/agent").ok()) return;
     AgentState state;
     state.epoch = 7;
@@ -75,7 +75,7 @@ class CleanStop : public History {
     const absl::StatusOr<bool> taken = TakeCleanStop(disk, kPath);
     taken_ = taken.ok() && *taken;
   }
-  absl::Status Check(MemoryDisk& disk, const std::string& damaged) override {
+  absl::Status Check(FileSystem& disk, const std::string& damaged) override {
     const absl::StatusOr<bool> again = TakeCleanStop(disk, kPath);
     HW_RETURN_IF_ERROR(again.status());
     if (taken_ && *again) return Broken("a clean stop was believed twice");
@@ -101,7 +101,7 @@ class CleanStop : public History {
 class SpoolHistory : public History {
  public:
   explicit SpoolHistory(bool skips) : skips_(skips) {}
-  void Run(MemoryDisk& disk) override {
+  void Run(FileSystem& disk) override {
     auto opened = Spool::Open(disk, kOptions);
     if (!opened.ok()) return;
     Spool& spool = **opened;
@@ -120,7 +120,7 @@ class SpoolHistory : public History {
     if (!spool.SkipTo({2, 5}).ok()) return;
     held_ = dropped_ = {2, 5};
   }
-  absl::Status Check(MemoryDisk& disk, const std::string& damaged) override {
+  absl::Status Check(FileSystem& disk, const std::string& damaged) override {
     auto opened = Spool::Open(disk, kOptions);
     if (Names(opened.status(), damaged)) return absl::OkStatus();
     // A segment that is missing between its neighbours is seen in the one behind.
@@ -176,7 +176,7 @@ class SpoolHistory : public History {
 
 class KeeperHistory : public History {
  public:
-  void Run(MemoryDisk& disk) override {
+  void Run(FileSystem& disk) override {
     if (!Open(disk).ok()) return;
     if (!Apply(SealEpochBegin({BatchKind::kEpochBegin, {1, 0}, 1}, {{}, true, {}}))) return;
     if (!Apply(Write(0, 8)) || !Apply(End())) return;
@@ -193,7 +193,7 @@ class KeeperHistory : public History {
     recovered_ = true;
   }
 
-  absl::Status Check(MemoryDisk& disk, const std::string& damaged) override {
+  absl::Status Check(FileSystem& disk, const std::string& damaged) override {
     const bool newest = damaged.empty() || damaged == NewestDelta(disk);  // its tail may look torn
     const absl::Status opened = Open(disk);
     if (Names(opened, damaged)) return absl::OkStatus();
@@ -217,7 +217,8 @@ class KeeperHistory : public History {
     if (recovered_ && damaged.empty() && !gone_on_) {
       if (keeper_->recovered_point() != "p2") return Broken("the recovery is forgotten");
       for (uint32_t i = 0; i < kDisks; ++i) {
-        if (disk.Content(PathOf(i)) != model_["p2"][i]) return Broken("recovered, and differs");
+        HW_ASSIGN_OR_RETURN(const std::string content, ReadWholeFile(disk, PathOf(i)));
+        if (content != model_["p2"][i]) return Broken("recovered, and differs");
       }
     }
     if (tail || !damaged.empty()) return absl::OkStatus();
@@ -227,15 +228,17 @@ class KeeperHistory : public History {
  private:
   static constexpr uint32_t kDisks = 2;
   static constexpr uint64_t kBytes = 16 * kKiB;
+  static constexpr char kRetention[] = "/retention/m1";
   static std::string PathOf(uint32_t i) { return absl::StrCat("/ds/", i, "-flat.vmdk"); }
-  static std::string NewestDelta(MemoryDisk& disk) {
+  static std::string NewestDelta(FileSystem& disk) {
     std::string newest;
-    for (const std::string& path : disk.Paths()) {
-      if (absl::EndsWith(path, ".hwl")) newest = path;
+    const auto names = disk.List(kRetention);
+    for (size_t i = 0; names.ok() && i < names->size(); ++i) {
+      if (absl::EndsWith((*names)[i], ".hwl")) newest = JoinPath(kRetention, (*names)[i]);
     }
     return newest;
   }
-  absl::Status Open(MemoryDisk& disk) {
+  absl::Status Open(FileSystem& disk) {
     HW_RETURN_IF_ERROR(disk.MakeDirectories("/ds"));
     std::vector<ReplicaDisk> disks;
     for (uint32_t i = 0; i < kDisks; ++i) {
@@ -248,7 +251,7 @@ class KeeperHistory : public History {
       disks.push_back({std::move(file), kBytes});
     }
     HW_RETURN_IF_ERROR(disk.SyncDirectory("/ds"));
-    HW_ASSIGN_OR_RETURN(keeper_, Keeper::Open(disk, "/retention/m1", std::move(disks)));
+    HW_ASSIGN_OR_RETURN(keeper_, Keeper::Open(disk, kRetention, std::move(disks)));
     return absl::OkStatus();
   }
   bool Apply(const SealedBatch& batch) {
@@ -296,7 +299,7 @@ class KeeperHistory : public History {
     return absl::OkStatus();
   }
   // A machine that synchronises anew can be followed, and every point stays as it was.
-  absl::Status GoOn(MemoryDisk& disk) {
+  absl::Status GoOn(FileSystem& disk) {
     gone_on_ = true;
     const uint64_t epoch = keeper_->position().epoch + 1;
     const SealedBatch begin =
@@ -310,7 +313,8 @@ class KeeperHistory : public History {
     const SealedBatch all = builder.Seal({BatchKind::kSyncChunk, {epoch, 1}, 1});
     HW_RETURN_IF_ERROR(keeper_->Apply({all.view()}));
     for (uint32_t i = 0; i < kDisks; ++i) {
-      if (disk.Content(PathOf(i)) != std::string(kBytes, '\xEE')) return Broken("not written");
+      HW_ASSIGN_OR_RETURN(const std::string content, ReadWholeFile(disk, PathOf(i)));
+      if (content != std::string(kBytes, '\xEE')) return Broken("not written");
     }
     for (const auto& point : keeper_->points()) HW_RETURN_IF_ERROR(CheckView(point.marker.id));
     return absl::OkStatus();
@@ -329,9 +333,7 @@ class KeeperHistory : public History {
 
 class StoreHistory : public History {
  public:
-  void Run(MemoryDisk& disk) override {
-    disk.KeepNamesInOrder();  // RocksDB builds on it: a new manifest before the name that points
-                              // there.
+  void Run(FileSystem& disk) override {
     for (int start = 0; start < 3; ++start) {
       const absl::StatusOr<std::unique_ptr<Store>> store = OpenStoreOnFiles(disk, kDirectory);
       if (!store.ok()) return;
@@ -360,7 +362,7 @@ class StoreHistory : public History {
       }
     }
   }
-  absl::Status Check(MemoryDisk& disk, const std::string&) override {
+  absl::Status Check(FileSystem& disk, const std::string&) override {
     HW_ASSIGN_OR_RETURN(const std::unique_ptr<Store> store, OpenStoreOnFiles(disk, kDirectory));
     const uint64_t revision = store->revision();
     if (revision < promised_)
@@ -396,7 +398,7 @@ const std::vector<Scripted>& AllHistories() {
       {"recovery_journal", [] { return std::make_unique<KeeperHistory>(); },
        "mutation.skip_undo_sync"},
       {"store", [] { return std::make_unique<StoreHistory>(); }, "mutation.store_without_sync",
-       /*slow=*/true},
+       /*slow=*/true, /*names_in_order=*/true},
   };
   return histories;
 }
