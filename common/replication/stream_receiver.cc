@@ -104,6 +104,13 @@ void StreamReceiver::SendDigestReply(const replication::v1::DigestReply& reply) 
   link_->Send(std::move(message));
 }
 
+void StreamReceiver::SendMendRequest(const replication::v1::MendRequest& request) {
+  if (closed() || !greeted_) return;
+  Downstream message;
+  *message.mutable_mend_request() = request;
+  link_->Send(std::move(message));
+}
+
 void StreamReceiver::Refuse(const absl::Status& status) {
   if (closed()) return;
   Downstream message;

@@ -59,6 +59,7 @@ class StreamReceiver {
   // Tells the sender what has changed: credit, spooled, durable.
   void Acknowledge();
   void SendDigestReply(const replication::v1::DigestReply& reply);
+  void SendMendRequest(const replication::v1::MendRequest& request);
   void Refuse(const absl::Status& status);
   bool closed() const { return link_ == nullptr; }
 

@@ -47,6 +47,8 @@ void StreamSender::OnMessage(const Downstream& message) {
       return Pump();
     case Downstream::kDigestReply:
       return outbox_.OnDigestReply(message.digest_reply());
+    case Downstream::kMendRequest:
+      return outbox_.OnMendRequest(message.mend_request());
     case Downstream::kRefusal: {
       Fail();
       return outbox_.OnRefused(absl::Status(static_cast<absl::StatusCode>(message.refusal().code()),

@@ -14,7 +14,7 @@
 namespace homeward {
 
 inline constexpr uint32_t kReplicationVersionMajor = 1;
-inline constexpr uint32_t kReplicationVersionMinor = 3;
+inline constexpr uint32_t kReplicationVersionMinor = 4;
 
 StreamPosition FromProto(const replication::v1::Position& position);
 void ToProto(StreamPosition position, replication::v1::Position* out);
@@ -41,6 +41,8 @@ class Outbox {
   virtual absl::StatusOr<SealedBatch> NextBatch() = 0;
   virtual void OnAcknowledged(StreamPosition spooled, StreamPosition durable) = 0;
   virtual void OnDigestReply(const replication::v1::DigestReply& reply) = 0;
+  // Ranges of the replica that changed by themselves are to be sent again; asked again until then.
+  virtual void OnMendRequest(const replication::v1::MendRequest& request) = 0;
   // The receiver will not take the stream: ABORTED, DATA_LOSS or FAILED_PRECONDITION as for
   // ReplicationService.
   virtual void OnRefused(const absl::Status& status) = 0;

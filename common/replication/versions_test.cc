@@ -71,6 +71,7 @@ class NothingToSend : public Outbox {
   absl::StatusOr<SealedBatch> NextBatch() override { return SealedBatch(); }
   void OnAcknowledged(StreamPosition, StreamPosition) override {}
   void OnDigestReply(const replication::v1::DigestReply&) override {}
+  void OnMendRequest(const replication::v1::MendRequest&) override {}
   void OnRefused(const absl::Status&) override { refused = true; }
   StreamPosition held;
   bool refused = false;

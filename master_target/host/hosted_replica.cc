@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "common/fault/fault.h"
@@ -20,6 +21,7 @@ using control::v1::RELEASE;
 
 constexpr absl::Duration kTick = absl::Milliseconds(200);
 constexpr absl::Duration kRetentionInterval = absl::Seconds(5);
+constexpr absl::Duration kMendInterval = absl::Seconds(5);
 constexpr char kHandoverName[] = "handover";
 // What other machines need of the retention volume is not taken by one machine's points.
 constexpr double kRetentionFreeMin = 0.05;
@@ -130,6 +132,7 @@ void HostedReplica::Close() {
     receiver_->Refuse(absl::UnavailableError("the master target closed the replica"));
   stream_.reset();
   keeper_.reset();
+  mending_ = false;  // What the scrub knew is forgotten.
 }
 
 // After a handover the disks are the machine's. One that was written to since cannot go to another
@@ -245,6 +248,7 @@ void HostedReplica::Tick() {
   if (keeper_ != nullptr) {
     RetainSome();
     ScrubSome();
+    MendSome();
   }
   Publish();
   strand_->PostAfter(kTick, [this] { Tick(); });
@@ -291,10 +295,27 @@ void HostedReplica::ScrubSome() {
     scrubbed_ = clock_.Now();
     next_scrub_ = std::exchange(scrub_begun_, absl::InfiniteDuration()) + scrub_pace_.interval;
   }
+}
+
+// The machine has what the replica should hold.
+void HostedReplica::MendSome() {
   const absl::Status damage = keeper_->damage();
   if (!damage.ok() && !damage_logged_)
     LogError("scrub.damage", {{"replica", desired_.replica_id()}, {"what", damage}});
   damage_logged_ = !damage.ok();
+
+  const bool damaged =
+      absl::c_any_of(keeper_->damaged(), [](const ExtentSet& ranges) { return !ranges.empty(); });
+  if (damaged) mended_ = std::string(damage.message());
+  if (mending_ && !damaged) {
+    doubtful_through_ = keeper_->points().empty() ? 0 : keeper_->points().back().delta_number;
+    LogWarn("scrub.mended", {{"replica", desired_.replica_id()}, {"what", mended_}});
+  }
+  mending_ = damaged;
+  const absl::Duration now = clock_.Monotonic();
+  if (!damaged || receiver_ == nullptr || now < next_mend_) return;
+  next_mend_ = now + kMendInterval;
+  stream_->AskToMend(*receiver_);
 }
 
 void HostedReplica::Publish() {
@@ -312,7 +333,16 @@ void HostedReplica::Publish() {
       *seen.mutable_damage() = ProblemFor(damage);
       seen.mutable_damage()->set_id("REPLICA_CHANGED_BY_ITSELF");
       seen.mutable_damage()->set_action(
-          "Check the master target's volumes, then: homeward machines resync MACHINE.");
+          "Check the master target's volumes. It is over when the machine has sent it again, which "
+          "needs its agent; for all of it: homeward machines resync MACHINE.");
+    }
+    if (!keeper_->points().empty() && keeper_->points().front().delta_number <= doubtful_through_) {
+      seen.mutable_mended()->set_id("OLDER_POINTS_DOUBTFUL");
+      seen.mutable_mended()->set_message(absl::StrCat("it was mended since: ", mended_));
+      seen.mutable_mended()->set_action(
+          "Check the master target's volumes. Newer points are right; it is over when retention "
+          "has "
+          "dropped the older ones.");
     }
     if (scrubbed_ != absl::InfinitePast()) *seen.mutable_scrubbed() = ToProto(scrubbed_);
     points_.clear();

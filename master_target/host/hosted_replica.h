@@ -56,6 +56,7 @@ class HostedReplica : public Inbox {
   void Tick();
   void RetainSome();
   void ScrubSome();
+  void MendSome();
   void Publish();
 
   FileSystem& files_;
@@ -80,6 +81,11 @@ class HostedReplica : public Inbox {
   double scrub_bytes_due_ = 0;
   absl::Time scrubbed_ = absl::InfinitePast();
   bool damage_logged_ = false;
+  absl::Duration next_mend_;
+  bool mending_ = false;  // there is damage of the replica itself
+  // The newest such damage, and the last point from before it was written anew.
+  std::string mended_;
+  uint64_t doubtful_through_ = 0;  // RecoveryJournal::Point::delta_number
   uint64_t received_bytes_ = 0;
   std::vector<types::v1::RecoveryPoint> points_;  // of a closed keeper
 

@@ -84,6 +84,7 @@ class Keeper {
   // it was once through. What was found: damage().
   absl::StatusOr<bool> ScrubStep(uint64_t bytes) { return scrub_.Step(*journal_, disks_, bytes); }
   absl::Status damage() const { return scrub_.damage(); }
+  const std::vector<ExtentSet>& damaged() const { return scrub_.damaged(); }
 
   // Drops what the policy does not keep and returns it, oldest first. The newest point stays.
   absl::StatusOr<std::vector<Marker>> Retain(const RetentionPolicy& policy, absl::Time now);

@@ -6,6 +6,11 @@
 #include "common/status/status_macros.h"
 
 namespace homeward {
+namespace {
+
+constexpr int kMendRangesMax = 256;
+
+}  // namespace
 
 absl::StatusOr<StreamPosition> KeeperStream::Admit(const replication::v1::Hello& hello) {
   HW_RETURN_IF_ERROR(broken_);
@@ -50,6 +55,20 @@ void KeeperStream::OnDigestQuery(const replication::v1::DigestQuery& query, Stre
   reply.set_query_id(query.query_id());
   for (const uint32_t index : *differing) reply.add_differing(index);
   from.SendDigestReply(reply);
+}
+
+void KeeperStream::AskToMend(StreamReceiver& sender) const {
+  replication::v1::MendRequest request;
+  for (uint32_t disk = 0; disk < keeper_.damaged().size(); ++disk) {
+    for (const Extent& extent : keeper_.damaged()[disk].Ranges()) {
+      if (request.ranges_size() == kMendRangesMax) break;
+      auto& range = *request.add_ranges();
+      range.set_disk(disk);
+      range.set_offset_bytes(extent.offset);
+      range.set_length_bytes(extent.length);
+    }
+  }
+  if (request.ranges_size() > 0) sender.SendMendRequest(request);
 }
 
 }  // namespace homeward

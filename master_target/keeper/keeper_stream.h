@@ -29,6 +29,8 @@ class KeeperStream : public Inbox {
   StreamPosition spooled() const override { return keeper_.position(); }
   StreamPosition durable() const override { return keeper_.position(); }
   void OnDigestQuery(const replication::v1::DigestQuery& query, StreamReceiver& from) override;
+  // Asks for what of the replica is damaged, if anything is. Call it again until nothing is.
+  void AskToMend(StreamReceiver& sender) const;
 
  private:
   Keeper& keeper_;

@@ -265,9 +265,17 @@ TEST_F(KeeperTest, DamageIsOverWhenItIsWrittenAnewAndTheJournalIsScrubbedToo) {
   pass();
   ASSERT_TRUE(absl::IsDataLoss(keeper_->damage()));
   // What a resynchronisation sends.
-  BatchBuilder builder;
-  std::memset(builder.AddData(1, {512, 512}).data(), 7, 512);
-  ASSERT_TRUE(Apply(builder.Seal({BatchKind::kWrites, Next(), 1})).ok());
+  const auto write = [this](Extent extent) {
+    BatchBuilder builder;
+    std::memset(builder.AddData(1, extent).data(), 7, extent.length);
+    return Apply(builder.Seal({BatchKind::kWrites, Next(), 1}));
+  };
+  ASSERT_TRUE(write({1024, 512}).ok());
+  EXPECT_TRUE(absl::IsDataLoss(keeper_->damage())) << "only a part was written";
+  EXPECT_EQ(keeper_->damaged()[1].Ranges(),
+            (std::vector<Extent>{{0, 1024}, {1536, kDiskBytes - 1536}}));
+  ASSERT_TRUE(write({0, 1024}).ok());
+  ASSERT_TRUE(write({1536, kDiskBytes - 1536}).ok());
   EXPECT_TRUE(keeper_->damage().ok()) << keeper_->damage();
 
   const std::string delta = "/retention/m1/delta-0000000000000002.hwl";

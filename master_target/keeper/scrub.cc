@@ -9,10 +9,10 @@
 namespace homeward {
 
 void Scrub::Touched(uint32_t disk, Extent extent) {
-  for (uint64_t block = extent.offset / kBlockBytes; block * kBlockBytes < extent.end(); ++block) {
+  for (uint64_t block = extent.offset / kBlockBytes; block * kBlockBytes < extent.end(); ++block)
     digests_[disk].erase(block);
-    damaged_[disk].erase(block);
-  }
+  damaged_[disk].Remove(extent);
+  if (HW_FAULT("mutation.forget_damage")) damaged_[disk].Clear();
 }
 
 absl::StatusOr<bool> Scrub::Step(const RecoveryJournal& journal,
@@ -57,13 +57,13 @@ absl::StatusOr<uint64_t> Scrub::StepReplica(const std::vector<ReplicaDisk>& disk
   const AlignedBuffer content = AlignedBuffer::Unwritten(AlignedBuffer::RoundUp(length));
   offset_ += length;
   if (!disk.file->ReadMany({{{block * kBlockBytes, content.Part(0, length)}}}).ok()) {
-    damaged_[disk_].insert(block);
+    damaged_[disk_].Add({block * kBlockBytes, length});
     return std::min(length, bytes);
   }
   const uint64_t digest = Checksum64(content.Part(0, length));
   const auto [noted, is_new] = digests_[disk_].emplace(block, digest);
   if (!is_new && noted->second != digest && !HW_FAULT("mutation.scrub_believes")) {
-    damaged_[disk_].insert(block);
+    damaged_[disk_].Add({block * kBlockBytes, length});
     noted->second = digest;
   }
   return std::min(length, bytes);
@@ -72,11 +72,11 @@ absl::StatusOr<uint64_t> Scrub::StepReplica(const std::vector<ReplicaDisk>& disk
 absl::Status Scrub::damage() const {
   for (size_t disk = 0; disk < damaged_.size(); ++disk) {
     if (damaged_[disk].empty()) continue;
-    const uint64_t offset = *damaged_[disk].begin() * kBlockBytes;
+    const std::vector<Extent> ranges = damaged_[disk].Ranges();
     return absl::DataLossError(absl::StrCat(
         "disk ", disk, " of the replica changed by itself, or cannot be read, between bytes ",
-        offset, " and ", offset + kBlockBytes, damaged_[disk].size() > 1 ? ", and elsewhere" : "",
-        ": resynchronise the machine, and trust no older point there"));
+        ranges.front().offset, " and ", ranges.front().end(),
+        ranges.size() > 1 ? ", and elsewhere" : "", "; older points may be wrong there"));
   }
   return journal_damage_;
 }

@@ -9,9 +9,9 @@
 #include <vector>
 
 #include "absl/container/btree_map.h"
-#include "absl/container/btree_set.h"
 #include "absl/status/statusor.h"
 #include "common/base/aligned_buffer.h"
+#include "common/base/extent_set.h"
 #include "master_target/keeper/recovery_journal.h"
 
 namespace homeward {
@@ -38,6 +38,8 @@ class Scrub {
   // What changed by itself or could not be read, and was not written since: DATA_LOSS names file
   // and offset, or disk and range. OK when nothing is known to have.
   absl::Status damage() const;
+  // The same of the replica alone, by disk.
+  const std::vector<ExtentSet>& damaged() const { return damaged_; }
 
  private:
   absl::StatusOr<uint64_t> StepJournal(const RecoveryJournal& journal, uint64_t bytes);
@@ -49,7 +51,7 @@ class Scrub {
   uint32_t disk_ = 0;
   uint64_t offset_ = 0;
   std::vector<absl::btree_map<uint64_t, uint64_t>> digests_;  // by disk: block -> checksum
-  std::vector<absl::btree_set<uint64_t>> damaged_;            // by disk: block
+  std::vector<ExtentSet> damaged_;                            // by disk
   absl::Status journal_damage_;                               // of this pass or the one before
 };
 

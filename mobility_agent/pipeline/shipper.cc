@@ -624,6 +624,22 @@ void Shipper::OnDigestReply(const replication::v1::DigestReply& reply) {
   sender_.Pump();
 }
 
+void Shipper::OnMendRequest(const replication::v1::MendRequest& request) {
+  for (const replication::v1::MendRequest::Range& range : request.ranges()) {
+    if (range.disk() >= sources_.size() || HW_FAULT("mutation.ignore_mend_request")) continue;
+    const uint64_t disk_bytes = sources_[range.disk()]->size_bytes();
+    if (range.offset_bytes() >= disk_bytes) continue;
+    const uint64_t begin = range.offset_bytes() / kSectorBytes * kSectorBytes;
+    const uint64_t end =
+        range.offset_bytes() + std::min(range.length_bytes(), disk_bytes - range.offset_bytes());
+    const uint64_t rounded = (end + kSectorBytes - 1) / kSectorBytes * kSectorBytes;
+    dirty_[range.disk()].Add({begin, std::min(rounded, disk_bytes) - begin});
+  }
+  // As in CollectAll(): what must be read is read only after all that was logged.
+  if (logging_ && DirtyBytes() > 0) log_.Close();
+  sender_.Pump();
+}
+
 bool Shipper::KnowsOf(StreamPosition durable) const {
   return durable <= durable_ || durable.epoch == durable_.epoch ||
          absl::c_linear_search(begun_, durable.epoch) ||

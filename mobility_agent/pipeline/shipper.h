@@ -121,6 +121,7 @@ class Shipper : public Outbox {
   absl::StatusOr<SealedBatch> NextBatch() override;
   void OnAcknowledged(StreamPosition spooled, StreamPosition durable) override;
   void OnDigestReply(const replication::v1::DigestReply& reply) override;
+  void OnMendRequest(const replication::v1::MendRequest& request) override;
   void OnRefused(const absl::Status& status) override;
 
  private:

@@ -233,6 +233,10 @@ void Relay::OnDigestReply(const replication::v1::DigestReply& reply) {
   if (receiver_ != nullptr) receiver_->SendDigestReply(reply);
 }
 
+void Relay::OnMendRequest(const replication::v1::MendRequest& request) {
+  if (receiver_ != nullptr) receiver_->SendMendRequest(request);
+}
+
 void Relay::OnRefused(const absl::Status& status) {
   // A refused stream is refused as long as its head is the same: let the agent begin anew.
   if (absl::IsDataLoss(status)) {

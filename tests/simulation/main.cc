@@ -51,6 +51,8 @@ constexpr Mutation kMutations[] = {
     {"mutation.believe_a_set_back_agent", kStream},
     {"mutation.epoch_without_fence", kStream},
     {"mutation.scrub_believes", kStream},
+    {"mutation.ignore_mend_request", kStream},
+    {"mutation.forget_damage", kStream},
     {"mutation.believe_a_short_log", kStream},
     {"mutation.keep_a_damaged_spool", kStream},
     {"mutation.rewind_to_newest", kStream},

@@ -37,11 +37,11 @@ Outcome Cluster::Run() {
   StartAgent();
   ScheduleWrite();
   ScheduleFault();
+  if (damages_) ScheduleDamage();
   ScheduleChecks();
   split_at_ = world_.Between(absl::Seconds(5), kFaultyTime * 2);  // In half of the runs never.
-  while (outcome_.ok && !found_ && world_.Monotonic() < kFaultyTime + kQuietTime && world_.Step())
-    ReapTheDead();
-  if (outcome_.ok && !found_) CheckTheEnd();
+  while (!over() && world_.Monotonic() < kFaultyTime + kQuietTime && world_.Step()) ReapTheDead();
+  if (!over()) CheckTheEnd();
   return outcome_;
 }
 
@@ -366,6 +366,8 @@ void Cluster::StartKeeper() {
       return Fail("keeper: " + opened.ToString());
     return StopKeeper();
   }
+  if (flipped_.has_value()) found_ = false;  // What the scrub knew is forgotten.
+  mended_after_.clear();
   if (!damaged_.empty()) {
     // The damaged record may be the last one, and looks like one that was being written.
     durable_ = std::min(durable_, keeper_->position());

@@ -117,9 +117,12 @@ class Cluster : public Scenario {
   // A process server comes back with an old copy of its disk.
   void RevertRelay(size_t index);
   void DamageSpool(size_t index);
+  // Of the recovery journal or the replica, once.
+  void ScheduleDamage();
   // A byte changes, or a write went to another place than its own.
   void DamageJournal();
-  // A byte changes: the scrub finds it, or, once the place was written again, need not.
+  // A byte changes: the scrub finds it, or, once the place was written again, need not; what it
+  // found is mended.
   void DamageReplica();
   void Die(const std::function<void()>& stop);
   void ReapTheDead();
@@ -127,8 +130,13 @@ class Cluster : public Scenario {
   // --- oracles
 
   void ScheduleChecks();
-  // Damage that was made is found, and named: nothing more can be asked of this run.
+  // Damage that was made is found, and named. Of the journal: nothing more can be asked of this
+  // run. Of the replica: the agent is asked to mend it.
   bool Found(const absl::Status& status);
+  bool over() const { return !outcome_.ok || (found_ && !flipped_.has_value()); }
+  void Mend();
+  // Whether the replica and its newest point must be right again where they were damaged.
+  bool MustBeMended();
   void Scrub(uint64_t bytes);
   // All of journal and replica.
   void ScrubOnce();
@@ -158,6 +166,8 @@ class Cluster : public Scenario {
   std::string damaged_;     // a file of the one, or a disk of the other
   std::optional<std::pair<uint32_t, uint64_t>> flipped_;  // disk and byte of the replica
   bool found_ = false;                                    // the damage, by the keeper
+  absl::Duration found_at_;
+  std::string mended_after_;  // the newest point then; empty: it is not
   std::map<size_t, StreamPosition> spooled_;
 
   uint64_t generation_ = 3;

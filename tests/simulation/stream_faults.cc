@@ -33,7 +33,7 @@ void Cluster::ScheduleFault() {
 void Cluster::Strike() {
   const size_t relay = world_.Pick(relays_.size());
   // Half of the runs know only crashes, cuts and full disks, so that these meet more often.
-  constexpr uint64_t kOtherServer = 22;
+  constexpr uint64_t kOtherServer = 21;
   uint64_t kind = world_.Pick(few_kinds_ ? 14 : kOtherServer + 1);
   if (few_kinds_ && kind == 13) kind = kOtherServer;
   switch (kind) {
@@ -112,9 +112,6 @@ void Cluster::Strike() {
       return world_.Chance(0.3) ? RevertTarget() : RevertRelay(relay);
     case 20:
       return world_.Chance(0.5) ? RevertMachine() : Die([this] { StopAgent(true); });
-    case 21:
-      if (!damages_ || !damaged_.empty()) return;
-      return world_.Chance(0.5) ? DamageJournal() : DamageReplica();
     default: {
       if (copy_ != nullptr) return;  // The other one serves the copy.
       Say(absl::StrCat("agent goes to process server ", relay));
@@ -163,6 +160,15 @@ void Cluster::RevertTarget() {
   listed_ = kept_target_->listed;
   kept_target_.reset();
   restored_ = true;
+}
+
+void Cluster::ScheduleDamage() {
+  world_.After(world_.Between(absl::Seconds(2), kFaultyTime + absl::Seconds(15)), [this] {
+    const bool replica = world_.Chance(0.5);
+    replica ? DamageReplica() : DamageJournal();
+    // There was nothing to damage yet.
+    if (damaged_.empty() && world_.Monotonic() < kFaultyTime) ScheduleDamage();
+  });
 }
 
 void Cluster::DamageJournal() {

@@ -1,5 +1,6 @@
 #include <algorithm>
 #include <deque>
+#include <utility>
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_format.h"
@@ -12,7 +13,7 @@ bool Cluster::Found(const absl::Status& status) {
   if (!absl::StrContains(status.message(), damaged_))
     Fail(absl::StrCat("damage of ", damaged_, " was found as: ", status.ToString()));
   Say("found: " + status.ToString());
-  found_ = true;
+  if (!std::exchange(found_, true)) found_at_ = world_.Monotonic();
   return true;
 }
 
@@ -41,7 +42,30 @@ void Cluster::Scrub(uint64_t bytes) {
   keeper_->ScrubStep(bytes).IgnoreError();
   keeper_disk_.FailReads(failing);
   const absl::Status damage = keeper_->damage();
-  if (!damage.ok() && !Found(damage)) Fail("the scrub: " + damage.ToString());
+  if (!damage.ok() && !Found(damage)) return Fail("the scrub: " + damage.ToString());
+  if (found_ && flipped_.has_value()) Mend();
+}
+
+void Cluster::Mend() {
+  if (keeper_->damage().ok()) {
+    if (mended_after_.empty()) {
+      Say("mended");
+      mended_after_ = keeper_->points().back().marker.id;
+    }
+    return;
+  }
+  for (const auto& node : relays_) {
+    if (node->to_keeper != nullptr) stream_->AskToMend(node->to_keeper->receiver());
+  }
+}
+
+bool Cluster::MustBeMended() {
+  constexpr absl::Duration kMendingTime = absl::Seconds(20);
+  if (!found_) return false;
+  if (!mended_after_.empty()) return keeper_->points().back().marker.id != mended_after_;
+  if (world_.Monotonic() - std::max(found_at_, kFaultyTime) > kMendingTime)
+    Fail("nobody mended " + damaged_);
+  return false;
 }
 
 void Cluster::ScrubOnce() {
@@ -144,7 +168,9 @@ void Cluster::CheckTheEnd() {
   std::vector<std::string> ids;
   for (const auto& point : keeper_->points()) ids.push_back(point.marker.id);
   for (const std::string& id : ids) CheckView(id);
+  const bool mended = MustBeMended();
   for (const std::string& id : {ids[world_.Pick(ids.size())], ids.back()}) {
+    if (mended && id == ids.back()) flipped_.reset();
     const absl::Status recovered = keeper_->RecoverTo(id);
     if (!recovered.ok()) return Fail(recovered.ToString());
     for (size_t disk = 0; disk < disk_bytes_.size(); ++disk) {

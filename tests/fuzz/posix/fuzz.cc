@@ -138,6 +138,7 @@ void FuzzDownstream(absl::string_view bytes) {
     }
     void OnAcknowledged(StreamPosition, StreamPosition) override {}
     void OnDigestReply(const replication::v1::DigestReply&) override {}
+    void OnMendRequest(const replication::v1::MendRequest&) override {}
     void OnRefused(const absl::Status&) override {}
 
    private:
