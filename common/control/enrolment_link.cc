@@ -45,6 +45,22 @@ absl::StatusOr<std::string> ReadOrMake(FileSystem& files, const std::string& pat
   return made;
 }
 
+// DATA_LOSS names the file that changed by itself.
+absl::Status CheckMembership(FileSystem& files, const Membership& membership) {
+  HW_ASSIGN_OR_RETURN(const TlsIdentity identity, ReadIdentity(files, membership.files));
+  const absl::optional<IdentityFault> fault = FindFault(identity, membership.host_id);
+  if (!fault.has_value()) return absl::OkStatus();
+  const std::string directory = ParentDirectory(membership.files.ca);
+  const std::string path = fault->part == IdentityPart::kCa ? membership.files.ca
+                           : fault->part == IdentityPart::kCertificate
+                               ? membership.files.certificate
+                           : fault->part == IdentityPart::kKey ? membership.files.key
+                                                               : JoinPath(directory, "host_id");
+  return absl::DataLossError(absl::StrCat(
+      path, " ", fault->why, ": restore ", directory,
+      " from a copy; without one, remove it and enrol this host anew, as another part"));
+}
+
 }  // namespace
 
 std::string FormatEnrolmentFile(const EnrolmentFile& enrolment) {
@@ -126,7 +142,10 @@ absl::StatusOr<Membership> JoinFabric(FileSystem& files, const JoinOptions& opti
                       ReadOrMake(files, membership.files.key, [] { return MakePrivateKey(); }));
   const absl::StatusOr<std::string> certificate =
       ReadWholeFile(files, membership.files.certificate);
-  if (certificate.ok()) return membership;
+  if (certificate.ok()) {
+    HW_RETURN_IF_ERROR(CheckMembership(files, membership));
+    return membership;
+  }
   if (!absl::IsNotFound(certificate.status())) return certificate.status();
 
   if (options.join.enrolment_file().empty()) {

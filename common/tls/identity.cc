@@ -208,6 +208,32 @@ absl::StatusOr<Validity> CertificateValidity(const std::string& certificate) {
   return Validity{absl::FromTM(begin, absl::UTCTimeZone()), absl::FromTM(end, absl::UTCTimeZone())};
 }
 
+absl::optional<IdentityFault> FindFault(const TlsIdentity& identity, absl::string_view host_id) {
+  const auto parse = [](const std::string& pem) {
+    return Certificate(PEM_read_bio_X509(ReadFrom(pem).get(), nullptr, nullptr, nullptr));
+  };
+  const auto fault = [](IdentityPart part, std::string why) {
+    ERR_clear_error();
+    return IdentityFault{part, std::move(why)};
+  };
+  const Certificate ca = parse(identity.ca);
+  if (ca == nullptr || X509_verify(ca.get(), X509_get0_pubkey(ca.get())) != 1)
+    return fault(IdentityPart::kCa, "is not the certificate that was written there");
+  const Certificate certificate = parse(identity.certificate);
+  if (certificate == nullptr || X509_verify(certificate.get(), X509_get0_pubkey(ca.get())) != 1)
+    return fault(IdentityPart::kCertificate, "is not a certificate of this CA");
+  const absl::StatusOr<Key> key = ParseKey(identity.key);
+  if (!key.ok() || X509_check_private_key(certificate.get(), key->get()) != 1)
+    return fault(IdentityPart::kKey, "is not the key of the certificate");
+  char name[256] = "";
+  X509_NAME_get_text_by_NID(X509_get_subject_name(certificate.get()), NID_commonName, name,
+                            sizeof(name));
+  if (host_id != name)
+    return fault(IdentityPart::kHostId,
+                 absl::StrCat("is not ", name, ", as the certificate has it"));
+  return absl::nullopt;
+}
+
 std::string KeyedDigest(absl::string_view key, absl::string_view message) {
   unsigned char digest[EVP_MAX_MD_SIZE];
   unsigned int length = 0;

@@ -7,6 +7,7 @@
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
+#include "absl/types/optional.h"
 
 namespace homeward {
 
@@ -56,6 +57,16 @@ class CertificateAuthority {
   std::string certificate_;
   std::string key_;
 };
+
+// What of an identity cannot be: it is not what was written, or not of the others.
+enum class IdentityPart { kCa, kCertificate, kKey, kHostId };
+struct IdentityFault {
+  IdentityPart part = IdentityPart::kCa;
+  std::string why;
+};
+// The first such part. None: CA, certificate, key and host id belong together. A certificate that
+// has ended is no fault.
+absl::optional<IdentityFault> FindFault(const TlsIdentity& identity, absl::string_view host_id);
 
 // When the certificate (PEM) begins and ceases to be valid.
 struct Validity {

@@ -126,15 +126,16 @@ absl::StatusOr<std::unique_ptr<File>> OpenOrCreateVmdk(FileSystem& files,
   const std::string flat_path = JoinPath(options.directory, flat_name);
   const absl::StatusOr<std::string> text = ReadWholeFile(files, path, 64 * kKiB);
   if (text.ok()) {
-    HW_ASSIGN_OR_RETURN(const VmdkDescriptor found, ParseVmdkDescriptor(*text));
-    if (found.size_bytes != options.size_bytes || found.uuid != options.uuid) {
+    const absl::StatusOr<VmdkDescriptor> found = ParseVmdkDescriptor(*text);
+    if (!found.ok()) return Annotate(found.status(), path);
+    if (found->size_bytes != options.size_bytes || found->uuid != options.uuid) {
       return absl::FailedPreconditionError(
-          absl::StrCat(path, " is another disk (", found.size_bytes, " bytes, UUID ", found.uuid,
+          absl::StrCat(path, " is another disk (", found->size_bytes, " bytes, UUID ", found->uuid,
                        "; wanted ", options.size_bytes, " bytes, UUID ", options.uuid,
                        "): choose another directory or move it away"));
     }
     *created = false;
-    return files.Open(JoinPath(options.directory, found.flat_name), OpenMode::kReadWriteBulk);
+    return files.Open(JoinPath(options.directory, found->flat_name), OpenMode::kReadWriteBulk);
   }
   if (!absl::IsNotFound(text.status())) return text.status();
   // The flat extent first: a descriptor that is there always has its extent.

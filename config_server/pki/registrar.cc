@@ -116,22 +116,20 @@ absl::StatusOr<IdentityFiles> Registrar::KeepIdentity(FileSystem& files,
                                JoinPath(directory, "certificate.pem"),
                                JoinPath(directory, "key.pem")};
   HW_RETURN_IF_ERROR(files.MakeDirectories(directory));
-  absl::StatusOr<std::string> key = ReadWholeFile(files, paths.key);
-  if (absl::IsNotFound(key.status())) {
-    key = MakePrivateKey();
-    HW_RETURN_IF_ERROR(key.status());
-    HW_RETURN_IF_ERROR(WriteFileAtomically(files, paths.key, *key));
+  absl::StatusOr<TlsIdentity> identity = ReadIdentity(files, paths);
+  const bool whole = identity.ok() && !FindFault(*identity, host_id).has_value();
+  if (whole) {
+    HW_ASSIGN_OR_RETURN(const Validity validity, CertificateValidity(identity->certificate));
+    if (clock_.Now() < validity.begin + (validity.end - validity.begin) * 2 / 3) return paths;
+  } else {
+    // There is none yet, or a file changed by itself: who has the CA makes another.
+    const bool missing = absl::IsNotFound(identity.status());
+    if (!missing) LogWarn("identity.made_anew", {{"directory", directory}});
+    identity.emplace();
+    HW_ASSIGN_OR_RETURN(identity->key, MakePrivateKey());
+    HW_RETURN_IF_ERROR(WriteFileAtomically(files, paths.key, identity->key));
   }
-  HW_RETURN_IF_ERROR(key.status());
-  const absl::StatusOr<std::string> certificate = ReadWholeFile(files, paths.certificate);
-  if (certificate.ok()) {
-    const absl::StatusOr<Validity> validity = CertificateValidity(*certificate);
-    if (validity.ok() &&
-        clock_.Now() < validity->begin + (validity->end - validity->begin) * 2 / 3) {
-      return paths;
-    }
-  }
-  HW_ASSIGN_OR_RETURN(const std::string request, MakeSigningRequest(*key));
+  HW_ASSIGN_OR_RETURN(const std::string request, MakeSigningRequest(identity->key));
   HW_ASSIGN_OR_RETURN(const control::v1::EnrolResponse signed_now, Sign(role, host_id, request));
   HW_RETURN_IF_ERROR(WriteFileAtomically(files, paths.ca, signed_now.ca()));
   HW_RETURN_IF_ERROR(WriteFileAtomically(files, paths.certificate, signed_now.certificate()));

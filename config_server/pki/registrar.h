@@ -33,8 +33,8 @@ class Registrar {
   EnrolmentFile enrolment() const;
   absl::Status RotatePassphrase();
 
-  // An identity in files, new or, when two thirds of its time have passed, renewed. For this server
-  // itself and for its operators.
+  // An identity in files, new or, when two thirds of its time have passed, renewed; made anew when
+  // a file of it changed by itself. For this server itself and for its operators.
   absl::StatusOr<IdentityFiles> KeepIdentity(FileSystem& files, const std::string& directory,
                                              Role role, const std::string& host_id);
 

@@ -1,5 +1,6 @@
 #include "config_server/pki/registrar.h"
 
+#include "common/os/memory_disk.h"
 #include "common/rpc/problem_status.h"
 #include "gtest/gtest.h"
 
@@ -55,6 +56,30 @@ TEST_F(Enrolment, GuessingIsSlow) {
                 .status()
                 .code(),
             absl::StatusCode::kResourceExhausted);
+}
+
+// Each file of an identity, changed in the middle: found by name, and whoever has the CA makes a
+// new one.
+TEST_F(Enrolment, AnIdentityThatChangedByItselfIsFoundAndMadeAnew) {
+  const std::string id = "0123456789abcdef0123456789abcdef";
+  MemoryDisk disk(1);
+  for (const IdentityPart part :
+       {IdentityPart::kCa, IdentityPart::kCertificate, IdentityPart::kKey}) {
+    const auto paths = registrar_->KeepIdentity(disk, "/identity", Role::kConfigServer, id);
+    ASSERT_TRUE(paths.ok()) << paths.status();
+    ASSERT_FALSE(FindFault(*ReadIdentity(disk, *paths), id).has_value());
+    const std::string& path = part == IdentityPart::kCa            ? paths->ca
+                              : part == IdentityPart::kCertificate ? paths->certificate
+                                                                   : paths->key;
+    disk.FlipByte(path, disk.Content(path).size() / 2);
+    const auto fault = FindFault(*ReadIdentity(disk, *paths), id);
+    ASSERT_TRUE(fault.has_value()) << path;
+    EXPECT_EQ(fault->part, part) << fault->why;
+  }
+  const auto paths = registrar_->KeepIdentity(disk, "/identity", Role::kConfigServer, id);
+  ASSERT_TRUE(paths.ok()) << paths.status();
+  EXPECT_FALSE(FindFault(*ReadIdentity(disk, *paths), id).has_value());
+  EXPECT_EQ(FindFault(*ReadIdentity(disk, *paths), "another")->part, IdentityPart::kHostId);
 }
 
 TEST_F(Enrolment, AHostIdOfAnotherRoleIsRefused) {

@@ -53,7 +53,13 @@ class RocksStore : public Store {
     if (env_ != nullptr) options.env = env_.get();
     rocksdb::DB* opened = nullptr;
     const rocksdb::Status status = rocksdb::DB::Open(options, directory, &opened);
-    HW_RETURN_IF_ERROR(FromRocks(status, absl::StrCat("open the store in ", directory)));
+    const absl::Status could_open =
+        FromRocks(status, absl::StrCat("open the store in ", directory));
+    if (absl::IsDataLoss(could_open)) {
+      return absl::DataLossError(absl::StrCat(
+          could_open.message(), ": restore it from a backup; machines replicate meanwhile"));
+    }
+    HW_RETURN_IF_ERROR(could_open);
     db_.reset(opened);
     std::string revision;
     const rocksdb::Status read = db_->Get(rocksdb::ReadOptions(), kRevisionKey, &revision);

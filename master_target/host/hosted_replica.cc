@@ -55,6 +55,13 @@ types::v1::Problem ProblemFor(const absl::Status& status) {
       problem.set_action("See the message.");
       problem.set_retryable(false);
       break;
+    case absl::StatusCode::kInvalidArgument:
+      problem.set_id("REPLICA_DAMAGED");
+      problem.set_action(
+          "Restore the file that the message names, from a copy or as the format says; it goes on "
+          "by "
+          "itself then.");
+      break;
     default:
       problem.set_id("REPLICA_FAILED");
       problem.set_action("See the master target's log.");
@@ -230,11 +237,15 @@ void HostedReplica::Reconcile() {
     reached_ = desired_.phase();
     reached_point_ = desired_.point_id();
   } else {
-    LogError("replica.failed", {{"replica", desired_.replica_id()},
-                                {"phase", control::v1::ReplicaPhase_Name(desired_.phase())},
-                                {"error", failure_}});
+    // It is tried again and again.
+    if (failure_ != logged_failure_) {
+      LogError("replica.failed", {{"replica", desired_.replica_id()},
+                                  {"phase", control::v1::ReplicaPhase_Name(desired_.phase())},
+                                  {"error", failure_}});
+    }
     Close();
   }
+  logged_failure_ = failure_;
   Publish();
 }
 

@@ -73,6 +73,7 @@ class HostedReplica : public Inbox {
   StreamReceiver* receiver_ = nullptr;
   bool created_fresh_ = false;
   absl::Status failure_;
+  absl::Status logged_failure_;
   absl::Status full_;  // a volume was full at the last batch
   absl::Duration last_retention_;
   ScrubPace scrub_pace_;
