@@ -220,9 +220,10 @@ SealedBatch Shipper::SealAndRememberMarker(const Marker& marker) {
 
 absl::Status Shipper::ApproachMarker() {
   const auto small = [this] {
-    // Small enough to be read while everything stands still, or chased long enough.
-    return DirtyBytes() <= options_.frozen_bytes_max / 4 ||
-           precopy_rounds_ > options_.precopy_rounds_max;
+    // Small enough to be read while everything stands still. After a long chase that may be more,
+    // but never what a freeze would be in vain for.
+    const bool chased = precopy_rounds_ > options_.precopy_rounds_max;
+    return DirtyBytes() <= options_.frozen_bytes_max / (chased ? 2 : 4);
   };
   if (!small()) {
     ++precopy_rounds_;
@@ -231,13 +232,18 @@ absl::Status Shipper::ApproachMarker() {
   if (!writing_back_) {
     for (WriteSource* source : sources_) source->BeginWriteBack();
     writing_back_ = true;
+    write_back_begun_ = clock_.Monotonic();
   }
   for (WriteSource* source : sources_) {
     if (!source->WrittenBack()) return absl::OkStatus();
   }
   writing_back_ = false;
   HW_RETURN_IF_ERROR(CollectAll());
-  return small() ? TakeMarker() : absl::OkStatus();
+  // What was written in the meantime is in the page cache still, and the freeze would write it.
+  const bool again = clock_.Monotonic() - write_back_begun_ > options_.write_back_short &&
+                     ++long_write_backs_ < options_.long_write_backs_max;
+  if (again || !small()) return absl::OkStatus();
+  return TakeMarker();
 }
 
 absl::Status Shipper::TakeMarker() {
@@ -260,6 +266,7 @@ absl::Status Shipper::TakeMarker() {
     logging_ = LogAll();
   }
   for (WriteSource* source : sources_) source->Thaw();
+  long_write_backs_ = 0;
 
   freezes_.push_back(clock_.Monotonic() - begun);
   if (freezes_.size() > kFreezesMax) freezes_.pop_front();

@@ -55,6 +55,10 @@ class Shipper : public Outbox {
     size_t in_flight_max = 65536;
     size_t ranges_max = 65536;  // by disk; beyond it dirty ranges are coarsened
     int precopy_rounds_max = 8;
+    // A write-back that takes longer leaves much behind, and is followed by another before the
+    // freeze; by so many at the most.
+    absl::Duration write_back_short = absl::Milliseconds(100);
+    int long_write_backs_max = 4;
   };
   // Called at the instant of a marker: all disks stand still, or no write is under way that the
   // point has and the caller does not see. For tests.
@@ -215,6 +219,8 @@ class Shipper : public Outbox {
   absl::Duration last_marker_;
   int precopy_rounds_ = 0;
   bool writing_back_ = false;
+  absl::Duration write_back_begun_;
+  int long_write_backs_ = 0;
   uint64_t markers_taken_ = 0;
   uint64_t markers_lost_ = 0;
   uint64_t markers_sealed_ = 0;

@@ -114,5 +114,70 @@ TEST(Shipper, AWriteWaitsForOthersButAPointDoesNot) {
   (*shipper)->sender().Disconnect();
 }
 
+// All of it is written again between two looks, until it is quiet.
+class BusyDisk : public QuietDisk {
+ public:
+  absl::StatusOr<Collected> Collect(absl::Span<Extent> changed) override {
+    if (quiet) return Collected();
+    changed[0] = {0, kMiB};
+    return Collected{1, false};
+  }
+  void BeginFreeze() override { ++freezes; }
+  void BeginWriteBack() override { ++write_backs; }
+  bool WrittenBack() override { return clock.now >= write_back_ends; }
+  explicit BusyDisk(const ManualClock& time) : clock(time) {}
+  const ManualClock& clock;
+  absl::Duration write_back_ends;
+  int freezes = 0, write_backs = 0;
+  bool quiet = false;
+};
+
+TEST(Shipper, AMachineIsNotFrozenForMoreThanAFreezeCouldRead) {
+  MemoryDisk files(1);
+  ManualClock clock;
+  BusyDisk disk(clock);
+  disk.quiet = true;
+  auto shipper = Shipper::Open(files, clock,
+                               {.machine_id = "m",
+                                .generation = 1,
+                                .state_path = "/state",
+                                .fresh_replica = true,
+                                .frozen_bytes_max = 512 * kKiB},
+                               {&disk}, nullptr);
+  ASSERT_TRUE(shipper.ok()) << shipper.status();
+  Recorder link;
+  (*shipper)->sender().Connect(&link, (*shipper)->MakeHello());
+  (*shipper)->sender().OnMessage(Welcome());
+  const auto tick = [&](int times) {
+    for (int i = 0; i < times; ++i) {
+      clock.now += absl::Milliseconds(50);
+      (*shipper)->Tick();
+    }
+  };
+  tick(20);
+  ASSERT_EQ((*shipper)->markers_sealed(), 1u);
+  ASSERT_EQ(disk.freezes, 1);
+
+  disk.quiet = false;
+  (*shipper)->RequestMarker(PointKind::kCrashConsistent);
+  tick(50);
+  EXPECT_EQ(disk.freezes, 1) << "each would have been in vain";
+  EXPECT_EQ((*shipper)->markers_sealed(), 1u);
+  disk.quiet = true;
+  tick(5);
+  EXPECT_EQ(disk.freezes, 2);
+  EXPECT_EQ((*shipper)->markers_sealed(), 2u);
+
+  // A write-back that took long leaves as much behind: another comes before the freeze.
+  const int before = disk.write_backs;
+  disk.write_back_ends = clock.now + absl::Milliseconds(400);
+  (*shipper)->RequestMarker(PointKind::kCrashConsistent);
+  tick(20);
+  EXPECT_EQ(disk.write_backs, before + 2);
+  EXPECT_EQ(disk.freezes, 3);
+  EXPECT_EQ((*shipper)->markers_sealed(), 3u);
+  (*shipper)->sender().Disconnect();
+}
+
 }  // namespace
 }  // namespace homeward
