@@ -257,7 +257,8 @@ absl::StatusOr<size_t> BatchHeadBytes(absl::string_view sealed) {
   return kBatchHeaderBytes + header.extent_count * kBatchExtentBytes;
 }
 
-SealedBatch CompressBatch(absl::string_view sealed, PayloadEncoding encoding) {
+SealedBatch CompressBatch(absl::string_view sealed, PayloadEncoding encoding,
+                          CompressionEffort effort) {
   RawHeader header;
   if (!ReadRawHeader(sealed, &header).ok() || header.encoding != 0) return {};
   const absl::string_view table =
@@ -267,9 +268,8 @@ SealedBatch CompressBatch(absl::string_view sealed, PayloadEncoding encoding) {
   std::string stored(worthwhile, '\0');
   size_t length = 0;
   if (encoding == PayloadEncoding::kZstd) {
-    // Only on links where this level still compresses faster than they carry.
-    constexpr int kLevel = 3;
-    length = ZSTD_compress(stored.data(), stored.size(), plain.data(), plain.size(), kLevel);
+    const int level = effort == CompressionEffort::kThorough ? 5 : 3;
+    length = ZSTD_compress(stored.data(), stored.size(), plain.data(), plain.size(), level);
     if (ZSTD_isError(length)) return {};
   } else {
     length = LZ4_compress_default(plain.data(), stored.data(), static_cast<int>(plain.size()),

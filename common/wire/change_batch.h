@@ -31,6 +31,8 @@ enum class BatchKind : uint16_t {
   kMarker = 5
 };
 enum class PayloadEncoding : uint16_t { kPlain = 0, kZstd = 1, kLz4 = 2 };
+// For zstd: about 200, or 100 and 3 % smaller, MB of real files a second and core.
+enum class CompressionEffort { kQuick, kThorough };
 
 struct BatchExtent {
   uint32_t disk = 0;    // index into the machine's disk list
@@ -106,7 +108,8 @@ absl::StatusOr<size_t> BatchHeadBytes(absl::string_view sealed);
 
 // The same batch with its payload compressed, or nothing when that saves less than an eighth or the
 // payload is compressed already. Requires: `sealed` was verified.
-SealedBatch CompressBatch(absl::string_view sealed, PayloadEncoding encoding);
+SealedBatch CompressBatch(absl::string_view sealed, PayloadEncoding encoding,
+                          CompressionEffort effort = CompressionEffort::kQuick);
 
 inline constexpr size_t kBegunEpochsMax = 64;
 struct EpochBegin {

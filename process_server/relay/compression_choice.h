@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "absl/time/time.h"
+#include "common/wire/change_batch.h"
 
 namespace homeward {
 
@@ -16,7 +17,8 @@ struct LinkMeter {
 
 // Compression pays where the link is what limits: then fewer bytes are a faster stream. Where the
 // processors limit, it only costs. When a stream had data waiting all the time, and all streams to
-// its master target together moved less than kLinkBound a second, the link limits. Not thread-safe.
+// its master target together moved less than kLinkBound a second, the link limits. One that is
+// clearly slower leaves time to compress better. Not thread-safe.
 class CompressionChoice {
  public:
   // Half a gigabit: below it one core compresses faster than the link carries; measured, see
@@ -37,10 +39,11 @@ class CompressionChoice {
     if (length < kWindow / 2) return;
     const double rate =
         static_cast<double>(durable_bytes - bytes_before_) / absl::ToDoubleSeconds(length);
-    const bool clear = !compress_ && rate < kLinkBoundBytesPerSecond / 2;
-    if (length < kWindow && !clear) return;
+    const bool clearly = rate < kLinkBoundBytesPerSecond / 2;
+    if (length < kWindow && (compress_ || !clearly)) return;
     if (!compress_ && rate < kLinkBoundBytesPerSecond) {
       compress_ = true;
+      effort_ = clearly ? CompressionEffort::kThorough : CompressionEffort::kQuick;
       since_ = now;
     } else if (compress_ && now - since_ > kTryAgainAfter) {
       compress_ = false;  // Links change: look again without.
@@ -49,9 +52,11 @@ class CompressionChoice {
     bytes_before_ = durable_bytes;
   }
   bool compress() const { return compress_; }
+  CompressionEffort effort() const { return effort_; }
 
  private:
   bool compress_ = false;
+  CompressionEffort effort_ = CompressionEffort::kQuick;
   absl::Duration since_;
   absl::Duration window_begin_;
   uint64_t bytes_before_ = 0;

@@ -202,7 +202,7 @@ absl::StatusOr<SealedBatch> Relay::NextBatch() {
   forwarded_ = header.position;
   const bool pays = options_.adaptive_clock == nullptr || choice_.compress();
   if (options_.compression != PayloadEncoding::kPlain && pays) {
-    SealedBatch compressed = CompressBatch(sealed.view(), options_.compression);
+    SealedBatch compressed = CompressBatch(sealed.view(), options_.compression, choice_.effort());
     if (!compressed.empty()) sealed = std::move(compressed);
   }
   if (options_.bandwidth != nullptr) options_.bandwidth->Sent(sealed.size());

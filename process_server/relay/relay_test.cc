@@ -151,6 +151,7 @@ TEST(CompressionChoice, CompressesWhereTheLinkLimitsAndLooksAgain) {
   EXPECT_FALSE(choice.compress()) << "little to send is not a slow link";
   run(50'000'000, 1, true);
   EXPECT_TRUE(choice.compress());
+  EXPECT_EQ(choice.effort(), CompressionEffort::kQuick);
   run(200'000'000, 70, true);
   EXPECT_FALSE(choice.compress()) << "the link has become fast";
   now += absl::Milliseconds(1);
@@ -158,6 +159,7 @@ TEST(CompressionChoice, CompressesWhereTheLinkLimitsAndLooksAgain) {
   now += CompressionChoice::kWindow / 2;
   choice.Observe(now, durable_bytes + 1'000'000, true);
   EXPECT_TRUE(choice.compress()) << "a slow link is known early";
+  EXPECT_EQ(choice.effort(), CompressionEffort::kThorough) << "which leaves time for it";
 }
 
 }  // namespace
