@@ -61,6 +61,7 @@ struct Arguments {
   std::string identity = "/var/lib/homeward/config-server/operator";
   std::string output = "table";
   std::string subject;  // machine, server or job
+  std::vector<std::string> machines;
   std::string point, process_server, master_target, datastore, directory;
   std::vector<std::string> block_devices;
   std::string point_interval, app_point_interval, retention;
@@ -119,6 +120,32 @@ class Commands {
     HW_RETURN_IF_ERROR(client.Call(method, request, &job));
     if (arguments_.wait) return Watch(client, job.id());
     Print(job, FormatJob);
+    return absl::OkStatus();
+  }
+
+  // A job for each of the requests, all started before any is waited for. Of several, one that is
+  // refused does not keep the others back.
+  template <typename Request>
+  absl::Status StartAll(AdminClient& client,
+                        grpc::Status (AdminClient::Stub::*method)(grpc::ClientContext*,
+                                                                  const Request&, admin::v1::Job*),
+                        const std::vector<Request>& requests) {
+    std::vector<admin::v1::Job> jobs;
+    for (const Request& request : requests) {
+      const absl::Status status = client.Call(method, request, &jobs.emplace_back());
+      if (status.ok()) continue;
+      jobs.pop_back();
+      if (requests.size() == 1) return status;
+      std::fprintf(stderr, "%s: %s", request.machine().c_str(), FormatFailure(status).c_str());
+      exit_code_ = ExitCodeOf(status);
+    }
+    for (const admin::v1::Job& job : jobs) {
+      if (arguments_.wait) {
+        HW_RETURN_IF_ERROR(Watch(client, job.id()));
+      } else {
+        Print(job, FormatJob);
+      }
+    }
     return absl::OkStatus();
   }
 
@@ -205,8 +232,9 @@ absl::Status ReadPolicy(const Arguments& arguments, admin::v1::Policy* policy) {
 }
 
 template <typename Request>
-absl::Status FillPlacement(const Arguments& arguments, Request* request) {
-  request->set_machine(arguments.subject);
+absl::Status FillPlacement(const Arguments& arguments, const std::string& machine,
+                           Request* request) {
+  request->set_machine(machine);
   request->set_process_server(arguments.process_server);
   request->set_master_target(arguments.master_target);
   request->set_datastore(arguments.datastore);
@@ -320,6 +348,21 @@ class CommandLine {
     return request;
   }
 
+  absl::Status Protect(AdminClient& client) {
+    if (arguments_.machines.size() > 1 &&
+        !(arguments_.directory.empty() && arguments_.block_devices.empty() &&
+          arguments_.disks.empty())) {
+      return absl::InvalidArgumentError(
+          "--directory, --block-device and --disk are for one machine: protect these one by one");
+    }
+    std::vector<admin::v1::ProtectRequest> requests;
+    for (const std::string& machine : arguments_.machines) {
+      HW_RETURN_IF_ERROR(FillPlacement(arguments_, machine, &requests.emplace_back()));
+      for (const std::string& disk : arguments_.disks) requests.back().add_disks(disk);
+    }
+    return commands_.StartAll(client, &AdminClient::Stub::Protect, requests);
+  }
+
   void AddMachines() {
     CLI::App* const group = Group("machines", "protected machines, and those that could be");
     Leaf(group, "list", "all machines", "machines list", [this](AdminClient& client) {
@@ -333,16 +376,10 @@ class CommandLine {
                  }),
             "machine", "name or id");
     CLI::App* const protect =
-        Waiting(Subject(Leaf(group, "protect", "replicate a machine",
-                             "machines protect web-1 --datastore /vmfs/ds1 --wait",
-                             [this](AdminClient& client) -> absl::Status {
-                               admin::v1::ProtectRequest request;
-                               HW_RETURN_IF_ERROR(FillPlacement(arguments_, &request));
-                               for (const std::string& disk : arguments_.disks)
-                                 request.add_disks(disk);
-                               return commands_.Start(client, &AdminClient::Stub::Protect, request);
-                             }),
-                        "machine", "name or id"));
+        Waiting(Leaf(group, "protect", "replicate machines",
+                     "machines protect web-1 web-2 --datastore /vmfs/ds1 --wait",
+                     [this](AdminClient& client) { return Protect(client); }));
+    protect->add_option("machine", arguments_.machines, "names or ids")->required();
     protect->add_option("--disk", arguments_.disks, "only this disk; may be given several times");
     Placing(protect);
     CLI::App* const reprotect = Waiting(
@@ -350,7 +387,7 @@ class CommandLine {
                      "machines reprotect web-1 --datastore /vmfs/ds2",
                      [this](AdminClient& client) -> absl::Status {
                        admin::v1::ReprotectRequest request;
-                       HW_RETURN_IF_ERROR(FillPlacement(arguments_, &request));
+                       HW_RETURN_IF_ERROR(FillPlacement(arguments_, arguments_.subject, &request));
                        return commands_.Start(client, &AdminClient::Stub::Reprotect, request);
                      }),
                 "machine", "name or id"));
