@@ -117,13 +117,14 @@ absl::StatusOr<IdentityFiles> Registrar::KeepIdentity(FileSystem& files,
                                JoinPath(directory, "key.pem")};
   HW_RETURN_IF_ERROR(files.MakeDirectories(directory));
   absl::StatusOr<TlsIdentity> identity = ReadIdentity(files, paths);
-  const bool whole = identity.ok() && !FindFault(*identity, host_id).has_value();
+  const bool missing = absl::IsNotFound(identity.status());
+  if (!missing) HW_RETURN_IF_ERROR(identity.status());
+  const bool whole = !missing && !FindFault(*identity, host_id).has_value();
   if (whole) {
     HW_ASSIGN_OR_RETURN(const Validity validity, CertificateValidity(identity->certificate));
     if (clock_.Now() < validity.begin + (validity.end - validity.begin) * 2 / 3) return paths;
   } else {
     // There is none yet, or a file changed by itself: who has the CA makes another.
-    const bool missing = absl::IsNotFound(identity.status());
     if (!missing) LogWarn("identity.made_anew", {{"directory", directory}});
     identity.emplace();
     HW_ASSIGN_OR_RETURN(identity->key, MakePrivateKey());

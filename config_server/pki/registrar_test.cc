@@ -80,6 +80,11 @@ TEST_F(Enrolment, AnIdentityThatChangedByItselfIsFoundAndMadeAnew) {
   ASSERT_TRUE(paths.ok()) << paths.status();
   EXPECT_FALSE(FindFault(*ReadIdentity(disk, *paths), id).has_value());
   EXPECT_EQ(FindFault(*ReadIdentity(disk, *paths), "another")->part, IdentityPart::kHostId);
+
+  const std::string key = disk.Content(paths->key);
+  disk.FailReads(1);
+  EXPECT_FALSE(registrar_->KeepIdentity(disk, "/identity", Role::kConfigServer, id).ok());
+  EXPECT_EQ(disk.Content(paths->key), key) << "one that could not be read is not made anew";
 }
 
 TEST_F(Enrolment, AHostIdOfAnotherRoleIsRefused) {

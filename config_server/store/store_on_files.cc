@@ -43,6 +43,7 @@ class OpenFile {
 
   // Less than `bytes` at the end of the file.
   IOStatus Read(uint64_t offset, size_t bytes, Slice* result, char* scratch) const {
+    *result = Slice(scratch, 0);
     absl::MutexLock lock(&shared_.mutex);
     const absl::StatusOr<uint64_t> size = file_->Size();
     if (!size.ok()) return ToRocks(size.status());

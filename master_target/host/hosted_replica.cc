@@ -58,9 +58,8 @@ types::v1::Problem ProblemFor(const absl::Status& status) {
     case absl::StatusCode::kInvalidArgument:
       problem.set_id("REPLICA_DAMAGED");
       problem.set_action(
-          "Restore the file that the message names, from a copy or as the format says; it goes on "
-          "by "
-          "itself then.");
+          "Restore the file that the message names, from a copy or as the format says; then it "
+          "goes on by itself.");
       break;
     default:
       problem.set_id("REPLICA_FAILED");

@@ -109,16 +109,7 @@ TEST_P(CrashPoints, EveryCutKeepsEveryPromise) {
 
 #ifdef HOMEWARD_FAULT_POINTS
 // Those that have a bug to plant, which loses something only at the right cut.
-class PlantedBugs : public CrashPoints {
- public:
-  static std::vector<size_t> All() {
-    std::vector<size_t> all;
-    for (size_t i = 0; i < AllHistories().size(); ++i) {
-      if (*AllHistories()[i].planted != '\0') all.push_back(i);
-    }
-    return all;
-  }
-};
+class PlantedBugs : public CrashPoints {};
 
 TEST_P(PlantedBugs, AreFound) {
   fault::SetDecider([this](absl::string_view fault) { return fault == scripted().planted; });
@@ -128,7 +119,7 @@ TEST_P(PlantedBugs, AreFound) {
   EXPECT_FALSE(kept.ok()) << scripted().planted << " was not found by " << cuts << " cuts";
 }
 
-INSTANTIATE_TEST_SUITE_P(All, PlantedBugs, ::testing::ValuesIn(PlantedBugs::All()),
+INSTANTIATE_TEST_SUITE_P(All, PlantedBugs, ::testing::ValuesIn(HistoriesWhere(HasPlantedBug)),
                          [](const auto& info) { return AllHistories()[info.param].name; });
 #endif
 
@@ -156,16 +147,7 @@ TEST_P(CrashPoints, ACutWhileItIsOpenedKeepsEveryPromise) {
 }
 
 // Those whose checksums are ours. The store's are RocksDB's; tests/cluster damages a real one.
-class ChangedBytes : public CrashPoints {
- public:
-  static std::vector<size_t> All() {
-    std::vector<size_t> all;
-    for (size_t i = 0; i < AllHistories().size(); ++i) {
-      if (!AllHistories()[i].slow) all.push_back(i);
-    }
-    return all;
-  }
-};
+class ChangedBytes : public CrashPoints {};
 
 TEST_P(ChangedBytes, AreFoundOrHarmless) {
   auto whole = RunUpTo(UINT64_MAX);
@@ -188,7 +170,10 @@ TEST_P(ChangedBytes, AreFoundOrHarmless) {
               static_cast<unsigned long long>(changed));
 }
 
-INSTANTIATE_TEST_SUITE_P(All, ChangedBytes, ::testing::ValuesIn(ChangedBytes::All()),
+INSTANTIATE_TEST_SUITE_P(All, ChangedBytes,
+                         ::testing::ValuesIn(HistoriesWhere([](const Scripted& history) {
+                           return !history.slow;
+                         })),
                          [](const auto& info) { return AllHistories()[info.param].name; });
 INSTANTIATE_TEST_SUITE_P(All, CrashPoints, ::testing::Range<size_t>(0, AllHistories().size()),
                          [](const auto& info) { return AllHistories()[info.param].name; });

@@ -104,16 +104,7 @@ TEST_P(CrashPointsOnExt4, CutsKeepEveryPromise) {
 }
 
 #ifdef HOMEWARD_FAULT_POINTS
-class PlantedBugsOnExt4 : public CrashPointsOnExt4 {
- public:
-  static std::vector<size_t> All() {
-    std::vector<size_t> all;
-    for (size_t i = 0; i < AllHistories().size(); ++i) {
-      if (*AllHistories()[i].planted != '\0') all.push_back(i);
-    }
-    return all;
-  }
-};
+class PlantedBugsOnExt4 : public CrashPointsOnExt4 {};
 
 TEST_P(PlantedBugsOnExt4, AreFound) {
   fault::SetDecider([this](absl::string_view fault) { return fault == scripted().planted; });
@@ -124,7 +115,7 @@ TEST_P(PlantedBugsOnExt4, AreFound) {
       << scripted().planted << " was not found by " << cuts << " cuts: " << kept;
 }
 
-INSTANTIATE_TEST_SUITE_P(All, PlantedBugsOnExt4, ::testing::ValuesIn(PlantedBugsOnExt4::All()),
+INSTANTIATE_TEST_SUITE_P(All, PlantedBugsOnExt4, ::testing::ValuesIn(HistoriesWhere(HasPlantedBug)),
                          [](const auto& info) { return AllHistories()[info.param].name; });
 #endif
 

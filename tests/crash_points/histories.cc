@@ -403,4 +403,12 @@ const std::vector<Scripted>& AllHistories() {
   return histories;
 }
 
+std::vector<size_t> HistoriesWhere(const std::function<bool(const Scripted&)>& chosen) {
+  std::vector<size_t> indexes;
+  for (size_t i = 0; i < AllHistories().size(); ++i) {
+    if (chosen(AllHistories()[i])) indexes.push_back(i);
+  }
+  return indexes;
+}
+
 }  // namespace homeward::crash_points

@@ -38,6 +38,9 @@ struct Scripted {
 // Atomic file, clean stop of an agent, spool (all forwarded, and waiting), recovery journal with
 // its replica, the configuration server's store.
 const std::vector<Scripted>& AllHistories();
+// Their indexes.
+std::vector<size_t> HistoriesWhere(const std::function<bool(const Scripted&)>& chosen);
+inline bool HasPlantedBug(const Scripted& history) { return *history.planted != '\0'; }
 
 }  // namespace homeward::crash_points
 
