@@ -7,6 +7,7 @@ import shutil
 import statistics
 import sys
 import tempfile
+import time
 
 import row as row_module
 import rows_disk
@@ -32,9 +33,21 @@ def main():
     arguments = parser.parse_args()
     if arguments.small:
         arguments.runs, arguments.megabytes, arguments.seconds = 1, 64, 3
+    with tempfile.TemporaryDirectory(prefix="homeward-bench-", dir="/var/tmp") as sources:
+        arguments.sources = row_module.Sources(pathlib.Path(sources))
+        rows = measure(arguments)
+    if arguments.json:
+        uname = os.uname()
+        print(json.dumps({"machine": {"cpus": os.cpu_count(), "kernel": uname.release, "arch": uname.machine},
+                          "rows": rows}))
+
+
+def measure(arguments):
+    """Each row wanted, as the table has it."""
     rows = []
     for name in arguments.row or ROWS:
         directory = pathlib.Path(tempfile.mkdtemp(prefix="homeward-bench-", dir="/var/tmp"))
+        row, began = None, time.monotonic()
         try:
             row = ROWS[name](arguments, directory)
             ours, peer = [], []
@@ -56,11 +69,11 @@ def main():
         except row_module.Cannot as reason:
             print(f"{name}: not here: {reason}", file=sys.stderr, flush=True)
         finally:
+            if row is not None:
+                row.keep.close()
+            print(f"{name}: took {time.monotonic() - began:.0f} s", file=sys.stderr, flush=True)
             shutil.rmtree(directory, ignore_errors=True)
-    if arguments.json:
-        uname = os.uname()
-        print(json.dumps({"machine": {"cpus": os.cpu_count(), "kernel": uname.release, "arch": uname.machine},
-                          "rows": rows}))
+    return rows
 
 
 if __name__ == "__main__":

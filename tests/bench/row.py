@@ -1,5 +1,6 @@
 """What all rows of the benchmark share: sources, figures of processes, a whole Homeward."""
 import contextlib
+import functools
 import os
 import pathlib
 import shutil
@@ -8,6 +9,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path[:0] = [str(ROOT / "deploy" / "lab"), str(ROOT / "tests" / "cluster")]
+import disks  # noqa: E402
 from cluster import Cluster  # noqa: E402
 
 MIB = 1 << 20
@@ -17,23 +19,40 @@ def run(*command, **more):
     subprocess.run([str(part) for part in command], check=True, capture_output=True, **more)
 
 
+@functools.cache
+def real_files():
+    return [file for top in ("/usr/bin", "/usr/lib", "/usr/share") for file in sorted(pathlib.Path(top).rglob("*"))
+            if file.is_file() and not file.is_symlink()]
+
+
 def make_source(path, megabytes, real=0.5):
     """Real files, then random bytes; nothing of it is a hole."""
     with open(path, "wb") as out:
         written = 0
-        for top in ("/usr/bin", "/usr/lib", "/usr/share"):
-            for file in sorted(pathlib.Path(top).rglob("*")):
-                if written >= megabytes * MIB * real:
-                    break
-                try:
-                    if file.is_file() and not file.is_symlink():
-                        written += out.write(file.read_bytes())
-                except OSError:
-                    continue
+        for file in real_files():
+            if written >= megabytes * MIB * real:
+                break
+            try:
+                written += out.write(file.read_bytes())
+            except OSError:
+                continue
         while written < megabytes * MIB:
             written += out.write(os.urandom(min(MIB, megabytes * MIB - written)))
         out.truncate(megabytes * MIB)
         os.fsync(out.fileno())
+
+
+class Sources:
+    """Images that rows read and do not change, each made once."""
+
+    def __init__(self, directory):
+        self.directory = directory
+
+    def get(self, megabytes, real):
+        path = self.directory / f"source-{megabytes}-{real}.raw"
+        if not path.exists():
+            make_source(path, megabytes, real)
+        return path
 
 
 def make_sparse(path, gigabytes, pieces):
@@ -62,23 +81,51 @@ class Row:
     has_peer = True
 
     def __init__(self, arguments, directory):
-        self.arguments, self.directory = arguments, directory
+        self.arguments, self.directory, self.sources = arguments, directory, arguments.sources
+        self.keep = contextlib.ExitStack()  # what lives as long as the row
+        self.seen = {}
+
+    def shared(self, taken, measure):
+        """The next of the measurements in `taken`, which rows of the same runs share."""
+        at = self.seen[id(taken)] = self.seen.get(id(taken), -1) + 1
+        if at == len(taken):
+            taken.append(measure())
+        return taken[at]
+
+    @contextlib.contextmanager
+    def cache_volume(self):
+        """A process server's configuration with a cache on a volume of its own, where this machine can mount one: beside the
+        images the rules would refuse it as too full."""
+        if not disks.can_use_loop_devices():
+            yield ""
+            return
+        image, where = self.directory / "cache.img", self.directory / "cache"
+        with open(image, "wb") as file:
+            file.truncate(16 << 30)
+        run("mkfs.ext4", "-q", "-F", image)
+        loop = disks.Loop(image)
+        try:
+            loop.mount(loop.device, where)
+            yield f'cache_directory: "{where}"\n'
+        finally:
+            loop.close()
+            image.unlink()
 
     @contextlib.contextmanager
     def servers(self):
         """A configuration server, a process server and a master target in the directory ours, connected."""
         directory = self.directory / "ours"
         (directory / "datastore").mkdir(parents=True)
-        cluster = Cluster(self.arguments.binaries, directory)
-        try:
+        with contextlib.ExitStack() as keep:
+            keep.callback(shutil.rmtree, directory, ignore_errors=True)
+            cache = keep.enter_context(self.cache_volume())
+            cluster = Cluster(self.arguments.binaries, directory)
+            keep.callback(cluster.stop)
             cluster.start_config_server()
-            cluster.add_process_server().start()
+            cluster.add_process_server(extra=cache).start()
             cluster.add_master_target(datastores=[directory / "datastore"]).start()
             cluster.await_servers(2)
             yield cluster
-        finally:
-            cluster.stop()
-            shutil.rmtree(directory)
 
     @contextlib.contextmanager
     def homeward(self, image, tap=True):
@@ -90,6 +137,10 @@ class Row:
             cluster.await_("the agent registers", lambda: cluster.try_json("machines", "show", "bench").get(
                 "agent_connected"))
             yield cluster
+
+    def note(self, text):
+        """A figure beside the row's; standard output is the table's."""
+        print(f"  {self.name}: {text}", file=sys.stderr, flush=True)
 
     def holds(self, ratio):
         return ratio >= self.target if self.at_least else ratio <= self.target

@@ -16,8 +16,7 @@ class Copies(Row):
 
     def __init__(self, arguments, directory):
         super().__init__(arguments, directory)
-        self.source = directory / "source.raw"
-        make_source(self.source, arguments.megabytes, self.real)
+        self.source = self.sources.get(arguments.megabytes, self.real)
         self.make_certificates()
 
     def make_certificates(self):
@@ -133,7 +132,6 @@ class FirstSyncSparse(Copies):
                     (place / "file").write_bytes(data.read(8 * MIB))
         finally:
             run("umount", mount)
-        files.unlink()
         self.source = image
 
     def ours(self):
@@ -144,20 +142,26 @@ class FirstSyncSparse(Copies):
 
 
 class Resync(Row):
-    """Only differences travel. A figure is the disk's MiB in a second."""
+    """Only differences travel. A figure is the disk's MiB in a second. One Homeward and one copy live through all runs: each
+    change is sent to both."""
     name, unit, target = "resync", "MiB/s", 5
     says = "1 % of a disk changed in scattered 4 KiB blocks; beside rsync --inplace --no-whole-file to a loopback daemon, no TLS"
 
     def __init__(self, arguments, directory):
         super().__init__(arguments, directory)
-        self.image, self.old = directory / "image.raw", directory / "old.raw"
-        make_source(self.image, arguments.megabytes)
+        self.megabytes = 2 * arguments.megabytes
+        self.image, self.target_directory = directory / "image.raw", directory / "target"
+        make_source(self.image, self.megabytes)
+        self.target_directory.mkdir()
+        shutil.copyfile(self.image, self.target_directory / "image.raw")
         self.changes = 0
+        self.cluster = self.keep.enter_context(self.homeward(self.image))
+        self.cluster.cli("machines", "protect", "bench", "--wait", limit=3600)
 
     def change(self):
         """One block in a hundred, others each time."""
         self.changes += 1
-        blocks = self.arguments.megabytes * 256
+        blocks = self.megabytes * 256
         with open(self.image, "r+b") as image:
             for at in range(self.changes % 100, blocks, 100):
                 image.seek(at * 4096)
@@ -165,25 +169,20 @@ class Resync(Row):
             os.fsync(image.fileno())
 
     def ours(self):
-        with self.homeward(self.image) as cluster:
-            cluster.cli("machines", "protect", "bench", "--wait", limit=3600)
-            # Behind the agent's back: only a comparison can find it.
-            cluster.daemons["bench"].kill()
-            self.change()
-            cluster.daemons["bench"].start()
-            began = time.monotonic()
-            cluster.await_("the agent is back", lambda: cluster.try_json("machines", "show", "bench").get(
-                "agent_connected"))
-            cluster.cli("machines", "resync", "bench", "--wait", limit=3600)
-            return self.arguments.megabytes / (time.monotonic() - began)
+        # Behind the agent's back: only a comparison can find it.
+        self.cluster.daemons["bench"].kill()
+        self.change()
+        self.cluster.daemons["bench"].start()
+        began = time.monotonic()
+        self.cluster.await_("the agent is back", lambda: self.cluster.try_json("machines", "show", "bench").get(
+            "agent_connected"))
+        self.cluster.cli("machines", "resync", "bench", "--wait", limit=3600)
+        return self.megabytes / (time.monotonic() - began)
 
     def peer(self):
-        port, target = free_port(), self.directory / "target"
-        target.mkdir()
-        shutil.copyfile(self.image, target / "image.raw")
-        self.change()
-        config = self.directory / "rsyncd.conf"
-        config.write_text(f"use chroot = no\nuid = {os.getuid()}\ngid = {os.getgid()}\n[disks]\npath = {target}\nread only = no\n")
+        port, config = free_port(), self.directory / "rsyncd.conf"
+        config.write_text(f"use chroot = no\nuid = {os.getuid()}\ngid = {os.getgid()}\n"
+                          f"[disks]\npath = {self.target_directory}\nread only = no\n")
         server = subprocess.Popen(["rsync", "--daemon", "--no-detach", f"--port={port}", "--address=127.0.0.1",
                                    f"--config={config}"], preexec_fn=die_with_parent)
         try:
@@ -193,18 +192,18 @@ class Resync(Row):
                     break
             began = time.monotonic()
             run("rsync", "--ignore-times", "--inplace", "--no-whole-file", self.image, f"rsync://127.0.0.1:{port}/disks/image.raw")
-            run("sync", "--data", target / "image.raw")
-            return self.arguments.megabytes / (time.monotonic() - began)
+            run("sync", "--data", self.target_directory / "image.raw")
+            return self.megabytes / (time.monotonic() - began)
         finally:
             server.kill()
             server.wait()
-            shutil.rmtree(target)
 
 
 class FailbackLatest(Row):
     """The machine has sent everything; from the command to its disks at the latest point."""
     name, unit, target, at_least = "failback_latest", "s", 1.5, False
-    says = "to the latest point, one 1 TiB disk; beside one 1 GiB disk (each is to take 2 s at the most)"
+    says = "to the latest point, one 1 TiB disk; beside one 1 GiB disk; neither they nor one of 64 GiB may take over 2 s"
+    slowest = 0.0
 
     def failback(self, gigabytes):
         image = self.directory / "disk.raw"
@@ -213,28 +212,39 @@ class FailbackLatest(Row):
             cluster.cli("machines", "protect", "bench", "--wait", limit=3600)
             began = time.monotonic()
             cluster.cli("machines", "failback", "bench", "--point", "latest", "--wait")
-            return time.monotonic() - began
+            seconds = time.monotonic() - began
+            self.slowest = max(self.slowest, seconds)
+            return seconds
 
     def ours(self):
+        middle = self.failback(64)
+        self.note(f"{middle:.2f} s for 64 GiB")
         return self.failback(1024)
 
     def peer(self):
         return self.failback(1)
+
+    def holds(self, ratio):
+        return super().holds(ratio) and self.slowest <= 2
 
 
 class MemoryAgent(Row):
     name, unit, target, at_least = "memory_agent", "MiB", 1.3, False
     says = "peak memory with one 1 TiB disk, synchronised and with a point; beside one 1 GiB disk"
     daemon = "bench"
+    taken = {1: [], 1024: []}  # by size of the disk; the three rows are of the same runs
 
     def peak(self, gigabytes):
+        return self.shared(MemoryAgent.taken[gigabytes], lambda: self.measure(gigabytes))[self.daemon]
+
+    def measure(self, gigabytes):
         image = self.directory / "disk.raw"
         make_sparse(image, gigabytes, pieces=256)
         with self.homeward(image) as cluster:
             cluster.cli("machines", "protect", "bench", "--wait", limit=3600)
             cluster.cli("points", "create", "bench", "--wait")
             cluster.note_memory()
-            return cluster.daemons[self.daemon].peak_kib / 1024
+            return {name: daemon.peak_kib / 1024 for name, daemon in cluster.daemons.items()}
 
     def ours(self):
         return self.peak(1024)

@@ -1,8 +1,6 @@
 """Rows about links and many machines."""
-import concurrent.futures
 import os
 import subprocess
-import threading
 import time
 
 import hostile
@@ -101,9 +99,7 @@ class ManyStreams(Row):
                 if machine.get("agent_connected")) == len(names), 300)
             servers = [cluster.daemons[name].process.pid for name in ("process_server", "master_target")]
             cpu = sum(map(cpu_seconds, servers))
-            # Together: an operator's client takes longer to start than some of these machines to be sent.
-            with concurrent.futures.ThreadPoolExecutor(len(names)) as callers:
-                list(callers.map(lambda name: cluster.cli("machines", "protect", name), names))
+            cluster.cli("machines", "protect", *names)  # together
             cluster.await_("all are protected", lambda: all(
                 job["state"] == "Succeeded" for job in cluster.try_json("jobs", "list", "--count", str(len(names))).get(
                     "jobs", [{"state": "unknown"}])), 3600, 0.5)
@@ -113,8 +109,8 @@ class ManyStreams(Row):
             ended = [seconds_of(job["ended"]) for job in jobs]
             rates = sorted(1 / (end - begin) for begin, end in zip(begun, ended))
             if len(images) > 1:
-                print(f"  many_streams: the slowest has {rates[0] / rates[-1]:.2f} of the fastest's rate (at least 0.5)",
-                      flush=True)
+                self.fairness = rates[0] / rates[-1]
+                self.note(f"the slowest has {self.fairness:.2f} of the fastest's rate (at least 0.5)")
             return sum(image.stat().st_size for image in images) / MIB / (max(ended) - min(begun))
 
     def ours(self):
@@ -122,6 +118,9 @@ class ManyStreams(Row):
 
     def peer(self):
         return self.synchronise([self.whole])
+
+    def holds(self, ratio):
+        return super().holds(ratio) and self.fairness >= 0.5
 
 
 class HostilePeers(Copies):

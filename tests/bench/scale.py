@@ -32,6 +32,7 @@ def machines(arguments):
     for count in map(int, arguments.machines.split(",")):
         directory = pathlib.Path(tempfile.mkdtemp(prefix="homeward-scale-", dir="/var/tmp"))
         try:
+            arguments.sources = row.Sources(directory)
             rate, cost = Growth(arguments, directory, count).measure()
         finally:
             shutil.rmtree(directory, ignore_errors=True)
