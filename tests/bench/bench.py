@@ -27,7 +27,7 @@ def main():
     parser.add_argument("--row", choices=sorted(ROWS), action="append")
     parser.add_argument("--runs", type=int, default=5)
     parser.add_argument("--megabytes", type=int, default=4096)
-    parser.add_argument("--seconds", type=int, default=15, help="of the rows that run for a time")
+    parser.add_argument("--seconds", type=int, default=8, help="of the rows that run for a time")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--small", action="store_true", help="each row once and tiny: shows that the harness works, no more")
     arguments = parser.parse_args()

@@ -162,8 +162,8 @@ class FailbackOlder(Row):
     def __init__(self, arguments, directory):
         super().__init__(arguments, directory)
         self.image = directory / "disk.raw"
-        make_source(self.image, arguments.megabytes)
         self.amount = arguments.megabytes // 2
+        make_source(self.image, self.amount)
 
     def ours(self):
         with self.homeward(self.image) as cluster:
