@@ -37,16 +37,20 @@ class QuietDisk : public WriteSource {
 class Recorder : public UpstreamLink {
  public:
   void Send(replication::v1::Upstream message) override { sent.push_back(std::move(message)); }
-  void SendBatch(SealedBatch) override { ++batches; }
+  void SendBatch(SealedBatch sealed) override {
+    ++batches;
+    last = PeekBatchHeader(sealed.view())->position;
+  }
   void Close() override {}
   std::vector<replication::v1::Upstream> sent;
   int batches = 0;
+  StreamPosition last;
 };
 
-replication::v1::Downstream Welcome() {
+replication::v1::Downstream Welcome(uint64_t credit_bytes = 64 * kMiB) {
   replication::v1::Downstream reply;
   reply.mutable_hello_reply()->set_version_major(kReplicationVersionMajor);
-  reply.mutable_hello_reply()->mutable_acknowledgement()->set_credit_bytes(64 * kMiB);
+  reply.mutable_hello_reply()->mutable_acknowledgement()->set_credit_bytes(credit_bytes);
   return reply;
 }
 
@@ -147,11 +151,16 @@ TEST(Shipper, AMachineIsNotFrozenForMoreThanAFreezeCouldRead) {
   ASSERT_TRUE(shipper.ok()) << shipper.status();
   Recorder link;
   (*shipper)->sender().Connect(&link, (*shipper)->MakeHello());
-  (*shipper)->sender().OnMessage(Welcome());
+  (*shipper)->sender().OnMessage(Welcome(4 * kMiB));
+  uint64_t credit_bytes = 4 * kMiB;
   const auto tick = [&](int times) {
     for (int i = 0; i < times; ++i) {
       clock.now += absl::Milliseconds(50);
       (*shipper)->Tick();
+      replication::v1::Downstream reply;
+      reply.mutable_acknowledgement()->set_credit_bytes(credit_bytes += 4 * kMiB);
+      ToProto(link.last, reply.mutable_acknowledgement()->mutable_durable());
+      (*shipper)->sender().OnMessage(reply);
     }
   };
   tick(20);
