@@ -9,9 +9,12 @@
 #include <openssl/rand.h>
 #include <openssl/x509v3.h>
 
+#include <array>
 #include <memory>
 #include <utility>
 
+#include "absl/strings/ascii.h"
+#include "absl/strings/str_cat.h"
 #include "common/base/check.h"
 #include "common/status/status_macros.h"
 
@@ -206,6 +209,20 @@ absl::StatusOr<Validity> CertificateValidity(const std::string& certificate) {
     return Failed("read the times of a certificate");
   }
   return Validity{absl::FromTM(begin, absl::UTCTimeZone()), absl::FromTM(end, absl::UTCTimeZone())};
+}
+
+absl::StatusOr<std::string> CertificateThumbprint(const std::string& certificate) {
+  const Certificate parsed(
+      PEM_read_bio_X509(ReadFrom(certificate).get(), nullptr, nullptr, nullptr));
+  if (parsed == nullptr) return Failed("read a certificate");
+  std::array<unsigned char, EVP_MAX_MD_SIZE> digest;
+  unsigned int bytes = 0;
+  if (X509_digest(parsed.get(), EVP_sha256(), digest.data(), &bytes) != 1)
+    return Failed("digest a certificate");
+  std::string out;
+  for (unsigned int i = 0; i < bytes; ++i)
+    absl::StrAppend(&out, i == 0 ? "" : ":", absl::Hex(digest[i], absl::kZeroPad2));
+  return absl::AsciiStrToUpper(out);
 }
 
 absl::optional<IdentityFault> FindFault(const TlsIdentity& identity, absl::string_view host_id) {

@@ -13,6 +13,7 @@
 #include <filesystem>
 #include <fstream>
 #include <functional>
+#include <iterator>
 #include <map>
 #include <string>
 
@@ -24,6 +25,8 @@
 #include "common/os/posix/unique_fd.h"
 #include "common/replication/stream_receiver.h"
 #include "common/vmdk/vmdk.h"
+#include "common/vsphere/decode.h"
+#include "common/vsphere/soap.h"
 #include "common/wire/change_batch.h"
 #include "homeward/config/v1/config.pb.h"
 #include "master_target/keeper/keeper.h"
@@ -413,6 +416,26 @@ void SeedConfig(std::vector<std::string>* seeds) {
   seeds->push_back("bandwidth_schedule { from: \"08:00\" to: \"18:30\" days: [MONDAY] }\n");
 }
 
+// What a vCenter answers.
+void FuzzVsphere(absl::string_view bytes) {
+  const absl::StatusOr<vsphere::Reply> reply = vsphere::Reply::Parse(std::string(bytes), 200);
+  if (!reply.ok()) return;
+  vsphere::Inventory inventory;
+  reply->reference();
+  for (const pugi::xml_node object : reply->value().children("objects"))
+    vsphere::DecodeObject(object, &inventory);
+  for (const auto& [ref, vm] : inventory.vms) {
+    inventory.DatacenterOf(vm.parent);
+    for (const vsphere::Disk& disk : vm.disks) vm.FindDisk(disk.uuid);
+  }
+}
+void SeedVsphere(std::vector<std::string>* seeds) {
+  for (const char* const name : {"page", "next_page", "invalid_login", "service_content"}) {
+    std::ifstream file(std::string("tests/golden/vsphere_") + name + ".xml", std::ios::binary);
+    seeds->emplace_back(std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>());
+  }
+}
+
 struct Target {
   const char* name;
   void (*feed)(absl::string_view);
@@ -430,6 +453,7 @@ constexpr Target kTargets[] = {
     {"spool", FuzzSpool, SeedSpool},
     {"upstream", FuzzUpstream, SeedUpstream},
     {"vmdk", FuzzVmdk, SeedVmdk},
+    {"vsphere", FuzzVsphere, SeedVsphere},
 };
 const Target* target = nullptr;
 

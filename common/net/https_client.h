@@ -1,0 +1,72 @@
+// HttpsClient: one server that is called over HTTPS, its connections kept for the next call.
+#ifndef HOMEWARD_COMMON_NET_HTTPS_CLIENT_H_
+#define HOMEWARD_COMMON_NET_HTTPS_CLIENT_H_
+
+#include <atomic>
+#include <map>
+#include <memory>
+#include <string>
+
+#include "absl/status/statusor.h"
+#include "absl/time/time.h"
+#include "common/net/address.h"
+
+namespace homeward {
+
+struct HttpsReply {
+  int code = 0;
+  // Names in lower case; of several with one name the last.
+  std::map<std::string, std::string> headers;
+  std::string body;
+};
+
+struct HttpsRequest {
+  std::string path = "/";
+  std::map<std::string, std::string> headers;
+  std::string body;
+  absl::Duration limit = absl::Seconds(60);
+  // Ends the call soon after it becomes true. May be null; must outlive the call.
+  const std::atomic<bool>* cancelled = nullptr;
+  // Never sent twice: over a new connection, since a request that finds a kept one closed is
+  // repeated, and nobody knows then whether it had arrived.
+  bool once = false;
+};
+
+struct HttpsOptions {
+  HostPort address;
+  // PEM. The server's certificate must be one of these, or signed by one of them.
+  std::string trusted;
+  // Whether the certificate must also be for `address.host`. Not where the very certificate is
+  // trusted.
+  bool check_name = true;
+  size_t connections_max = 8;  // calls at a time; further ones wait
+  size_t reply_bytes_max = size_t{256} << 20;
+};
+
+// Thread-safe. Never follows a redirection.
+class HttpsClient {
+ public:
+  explicit HttpsClient(HttpsOptions options);
+  ~HttpsClient();  // No call may be under way.
+
+  // Any reply of the server is one, whatever its code.
+  //   UNAVAILABLE         no connection, or it ended before the reply was whole
+  //   PERMISSION_DENIED   the server's certificate is not trusted
+  //   DEADLINE_EXCEEDED   the limit
+  //   CANCELLED           by the caller
+  //   RESOURCE_EXHAUSTED  a reply over reply_bytes_max
+  absl::StatusOr<HttpsReply> Post(const HttpsRequest& request);
+
+  // The certificate (PEM) that whoever answers at `address` shows, trusted or not. Nothing is sent.
+  static absl::StatusOr<std::string> ShownCertificate(const HostPort& address,
+                                                      absl::Duration limit);
+
+ private:
+  struct Connections;
+  const HttpsOptions options_;
+  const std::unique_ptr<Connections> connections_;
+};
+
+}  // namespace homeward
+
+#endif  // HOMEWARD_COMMON_NET_HTTPS_CLIENT_H_

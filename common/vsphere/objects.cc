@@ -1,0 +1,74 @@
+#include "common/vsphere/objects.h"
+
+#include <algorithm>
+
+#include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
+
+namespace homeward::vsphere {
+
+bool Controller::scsi() const {
+  return absl::StrContains(type, "SCSI") || absl::StrContains(type, "LsiLogic") ||
+         absl::StrContains(type, "BusLogic");
+}
+
+const Disk* Vm::FindDisk(const std::string& uuid) const {
+  const std::string plain = PlainUuid(uuid);
+  const auto it = std::find_if(disks.begin(), disks.end(), [&](const Disk& disk) {
+    return !disk.uuid.empty() && PlainUuid(disk.uuid) == plain;
+  });
+  return it == disks.end() ? nullptr : &*it;
+}
+
+const Controller* Vm::FindController(int32_t key) const {
+  const auto it = std::find_if(controllers.begin(), controllers.end(),
+                               [&](const Controller& one) { return one.key == key; });
+  return it == controllers.end() ? nullptr : &*it;
+}
+
+absl::optional<Ref> Inventory::DatacenterOf(Ref at) const {
+  // Deeper than any inventory: one that is a circle ends too.
+  constexpr int kDepthMax = 64;
+  for (int depth = 0; depth < kDepthMax && !at.empty(); ++depth) {
+    if (at.type == "Datacenter") return at;
+    const auto folder = folders.find(at);
+    if (folder != folders.end()) {
+      at = folder->second.parent;
+      continue;
+    }
+    const auto host = hosts.find(at);
+    if (host == hosts.end()) return absl::nullopt;
+    at = host->second.parent;
+  }
+  return absl::nullopt;
+}
+
+const Datastore* Inventory::FindDatastore(const std::string& path, const Ref& datacenter) const {
+  const auto split = SplitDatastorePath(path);
+  if (!split.has_value()) return nullptr;
+  for (const auto& [ref, datastore] : datastores) {
+    if (datastore.name != split->first) continue;
+    const absl::optional<Ref> its = DatacenterOf(datastore.parent);
+    if (its.has_value() && *its == datacenter) return &datastore;
+  }
+  return nullptr;
+}
+
+std::string PlainUuid(const std::string& uuid) {
+  std::string plain;
+  for (const char c : uuid) {
+    if (absl::ascii_isxdigit(static_cast<unsigned char>(c)))
+      plain.push_back(absl::ascii_tolower(static_cast<unsigned char>(c)));
+  }
+  return plain;
+}
+
+absl::optional<std::pair<std::string, std::string>> SplitDatastorePath(const std::string& path) {
+  const size_t end = path.find(']');
+  if (path.empty() || path[0] != '[' || end == path.npos) return absl::nullopt;
+  const size_t begin = path.find_first_not_of(' ', end + 1);
+  return std::make_pair(path.substr(1, end - 1),
+                        begin == path.npos ? std::string() : path.substr(begin));
+}
+
+}  // namespace homeward::vsphere

@@ -1,0 +1,55 @@
+// The simulated vCenter (or a single ESX host) that tests, demo and lab run against: VMware's own simulator library behind a
+// front that adds what it is thinner in. See README.md for which behaviour is whose.
+package main
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"log"
+	"os"
+	"os/signal"
+	"syscall"
+)
+
+func main() {
+	topology := flag.String("topology", "", "JSON file: what the inventory holds (README.md)")
+	listen := flag.String("listen", "127.0.0.1:0", "address of the SDK and of /control")
+	quiet := flag.Bool("quiet", true, "say nothing of what the library logs")
+	flag.Parse()
+	if *quiet {
+		null, _ := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
+		log.SetOutput(null)
+	}
+	if err := run(*topology, *listen); err != nil {
+		fmt.Fprintln(os.Stderr, "vcenter:", err)
+		os.Exit(1)
+	}
+}
+
+func run(path string, listen string) error {
+	text, err := os.ReadFile(path)
+	if err != nil {
+		return err
+	}
+	var wanted Topology
+	if err := json.Unmarshal(text, &wanted); err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	site, err := Build(&wanted)
+	if err != nil {
+		return fmt.Errorf("%s: %w", path, err)
+	}
+	defer site.Close()
+	front, err := NewFront(site, wanted.Accounts, listen)
+	if err != nil {
+		return err
+	}
+	ready, _ := json.Marshal(map[string]string{"address": front.Address(), "thumbprint": front.Thumbprint(),
+		"instance_uuid": site.InstanceUUID()})
+	fmt.Println(string(ready))
+	end := make(chan os.Signal, 1)
+	signal.Notify(end, syscall.SIGINT, syscall.SIGTERM)
+	<-end
+	return nil
+}
