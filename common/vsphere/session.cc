@@ -54,6 +54,12 @@ absl::StatusOr<HttpsOptions> Trust(const Endpoint& endpoint, CallLimit limit) {
 
 }  // namespace
 
+absl::StatusOr<std::string> ShownThumbprint(const HostPort& address) {
+  HW_ASSIGN_OR_RETURN(const std::string shown,
+                      HttpsClient::ShownCertificate(address, absl::Seconds(10)));
+  return CertificateThumbprint(shown);
+}
+
 Session::Session(Endpoint endpoint, std::unique_ptr<HttpsClient> client)
     : endpoint_(std::move(endpoint)), client_(std::move(client)) {}
 

@@ -25,6 +25,9 @@ struct Endpoint {
   std::string password;
 };
 
+// SHA-256 thumbprint of the certificate that whoever answers there shows.
+absl::StatusOr<std::string> ShownThumbprint(const HostPort& address);
+
 struct CallLimit {
   absl::Duration time = absl::Seconds(60);
   // Ends the call soon after it becomes true. May be null; must outlive the call.

@@ -6,12 +6,14 @@
 #include <memory>
 #include <string>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/clock/clock.h"
 #include "common/control/enrolment.h"
 #include "common/daemon/daemon.h"
+#include "common/os/file_system.h"
 #include "common/os/host.h"
 #include "common/status/status_macros.h"
 #include "common/wire/time_proto.h"
@@ -62,6 +64,7 @@ struct Arguments {
   std::string output = "table";
   std::string subject;  // machine, server or job
   std::vector<std::string> machines;
+  std::string address, thumbprint, ca_file, user, password_file;
   std::string point, process_server, master_target, datastore, directory;
   std::vector<std::string> block_devices;
   std::string point_interval, app_point_interval, retention;
@@ -294,6 +297,8 @@ class CommandLine {
     AddMachines();
     AddPoints();
     AddServers();
+    AddVcenters();
+    AddInventory();
     AddJobs();
     AddRest();
   }
@@ -467,6 +472,98 @@ class CommandLine {
                                          FormatServer);
                  }),
             "server", "name or id");
+  }
+
+  absl::Status AddVcenter(AdminClient& client) {
+    admin::v1::AddVcenterRequest request;
+    request.set_name(arguments_.subject);
+    request.set_address(arguments_.address);
+    request.set_thumbprint(arguments_.thumbprint);
+    request.set_user(arguments_.user);
+    if (!arguments_.ca_file.empty()) {
+      HW_ASSIGN_OR_RETURN(*request.mutable_trusted(),
+                          ReadWholeFile(RealFileSystem(), arguments_.ca_file));
+    }
+    // Not an argument: those are seen by everybody on the host.
+    if (arguments_.password_file == "-") {
+      for (int c = std::getchar(); c != EOF && c != '\n'; c = std::getchar())
+        request.mutable_password()->push_back(static_cast<char>(c));
+    } else {
+      HW_ASSIGN_OR_RETURN(*request.mutable_password(),
+                          ReadWholeFile(RealFileSystem(), arguments_.password_file));
+      absl::StripTrailingAsciiWhitespace(request.mutable_password());
+    }
+    return commands_.Show(client, &AdminClient::Stub::AddVcenter, request, FormatVcenter);
+  }
+
+  void AddVcenters() {
+    CLI::App* const group = Group("vcenters", "vCenters, and ESX hosts without one");
+    CLI::App* const add =
+        Subject(Leaf(group, "add", "connect to a vCenter and follow its inventory",
+                     "vcenters add vc1 --address vc1.example.org --user homeward@vsphere.local "
+                     "--password-file /root/vc1.password --thumbprint 72:A6:...",
+                     [this](AdminClient& client) { return AddVcenter(client); }),
+                "name", "how it is to be called");
+    add->add_option("--address", arguments_.address, "host, or host:port")->required();
+    add->add_option("--user", arguments_.user, "the account, with its domain")->required();
+    add->add_option("--password-file", arguments_.password_file, "its password; - reads one line")
+        ->required();
+    add->add_option("--thumbprint", arguments_.thumbprint,
+                    "SHA-256 of the server's certificate; without it and --ca-file it is shown");
+    add->add_option("--ca-file", arguments_.ca_file, "PEM: CAs that signed the certificate");
+    Leaf(group, "list", "all vCenters, and whether they are connected", "vcenters list",
+         [this](AdminClient& client) {
+           return commands_.Show(client, &AdminClient::Stub::ListVcenters,
+                                 admin::v1::ListVcentersRequest(), FormatVcenters);
+         });
+    Subject(Leaf(group, "remove", "forget a vCenter and its account", "vcenters remove vc1",
+                 [this](AdminClient& client) {
+                   admin::v1::RemoveVcenterRequest request;
+                   request.set_name(arguments_.subject);
+                   return commands_.Show(client, &AdminClient::Stub::RemoveVcenter, request,
+                                         FormatVcenter);
+                 }),
+            "name", "of the vCenter");
+    Subject(Leaf(group, "refresh", "read a vCenter's inventory anew", "vcenters refresh vc1",
+                 [this](AdminClient& client) {
+                   admin::v1::RefreshVcenterRequest request;
+                   request.set_name(arguments_.subject);
+                   return commands_.Show(client, &AdminClient::Stub::RefreshVcenter, request,
+                                         FormatVcenter);
+                 }),
+            "name", "of the vCenter");
+  }
+
+  void AddInventory() {
+    CLI::App* const group = Group("inventory", "what the vCenters have");
+    const auto leaf = [&](const char* name, const char* what,
+                          std::string (*as_table)(const admin::v1::Inventory&),
+                          void (*keep)(admin::v1::Inventory*)) {
+      Leaf(group, name, what, absl::StrCat("inventory ", name, " --vcenter vc1").c_str(),
+           [this, as_table, keep](AdminClient& client) -> absl::Status {
+             admin::v1::GetInventoryRequest request;
+             request.set_vcenter(arguments_.subject);
+             admin::v1::Inventory inventory;
+             HW_RETURN_IF_ERROR(client.Call(&AdminClient::Stub::GetInventory, request, &inventory));
+             keep(&inventory);
+             commands_.Print(inventory, as_table);
+             return absl::OkStatus();
+           })
+          ->add_option("--vcenter", arguments_.subject, "of this one only");
+    };
+    leaf("hosts", "ESX hosts", FormatEsxHosts, [](admin::v1::Inventory* inventory) {
+      inventory->clear_datastores();
+      inventory->clear_vms();
+    });
+    leaf("datastores", "datastores, and which hosts mount them", FormatEsxDatastores,
+         [](admin::v1::Inventory* inventory) {
+           inventory->clear_hosts();
+           inventory->clear_vms();
+         });
+    leaf("vms", "virtual machines", FormatVirtualMachines, [](admin::v1::Inventory* inventory) {
+      inventory->clear_hosts();
+      inventory->clear_datastores();
+    });
   }
 
   void AddJobs() {

@@ -28,6 +28,11 @@ std::string FormatServer(const admin::v1::Server& server);
 std::string FormatJobs(const admin::v1::ListJobsResponse& response);
 std::string FormatJob(const admin::v1::Job& job);
 std::string FormatHealth(const admin::v1::Health& health);
+std::string FormatVcenter(const admin::v1::Vcenter& vcenter);
+std::string FormatVcenters(const admin::v1::ListVcentersResponse& response);
+std::string FormatEsxHosts(const admin::v1::Inventory& inventory);
+std::string FormatEsxDatastores(const admin::v1::Inventory& inventory);
+std::string FormatVirtualMachines(const admin::v1::Inventory& inventory);
 std::string FormatEvents(const admin::v1::ListEventsResponse& response);
 
 // What failed, why, what to do, whether to try again.

@@ -9,6 +9,7 @@
 #include "common/status/status_macros.h"
 #include "common/wire/time_proto.h"
 #include "config_server/host/config_server.h"
+#include "config_server/inventory/vcenters.h"
 #include "config_server/jobs/brain.h"
 #include "config_server/pki/registrar.h"
 #include "config_server/services/admin_service.h"
@@ -55,7 +56,11 @@ class ConfigServer : public Daemon {
     strand_ = MakeThreadStrand("brain");
     control_ = std::make_unique<ControlService>(&environment_.clock, strand_.get(), brain_.get(),
                                                 registrar_.get());
-    admin_ = std::make_unique<AdminService>(strand_.get(), brain_.get(), registrar_.get());
+    inventories_ = std::make_unique<Inventories>(environment_.clock);
+    vcenters_ =
+        std::make_unique<Vcenters>(&brain_->store(), environment_.clock, inventories_.get());
+    admin_ = std::make_unique<AdminService>(strand_.get(), brain_.get(), registrar_.get(),
+                                            vcenters_.get());
     brain_->store().Watch([this](uint64_t) { admin_->Changed(); });
     HW_ASSIGN_OR_RETURN(server_, StartServer({.address = config_.listen_address(),
                                               .identity = identity_,
@@ -140,6 +145,8 @@ class ConfigServer : public Daemon {
   absl::Duration last_renewal_;   // on strand_
   std::unique_ptr<Brain> brain_;  // on strand_, as the next
   std::unique_ptr<Registrar> registrar_;
+  std::unique_ptr<Inventories> inventories_;
+  std::unique_ptr<Vcenters> vcenters_;  // on strand_
   std::unique_ptr<ControlService> control_;
   std::unique_ptr<AdminService> admin_;
   std::unique_ptr<Strand> strand_;

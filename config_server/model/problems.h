@@ -43,6 +43,12 @@ enum class ProblemId {
   kRpoThreshold,
   kEnrolmentRefused,
   kForeignConfigServer,
+  kVcenterUnknown,
+  kVcenterExists,
+  kVcenterDisconnected,
+  kVcenterCertificate,
+  kVcenterLogin,
+  kVcenterReadOnlyAccount,
 };
 
 struct ProblemEntry {

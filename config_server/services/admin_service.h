@@ -7,17 +7,18 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "common/exec/strand.h"
+#include "config_server/inventory/vcenters.h"
 #include "config_server/jobs/brain.h"
 #include "config_server/pki/registrar.h"
 #include "homeward/admin/v1/admin.grpc.pb.h"
 
 namespace homeward {
 
-// Called from the network's threads; all else happens on `strand`. All three outlive it.
+// Called from the network's threads; all else happens on `strand`. All four outlive it.
 class AdminService : public admin::v1::AdminService::Service {
  public:
-  AdminService(Strand* strand, Brain* brain, Registrar* registrar)
-      : strand_(*strand), brain_(*brain), registrar_(*registrar) {}
+  AdminService(Strand* strand, Brain* brain, Registrar* registrar, Vcenters* vcenters)
+      : strand_(*strand), brain_(*brain), registrar_(*registrar), vcenters_(*vcenters) {}
   // From the strand, whenever something may have changed: wakes who watches a job.
   void Changed();
   // Calls that wait return.
@@ -46,6 +47,11 @@ class AdminService : public admin::v1::AdminService::Service {
   HOMEWARD_ADMIN_METHOD(CancelJob, CancelJobRequest, Job)
   HOMEWARD_ADMIN_METHOD(ShowPassphrase, ShowPassphraseRequest, Enrolment)
   HOMEWARD_ADMIN_METHOD(RotatePassphrase, RotatePassphraseRequest, Enrolment)
+  HOMEWARD_ADMIN_METHOD(AddVcenter, AddVcenterRequest, Vcenter)
+  HOMEWARD_ADMIN_METHOD(ListVcenters, ListVcentersRequest, ListVcentersResponse)
+  HOMEWARD_ADMIN_METHOD(RemoveVcenter, RemoveVcenterRequest, Vcenter)
+  HOMEWARD_ADMIN_METHOD(RefreshVcenter, RefreshVcenterRequest, Vcenter)
+  HOMEWARD_ADMIN_METHOD(GetInventory, GetInventoryRequest, Inventory)
 #undef HOMEWARD_ADMIN_METHOD
   grpc::Status WatchJob(grpc::ServerContext* context, const admin::v1::GetJobRequest* request,
                         grpc::ServerWriter<admin::v1::Job>* writer) override;
@@ -59,6 +65,7 @@ class AdminService : public admin::v1::AdminService::Service {
   Strand& strand_;
   Brain& brain_;
   Registrar& registrar_;
+  Vcenters& vcenters_;
   absl::Mutex mutex_;
   uint64_t changes_ ABSL_GUARDED_BY(mutex_) = 0;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;

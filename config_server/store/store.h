@@ -41,6 +41,14 @@ struct RecordKind<storage::v1::Job> {
   static constexpr char kPrefix[] = "job";
 };
 template <>
+struct RecordKind<storage::v1::Vcenter> {
+  static constexpr char kPrefix[] = "vcenter";
+};
+template <>
+struct RecordKind<storage::v1::VcenterSecret> {
+  static constexpr char kPrefix[] = "secret";
+};
+template <>
 struct RecordKind<storage::v1::Event> {
   static constexpr char kPrefix[] = "event";
 };

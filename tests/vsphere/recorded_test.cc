@@ -2,6 +2,7 @@
 
 #include "common/vsphere/decode.h"
 #include "common/vsphere/fault.h"
+#include "common/vsphere/operations.h"
 #include "common/vsphere/soap.h"
 #include "common/vsphere/vm_spec.h"
 #include "gmock/gmock.h"
@@ -97,6 +98,13 @@ TEST(Recorded, WhatIsNoSoapSaysHowItBegins) {
   std::string deep = "<e:Envelope><e:Body>";
   for (int i = 0; i < 200000; ++i) deep += "<x>";
   EXPECT_FALSE(Reply::Parse(deep, 200).ok());
+}
+
+TEST(Privileges, AreAllInTheManual) {
+  std::stringstream manual;
+  manual << std::ifstream(std::string(HOMEWARD_SOURCE_DIR) + "/docs/operations/vmware.md").rdbuf();
+  for (const std::string& privilege : NeededPrivileges())
+    EXPECT_THAT(manual.str(), HasSubstr("`" + privilege + "`"));
 }
 
 TEST(Requests, AreWhatTheApiTakesInItsOrder) {

@@ -1,0 +1,63 @@
+// Inventories: what vCenters, and ESX hosts without one, have; followed as long as they are known.
+#ifndef HOMEWARD_CONFIG_SERVER_INVENTORY_INVENTORIES_H_
+#define HOMEWARD_CONFIG_SERVER_INVENTORY_INVENTORIES_H_
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "common/clock/clock.h"
+#include "common/vsphere/objects.h"
+#include "common/vsphere/session.h"
+#include "homeward/types/v1/types.pb.h"
+
+namespace homeward {
+
+struct VcenterState {
+  enum class Link {
+    kConnected,
+    kStale,        // not reached at the moment; the inventory is of a while ago
+    kDisconnected  // not reached for kStaleFor, or never
+  };
+  Link link = Link::kDisconnected;
+  absl::Time since;  // of `link`
+  absl::Time as_of;  // when the inventory was last known to be right
+  absl::Status error;
+  std::shared_ptr<const vsphere::Inventory> inventory;  // never null; immutable
+};
+
+// One thread for each. Thread-safe. Memory: an inventory each, and its next one while it changes.
+class Inventories {
+ public:
+  static constexpr absl::Duration kStaleFor = absl::Minutes(5);
+
+  explicit Inventories(const Clock& clock);
+  ~Inventories();
+
+  // Follows from now on, under `name`, which must not be followed yet.
+  void Follow(const std::string& name, vsphere::Endpoint endpoint);
+  // Ends when what is under way has ended, soon.
+  void Forget(const std::string& name);
+  // Connects anew and reads everything again.
+  void Refresh(const std::string& name);
+
+  // By name.
+  std::map<std::string, VcenterState> States() const;
+
+ private:
+  class Watch;
+  const Clock& clock_;
+  mutable absl::Mutex mutex_;
+  std::map<std::string, std::unique_ptr<Watch>> watches_ ABSL_GUARDED_BY(mutex_);
+};
+
+// Connects, looks whether the account may do what Homeward needs, and returns the instance UUID.
+// The status has a problem of the catalogue.
+absl::StatusOr<std::string> ProbeVcenter(const vsphere::Endpoint& endpoint);
+
+}  // namespace homeward
+
+#endif  // HOMEWARD_CONFIG_SERVER_INVENTORY_INVENTORIES_H_

@@ -1,0 +1,171 @@
+"""vCenters through the real configuration server and the command line: added only when they can be used, followed while they
+are reached, told of when they are not, over restarts; no password anywhere but in the store.
+
+  vcenters_test.py --binaries build/dev/bin
+"""
+import argparse
+import json
+import pathlib
+import shutil
+import ssl
+import subprocess
+import sys
+import tempfile
+import time
+import urllib.request
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "deploy" / "lab"))
+from cluster import Cluster, Refused, die_with_parent  # noqa: E402
+
+PASSWORD = "correct-horse-battery"
+
+
+class Vcenter:
+    """The simulated vCenter, as a process of this test."""
+
+    def __init__(self, binaries, directory, name, listen="127.0.0.1:0"):
+        self.directory = directory / name
+        self.directory.mkdir()
+        topology = {"accounts": [{"user": "homeward", "password": PASSWORD},
+                                 {"user": "viewer", "password": PASSWORD, "read_only": True}],
+                    "datacenters": [{"name": "dc1", "hosts": [{"name": f"esx1.{name}"}, {"name": f"esx2.{name}"}],
+                                     "datastores": [
+                                         {"name": "ds1", "type": "VMFS", "directory": str(self.directory / "ds1"), "capacity_mb": 9000,
+                                          "hosts": {f"esx1.{name}": "readWrite", f"esx2.{name}": "readOnly"}}],
+                                     "vms": [{"name": "web-1", "host": f"esx1.{name}", "datastore": "ds1", "cpus": 2, "memory_mb": 512,
+                                              "controllers": ["lsilogic", "lsilogic"], "powered_on": True, "tools_running": True,
+                                              "disks": [{"file": "web-1.vmdk", "size_mb": 64, "controller": 0, "unit": 0},
+                                                        {"file": "web-1_1.vmdk", "size_mb": 32, "controller": 1, "unit": 2}]}]}]}
+        if name == "vc2":
+            topology["instance_uuid"] = "00000000-0000-0000-0000-000000000002"
+        path = self.directory / "topology.json"
+        path.write_text(json.dumps(topology))
+        self.process = subprocess.Popen([binaries / "homeward-fake-vcenter", "--topology", path, "--listen", listen],
+                                        stdout=subprocess.PIPE, text=True, preexec_fn=die_with_parent)
+        ready = json.loads(self.process.stdout.readline())
+        self.address, self.thumbprint = ready["address"], ready["thumbprint"]
+
+    def order(self, **order):
+        request = urllib.request.Request(f"https://{self.address}/control", json.dumps(order).encode())
+        with urllib.request.urlopen(request, context=ssl._create_unverified_context()) as reply:
+            return json.loads(reply.read())
+
+    def change_power(self, on):
+        """By a client of somebody else."""
+        subprocess.run(["/usr/bin/python3", "-c", f"""
+import ssl, time
+from pyVim.connect import SmartConnect
+from pyVmomi import vim
+host, port = {self.address!r}.split(":")
+content = SmartConnect(host=host, port=int(port), user="homeward", pwd={PASSWORD!r},
+                       sslContext=ssl._create_unverified_context()).RetrieveContent()
+view = content.viewManager.CreateContainerView(content.rootFolder, [vim.VirtualMachine], True)
+task = view.view[0].{"PowerOn" if on else "PowerOff"}()
+while task.info.state in ("queued", "running"):
+    time.sleep(0.05)
+assert task.info.state == "success", task.info.error
+"""], check=True)
+
+
+def refused(cluster, problem, *command):
+    try:
+        cluster.cli(*command)
+    except Refused as why:
+        assert problem in str(why), f"{command}: not {problem}, but {why}"
+        assert PASSWORD not in str(why)
+        return str(why)
+    raise AssertionError(f"{command} was not refused")
+
+
+def check(name, so):
+    print(f"{'ok  ' if so else 'FAIL'} {name}", flush=True)
+    assert so, name
+
+
+def run(binaries, directory):
+    vcenter = Vcenter(binaries, directory, "vc1")
+    cluster = Cluster(binaries, directory / "cluster")
+    cluster.start_config_server()
+    password = directory / "password"
+    password.write_text(PASSWORD + "\n")
+
+    def add(name, address, *more, user="homeward", file=password):
+        return ("vcenters", "add", name, "--address", address, "--user", user, "--password-file", str(file), *more)
+
+    def state(name="vc1"):
+        return {one["name"]: one for one in cluster.json("vcenters", "list").get("vcenters", [])}.get(name, {})
+
+    text = refused(cluster, "VCENTER_CERTIFICATE", *add("vc1", vcenter.address))
+    check("without a thumbprint it is shown", vcenter.thumbprint in text)
+    refused(cluster, "VCENTER_CERTIFICATE", *add("vc1", vcenter.address, "--thumbprint", "AA:" + vcenter.thumbprint[3:]))
+    wrong = directory / "wrong"
+    wrong.write_text("wrong")
+    refused(cluster, "VCENTER_LOGIN", *add("vc1", vcenter.address, "--thumbprint", vcenter.thumbprint, file=wrong))
+    text = refused(cluster, "VCENTER_READ_ONLY_ACCOUNT", *add("vc1", vcenter.address, "--thumbprint", vcenter.thumbprint, user="viewer"))
+    check("the privileges that are missing are named", "VirtualMachine.Config.AddExistingDisk" in text)
+    refused(cluster, "VCENTER_DISCONNECTED", *add("vc1", "127.0.0.1:1", "--thumbprint", vcenter.thumbprint))
+    check("what was refused was not kept", cluster.json("vcenters", "list").get("vcenters", []) == [])
+
+    cluster.cli(*add("vc1", vcenter.address, "--thumbprint", vcenter.thumbprint))
+    cluster.await_("the inventory is there", lambda: state().get("vm_count") == 1)
+    check("connected", state()["state"] == "Connected" and state()["host_count"] == 2)
+    refused(cluster, "VCENTER_EXISTS", *add("vc1", vcenter.address, "--thumbprint", vcenter.thumbprint))
+    refused(cluster, "VCENTER_EXISTS", *add("other", vcenter.address, "--thumbprint", vcenter.thumbprint))
+
+    store = cluster.json("inventory", "datastores")["datastores"][0]
+    check("datastores with their type and who mounts them",
+          store["type"] == "VMFS" and store["read_write_hosts"] == ["esx1.vc1"] and store["read_only_hosts"] == ["esx2.vc1"])
+    vm = cluster.json("inventory", "vms", "--vcenter", "vc1")["vms"][0]
+    check("a VM with its disks at their places", [(disk["bus"], disk["unit"]) for disk in vm["disks"]] == [(0, 0), (1, 2)] and
+          all(disk["uuid"].lower().startswith("6000c29") for disk in vm["disks"]))
+    check("hosts as a table", "esx2.vc1" in cluster.cli("inventory", "hosts"))
+
+    vcenter.change_power(on=False)
+    began = time.monotonic()
+    cluster.await_("the change is seen", lambda: cluster.json("inventory", "vms")["vms"][0]["power_state"] == "poweredOff")
+    print(f"     a change by another client is seen after {time.monotonic() - began:.1f} s", flush=True)
+
+    # A second one beside it; the first goes away and comes back.
+    second = Vcenter(binaries, directory, "vc2")
+    cluster.cli(*add("vc2", second.address, "--thumbprint", second.thumbprint))
+    cluster.await_("both are there", lambda: len(cluster.json("inventory", "vms").get("vms", [])) == 2)
+    vcenter.order(down_ms=2500)
+    cluster.await_("it is stale", lambda: state()["state"] == "Stale" and state()["error"])
+    check("what was known of it is still shown", len(cluster.json("inventory", "vms", "--vcenter", "vc1")["vms"]) == 1)
+    check("the other is connected", state("vc2")["state"] == "Connected")
+    cluster.await_("it is back", lambda: state()["state"] == "Connected")
+    vcenter.order(expire_sessions=True)
+    vcenter.change_power(on=True)
+    cluster.await_("a session that ended is opened again",
+                   lambda: cluster.json("inventory", "vms", "--vcenter", "vc1")["vms"][0]["power_state"] == "poweredOn")
+
+    cluster.daemons["config_server"].kill()
+    cluster.start_config_server()
+    cluster.await_("both are followed after a kill", lambda: state().get("vm_count") == 1 and state("vc2").get("vm_count") == 1)
+    before = vcenter.order()["calls"]["CreateFilter"]
+    cluster.cli("vcenters", "refresh", "vc1")
+    cluster.await_("a refresh reads anew", lambda: vcenter.order()["calls"]["CreateFilter"] > before)
+    cluster.cli("vcenters", "remove", "vc1")
+    check("removed", state() == {} and len(cluster.json("inventory", "vms")["vms"]) == 1)
+    refused(cluster, "VCENTER_UNKNOWN", "vcenters", "remove", "vc1")
+    refused(cluster, "VCENTER_UNKNOWN", "inventory", "vms", "--vcenter", "vc1")
+
+    told = [path for path in (directory / "cluster").rglob("*") if path.is_file() and "store" not in path.parts and
+            PASSWORD.encode() in path.read_bytes()]
+    check("the password is in no log and no file beside the store", told == [])
+    cluster.stop()
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--binaries", type=lambda text: pathlib.Path(text).resolve(), required=True)
+    arguments = parser.parse_args()
+    directory = pathlib.Path(tempfile.mkdtemp(prefix="homeward-vcenters-", dir="/var/tmp"))
+    try:
+        run(arguments.binaries, directory)
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+if __name__ == "__main__":
+    main()
