@@ -65,8 +65,10 @@ absl::StatusOr<bool> Follower::Wait(absl::Duration patience, const std::atomic<b
   while (more) {
     XmlWriter arguments;
     arguments.Text("version", version_).Begin("options");
-    // Only the first waits; what a reply was too small for is there already.
-    arguments.Number("maxWaitSeconds", any || reading_all_ ? 0 : absl::ToInt64Seconds(patience));
+    // Only the first waits, and not while something is to be read: what a reply was too small for
+    // is there already.
+    const bool at_once = any || reading_all_ || !changed_.empty();
+    arguments.Number("maxWaitSeconds", at_once ? 0 : absl::ToInt64Seconds(patience));
     arguments.Number("maxObjectUpdates", kUpdatesMax).End();
     limit.time = kAnswerTime + patience;
     const absl::StatusOr<Reply> reply =
@@ -94,6 +96,7 @@ absl::StatusOr<bool> Follower::Wait(absl::Duration patience, const std::atomic<b
     drop_unseen(&inventory_.vms);
     seen_.clear();
   }
+  any = any || !changed_.empty();  // of a call before, which could not read it
   HW_RETURN_IF_ERROR(ReadChanged(limit));
   return any;
 }

@@ -74,10 +74,13 @@ class Inventories::Watch {
     HW_ASSIGN_OR_RETURN(const std::unique_ptr<vsphere::Session> session,
                         vsphere::Session::Open(endpoint_, limit));
     vsphere::Follower follower(*session);
+    bool began_anew = false;
     while (true) {
       const absl::StatusOr<bool> changed = follower.Wait(kPatience, &cancelled_);
-      if (absl::IsAborted(changed.status())) continue;  // The session is another; it begins anew.
+      // The session is another: it begins anew. A server that ends each at once is left alone.
+      if (absl::IsAborted(changed.status()) && !std::exchange(began_anew, true)) continue;
       HW_RETURN_IF_ERROR(changed.status());
+      began_anew = false;
       *retry = kRetryFirst;
       NoteConnected(*changed ? std::make_shared<vsphere::Inventory>(follower.inventory())
                              : nullptr);

@@ -372,6 +372,33 @@ TEST_F(Vsphere, FiveThousandVmsAreReadInPagesAndFollowed) {
               absl::ToDoubleSeconds(read), absl::ToDoubleSeconds(clock.Monotonic() - changed));
 }
 
+TEST_F(Vsphere, AHostWithoutAVcenterIsFollowedToo) {
+  follower_.reset();
+  Start(absl::StrReplaceAll(
+      R"({"single_host": true, "accounts": [{"user": "homeward", "password": "secret"}],
+          "datacenters": [{"name": "ha-datacenter", "hosts": [{"name": "esx9.lab"}],
+            "datastores": [{"name": "local", "type": "VMFS", "directory": "DIR/local",
+                            "capacity_mb": 1000, "hosts": {"esx9.lab": "readWrite"}}],
+            "vms": [{"name": "web-9", "host": "esx9.lab", "datastore": "local",
+                     "controllers": ["lsilogic"], "powered_on": true,
+                     "disks": [{"file": "web-9.vmdk", "size_mb": 16, "controller": 0,
+                                "unit": 0}]}]}]})",
+      {{"DIR", directory_}}));
+  ASSERT_TRUE(follower_->Wait(absl::Seconds(1)).ok());
+  EXPECT_FALSE(follower_->inventory().is_vcenter);
+  EXPECT_EQ(follower_->inventory().hosts.size(), 1u);
+  EXPECT_EQ(Named("web-9").disks.size(), 1u);
+  const auto missing = MissingPrivileges(*session_, {session_->content().root_folder});
+  ASSERT_TRUE(missing.ok()) << missing.status();
+  EXPECT_TRUE(missing->empty());
+  const auto datacenter = follower_->inventory().DatacenterOf(Named("web-9").parent);
+  ASSERT_TRUE(datacenter.has_value());
+  EXPECT_NE(follower_->inventory().FindDatastore(Named("web-9").disks[0].file, *datacenter),
+            nullptr);
+  ASSERT_TRUE(Finish(BeginPowerOff(*session_, RefOf("web-9"))).ok());
+  EXPECT_TRUE(Eventually([&] { return Named("web-9").off(); }));
+}
+
 TEST_F(Vsphere, WhatIsNoVcenterIsSaidToBeNone) {
   HttpsOptions options;
   Endpoint endpoint = vcenter_->EndpointFor("homeward");
