@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"
 #include "common/status/status_macros.h"
 #include "common/vsphere/decode.h"
@@ -144,7 +145,8 @@ absl::Status Follower::ReadPage(const std::vector<Ref>& refs, CallLimit limit) {
   const Ref& collector = session_.content().property_collector;
   std::set<Ref> missing(refs.begin(), refs.end());
   const char* method = "RetrievePropertiesEx";
-  while (true) {
+  // Each further page has something of what was asked for.
+  for (size_t pages = 0; pages <= refs.size(); ++pages) {
     HW_ASSIGN_OR_RETURN(const Reply reply, session_.Call(method, collector, arguments, limit));
     const pugi::xml_node value = reply.value();
     for (const pugi::xml_node object : value.children("objects")) {
@@ -154,13 +156,16 @@ absl::Status Follower::ReadPage(const std::vector<Ref>& refs, CallLimit limit) {
       missing.erase(ref);
     }
     const std::string token = value.child("token").text().as_string();
-    if (token.empty()) break;
+    if (token.empty()) {
+      for (const Ref& gone : missing) Forget(gone);
+      return absl::OkStatus();
+    }
     method = "ContinueRetrievePropertiesEx";
     arguments = XmlWriter();
     arguments.Text("token", token);
   }
-  for (const Ref& ref : missing) Forget(ref);
-  return absl::OkStatus();
+  return absl::InternalError(
+      absl::StrCat("the vCenter has more than ", refs.size(), " pages for as many objects"));
 }
 
 }  // namespace homeward::vsphere
