@@ -12,7 +12,8 @@
 namespace homeward::vsphere {
 namespace {
 
-constexpr int kUpdatesMax = 500;  // in one reply
+constexpr int kUpdatesMax = 500;   // in one reply
+constexpr int kRepliesMax = 1000;  // that say there is more
 constexpr absl::Duration kAnswerTime = absl::Seconds(60);
 
 void WritePropertySpecs(XmlWriter* out, bool watched) {
@@ -63,7 +64,11 @@ absl::StatusOr<bool> Follower::Wait(absl::Duration patience, const std::atomic<b
   limit.cancelled = cancelled;
   if (login_ == 0 || login_ != session_.logins()) HW_RETURN_IF_ERROR(Begin(limit));
   bool any = false, more = true;
-  while (more) {
+  for (int replies = 0; more; ++replies) {
+    if (replies == kRepliesMax) {
+      return absl::InternalError(
+          absl::StrCat("the vCenter has more to say after each of ", replies, " replies"));
+    }
     XmlWriter arguments;
     arguments.Text("version", version_).Begin("options");
     // Only the first waits, and not while something is to be read: what a reply was too small for

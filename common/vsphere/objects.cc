@@ -13,9 +13,9 @@ bool Controller::scsi() const {
 }
 
 const Disk* Vm::FindDisk(const std::string& uuid) const {
-  const std::string plain = PlainUuid(uuid);
+  const std::string plain = PlainHex(uuid);
   const auto it = std::find_if(disks.begin(), disks.end(), [&](const Disk& disk) {
-    return !disk.uuid.empty() && PlainUuid(disk.uuid) == plain;
+    return !disk.uuid.empty() && PlainHex(disk.uuid) == plain;
   });
   return it == disks.end() ? nullptr : &*it;
 }
@@ -54,9 +54,9 @@ const Datastore* Inventory::FindDatastore(const std::string& path, const Ref& da
   return nullptr;
 }
 
-std::string PlainUuid(const std::string& uuid) {
+std::string PlainHex(absl::string_view text) {
   std::string plain;
-  for (const char c : uuid) {
+  for (const char c : text) {
     if (absl::ascii_isxdigit(static_cast<unsigned char>(c)))
       plain.push_back(absl::ascii_tolower(static_cast<unsigned char>(c)));
   }

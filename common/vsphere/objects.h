@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "absl/strings/string_view.h"
 #include "absl/types/optional.h"
 
 namespace homeward::vsphere {
@@ -129,8 +130,9 @@ struct Inventory {
   const Datastore* FindDatastore(const std::string& path, const Ref& datacenter) const;
 };
 
-// "6000C29a-1b2c-..." and "6000c29a1b2c..." are one: lower-case hexadecimal without dashes.
-std::string PlainUuid(const std::string& uuid);
+// UUIDs and thumbprints as they compare: "6000C29a-1b2c-..." and "6000c29a1b2c..." are one.
+// Lower-case hexadecimal without what stands between.
+std::string PlainHex(absl::string_view text);
 // "[ds1] web/web.vmdk": {"ds1", "web/web.vmdk"}; none for what is no such path.
 absl::optional<std::pair<std::string, std::string>> SplitDatastorePath(const std::string& path);
 

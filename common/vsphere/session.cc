@@ -1,5 +1,6 @@
 #include "common/vsphere/session.h"
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/ascii.h"
@@ -8,21 +9,14 @@
 #include "common/status/status_macros.h"
 #include "common/tls/identity.h"
 #include "common/vsphere/fault.h"
+#include "common/vsphere/objects.h"
 
 namespace homeward::vsphere {
 namespace {
 
 constexpr char kPath[] = "/sdk";
 constexpr absl::Duration kGoodbye = absl::Seconds(2);
-
-std::string Plain(absl::string_view thumbprint) {
-  std::string plain;
-  for (const char c : thumbprint) {
-    if (absl::ascii_isxdigit(static_cast<unsigned char>(c)))
-      plain.push_back(absl::ascii_toupper(static_cast<unsigned char>(c)));
-  }
-  return plain;
-}
+constexpr absl::Duration kGreeting = absl::Seconds(10);  // of a server that shows its certificate
 
 bool OnlyLooks(absl::string_view method) {
   for (const char* const begin : {"Retrieve", "ContinueRetrieve", "WaitFor", "Has", "Current"}) {
@@ -39,9 +33,10 @@ absl::StatusOr<HttpsOptions> Trust(const Endpoint& endpoint, CallLimit limit) {
     options.trusted = endpoint.trusted;
     return options;
   }
-  HW_ASSIGN_OR_RETURN(options.trusted, HttpsClient::ShownCertificate(endpoint.address, limit.time));
+  HW_ASSIGN_OR_RETURN(options.trusted, HttpsClient::ShownCertificate(
+                                           endpoint.address, std::min(limit.time, kGreeting)));
   HW_ASSIGN_OR_RETURN(const std::string shown, CertificateThumbprint(options.trusted));
-  if (Plain(shown) != Plain(endpoint.thumbprint)) {
+  if (PlainHex(shown) != PlainHex(endpoint.thumbprint)) {
     return absl::PermissionDeniedError(absl::StrCat(
         FormatHostPort(endpoint.address), " shows a certificate with the SHA-256 thumbprint ",
         shown, ", and not ", endpoint.thumbprint,
@@ -55,8 +50,7 @@ absl::StatusOr<HttpsOptions> Trust(const Endpoint& endpoint, CallLimit limit) {
 }  // namespace
 
 absl::StatusOr<std::string> ShownThumbprint(const HostPort& address) {
-  HW_ASSIGN_OR_RETURN(const std::string shown,
-                      HttpsClient::ShownCertificate(address, absl::Seconds(10)));
+  HW_ASSIGN_OR_RETURN(const std::string shown, HttpsClient::ShownCertificate(address, kGreeting));
   return CertificateThumbprint(shown);
 }
 

@@ -34,12 +34,19 @@ class Inventories::Watch {
     thread_ = std::thread([this] { Run(); });
   }
   ~Watch() {
-    {
-      absl::MutexLock lock(&mutex_);
-      stopping_ = true;
-    }
-    cancelled_ = true;
+    RequestStop();
     thread_.join();
+  }
+
+  void RequestStop() {
+    absl::MutexLock lock(&mutex_);
+    stopping_ = true;
+    cancelled_ = true;
+  }
+  // The thread has nothing left to do.
+  bool ended() const {
+    absl::MutexLock lock(&mutex_);
+    return ended_;
   }
 
   void Refresh() {
@@ -101,7 +108,7 @@ class Inventories::Watch {
   // False when it is to end.
   bool Pause(const absl::Status& ended, absl::Duration retry) {
     absl::MutexLock lock(&mutex_);
-    if (stopping_) return false;
+    if (stopping_) return End();
     if (!refresh_) {
       if (state_.link == VcenterState::Link::kConnected) {
         LogWarn("vcenter.lost", {{"vcenter", name_}, {"error", ended}});
@@ -115,8 +122,13 @@ class Inventories::Watch {
       mutex_.AwaitWithTimeout(absl::Condition(&wanted), retry);
     }
     refresh_ = false;
-    cancelled_ = stopping_;
-    return !stopping_;
+    if (stopping_) return End();
+    cancelled_ = false;
+    return true;
+  }
+  bool End() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    ended_ = true;
+    return false;
   }
 
   const Clock& clock_;
@@ -126,6 +138,7 @@ class Inventories::Watch {
   mutable absl::Mutex mutex_;
   VcenterState state_ ABSL_GUARDED_BY(mutex_);
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  bool ended_ ABSL_GUARDED_BY(mutex_) = false;
   bool refresh_ ABSL_GUARDED_BY(mutex_) = false;
   std::thread thread_;
 };
@@ -141,11 +154,12 @@ void Inventories::Follow(const std::string& name, vsphere::Endpoint endpoint) {
 }
 
 void Inventories::Forget(const std::string& name) {
-  std::unique_ptr<Watch> watch;  // ends without the lock
   absl::MutexLock lock(&mutex_);
+  ending_.remove_if([](const std::unique_ptr<Watch>& watch) { return watch->ended(); });
   const auto it = watches_.find(name);
   if (it == watches_.end()) return;
-  watch = std::move(it->second);
+  it->second->RequestStop();
+  ending_.push_back(std::move(it->second));
   watches_.erase(it);
 }
 

@@ -2,6 +2,7 @@
 #ifndef HOMEWARD_CONFIG_SERVER_INVENTORY_INVENTORIES_H_
 #define HOMEWARD_CONFIG_SERVER_INVENTORY_INVENTORIES_H_
 
+#include <list>
 #include <map>
 #include <memory>
 #include <string>
@@ -39,7 +40,7 @@ class Inventories {
 
   // Follows from now on, under `name`, which must not be followed yet.
   void Follow(const std::string& name, vsphere::Endpoint endpoint);
-  // Ends when what is under way has ended, soon.
+  // Returns at once; what is under way with that server ends soon (10 s where it says nothing).
   void Forget(const std::string& name);
   // Connects anew and reads everything again.
   void Refresh(const std::string& name);
@@ -52,6 +53,7 @@ class Inventories {
   const Clock& clock_;
   mutable absl::Mutex mutex_;
   std::map<std::string, std::unique_ptr<Watch>> watches_ ABSL_GUARDED_BY(mutex_);
+  std::list<std::unique_ptr<Watch>> ending_ ABSL_GUARDED_BY(mutex_);  // forgotten
 };
 
 // Connects, looks whether the account may do what Homeward needs, and returns the instance UUID.

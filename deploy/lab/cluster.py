@@ -10,6 +10,7 @@ import pathlib
 import signal
 import socket
 import subprocess
+import sys
 import time
 
 PR_SET_PDEATHSIG = 1
@@ -96,6 +97,8 @@ class Cluster:
     def __init__(self, binaries, directory, heartbeat="1s", extra="", host="127.0.0.1"):
         self.binaries, self.directory = pathlib.Path(binaries), pathlib.Path(directory)
         self.daemons = {}
+        # A stop that is asked for takes away what was made, as any other end does.
+        signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
         self.address = f"{host}:{free_port()}"
         self.enrolment = self.directory / "enrolment"
         self.daemon("config_server", "homeward-config-server", f"""

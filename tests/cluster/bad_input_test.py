@@ -6,7 +6,6 @@ import argparse
 import os
 import pathlib
 import shutil
-import signal
 import socket
 import subprocess
 import sys
@@ -308,7 +307,6 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--binaries", required=True)
     arguments = parser.parse_args()
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
     directory = pathlib.Path(tempfile.mkdtemp(prefix="homeward-bad-input-", dir="/var/tmp"))
     cases = Cases(arguments.binaries, directory)
     try:

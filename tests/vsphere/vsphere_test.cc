@@ -135,8 +135,8 @@ TEST_F(Vsphere, TheInventoryIsWhatTheVcenterHas) {
   ASSERT_NE(web.FindController(web.disks[1].controller_key), nullptr);
   EXPECT_EQ(web.FindController(web.disks[1].controller_key)->bus, 1);
   EXPECT_TRUE(web.FindController(web.disks[1].controller_key)->scsi());
-  EXPECT_THAT(PlainUuid(web.disks[0].uuid), ::testing::StartsWith("6000c29"));
-  EXPECT_EQ(web.FindDisk(PlainUuid(web.disks[0].uuid)), &web.disks[0]);
+  EXPECT_THAT(PlainHex(web.disks[0].uuid), ::testing::StartsWith("6000c29"));
+  EXPECT_EQ(web.FindDisk(PlainHex(web.disks[0].uuid)), &web.disks[0]);
   EXPECT_TRUE(Named("mt-1").disk_enable_uuid);
   const auto datacenter = inventory.DatacenterOf(RefOf("web-1").empty() ? Ref() : web.parent);
   ASSERT_TRUE(datacenter.has_value());
@@ -163,7 +163,7 @@ TEST_F(Vsphere, DisksGoToTheMasterTargetAndComeBackToTheirPlaces) {
   ASSERT_TRUE(Eventually([&] { return Named("mt-1").disks.size() == 3 && Named("web-1").off(); }));
   for (const Disk& disk : before.disks) {
     ASSERT_NE(Named("mt-1").FindDisk(disk.uuid), nullptr);
-    const std::string link = absl::StrCat(directory_, "/mt-1/wwn-0x", PlainUuid(disk.uuid));
+    const std::string link = absl::StrCat(directory_, "/mt-1/wwn-0x", PlainHex(disk.uuid));
     EXPECT_EQ(std::filesystem::file_size(link), disk.capacity_bytes);
   }
   const absl::Status on = Finish(BeginPowerOn(*session_, web));
