@@ -7,6 +7,7 @@ import argparse
 import json
 import pathlib
 import shutil
+import socket
 import ssl
 import subprocess
 import sys
@@ -149,6 +150,18 @@ def run(binaries, directory):
     check("removed", state() == {} and len(cluster.json("inventory", "vms")["vms"]) == 1)
     refused(cluster, "VCENTER_UNKNOWN", "vcenters", "remove", "vc1")
     refused(cluster, "VCENTER_UNKNOWN", "inventory", "vms", "--vcenter", "vc1")
+
+    # One that takes connections and says nothing: nobody waits for it.
+    second.process.kill()
+    second.process.wait()
+    host, port = second.address.split(":")
+    with socket.create_server((host, int(port))) as silent:
+        silent.settimeout(60)
+        connection = silent.accept()[0]  # kept
+        began = time.monotonic()
+        cluster.cli("vcenters", "remove", "vc2")
+        check("one that says nothing is removed at once", time.monotonic() - began < 5 and state("vc2") == {})
+        connection.close()
 
     told = [path for path in (directory / "cluster").rglob("*") if path.is_file() and "store" not in path.parts and
             PASSWORD.encode() in path.read_bytes()]
