@@ -138,6 +138,7 @@ Vm DecodeVm(const Properties& properties) {
   vm.parent = RefOf(properties, "parent");
   vm.host = RefOf(properties, "runtime.host");
   vm.resource_pool = RefOf(properties, "resourcePool");
+  vm.change_version = TextOf(properties, "config.changeVersion");
   vm.bios_uuid = TextOf(properties, "config.uuid");
   vm.instance_uuid = TextOf(properties, "config.instanceUuid");
   vm.vmx_path = TextOf(properties, "config.files.vmPathName");
@@ -182,6 +183,7 @@ const std::vector<TypeProperties>& FollowedTypes() {
         "runtime.host",
         "runtime.powerState",
         "runtime.connectionState",
+        "config.changeVersion",
         "config.uuid",
         "config.instanceUuid",
         "config.files.vmPathName",

@@ -14,6 +14,7 @@ namespace {
 
 constexpr int kUpdatesMax = 500;   // in one reply
 constexpr int kRepliesMax = 1000;  // that say there is more
+constexpr int kPageObjects = 100;
 constexpr absl::Duration kAnswerTime = absl::Seconds(60);
 
 void WritePropertySpecs(XmlWriter* out, bool watched) {
@@ -134,37 +135,37 @@ absl::Status Follower::ReadChanged(CallLimit limit) {
     std::vector<Ref> page(
         changed_.begin(),
         std::next(changed_.begin(), std::min<std::ptrdiff_t>(kPageObjects, std::ssize(changed_))));
-    HW_RETURN_IF_ERROR(ReadPage(page, limit));
+    HW_ASSIGN_OR_RETURN(const std::set<Ref> missing,
+                        ReadObjects(session_, page, limit, &inventory_));
+    for (const Ref& gone : missing) Forget(gone);
     for (const Ref& ref : page) changed_.erase(ref);
   }
   return absl::OkStatus();
 }
 
-absl::Status Follower::ReadPage(const std::vector<Ref>& refs, CallLimit limit) {
+absl::StatusOr<std::set<Ref>> ReadObjects(Session& session, const std::vector<Ref>& refs,
+                                          CallLimit limit, Inventory* inventory) {
   XmlWriter arguments;
   arguments.Begin("specSet");
   WritePropertySpecs(&arguments, /*watched=*/false);
   for (const Ref& ref : refs) arguments.Begin("objectSet").Reference("obj", ref).End();
   arguments.Bool("reportMissingObjectsInResults", true).End();
   arguments.Begin("options").Number("maxObjects", kPageObjects).End();
-  const Ref& collector = session_.content().property_collector;
+  const Ref& collector = session.content().property_collector;
   std::set<Ref> missing(refs.begin(), refs.end());
   const char* method = "RetrievePropertiesEx";
   // Each further page has something of what was asked for.
   for (size_t pages = 0; pages <= refs.size(); ++pages) {
-    HW_ASSIGN_OR_RETURN(const Reply reply, session_.Call(method, collector, arguments, limit));
+    HW_ASSIGN_OR_RETURN(const Reply reply, session.Call(method, collector, arguments, limit));
     const pugi::xml_node value = reply.value();
     for (const pugi::xml_node object : value.children("objects")) {
       const Ref ref = ReadRef(object.child("obj"));
       if (!object.child("propSet")) continue;  // It went away, or nothing of it may be seen.
-      DecodeObject(object, &inventory_);
+      DecodeObject(object, inventory);
       missing.erase(ref);
     }
     const std::string token = value.child("token").text().as_string();
-    if (token.empty()) {
-      for (const Ref& gone : missing) Forget(gone);
-      return absl::OkStatus();
-    }
+    if (token.empty()) return missing;
     method = "ContinueRetrievePropertiesEx";
     arguments = XmlWriter();
     arguments.Text("token", token);

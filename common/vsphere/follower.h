@@ -28,13 +28,10 @@ class Follower {
   const Inventory& inventory() const { return inventory_; }
 
  private:
-  static constexpr int kPageObjects = 100;
-
   absl::Status Begin(CallLimit limit);
   // Notes what changed and what is gone.
   void Note(pugi::xml_node update_set);
   absl::Status ReadChanged(CallLimit limit);
-  absl::Status ReadPage(const std::vector<Ref>& refs, CallLimit limit);
   void Forget(const Ref& ref);
 
   Session& session_;
@@ -45,6 +42,11 @@ class Follower {
   std::set<Ref> changed_;  // to be read
   std::set<Ref> seen_;     // while all is read: what there is
 };
+
+// Reads these objects whole, as they are now, into `inventory`. Returns those that are not there
+// any more, or that the account may not see.
+absl::StatusOr<std::set<Ref>> ReadObjects(Session& session, const std::vector<Ref>& refs,
+                                          CallLimit limit, Inventory* inventory);
 
 }  // namespace homeward::vsphere
 

@@ -26,6 +26,13 @@ const Controller* Vm::FindController(int32_t key) const {
   return it == controllers.end() ? nullptr : &*it;
 }
 
+const Controller* Vm::FindController(const std::string& type, int32_t bus) const {
+  for (const Controller& controller : controllers) {
+    if (controller.type == type && controller.bus == bus) return &controller;
+  }
+  return nullptr;
+}
+
 absl::optional<Ref> Inventory::DatacenterOf(Ref at) const {
   // Deeper than any inventory: one that is a circle ends too.
   constexpr int kDepthMax = 64;

@@ -90,6 +90,8 @@ struct NetworkCard {
 struct Vm {
   std::string name;
   Ref parent, host, resource_pool;
+  // Another one after each change of its configuration.
+  std::string change_version;
   std::string bios_uuid;
   std::string instance_uuid;  // given by its vCenter; a host without one gives it too
   std::string vmx_path;       // "[datastore] folder/name.vmx"
@@ -112,6 +114,7 @@ struct Vm {
   // Null when there is none.
   const Disk* FindDisk(const std::string& uuid) const;
   const Controller* FindController(int32_t key) const;
+  const Controller* FindController(const std::string& type, int32_t bus) const;
 };
 
 // One vCenter's inventory, or what is known of it.

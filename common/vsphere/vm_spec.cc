@@ -57,6 +57,7 @@ void WriteExtraConfig(const std::map<std::string, std::string>& options, XmlWrit
 void WriteVmChange(absl::string_view name, const VmChange& change, XmlWriter* out) {
   int32_t key = kFirstNewKey;
   out->Begin(name);
+  if (!change.change_version.empty()) out->Text("changeVersion", change.change_version);
   if (!change.annotation.empty()) out->Text("annotation", change.annotation);
   for (const int32_t disk : change.detach_disks) {
     out->Begin("deviceChange").Text("operation", "remove").Begin("device", "VirtualDisk");

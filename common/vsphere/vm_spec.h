@@ -21,11 +21,19 @@ struct DiskToAdd {
 
 // All of it or nothing, in one task.
 struct VmChange {
+  // Only if the VM is still as it was read (Vm::change_version); otherwise the fault
+  // ConcurrentAccess (ABORTED). Empty: whatever it is.
+  std::string change_version;
   std::vector<Controller> add_controllers;  // of SCSI; negative keys
   std::vector<DiskToAdd> add_disks;
   std::vector<int32_t> detach_disks;  // keys; their files stay
   std::map<std::string, std::string> extra_config;
   std::string annotation;  // empty: as it is
+
+  bool empty() const {
+    return add_controllers.empty() && add_disks.empty() && detach_disks.empty() &&
+           extra_config.empty() && annotation.empty();
+  }
 };
 
 struct VmToCreate {

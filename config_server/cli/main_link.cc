@@ -65,7 +65,7 @@ struct Arguments {
   std::string subject;  // machine, server or job
   std::vector<std::string> machines;
   std::string address, thumbprint, ca_file, user, password_file;
-  std::string point, process_server, master_target, datastore, directory;
+  std::string point, process_server, master_target, datastore, directory, location;
   std::vector<std::string> block_devices;
   std::string point_interval, app_point_interval, retention;
   std::vector<std::string> disks;
@@ -393,10 +393,20 @@ class CommandLine {
                      [this](AdminClient& client) -> absl::Status {
                        admin::v1::ReprotectRequest request;
                        HW_RETURN_IF_ERROR(FillPlacement(arguments_, arguments_.subject, &request));
+                       if (arguments_.location == "original")
+                         request.set_location(admin::v1::ORIGINAL_VM);
+                       if (arguments_.location == "directory")
+                         request.set_location(admin::v1::DATASTORE_DIRECTORY);
                        return commands_.Start(client, &AdminClient::Stub::Reprotect, request);
                      }),
                 "machine", "name or id"));
     Placing(reprotect);
+    reprotect
+        ->add_option(
+            "--location", arguments_.location,
+            "original: the VM that it was; directory: of a datastore that is mounted on the "
+            "master target; default: original, where there is such a VM")
+        ->check(CLI::IsMember({"original", "directory"}));
     Waiting(Subject(Leaf(group, "resync", "compare all of a machine's disks again",
                          "machines resync web-1 --wait",
                          [this](AdminClient& client) {

@@ -178,6 +178,19 @@ std::string FormatMachine(const admin::v1::Machine& machine) {
   AppendField("Master target", Short(machine.master_target_id()), &out);
   AppendField("Datastore", machine.datastore(), &out);
   for (const std::string& path : machine.disk_paths()) AppendField("Replica", path, &out);
+  if (machine.has_vm()) {
+    AppendField("VM",
+                absl::StrCat(machine.vm().name(), " of ", machine.vm().vcenter(), " on ",
+                             machine.vm().host(), ", UUID ", machine.vm().instance_uuid()),
+                &out);
+  }
+  for (const admin::v1::RecordedDisk& disk : machine.vm().disks()) {
+    AppendField(
+        "VM disk",
+        absl::StrCat(disk.file(), ", ", FormatBytes(disk.size_bytes()), ", bus ", disk.bus(),
+                     ", unit ", disk.unit(), ", UUID ", disk.uuid(), ", at ", disk.attached_to()),
+        &out);
+  }
   if (machine.has_scrubbed_at()) AppendField("Scrubbed", FormatTime(machine.scrubbed_at()), &out);
   if (machine.syncing()) {
     AppendField("Synchronising",

@@ -10,6 +10,7 @@
 #include "common/wire/time_proto.h"
 #include "config_server/host/config_server.h"
 #include "config_server/inventory/vcenters.h"
+#include "config_server/inventory/vm_mover.h"
 #include "config_server/jobs/brain.h"
 #include "config_server/pki/registrar.h"
 #include "config_server/services/admin_service.h"
@@ -39,6 +40,13 @@ Settings SettingsOf(const ConfigServerConfig& config) {
   return settings;
 }
 
+VmMover::Patience PatienceOf(const ConfigServerConfig& config) {
+  VmMover::Patience patience;
+  patience.guest =
+      DurationOr(config.guest_shutdown_limit(), config.has_guest_shutdown_limit(), patience.guest);
+  return patience;
+}
+
 class ConfigServer : public Daemon {
  public:
   ConfigServer(const Environment& environment, ConfigServerConfig config)
@@ -49,14 +57,15 @@ class ConfigServer : public Daemon {
     HW_RETURN_IF_ERROR(environment_.files.MakeDirectories(state));
     HW_ASSIGN_OR_RETURN(std::unique_ptr<Store> store, Store::Open(JoinPath(state, "store")));
     const Settings settings = SettingsOf(config_);
-    brain_ = std::make_unique<Brain>(environment_.clock, settings, std::move(store));
+    inventories_ = std::make_unique<Inventories>(environment_.clock);
+    mover_ = std::make_unique<VmMover>(environment_.clock, inventories_.get(), PatienceOf(config_));
+    brain_ = std::make_unique<Brain>(environment_.clock, settings, std::move(store), mover_.get());
     HW_ASSIGN_OR_RETURN(registrar_, Registrar::Open(&brain_->store(), environment_.clock,
                                                     settings.certificate_validity));
     HW_RETURN_IF_ERROR(KeepIdentities());
     strand_ = MakeThreadStrand("brain");
     control_ = std::make_unique<ControlService>(&environment_.clock, strand_.get(), brain_.get(),
                                                 registrar_.get());
-    inventories_ = std::make_unique<Inventories>(environment_.clock);
     vcenters_ =
         std::make_unique<Vcenters>(&brain_->store(), environment_.clock, inventories_.get());
     admin_ = std::make_unique<AdminService>(strand_.get(), brain_.get(), registrar_.get(),
@@ -142,10 +151,11 @@ class ConfigServer : public Daemon {
   const Environment environment_;
   const ConfigServerConfig config_;
   IdentityFiles identity_;
-  absl::Duration last_renewal_;   // on strand_
+  absl::Duration last_renewal_;  // on strand_
+  std::unique_ptr<Inventories> inventories_;
+  std::unique_ptr<VmMover> mover_;
   std::unique_ptr<Brain> brain_;  // on strand_, as the next
   std::unique_ptr<Registrar> registrar_;
-  std::unique_ptr<Inventories> inventories_;
   std::unique_ptr<Vcenters> vcenters_;  // on strand_
   std::unique_ptr<ControlService> control_;
   std::unique_ptr<AdminService> admin_;
@@ -167,6 +177,8 @@ void CheckConfigServerConfig(const google::protobuf::Message& message, ConfigPro
                   config.has_registration_window(), problems);
   RequirePositive("certificate_validity", config.certificate_validity(),
                   config.has_certificate_validity(), problems);
+  RequirePositive("guest_shutdown_limit", config.guest_shutdown_limit(),
+                  config.has_guest_shutdown_limit(), problems);
   RequirePositive("rpo_threshold", config.rpo_threshold(), config.has_rpo_threshold(), problems);
   const Settings settings = SettingsOf(config);
   if (settings.heartbeat_timeout < 2 * settings.heartbeat_interval)

@@ -54,6 +54,7 @@ class Inventories::Watch {
     refresh_ = true;
     cancelled_ = true;  // A wait under way returns.
   }
+  const vsphere::Endpoint& endpoint() const { return endpoint_; }
   VcenterState state() const {
     absl::MutexLock lock(&mutex_);
     VcenterState state = state_;
@@ -167,6 +168,14 @@ void Inventories::Refresh(const std::string& name) {
   absl::MutexLock lock(&mutex_);
   const auto it = watches_.find(name);
   if (it != watches_.end()) it->second->Refresh();
+}
+
+absl::StatusOr<vsphere::Endpoint> Inventories::EndpointOf(const std::string& name) const {
+  absl::MutexLock lock(&mutex_);
+  const auto it = watches_.find(name);
+  if (it == watches_.end())
+    return absl::NotFoundError(absl::StrCat("there is no vCenter named ", name));
+  return it->second->endpoint();
 }
 
 std::map<std::string, VcenterState> Inventories::States() const {

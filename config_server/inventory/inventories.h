@@ -11,29 +11,15 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "common/clock/clock.h"
-#include "common/vsphere/objects.h"
 #include "common/vsphere/session.h"
-#include "homeward/types/v1/types.pb.h"
+#include "config_server/model/hypervisor.h"
 
 namespace homeward {
-
-struct VcenterState {
-  enum class Link {
-    kConnected,
-    kStale,        // not reached at the moment; the inventory is of a while ago
-    kDisconnected  // not reached for kStaleFor, or never
-  };
-  Link link = Link::kDisconnected;
-  absl::Time since;  // of `link`
-  absl::Time as_of;  // when the inventory was last known to be right
-  absl::Status error;
-  std::shared_ptr<const vsphere::Inventory> inventory;  // never null; immutable
-};
 
 // One thread for each. Thread-safe. Memory: an inventory each, and its next one while it changes.
 class Inventories {
  public:
-  static constexpr absl::Duration kStaleFor = absl::Minutes(5);
+  static constexpr absl::Duration kStaleFor = VcenterState::kStaleFor;
 
   explicit Inventories(const Clock& clock);
   ~Inventories();
@@ -45,6 +31,8 @@ class Inventories {
   // Connects anew and reads everything again.
   void Refresh(const std::string& name);
 
+  // How it is connected to. NOT_FOUND.
+  absl::StatusOr<vsphere::Endpoint> EndpointOf(const std::string& name) const;
   // By name.
   std::map<std::string, VcenterState> States() const;
 

@@ -11,6 +11,7 @@
 #include "common/rpc/problem_status.h"
 #include "common/status/status_macros.h"
 #include "common/wire/time_proto.h"
+#include "config_server/model/vm_rules.h"
 
 namespace homeward {
 namespace {
@@ -29,14 +30,27 @@ absl::Status Refused(const types::v1::Problem& problem) {
                                                : absl::StatusCode::kFailedPrecondition);
 }
 
-Brain::Brain(const Clock& clock, Settings settings, std::unique_ptr<Store> store)
+Brain::Brain(const Clock& clock, Settings settings, std::unique_ptr<Store> store,
+             Hypervisor* hypervisor)
     : clock_(clock),
       settings_(settings),
       store_(std::move(store)),
-      fleet_(clock, settings.heartbeat_timeout) {}
+      fleet_(clock, settings.heartbeat_timeout),
+      hypervisor_(hypervisor),
+      original_vm_(hypervisor) {}
 
 View Brain::MakeView() const {
-  return {fleet_, clock_, settings_, store_->All<storage::v1::Server>(), store_->All<Machine>()};
+  return {fleet_,
+          clock_,
+          settings_,
+          store_->All<storage::v1::Server>(),
+          store_->All<Machine>(),
+          hypervisor_ == nullptr ? std::map<std::string, VcenterState>() : hypervisor_->States()};
+}
+
+Location& Brain::LocationOf(const Machine& machine) {
+  if (machine.assignment().location() == storage::v1::ORIGINAL_VM) return original_vm_;
+  return datastore_directory_;
 }
 
 void Brain::Commit(const Store::Transaction& transaction) {
@@ -227,7 +241,7 @@ void Brain::EndJob(storage::v1::TaskState state, Machine* machine, Job* job) {
 
 void Brain::RunTask(const Workflow& workflow, Machine* machine, Job* job) {
   const View view = MakeView();
-  TaskContext context{view, location_, machine, job};
+  TaskContext context{view, LocationOf(*machine), machine, job};
   for (int i = 0; i < job->tasks_size(); ++i) {
     storage::v1::Task& task = *job->mutable_tasks(i);
     if (task.state() == storage::v1::SUCCEEDED) continue;
@@ -261,7 +275,7 @@ void Brain::Undo(const Workflow& workflow, Machine* machine, Job* job) {
   }
   if (workflow.undo != nullptr) {
     const View view = MakeView();
-    TaskContext context{view, location_, machine, job};
+    TaskContext context{view, LocationOf(*machine), machine, job};
     StepResult result = workflow.undo(context);
     if (result.state == StepResult::State::kWaiting) {
       progress_[job->id()] = std::move(result);
@@ -387,6 +401,10 @@ void Brain::TellAll() {
     replica->set_directory(assignment.directory());
     *replica->mutable_disks() = assignment.disks();
     *replica->mutable_block_devices() = assignment.block_devices();
+    if (assignment.location() == storage::v1::ORIGINAL_VM) {
+      for (const storage::v1::VmDisk* const disk : StreamedDisks(machine.vm()))
+        replica->add_attached_disks(disk->uuid());
+    }
     *replica->mutable_retention_age() = assignment.retention_age();
     replica->set_retention_bytes(assignment.retention_bytes());
     replica->set_phase(assignment.phase());

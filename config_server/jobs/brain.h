@@ -24,7 +24,9 @@ absl::Status Refused(const types::v1::Problem& problem);
 class Brain {
  public:
   // A store that cannot be written to ends the process: what was decided must not be forgotten.
-  Brain(const Clock& clock, Settings settings, std::unique_ptr<Store> store);
+  // `hypervisor` outlives it; null where there is none.
+  Brain(const Clock& clock, Settings settings, std::unique_ptr<Store> store,
+        Hypervisor* hypervisor = nullptr);
 
   Store& store() { return *store_; }
   Fleet& fleet() { return fleet_; }
@@ -57,6 +59,7 @@ class Brain {
   void RunTask(const Workflow& workflow, storage::v1::Machine* machine, storage::v1::Job* job);
   void Undo(const Workflow& workflow, storage::v1::Machine* machine, storage::v1::Job* job);
   void EndJob(storage::v1::TaskState state, storage::v1::Machine* machine, storage::v1::Job* job);
+  Location& LocationOf(const storage::v1::Machine& machine);
   void TellAll();
   control::v1::AgentDesired AgentDesiredOf(const View& view,
                                            const storage::v1::Machine& machine) const;
@@ -69,7 +72,9 @@ class Brain {
   const Settings settings_;
   const std::unique_ptr<Store> store_;
   Fleet fleet_;
-  DatastoreDirectory location_;
+  Hypervisor* const hypervisor_;
+  DatastoreDirectory datastore_directory_;
+  OriginalVm original_vm_;
   std::map<std::string, StepResult> progress_;  // by running job
   bool stepping_ = false;
 };

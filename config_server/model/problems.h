@@ -49,6 +49,21 @@ enum class ProblemId {
   kVcenterCertificate,
   kVcenterLogin,
   kVcenterReadOnlyAccount,
+  kVmNotRecorded,
+  kVmGone,
+  kVmIsSource,
+  kVmDisksChanged,
+  kVmNotOff,
+  kVmHasSnapshots,
+  kMasterTargetHasSnapshots,
+  kMasterTargetController,
+  kMasterTargetEnableUuid,
+  kDiskUuidClash,
+  kDatastoreTypeUnsupported,
+  kRawDeviceUnsupported,
+  kHostNotDiscovered,
+  kVmPowerOnFailed,
+  kVsphereTaskFailed,
 };
 
 struct ProblemEntry {

@@ -8,6 +8,7 @@
 #include "common/fault/fault.h"
 #include "common/wire/checksum.h"
 #include "common/wire/time_proto.h"
+#include "config_server/model/vm_rules.h"
 
 namespace homeward {
 namespace {
@@ -58,6 +59,9 @@ Refusal CheckFailback(const View& view, const Machine& machine) {
   if (replica->points().empty()) {
     return MakeProblem(ProblemId::kNoRecoveryPoint,
                        absl::StrCat(NameOf(machine), " has no recovery point"));
+  }
+  if (machine.assignment().location() == storage::v1::ORIGINAL_VM) {
+    if (Refusal refusal = CheckVmFailback(view, machine)) return refusal;
   }
   if (machine.state() == storage::v1::FAILED_BACK && machine.has_registered_at() &&
       view.RegisteredSinceBoot(machine)) {
@@ -297,6 +301,46 @@ Refusal PlaceDirectory(const View& view, const Machine& machine, const Placement
   return std::nullopt;
 }
 
+// Of several master targets, one that reaches the VM's disks.
+Refusal PlaceOriginalVm(const View& view, const Machine& machine, const PlacementWish& wish,
+                        storage::v1::Assignment* assignment) {
+  if (!wish.datastore.empty() || !wish.directory.empty() || !wish.block_devices.empty()) {
+    return MakeProblem(ProblemId::kDirectoryUnsuitable,
+                       "the original VM has its own disks: no datastore, directory or block device "
+                       "can be chosen for them");
+  }
+  std::vector<PlacementWish> tries;
+  if (wish.master_target.empty()) {
+    for (const storage::v1::Server& server : view.servers) {
+      if (server.role() != types::v1::MASTER_TARGET || !view.fleet.connected(server.host_id()))
+        continue;
+      tries.emplace_back(wish).master_target = server.host_id();
+    }
+  }
+  if (tries.empty()) tries.push_back(wish);
+  Refusal first;
+  for (const PlacementWish& one : tries) {
+    Refusal refusal = PlaceMasterTarget(view, machine, one, assignment);
+    if (!refusal) {
+      const storage::v1::Server* const server =
+          view.FindServer(assignment->master_target_id(), types::v1::MASTER_TARGET);
+      refusal = CheckOriginalVm(view, machine, *assignment, *server);
+    }
+    const control::v1::Heartbeat* const heartbeat =
+        view.fleet.heartbeat(assignment->master_target_id());
+    if (!refusal && heartbeat != nullptr) refusal = CheckRetention(heartbeat->master_target());
+    if (!refusal) {
+      const std::vector<const storage::v1::VmDisk*> disks = StreamedDisks(machine.vm());
+      for (size_t i = 0; i < disks.size(); ++i)
+        assignment->mutable_disks(static_cast<int>(i))->set_uuid(disks[i]->uuid());
+      assignment->set_location(storage::v1::ORIGINAL_VM);
+      return std::nullopt;
+    }
+    if (!first) first = std::move(refusal);
+  }
+  return first;
+}
+
 types::v1::HealthIssue IssueOf(types::v1::Severity severity, types::v1::Problem problem) {
   types::v1::HealthIssue issue;
   issue.set_severity(severity);
@@ -378,8 +422,18 @@ Refusal CheckOperation(const View& view, const Machine& machine, const std::stri
 Placement Place(const View& view, const Machine& machine, const PlacementWish& wish) {
   Placement placement;
   storage::v1::Assignment assignment;
+  const storage::v1::Location location =
+      wish.location.value_or(machine.has_vm() && !RunsInItsVm(machine) && wish.datastore.empty() &&
+                                     wish.directory.empty() && wish.block_devices.empty()
+                                 ? storage::v1::ORIGINAL_VM
+                                 : storage::v1::DATASTORE_DIRECTORY);
   placement.refusal = PlaceDisks(machine, wish, &assignment);
   if (!placement.refusal) placement.refusal = PlaceProcessServer(view, wish, &assignment);
+  if (location == storage::v1::ORIGINAL_VM) {
+    if (!placement.refusal) placement.refusal = PlaceOriginalVm(view, machine, wish, &assignment);
+    if (!placement.refusal) placement.assignment = std::move(assignment);
+    return placement;
+  }
   if (!placement.refusal) placement.refusal = PlaceMasterTarget(view, machine, wish, &assignment);
   if (!placement.refusal) placement.refusal = PlaceDirectory(view, machine, wish, &assignment);
   if (!placement.refusal) placement.assignment = std::move(assignment);

@@ -36,6 +36,8 @@ struct PlacementWish {
   std::string datastore = {};
   std::string directory = {};
   std::vector<std::string> block_devices = {};  // instead of datastore and directory
+  // Nothing: the original VM, where the machine was one and runs elsewhere now.
+  std::optional<storage::v1::Location> location = {};
 };
 // Chooses servers, datastore and disks. On a refusal nothing is chosen.
 struct Placement {

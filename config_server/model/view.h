@@ -2,11 +2,13 @@
 #ifndef HOMEWARD_CONFIG_SERVER_MODEL_VIEW_H_
 #define HOMEWARD_CONFIG_SERVER_MODEL_VIEW_H_
 
+#include <map>
 #include <string>
 #include <vector>
 
 #include "common/clock/clock.h"
 #include "config_server/fleet/fleet.h"
+#include "config_server/model/hypervisor.h"
 #include "homeward/storage/v1/storage.pb.h"
 
 namespace homeward {
@@ -26,6 +28,7 @@ struct View {
   const Settings& settings;
   std::vector<storage::v1::Server> servers;
   std::vector<storage::v1::Machine> machines;
+  std::map<std::string, VcenterState> vcenters;  // by the names of their records
 
   const storage::v1::Server* FindServer(const std::string& id_or_name,
                                         types::v1::ServerRole role) const;

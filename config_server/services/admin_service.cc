@@ -275,6 +275,7 @@ Status AdminService::Protect(ServerContext* context, const admin::v1::ProtectReq
     const View view = brain_.MakeView();
     if (Refusal refusal = CheckOperation(view, machine, "protect")) return Refused(*refusal);
     PlacementWish wish = WishOf(*request);
+    wish.location = storage::v1::DATASTORE_DIRECTORY;
     wish.disks.assign(request->disks().begin(), request->disks().end());
     Placement placement = Place(view, machine, wish);
     if (placement.refusal) return Refused(*placement.refusal);
@@ -291,7 +292,11 @@ Status AdminService::Reprotect(ServerContext* context, const admin::v1::Reprotec
     HW_ASSIGN_OR_RETURN(const storage::v1::Machine machine, brain_.FindMachine(request->machine()));
     const View view = brain_.MakeView();
     if (Refusal refusal = CheckOperation(view, machine, "reprotect")) return Refused(*refusal);
-    Placement placement = Place(view, machine, WishOf(*request));
+    PlacementWish wish = WishOf(*request);
+    if (request->location() == admin::v1::ORIGINAL_VM) wish.location = storage::v1::ORIGINAL_VM;
+    if (request->location() == admin::v1::DATASTORE_DIRECTORY)
+      wish.location = storage::v1::DATASTORE_DIRECTORY;
+    Placement placement = Place(view, machine, wish);
     if (placement.refusal) return Refused(*placement.refusal);
     HW_RETURN_IF_ERROR(ApplyPolicy(request->policy(), &placement.assignment));
     storage::v1::Job job;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "absl/strings/str_cat.h"
 #include "common/wire/time_proto.h"
 
 namespace homeward {
@@ -20,6 +21,31 @@ std::string TaskStateName(storage::v1::TaskState state) {
     default:
       return "Cancelled";
   }
+}
+
+std::string PlaceName(storage::v1::DiskPlace place) {
+  return place == storage::v1::AT_MASTER_TARGET ? "MasterTarget" : "VM";
+}
+
+admin::v1::RecordedVm ConvertVm(const storage::v1::Vm& vm) {
+  admin::v1::RecordedVm out;
+  out.set_vcenter(vm.vcenter());
+  out.set_name(vm.name());
+  out.set_instance_uuid(vm.instance_uuid());
+  out.set_bios_uuid(vm.bios_uuid());
+  out.set_host(vm.host());
+  for (const storage::v1::VmDisk& disk : vm.disks()) {
+    admin::v1::RecordedDisk* const shown = out.add_disks();
+    shown->set_uuid(disk.uuid());
+    shown->set_file(disk.file());
+    shown->set_bus(disk.bus());
+    shown->set_unit(disk.unit());
+    shown->set_size_bytes(disk.size_bytes());
+    const bool moving = disk.moving_to() != storage::v1::DISK_PLACE_UNSPECIFIED;
+    shown->set_attached_to(absl::StrCat(PlaceName(disk.place()), moving ? "->" : "",
+                                        moving ? PlaceName(disk.moving_to()) : ""));
+  }
+  return out;
 }
 
 }  // namespace
@@ -50,6 +76,7 @@ admin::v1::Machine ConvertMachine(const View& view, const storage::v1::Machine& 
   out.set_master_target_id(assignment.master_target_id());
   out.set_datastore(assignment.datastore());
   out.set_job_id(machine.job_id());
+  if (machine.has_vm()) *out.mutable_vm() = ConvertVm(machine.vm());
   if (const control::v1::ReplicaObserved* replica = view.ReplicaOf(machine)) {
     out.set_point_count(static_cast<uint64_t>(replica->points_size()));
     out.set_journal_bytes(replica->journal_bytes());

@@ -3,9 +3,6 @@
 #include "config_server/workflows/location.h"
 
 namespace homeward {
-namespace {
-
-// The master target is there, and says it is in the wanted phase.
 StepResult AwaitPhase(const View& view, storage::v1::Machine* machine,
                       control::v1::ReplicaPhase phase, const char* what) {
   machine->mutable_assignment()->set_phase(phase);
@@ -21,7 +18,24 @@ StepResult AwaitPhase(const View& view, storage::v1::Machine* machine,
   return StepResult::Done();
 }
 
-}  // namespace
+StepResult AwaitEnd(const View& view, storage::v1::Machine* machine,
+                    control::v1::ReplicaPhase phase) {
+  // A master target that is gone for good must not keep the machine for ever.
+  if (!view.fleet.alive(machine->assignment().master_target_id())) return StepResult::Done();
+  StepResult result =
+      AwaitPhase(view, machine, phase, "the master target to remove the recovery points");
+  return result.state == StepResult::State::kFailed ? StepResult::Wait(result.problem->message())
+                                                    : result;
+}
+
+void NoteStarted(const View& view, storage::v1::Machine* machine) {
+  *machine->mutable_handed_back_at() = ToProto(view.clock.Now());
+  machine->clear_registered_at();
+}
+
+StepResult DatastoreDirectory::TurnHomeOff(const View&, storage::v1::Machine*) {
+  return StepResult::Done();
+}
 
 StepResult DatastoreDirectory::AttachDisks(const View& view, storage::v1::Machine* machine) {
   return AwaitPhase(view, machine, control::v1::FOLLOW, "the master target to create the disks");
@@ -40,20 +54,17 @@ StepResult DatastoreDirectory::HandDisksOver(const View& view, storage::v1::Mach
 }
 
 StepResult DatastoreDirectory::PowerOn(const View& view, storage::v1::Machine* machine) {
-  *machine->mutable_handed_back_at() = ToProto(view.clock.Now());
-  machine->clear_registered_at();
+  NoteStarted(view, machine);
+  return StepResult::Done();
+}
+
+StepResult DatastoreDirectory::TakeDisksBack(const View&, storage::v1::Machine*) {
   return StepResult::Done();
 }
 
 StepResult DatastoreDirectory::Discard(const View& view, storage::v1::Machine* machine,
                                        bool keep_disks) {
-  // A master target that is gone for good must not keep the machine for ever.
-  if (!view.fleet.alive(machine->assignment().master_target_id())) return StepResult::Done();
-  StepResult result =
-      AwaitPhase(view, machine, keep_disks ? control::v1::RELEASE : control::v1::DELETE,
-                 "the master target to remove the recovery points");
-  return result.state == StepResult::State::kFailed ? StepResult::Wait(result.problem->message())
-                                                    : result;
+  return AwaitEnd(view, machine, keep_disks ? control::v1::RELEASE : control::v1::DELETE);
 }
 
 }  // namespace homeward

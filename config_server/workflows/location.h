@@ -1,35 +1,21 @@
 // Location: where a machine's disks come home to, and what must be done there around the
-// replication. A datastore directory on a master target now; ESX through vCenter, and Azure, are
-// others.
+// replication: a datastore directory on a master target, or the VMware VM that the machine was.
 #ifndef HOMEWARD_CONFIG_SERVER_WORKFLOWS_LOCATION_H_
 #define HOMEWARD_CONFIG_SERVER_WORKFLOWS_LOCATION_H_
 
-#include <optional>
 #include <string>
 
+#include "config_server/model/step_result.h"
 #include "config_server/model/view.h"
 
 namespace homeward {
-
-struct StepResult {
-  enum class State { kDone, kWaiting, kFailed } state = State::kDone;
-  std::string detail;  // what it waits for
-  uint64_t done_bytes = 0, total_bytes = 0;
-  std::optional<types::v1::Problem> problem;
-
-  static StepResult Done() { return {}; }
-  static StepResult Wait(std::string detail) {
-    return {State::kWaiting, std::move(detail), 0, 0, {}};
-  }
-  static StepResult Fail(types::v1::Problem problem) {
-    return {State::kFailed, {}, 0, 0, std::move(problem)};
-  }
-};
 
 // Every function is called until it is done, and may be called again afterwards.
 class Location {
  public:
   virtual ~Location() = default;
+  // What still runs where the machine comes home to does not any more.
+  virtual StepResult TurnHomeOff(const View& view, storage::v1::Machine* machine) = 0;
   // The machine's disks are attached to the master target and take the stream.
   virtual StepResult AttachDisks(const View& view, storage::v1::Machine* machine) = 0;
   // The source does not run any more. Its agent has shipped everything, where it could.
@@ -37,6 +23,8 @@ class Location {
   // The disks are the machine's, not the master target's.
   virtual StepResult HandDisksOver(const View& view, storage::v1::Machine* machine) = 0;
   virtual StepResult PowerOn(const View& view, storage::v1::Machine* machine) = 0;
+  // HandDisksOver() and PowerOn() are undone: the disks are the master target's.
+  virtual StepResult TakeDisksBack(const View& view, storage::v1::Machine* machine) = 0;
   // What AttachDisks() made is gone; the disks too unless `keep_disks`.
   virtual StepResult Discard(const View& view, storage::v1::Machine* machine, bool keep_disks) = 0;
 };
@@ -46,12 +34,48 @@ class Location {
 // started when its disks are handed over.
 class DatastoreDirectory : public Location {
  public:
+  StepResult TurnHomeOff(const View& view, storage::v1::Machine* machine) override;
   StepResult AttachDisks(const View& view, storage::v1::Machine* machine) override;
   StepResult TurnSourceOff(const View& view, storage::v1::Machine* machine) override;
   StepResult HandDisksOver(const View& view, storage::v1::Machine* machine) override;
   StepResult PowerOn(const View& view, storage::v1::Machine* machine) override;
+  StepResult TakeDisksBack(const View& view, storage::v1::Machine* machine) override;
   StepResult Discard(const View& view, storage::v1::Machine* machine, bool keep_disks) override;
 };
+
+// The VM that the machine was. Its own disks are detached from it and attached to the master
+// target's VM as long as they are replicated to, so that only differences travel; they never go
+// away with a replica. Before a disk is moved, the machine's record says so; it says where the disk
+// is when the vCenter has shown it there.
+class OriginalVm : public Location {
+ public:
+  // Null: there is no vCenter. It outlives this.
+  explicit OriginalVm(Hypervisor* hypervisor) : hypervisor_(hypervisor) {}
+  StepResult TurnHomeOff(const View& view, storage::v1::Machine* machine) override;
+  StepResult AttachDisks(const View& view, storage::v1::Machine* machine) override;
+  StepResult TurnSourceOff(const View& view, storage::v1::Machine* machine) override;
+  StepResult HandDisksOver(const View& view, storage::v1::Machine* machine) override;
+  StepResult PowerOn(const View& view, storage::v1::Machine* machine) override;
+  StepResult TakeDisksBack(const View& view, storage::v1::Machine* machine) override;
+  StepResult Discard(const View& view, storage::v1::Machine* machine, bool keep_disks) override;
+
+ private:
+  StepResult Move(const View& view, const storage::v1::Machine& machine, VmMove::Kind kind,
+                  bool for_ever);
+  StepResult MoveDisks(const View& view, storage::v1::Machine* machine,
+                       storage::v1::DiskPlace place, bool for_ever);
+
+  Hypervisor* const hypervisor_;
+};
+
+// For locations: the master target is there, and says that it is in the wanted phase.
+StepResult AwaitPhase(const View& view, storage::v1::Machine* machine,
+                      control::v1::ReplicaPhase phase, const char* what);
+// Its points are gone, or the master target is, for good. Does not fail.
+StepResult AwaitEnd(const View& view, storage::v1::Machine* machine,
+                    control::v1::ReplicaPhase phase);
+// From now on the machine is expected to register from where it came home to.
+void NoteStarted(const View& view, storage::v1::Machine* machine);
 
 }  // namespace homeward
 

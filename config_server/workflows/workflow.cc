@@ -4,6 +4,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/fault/fault.h"
+#include "common/wire/time_proto.h"
+#include "config_server/model/vm_rules.h"
 
 namespace homeward {
 namespace {
@@ -27,9 +29,20 @@ StepResult TakeAssignment(TaskContext& context) {
   if (machine.assignment().replica_id() == context.job->wanted().replica_id())
     return StepResult::Done();
   if (Refusal refusal = CheckAgent(context.view, machine)) return StepResult::Fail(*refusal);
+  // What it looks like, as long as it runs there.
+  const std::optional<FoundVm> vm =
+      FindVmByBiosUuid(context.view, machine.registration().hardware_uuid());
+  if (vm.has_value()) {
+    *machine.mutable_vm() = RecordVm(*vm, context.job->wanted().disks());
+    *machine.mutable_vm()->mutable_recorded() = ToProto(context.view.clock.Now());
+  }
   *machine.mutable_assignment() = context.job->wanted();
   machine.set_generation(machine.generation() + 1);
   return StepResult::Done();
+}
+
+StepResult TurnHomeOff(TaskContext& context) {
+  return context.location.TurnHomeOff(context.view, context.machine);
 }
 
 StepResult AttachDisks(TaskContext& context) {
@@ -200,6 +213,8 @@ StepResult UndoFailback(TaskContext& context) {
     return StepResult::Done();
   }
   if (assignment.phase() == control::v1::RECOVER) {
+    StepResult back = context.location.TakeDisksBack(context.view, &machine);
+    if (!back.done()) return back;
     // The replica may be on its way to the point: it follows again after a synchronisation.
     assignment.set_phase(control::v1::FOLLOW);
     assignment.set_point_id("");
@@ -235,6 +250,7 @@ StepResult Discard(TaskContext& context) {
 
 std::vector<TaskSpec> ReplicationTasks() {
   return {{"Check prerequisites and take the assignment", TakeAssignment},
+          {"Turn off what runs where it comes home to", TurnHomeOff},
           {"Attach the disks to the master target", AttachDisks},
           {"Assign the process server", AwaitRelay},
           {"Start replication", AwaitAgent},

@@ -85,21 +85,21 @@ class VmdkBackend : public DiskBackend {
   const std::string directory_;
 };
 
-// Disks that are attached to this host. They were there before and stay.
-class BlockBackend : public DiskBackend {
+// Whole disks. They were there before and stay.
+class DeviceBackend : public DiskBackend {
  public:
-  BlockBackend(FileSystem& files, control::v1::Replica replica)
+  DeviceBackend(FileSystem& files, control::v1::Replica replica)
       : files_(files), replica_(std::move(replica)) {}
 
   absl::StatusOr<Opened> Open() override {
-    if (replica_.block_devices_size() != replica_.disks_size()) {
-      return absl::FailedPreconditionError(absl::StrCat(replica_.block_devices_size(),
-                                                        " block devices for a machine with ",
-                                                        replica_.disks_size(), " disks"));
+    const auto named = static_cast<int>(Paths().size());
+    if (named != replica_.disks_size()) {
+      return absl::FailedPreconditionError(
+          absl::StrCat(named, " disks for a machine with ", replica_.disks_size()));
     }
     Opened opened;
     for (int i = 0; i < replica_.disks_size(); ++i) {
-      const std::string& path = replica_.block_devices(i);
+      HW_ASSIGN_OR_RETURN(const std::string path, PathOf(i));
       HW_ASSIGN_OR_RETURN(std::unique_ptr<File> file, files_.Open(path, OpenMode::kReadWriteBulk));
       HW_ASSIGN_OR_RETURN(const uint64_t has_bytes, file->Size());
       if (has_bytes < replica_.disks(i).size_bytes()) {
@@ -112,21 +112,69 @@ class BlockBackend : public DiskBackend {
     return opened;
   }
 
-  std::vector<std::string> Paths() const override {
-    return {replica_.block_devices().begin(), replica_.block_devices().end()};
-  }
   absl::StatusOr<std::string> Stamp(int) override { return std::string(); }
   absl::Status Remove() override { return absl::OkStatus(); }
 
- private:
+ protected:
+  virtual absl::StatusOr<std::string> PathOf(int disk) = 0;
+
   FileSystem& files_;
   const control::v1::Replica replica_;
 };
 
+// Devices that the master target's configuration names.
+class BlockBackend : public DeviceBackend {
+ public:
+  using DeviceBackend::DeviceBackend;
+
+  std::vector<std::string> Paths() const override {
+    return {replica_.block_devices().begin(), replica_.block_devices().end()};
+  }
+
+ protected:
+  absl::StatusOr<std::string> PathOf(int disk) override { return replica_.block_devices(disk); }
+};
+
+// Disks of a VM that are attached to the master target's, as long as it writes them.
+class AttachedBackend : public DeviceBackend {
+ public:
+  AttachedBackend(FileSystem& files, AttachedDisks& attached, control::v1::Replica replica)
+      : DeviceBackend(files, std::move(replica)), attached_(attached) {}
+
+  std::vector<std::string> Paths() const override {
+    std::vector<std::string> names;
+    for (const std::string& uuid : replica_.attached_disks())
+      names.push_back(absl::StrCat("attached disk ", uuid));
+    return names;
+  }
+  absl::Status LetGo() override {
+    for (const std::string& uuid : replica_.attached_disks())
+      HW_RETURN_IF_ERROR(attached_.LetGo(uuid));
+    return absl::OkStatus();
+  }
+
+ protected:
+  absl::StatusOr<std::string> PathOf(int disk) override {
+    absl::StatusOr<std::string> path = attached_.Find(replica_.attached_disks(disk));
+    if (path.ok()) return path;
+    // A new disk is told of by the bus; where that was lost, looking through it helps.
+    if (missed_++ % kMissesBetweenRescans == 0) attached_.Rescan();
+    return absl::UnavailableError(path.status().message());
+  }
+
+ private:
+  static constexpr int kMissesBetweenRescans = 10;
+
+  AttachedDisks& attached_;
+  int missed_ = 0;
+};
+
 }  // namespace
 
-std::unique_ptr<DiskBackend> MakeDiskBackend(FileSystem& files,
+std::unique_ptr<DiskBackend> MakeDiskBackend(FileSystem& files, AttachedDisks* attached,
                                              const control::v1::Replica& replica) {
+  if (attached != nullptr && !replica.attached_disks().empty())
+    return std::make_unique<AttachedBackend>(files, *attached, replica);
   if (!replica.block_devices().empty()) return std::make_unique<BlockBackend>(files, replica);
   return std::make_unique<VmdkBackend>(files, replica);
 }

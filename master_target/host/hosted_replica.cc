@@ -40,6 +40,12 @@ types::v1::Problem ProblemFor(const absl::Status& status) {
       problem.set_number(8061);
       problem.set_action("Mount the datastore on the master target, read-write.");
       break;
+    case absl::StatusCode::kUnavailable:
+      problem.set_id("DISK_NOT_ATTACHED");
+      problem.set_action(
+          "Look whether the master target's VM has the disk, and disk.EnableUUID; it goes on by "
+          "itself when the disk appears.");
+      break;
     case absl::StatusCode::kDataLoss:
       problem.set_id("REPLICA_DAMAGED");
       problem.set_action("Remove the protection, check the volume, protect the machine again.");
@@ -76,9 +82,11 @@ bool IsFinal(const absl::Status& status) {
 
 }  // namespace
 
-HostedReplica::HostedReplica(const StreamRuntime& runtime, std::string retention_directory)
+HostedReplica::HostedReplica(const StreamRuntime& runtime, AttachedDisks* attached,
+                             std::string retention_directory)
     : files_(runtime.files),
       clock_(runtime.clock),
+      attached_(attached),
       retention_directory_(std::move(retention_directory)),
       strand_(runtime.make_strand("replica")) {
   strand_->Post([this] { Tick(); });
@@ -93,7 +101,7 @@ void HostedReplica::Want(const control::v1::Replica& desired, ScrubPace scrub) {
     desired_ = desired;
     if (!same) {
       failure_ = absl::OkStatus();
-      backend_ = MakeDiskBackend(files_, desired_);
+      backend_ = MakeDiskBackend(files_, attached_, desired_);
     }
     Reconcile();
   });
@@ -175,6 +183,8 @@ absl::Status HostedReplica::Recover() {
       ReadWholeFile(files_, JoinPath(retention_directory_, kHandoverName));
   const bool handed_over = note.ok() && note->substr(0, note->find('\n')) == desired_.point_id();
   if (!handed_over) HW_RETURN_IF_ERROR(CheckUntouched());
+  // Attached disks are on their way to the machine's VM.
+  if (handed_over && !desired_.attached_disks().empty()) return absl::OkStatus();
   HW_RETURN_IF_ERROR(Open());
   if (!handed_over) {
     // Whoever looks at the note while the disks change must not believe it.
@@ -221,13 +231,16 @@ void HostedReplica::Reconcile() {
       break;
     case RECOVER:
       failure_ = Recover();
+      if (failure_.ok()) failure_ = backend_->LetGo();
       break;
     case RELEASE:
       failure_ = RemoveJournal();
+      if (failure_.ok()) failure_ = backend_->LetGo();
       break;
     case DELETE:
       failure_ = RemoveJournal();
       if (failure_.ok()) failure_ = backend_->Remove();
+      if (failure_.ok()) failure_ = backend_->LetGo();
       break;
     default:
       return;

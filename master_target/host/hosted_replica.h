@@ -26,8 +26,10 @@ struct ScrubPace {
 // serves.
 class HostedReplica : public Inbox {
  public:
-  // `retention_directory` is this replica's own.
-  HostedReplica(const StreamRuntime& runtime, std::string retention_directory);
+  // `retention_directory` is this replica's own. `attached` outlives it; null where no disk can be
+  // attached.
+  HostedReplica(const StreamRuntime& runtime, AttachedDisks* attached,
+                std::string retention_directory);
   ~HostedReplica() override;
 
   void Want(const control::v1::Replica& desired, ScrubPace scrub);
@@ -61,6 +63,7 @@ class HostedReplica : public Inbox {
 
   FileSystem& files_;
   const Clock& clock_;
+  AttachedDisks* const attached_;
   const std::string retention_directory_;
 
   // Touched only on the strand.

@@ -31,13 +31,17 @@ class MasterTarget : public Daemon {
         retention_directory_(config_.retention_directory().empty()
                                  ? JoinPath(config_.state_directory(), "retention")
                                  : config_.retention_directory()),
+        attached_(MakeAttachedDisks(config_.disk_links_directory().empty()
+                                        ? kDiskLinksDirectory
+                                        : config_.disk_links_directory())),
         replicas_(std::make_unique<Replicas>(
             StreamRuntime{environment.files, environment.clock, MakeThreadStrand},
             Replicas::Volumes{
                 .retention_directory = retention_directory_,
                 .datastores = {config_.datastores().begin(), config_.datastores().end()},
                 .block_devices = {config_.block_devices().begin(), config_.block_devices().end()},
-                .scrub = PaceOf(config_)})),
+                .scrub = PaceOf(config_),
+                .attached = attached_.get()})),
         endpoint_({Role::kProcessServer, Role::kAgent},
                   [this](const std::string& machine_id) { return replicas_->Find(machine_id); }) {}
 
@@ -118,6 +122,7 @@ class MasterTarget : public Daemon {
 
   control::v1::Registration MakeRegistration() {
     control::v1::Registration registration = DescribeHost(Joining(), membership_, kVersion);
+    if (!config_.hardware_uuid().empty()) registration.set_hardware_uuid(config_.hardware_uuid());
     registration.set_replication_address(config_.advertised_address().empty()
                                              ? config_.listen_address()
                                              : config_.advertised_address());
@@ -155,6 +160,7 @@ class MasterTarget : public Daemon {
   const MasterTargetConfig config_;
   const std::string retention_directory_;
   Membership membership_;
+  const std::unique_ptr<AttachedDisks> attached_;
   std::unique_ptr<Replicas> replicas_;
   ReplicationEndpoint endpoint_;
   std::unique_ptr<grpc::Server> server_;
@@ -174,10 +180,8 @@ void CheckMasterTargetConfig(const google::protobuf::Message& message, ConfigPro
     RequireAddress("advertised_address", config.advertised_address(), problems);
   if (!config.bulk_lane_address().empty() && config.bulk_lane_address() != "none")
     RequireAddress("bulk_lane_address", config.bulk_lane_address(), problems);
-  if (config.datastores().empty() && config.block_devices().empty()) {
-    problems->Add("datastores",
-                  "is missing; name at least one mounted datastore, or block_devices");
-  }
+  if (!config.disk_links_directory().empty())
+    RequireAbsolutePath("disk_links_directory", config.disk_links_directory(), problems);
   for (int i = 0; i < config.block_devices_size(); ++i)
     RequireAbsolutePath(absl::StrCat("block_devices[", i, "]"), config.block_devices(i), problems);
   for (int i = 0; i < config.datastores_size(); ++i)

@@ -41,7 +41,7 @@ void Replicas::Want(const control::v1::MasterTargetDesired& desired) {
       ended.erase(it);
     } else {
       replica = std::make_shared<HostedReplica>(
-          runtime_, JoinPath(volumes_.retention_directory, wanted.replica_id()));
+          runtime_, volumes_.attached, JoinPath(volumes_.retention_directory, wanted.replica_id()));
     }
     // Together they read no faster than one.
     ScrubPace pace = volumes_.scrub;

@@ -19,7 +19,8 @@ class Replicas {
     std::string retention_directory;
     std::vector<std::string> datastores;
     std::vector<std::string> block_devices;
-    ScrubPace scrub = {};  // of all replicas together
+    ScrubPace scrub = {};               // of all replicas together
+    AttachedDisks* attached = nullptr;  // outlives it; null where no disk can be attached
   };
   Replicas(StreamRuntime runtime, Volumes volumes)
       : runtime_(std::move(runtime)), volumes_(std::move(volumes)) {}

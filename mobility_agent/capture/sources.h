@@ -17,6 +17,7 @@ struct CapturedDisk {
   std::string name;     // its path
   std::string capture;  // "bpf", "nbd-tap", "scan"
   std::unique_ptr<WriteSource> source;
+  std::string uuid = {};  // 32 hex digits; empty where it is not known
 };
 
 // In the order of the configuration; without one, all disks of this machine. An error names the

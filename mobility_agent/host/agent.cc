@@ -5,6 +5,7 @@
 #include <random>
 #include <utility>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "common/control/control_client.h"
@@ -18,6 +19,8 @@ namespace homeward {
 namespace {
 
 using config::v1::AgentConfig;
+
+constexpr size_t kUuidCharacters = 32;
 
 class Agent : public Daemon {
  public:
@@ -124,6 +127,7 @@ class Agent : public Daemon {
       types::v1::Disk* const out = registration.add_disks();
       out->set_name(disk.name);
       out->set_size_bytes(disk.source->size_bytes());
+      out->set_uuid(disk.uuid);
     }
     return registration;
   }
@@ -178,7 +182,15 @@ void CheckAgentConfig(const google::protobuf::Message& message, ConfigProblems* 
         disk.capture() != config::v1::CAPTURE_UNSPECIFIED && !disk.nbd_socket().empty()) {
       problems->Add(key + ".nbd_socket", "is of use with capture: NBD_TAP only");
     }
+    const bool plain =
+        disk.uuid().size() == kUuidCharacters && absl::c_all_of(disk.uuid(), [](unsigned char c) {
+          return absl::ascii_isxdigit(c) && !absl::ascii_isupper(c);
+        });
+    if (!disk.uuid().empty() && !plain)
+      problems->Add(key + ".uuid", "must be 32 hex digits in lower case, without anything between");
     for (int j = 0; j < i; ++j) {
+      if (!disk.uuid().empty() && config.disks(j).uuid() == disk.uuid())
+        problems->Add(key + ".uuid", absl::StrCat(disk.uuid(), " is named twice"));
       if (config.disks(j).path() == disk.path())
         problems->Add(key + ".path", absl::StrCat(disk.path(), " is named twice"));
     }

@@ -4,68 +4,35 @@ are reached, told of when they are not, over restarts; no password anywhere but 
   vcenters_test.py --binaries build/dev/bin
 """
 import argparse
-import json
 import pathlib
 import shutil
 import socket
-import ssl
-import subprocess
 import sys
 import tempfile
 import time
-import urllib.request
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "deploy" / "lab"))
-from cluster import Cluster, Refused, die_with_parent  # noqa: E402
+from cluster import Cluster, Refused  # noqa: E402
+from vcenter import PASSWORD, Vcenter  # noqa: E402
 
-PASSWORD = "correct-horse-battery"
+
+def topology(directory, name):
+    made = {"datacenters": [{
+        "name": "dc1", "hosts": [{"name": f"esx1.{name}"}, {"name": f"esx2.{name}"}],
+        "datastores": [{"name": "ds1", "type": "VMFS", "directory": str(directory / "ds1"), "capacity_mb": 9000,
+                        "hosts": {f"esx1.{name}": "readWrite", f"esx2.{name}": "readOnly"}}],
+        "vms": [{"name": "web-1", "host": f"esx1.{name}", "datastore": "ds1", "cpus": 2, "memory_mb": 512,
+                 "controllers": ["lsilogic", "lsilogic"], "powered_on": True, "tools_running": True,
+                 "disks": [{"file": "web-1.vmdk", "size_mb": 64, "controller": 0, "unit": 0},
+                           {"file": "web-1_1.vmdk", "size_mb": 32, "controller": 1, "unit": 2}]}]}]}
+    if name == "vc2":
+        made["instance_uuid"] = "00000000-0000-0000-0000-000000000002"
+    return made
 
 
-class Vcenter:
-    """The simulated vCenter, as a process of this test."""
-
-    def __init__(self, binaries, directory, name, listen="127.0.0.1:0"):
-        self.directory = directory / name
-        self.directory.mkdir()
-        topology = {"accounts": [{"user": "homeward", "password": PASSWORD},
-                                 {"user": "viewer", "password": PASSWORD, "read_only": True}],
-                    "datacenters": [{"name": "dc1", "hosts": [{"name": f"esx1.{name}"}, {"name": f"esx2.{name}"}],
-                                     "datastores": [
-                                         {"name": "ds1", "type": "VMFS", "directory": str(self.directory / "ds1"), "capacity_mb": 9000,
-                                          "hosts": {f"esx1.{name}": "readWrite", f"esx2.{name}": "readOnly"}}],
-                                     "vms": [{"name": "web-1", "host": f"esx1.{name}", "datastore": "ds1", "cpus": 2, "memory_mb": 512,
-                                              "controllers": ["lsilogic", "lsilogic"], "powered_on": True, "tools_running": True,
-                                              "disks": [{"file": "web-1.vmdk", "size_mb": 64, "controller": 0, "unit": 0},
-                                                        {"file": "web-1_1.vmdk", "size_mb": 32, "controller": 1, "unit": 2}]}]}]}
-        if name == "vc2":
-            topology["instance_uuid"] = "00000000-0000-0000-0000-000000000002"
-        path = self.directory / "topology.json"
-        path.write_text(json.dumps(topology))
-        self.process = subprocess.Popen([binaries / "homeward-fake-vcenter", "--topology", path, "--listen", listen],
-                                        stdout=subprocess.PIPE, text=True, preexec_fn=die_with_parent)
-        ready = json.loads(self.process.stdout.readline())
-        self.address, self.thumbprint = ready["address"], ready["thumbprint"]
-
-    def order(self, **order):
-        request = urllib.request.Request(f"https://{self.address}/control", json.dumps(order).encode())
-        with urllib.request.urlopen(request, context=ssl._create_unverified_context()) as reply:
-            return json.loads(reply.read())
-
-    def change_power(self, on):
-        """By a client of somebody else."""
-        subprocess.run(["/usr/bin/python3", "-c", f"""
-import ssl, time
-from pyVim.connect import SmartConnect
-from pyVmomi import vim
-host, port = {self.address!r}.split(":")
-content = SmartConnect(host=host, port=int(port), user="homeward", pwd={PASSWORD!r},
-                       sslContext=ssl._create_unverified_context()).RetrieveContent()
-view = content.viewManager.CreateContainerView(content.rootFolder, [vim.VirtualMachine], True)
-task = view.view[0].{"PowerOn" if on else "PowerOff"}()
-while task.info.state in ("queued", "running"):
-    time.sleep(0.05)
-assert task.info.state == "success", task.info.error
-"""], check=True)
+def change_power(vcenter, on):
+    """By a client of somebody else."""
+    vcenter.ask(f'done(vms["web-1"].{"PowerOn" if on else "PowerOff"}())')
 
 
 def refused(cluster, problem, *command):
@@ -84,7 +51,7 @@ def check(name, so):
 
 
 def run(binaries, directory):
-    vcenter = Vcenter(binaries, directory, "vc1")
+    vcenter = Vcenter(binaries, directory / "vc1", topology(directory / "vc1", "vc1"))
     cluster = Cluster(binaries, directory / "cluster")
     cluster.start_config_server()
     password = directory / "password"
@@ -121,13 +88,13 @@ def run(binaries, directory):
           all(disk["uuid"].lower().startswith("6000c29") for disk in vm["disks"]))
     check("hosts as a table", "esx2.vc1" in cluster.cli("inventory", "hosts"))
 
-    vcenter.change_power(on=False)
+    change_power(vcenter, on=False)
     began = time.monotonic()
     cluster.await_("the change is seen", lambda: cluster.json("inventory", "vms")["vms"][0]["power_state"] == "poweredOff")
     print(f"     a change by another client is seen after {time.monotonic() - began:.1f} s", flush=True)
 
     # A second one beside it; the first goes away and comes back.
-    second = Vcenter(binaries, directory, "vc2")
+    second = Vcenter(binaries, directory / "vc2", topology(directory / "vc2", "vc2"))
     cluster.cli(*add("vc2", second.address, "--thumbprint", second.thumbprint))
     cluster.await_("both are there", lambda: len(cluster.json("inventory", "vms").get("vms", [])) == 2)
     vcenter.order(down_ms=2500)
@@ -136,7 +103,7 @@ def run(binaries, directory):
     check("the other is connected", state("vc2")["state"] == "Connected")
     cluster.await_("it is back", lambda: state()["state"] == "Connected")
     vcenter.order(expire_sessions=True)
-    vcenter.change_power(on=True)
+    change_power(vcenter, on=True)
     cluster.await_("a session that ended is opened again",
                    lambda: cluster.json("inventory", "vms", "--vcenter", "vc1")["vms"][0]["power_state"] == "poweredOn")
 

@@ -7,6 +7,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "common/os/attached_disks.h"
 #include "common/status/status_macros.h"
 #include "mobility_agent/capture/linux/bpf_tracker.h"
 #include "mobility_agent/capture/nbd/nbd_tap.h"
@@ -38,6 +39,7 @@ absl::StatusOr<std::vector<std::string>> FindDisks(FileSystem& files) {
 absl::StatusOr<CapturedDisk> OpenDisk(FileSystem& files, const config::v1::AgentDisk& disk) {
   CapturedDisk captured;
   captured.name = disk.path();
+  captured.uuid = disk.uuid().empty() ? DiskUuidOf(disk.path()) : disk.uuid();
   config::v1::Capture capture = disk.capture();
   if (capture == config::v1::CAPTURE_UNSPECIFIED)
     capture = disk.nbd_socket().empty() ? config::v1::BPF : config::v1::NBD_TAP;

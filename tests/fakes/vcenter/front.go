@@ -22,6 +22,7 @@ import (
 	"regexp"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/vmware/govmomi/simulator"
@@ -41,6 +42,7 @@ type Front struct {
 	listener net.Listener
 	server   *http.Server
 	cert     tls.Certificate
+	changes  atomic.Int64 // of VMs' configurations, counted
 
 	mutex    sync.Mutex
 	sessions map[string]Account // by cookie

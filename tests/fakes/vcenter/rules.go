@@ -1,7 +1,9 @@
 package main
 
 import (
+	"fmt"
 	"os"
+	"strings"
 
 	"github.com/vmware/govmomi/simulator"
 	"github.com/vmware/govmomi/vim25/types"
@@ -54,6 +56,9 @@ func (f *Front) after(method *simulator.Method, result types.AnyType) error {
 		if err := disks.Complete(vm); err != nil {
 			return err
 		}
+		vm.Config.ExtraConfig = lastOfEach(vm.Config.ExtraConfig)
+		vm.Config.ChangeVersion = fmt.Sprint(f.changes.Add(1))
+		simulator.Map.Update(vm, []types.PropertyChange{{Name: "config.changeVersion", Val: vm.Config.ChangeVersion}})
 	case *types.CreateSnapshot_Task:
 		return disks.BeginDeltas(vm)
 	case *types.RemoveAllSnapshots_Task:
@@ -73,6 +78,9 @@ func mayCreate(body *types.CreateVM_Task) types.BaseMethodFault {
 }
 
 func mayReconfigure(vm *simulator.VirtualMachine, spec *types.VirtualMachineConfigSpec) types.BaseMethodFault {
+	if spec.ChangeVersion != "" && spec.ChangeVersion != vm.Config.ChangeVersion {
+		return &types.ConcurrentAccess{}
+	}
 	controllers := map[int32]bool{}
 	for _, device := range vm.Config.Hardware.Device {
 		controllers[device.GetVirtualDevice().Key] = true
@@ -108,8 +116,43 @@ func mayReconfigure(vm *simulator.VirtualMachine, spec *types.VirtualMachineConf
 		if vm.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOn && heldByAnother(vm, path) {
 			return &types.FileLocked{FileFault: types.FileFault{File: backingFile(disk)}}
 		}
+		for _, other := range disksOf(vm) {
+			if theirs, _, err := pathOf(vm, backingFile(other)); err == nil && theirs == path {
+				return &types.InvalidDeviceSpec{DeviceIndex: int32(i)}
+			}
+			if other.ControllerKey == disk.ControllerKey && disk.UnitNumber != nil && other.UnitNumber != nil &&
+				*other.UnitNumber == *disk.UnitNumber && !removes(spec, other.Key) {
+				return &types.InvalidDeviceSpec{DeviceIndex: int32(i)}
+			}
+		}
 	}
 	return nil
+}
+
+// lastOfEach keeps one value for each key, whose case does not matter: the library adds.
+func lastOfEach(options []types.BaseOptionValue) []types.BaseOptionValue {
+	place := map[string]int{}
+	var kept []types.BaseOptionValue
+	for _, option := range options {
+		key := strings.ToLower(option.GetOptionValue().Key)
+		if at, ok := place[key]; ok {
+			kept[at] = option
+			continue
+		}
+		place[key] = len(kept)
+		kept = append(kept, option)
+	}
+	return kept
+}
+
+func removes(spec *types.VirtualMachineConfigSpec, key int32) bool {
+	for _, change := range spec.DeviceChange {
+		one := change.GetVirtualDeviceConfigSpec()
+		if one.Operation == types.VirtualDeviceConfigSpecOperationRemove && one.Device.GetVirtualDevice().Key == key {
+			return true
+		}
+	}
+	return false
 }
 
 func mounts(store *simulator.Datastore, host types.ManagedObjectReference) bool {

@@ -1,0 +1,280 @@
+#include "config_server/inventory/vm_mover.h"
+
+#include <algorithm>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "absl/cleanup/cleanup.h"
+#include "absl/strings/str_cat.h"
+#include "common/log/log.h"
+#include "common/rpc/problem_status.h"
+#include "common/status/status_macros.h"
+#include "common/vsphere/fault.h"
+#include "common/vsphere/follower.h"
+#include "common/vsphere/operations.h"
+#include "config_server/model/problems.h"
+#include "config_server/model/vm_rules.h"
+
+namespace homeward {
+namespace {
+
+constexpr absl::Duration kRetryFirst = absl::Milliseconds(500);
+constexpr absl::Duration kRetryMax = absl::Seconds(15);
+constexpr absl::Duration kGuestLook = absl::Seconds(1);
+// A move has five steps at the most; one that goes round in circles must end.
+constexpr int kStepsMax = 20;
+
+const char* NameOf(VmStep::Kind kind) {
+  switch (kind) {
+    case VmStep::Kind::kShutDownGuest:
+      return "shut down the guest";
+    case VmStep::Kind::kPowerOff:
+      return "power off";
+    case VmStep::Kind::kPowerOn:
+      return "power on";
+    default:
+      return "change its disks";
+  }
+}
+
+bool IsReached(const absl::Status& status) {
+  return !absl::IsUnavailable(status) && !absl::IsDeadlineExceeded(status);
+}
+
+// Trying again soon does not help.
+bool IsFinal(const absl::Status& status) {
+  const std::optional<types::v1::Problem> refusal = ProblemOf(status);
+  return (refusal.has_value() && !refusal->retryable()) || absl::IsUnauthenticated(status) ||
+         absl::IsPermissionDenied(status) || absl::IsResourceExhausted(status);
+}
+
+types::v1::Problem Explain(const VmMove& move, const absl::Status& status) {
+  if (const std::optional<types::v1::Problem> problem = ProblemOf(status)) return *problem;
+  const std::string why(status.message());
+  if (vsphere::FaultTypeOf(status) == "NoPermission")
+    return MakeProblem(ProblemId::kVcenterReadOnlyAccount, why);
+  if (absl::IsUnauthenticated(status)) return MakeProblem(ProblemId::kVcenterLogin, why);
+  if (absl::IsPermissionDenied(status)) return MakeProblem(ProblemId::kVcenterCertificate, why);
+  if (!IsReached(status)) return MakeProblem(ProblemId::kVcenterDisconnected, why);
+  return MakeProblem(move.kind == VmMove::Kind::kTurnOn ? ProblemId::kVmPowerOnFailed
+                                                        : ProblemId::kVsphereTaskFailed,
+                     why);
+}
+
+}  // namespace
+
+class VmMover::Run {
+ public:
+  Run(VmMover* mover, std::string machine_id, VmMove move)
+      : mover_(*mover), machine_id_(std::move(machine_id)), move_(std::move(move)) {
+    result_ = StepResult::Wait(absl::StrCat("vCenter ", move_.vcenter));
+    thread_ = std::thread([this] { Work(); });
+  }
+  ~Run() {
+    RequestStop();
+    thread_.join();
+  }
+
+  void RequestStop() {
+    absl::MutexLock lock(&mutex_);
+    stopping_ = true;
+    cancelled_ = true;
+  }
+  bool ended() const {
+    absl::MutexLock lock(&mutex_);
+    return ended_;
+  }
+  const VmMove& move() const { return move_; }
+  StepResult result() const {
+    absl::MutexLock lock(&mutex_);
+    return result_;
+  }
+
+ private:
+  void Work() {
+    const Clock& clock = mover_.clock_;
+    absl::Duration retry = kRetryFirst, last_reached = clock.Monotonic();
+    int faults = 0;
+    while (true) {
+      const absl::Status tried = Try();
+      if (tried.ok()) return End(StepResult::Done());
+      if (IsReached(tried)) last_reached = clock.Monotonic();
+      faults = IsReached(tried) && !absl::IsAborted(tried) ? faults + 1 : 0;
+      // A VM of which nobody knows whether it was started is not given up: it may run.
+      const bool lost = clock.Monotonic() - last_reached > mover_.patience_.unreachable &&
+                        move_.kind != VmMove::Kind::kTurnOn;
+      const types::v1::Problem problem = Explain(move_, tried);
+      LogWarn("vm.move_failed", {{"machine", machine_id_}, {"error", tried}});
+      if (!move_.for_ever && (IsFinal(tried) || lost || faults >= mover_.patience_.faults))
+        return End(StepResult::Fail(problem));
+      Say(problem.message());
+      if (!Pause(retry)) return End(StepResult::Wait("it was ended"));
+      retry = std::min(retry * 2, kRetryMax);
+    }
+  }
+  void End(StepResult result) {
+    absl::MutexLock lock(&mutex_);
+    result_ = std::move(result);
+    ended_ = true;
+  }
+  void Say(const std::string& detail) {
+    absl::MutexLock lock(&mutex_);
+    result_ = StepResult::Wait(detail);
+  }
+  // False when it is to end.
+  bool Pause(absl::Duration time) {
+    absl::MutexLock lock(&mutex_);
+    mutex_.AwaitWithTimeout(absl::Condition(&stopping_), time);
+    return !stopping_;
+  }
+
+  // From the VMs as they are to the goal, or to what keeps them from it.
+  absl::Status Try() {
+    const std::map<std::string, VcenterState> states = mover_.States();
+    const auto state = states.find(move_.vcenter);
+    if (state == states.end())
+      return absl::UnavailableError(absl::StrCat("vCenter ", move_.vcenter, " is not known"));
+    // What is not in an inventory that was not read yet may be there all the same.
+    if (state->second.link != VcenterState::Link::kConnected) {
+      return absl::UnavailableError(absl::StrCat(
+          "vCenter ", move_.vcenter, " is not reached: ", state->second.error.message()));
+    }
+    vsphere::Ref vm, target;
+    for (const auto& [ref, one] : state->second.inventory->vms) {
+      if (one.instance_uuid == move_.vm_instance_uuid) vm = ref;
+      if (!one.is_template && SameBiosUuid(one.bios_uuid, move_.master_target_uuid)) target = ref;
+    }
+    HW_ASSIGN_OR_RETURN(const vsphere::Endpoint endpoint,
+                        mover_.inventories_.EndpointOf(move_.vcenter));
+    vsphere::CallLimit limit;
+    limit.cancelled = &cancelled_;
+    HW_ASSIGN_OR_RETURN(const std::unique_ptr<vsphere::Session> session,
+                        vsphere::Session::Open(endpoint, limit));
+    // A VM that is powered on or off is nobody else's matter, and takes long.
+    const bool both =
+        move_.kind == VmMove::Kind::kToMasterTarget || move_.kind == VmMove::Kind::kToVm;
+    if (both) mover_.Lock(target.value);
+    const absl::Cleanup unlock = [&] {
+      if (both) mover_.Unlock(target.value);
+    };
+    for (int steps = 0; steps < kStepsMax; ++steps) {
+      vsphere::Inventory now;
+      std::vector<vsphere::Ref> refs;
+      for (const vsphere::Ref& ref : {vm, target}) {
+        if (!ref.empty()) refs.push_back(ref);
+      }
+      if (!refs.empty())
+        HW_RETURN_IF_ERROR(vsphere::ReadObjects(*session, refs, limit, &now).status());
+      const auto find = [&](const vsphere::Ref& ref) {
+        const auto it = now.vms.find(ref);
+        return it == now.vms.end() ? nullptr : &it->second;
+      };
+      const vsphere::Vm* const found = find(vm);
+      const VmStep step = NextStep(move_, found, find(target));
+      if (step.kind == VmStep::Kind::kReached) return absl::OkStatus();
+      if (step.kind == VmStep::Kind::kRefused)
+        return ToStatus(step.problem, absl::StatusCode::kFailedPrecondition);
+      const bool of_target = step.kind == VmStep::Kind::kChangeMasterTarget;
+      const vsphere::Ref& which = of_target ? target : vm;
+      const std::string what = absl::StrCat(find(which)->name, ": ", NameOf(step.kind));
+      Say(what);
+      LogInfo("vm.step", {{"machine", machine_id_}, {"step", what}});
+      HW_RETURN_IF_ERROR(Annotate(Perform(*session, which, step, limit), what));
+    }
+    return absl::InternalError(
+        "the VM does not stay as it is changed: somebody else changes it too");
+  }
+
+  absl::Status Perform(vsphere::Session& session, const vsphere::Ref& vm, const VmStep& step,
+                       const vsphere::CallLimit& limit) {
+    absl::StatusOr<vsphere::Ref> task;
+    switch (step.kind) {
+      case VmStep::Kind::kShutDownGuest: {
+        const absl::Status asked = vsphere::ShutDownGuest(session, vm, limit);
+        if (asked.ok() && AwaitOff(session, vm, limit)) return absl::OkStatus();
+        LogWarn("vm.guest_does_not_stop", {{"machine", machine_id_}, {"error", asked}});
+        task = vsphere::BeginPowerOff(session, vm, limit);
+        break;
+      }
+      case VmStep::Kind::kPowerOff:
+        task = vsphere::BeginPowerOff(session, vm, limit);
+        break;
+      case VmStep::Kind::kPowerOn:
+        task = vsphere::BeginPowerOn(session, vm, limit);
+        break;
+      default:
+        task = vsphere::BeginReconfigure(session, vm, step.change, limit);
+    }
+    HW_RETURN_IF_ERROR(task.status());
+    return vsphere::AwaitTask(session, *task, mover_.patience_.task, nullptr, &cancelled_).status();
+  }
+
+  // False when the guest takes too long, or cannot be looked at.
+  bool AwaitOff(vsphere::Session& session, const vsphere::Ref& vm,
+                const vsphere::CallLimit& limit) {
+    const absl::Duration end = mover_.clock_.Monotonic() + mover_.patience_.guest;
+    while (mover_.clock_.Monotonic() < end) {
+      vsphere::Inventory now;
+      if (!vsphere::ReadObjects(session, {vm}, limit, &now).ok()) return false;
+      if (now.vms.count(vm) == 0 || now.vms[vm].off()) return true;
+      if (!Pause(kGuestLook)) return true;
+    }
+    return false;
+  }
+
+  VmMover& mover_;
+  const std::string machine_id_;
+  const VmMove move_;
+  std::atomic<bool> cancelled_ = false;
+  mutable absl::Mutex mutex_;
+  StepResult result_ ABSL_GUARDED_BY(mutex_);
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  bool ended_ ABSL_GUARDED_BY(mutex_) = false;
+  std::thread thread_;
+};
+
+VmMover::VmMover(const Clock& clock, Inventories* inventories, Patience patience)
+    : clock_(clock), inventories_(*inventories), patience_(patience) {}
+
+VmMover::~VmMover() {
+  std::map<std::string, std::unique_ptr<Run>> runs;
+  {
+    absl::MutexLock lock(&mutex_);
+    runs.swap(runs_);
+  }
+  for (auto& [machine, run] : runs) run->RequestStop();
+}
+
+StepResult VmMover::Move(const std::string& machine_id, const VmMove& move) {
+  absl::MutexLock lock(&mutex_);
+  const auto it = runs_.find(machine_id);
+  if (it != runs_.end() && it->second->move() == move) return it->second->result();
+  if (it != runs_.end() && !it->second->ended()) {
+    // What it began with its vCenter may still come about; the next one looks first.
+    it->second->RequestStop();
+    return StepResult::Wait("the step before to end");
+  }
+  const auto busy = std::count_if(runs_.begin(), runs_.end(),
+                                  [](const auto& run) { return !run.second->ended(); });
+  if (busy >= kMovesMax)
+    return StepResult::Wait(absl::StrCat(busy, " other machines' VMs are worked on"));
+  std::unique_ptr<Run>& run = runs_[machine_id];
+  run = std::make_unique<Run>(this, machine_id, move);
+  return run->result();
+}
+
+void VmMover::Lock(const std::string& vm) {
+  absl::MutexLock lock(&mutex_);
+  const auto is_free = [&]()
+                           ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return locked_.count(vm) == 0; };
+  mutex_.Await(absl::Condition(&is_free));
+  locked_.insert(vm);
+}
+
+void VmMover::Unlock(const std::string& vm) {
+  absl::MutexLock lock(&mutex_);
+  locked_.erase(vm);
+}
+
+}  // namespace homeward

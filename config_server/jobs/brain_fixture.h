@@ -1,0 +1,222 @@
+// BrainFixture: a brain with a real store, and parts that do what is desired of them. For tests.
+#ifndef HOMEWARD_CONFIG_SERVER_JOBS_BRAIN_FIXTURE_H_
+#define HOMEWARD_CONFIG_SERVER_JOBS_BRAIN_FIXTURE_H_
+
+#include <filesystem>
+#include <random>
+#include <set>
+
+#include "common/rpc/problem_status.h"
+#include "common/wire/time_proto.h"
+#include "config_server/jobs/brain.h"
+#include "gtest/gtest.h"
+
+namespace homeward {
+
+class ManualClock : public Clock {
+ public:
+  absl::Time Now() const override { return absl::FromUnixSeconds(1800000000) + now; }
+  absl::Duration Monotonic() const override { return now; }
+  absl::Duration now = absl::Seconds(1);
+};
+
+inline constexpr char kMachine[] = "11111111111111111111111111111111";
+inline constexpr char kServer[] = "22222222222222222222222222222222";
+inline constexpr char kTarget[] = "33333333333333333333333333333333";
+
+class BrainFixture : public ::testing::Test {
+ protected:
+  explicit BrainFixture(Hypervisor* hypervisor = nullptr) : hypervisor_(hypervisor) {
+    char pattern[] = "/tmp/homeward-brain-XXXXXX";
+    directory_ = ::mkdtemp(pattern);
+    StartBrain();
+  }
+  ~BrainFixture() override {
+    brain_.reset();
+    std::filesystem::remove_all(directory_);
+  }
+
+  void StartBrain() {
+    brain_.reset();
+    sessions_.clear();
+    auto store = Store::Open(directory_ + "/store");
+    ASSERT_TRUE(store.ok()) << store.status();
+    brain_ = std::make_unique<Brain>(clock_, Settings{}, *std::move(store), hypervisor_);
+  }
+
+  control::v1::Registration Registration(types::v1::ServerRole role, const std::string& id) {
+    control::v1::Registration registration;
+    registration.set_role(role);
+    registration.set_host_id(id);
+    registration.set_name(types::v1::ServerRole_Name(role));
+    registration.set_os_type(types::v1::LINUX);
+    registration.set_replication_address("10.0.0.1:9443");
+    if (role == types::v1::MASTER_TARGET) registration.set_hardware_uuid(target_uuid_);
+    if (role == types::v1::AGENT) {
+      registration.set_boot_id(boot_id_);
+      registration.set_hardware_uuid(hardware_uuid_);
+      types::v1::Disk* const disk = registration.add_disks();
+      disk->set_name("/dev/sda");
+      disk->set_size_bytes(1 << 20);
+    }
+    return registration;
+  }
+  absl::Status Connect(types::v1::ServerRole role, const std::string& id) {
+    const absl::StatusOr<uint64_t> session = brain_->Register(
+        Registration(role, id), {.send =
+                                     [this, id](const control::v1::Down& down) {
+                                       if (down.has_desired()) desired_[id] = down.desired();
+                                     },
+                                 .end = [this, id](const absl::Status&) { sessions_.erase(id); }});
+    if (session.ok()) sessions_[id] = *session;
+    return session.status();
+  }
+  void ConnectAll() {
+    if (!sessions_.contains(kServer)) {
+      ASSERT_TRUE(Connect(types::v1::PROCESS_SERVER, kServer).ok());
+    }
+    if (!sessions_.contains(kTarget)) {
+      ASSERT_TRUE(Connect(types::v1::MASTER_TARGET, kTarget).ok());
+    }
+    if (agent_runs_ && !sessions_.contains(kMachine)) (void)Connect(types::v1::AGENT, kMachine);
+  }
+
+  // Every part does what is desired and says so.
+  void Obey() {
+    clock_.now += absl::Milliseconds(100);
+    ConnectAll();
+    if (sessions_.contains(kServer)) {
+      control::v1::Heartbeat heartbeat;
+      for (const auto& stream : desired_[kServer].process_server().streams()) {
+        control::v1::RelayObserved* const relay = heartbeat.mutable_process_server()->add_streams();
+        relay->set_machine_id(stream.machine_id());
+        relay->set_generation(stream.generation());
+      }
+      heartbeat.mutable_process_server()->set_cache_total_bytes(100);
+      heartbeat.mutable_process_server()->set_cache_free_bytes(90);
+      brain_->fleet().Hear(kServer, sessions_[kServer], heartbeat);
+    }
+    ObeyAgent();
+    ObeyTarget();
+    brain_->Step();
+  }
+  void ObeyAgent() {
+    if (!sessions_.contains(kMachine)) return;
+    control::v1::Heartbeat heartbeat;
+    control::v1::AgentObserved& seen = *heartbeat.mutable_agent();
+    const control::v1::AgentDesired& wanted = desired_[kMachine].agent();
+    if (wanted.has_protection()) {
+      const control::v1::Protection& protection = wanted.protection();
+      // At most one copy may stream in a generation.
+      streamed_.insert({protection.generation(), boot_id_});
+      seen.set_machine_id(protection.machine_id());
+      seen.set_generation(protection.generation());
+      seen.set_replica_id(protection.replica_id());
+      seen.set_streaming(true);
+      seen.set_resync_token(protection.resync_token());
+      seen.set_quiesced_token(protection.quiesce_token());
+      if (points_.empty() || protection.quiesce_token() != quiesced_) {
+        quiesced_ = protection.quiesce_token();
+        points_.push_back(absl::StrCat("p", points_.size()));
+        times_.push_back(clock_.Now());
+      }
+      if (protection.quiesce_token() != 0) seen.set_quiesced_point(points_.back());
+    }
+    brain_->fleet().Hear(kMachine, sessions_[kMachine], heartbeat);
+  }
+  void ObeyTarget() {
+    if (!sessions_.contains(kTarget)) return;
+    control::v1::Heartbeat heartbeat;
+    control::v1::MasterTargetObserved& seen = *heartbeat.mutable_master_target();
+    types::v1::Datastore* const datastore = seen.add_datastores();
+    datastore->set_path("/ds1");
+    datastore->set_total_bytes(100);
+    datastore->set_free_bytes(50);
+    *seen.mutable_retention_volume() = *datastore;
+    for (const control::v1::Replica& wanted : desired_[kTarget].master_target().replicas()) {
+      control::v1::ReplicaObserved* const replica = seen.add_replicas();
+      replica->set_replica_id(wanted.replica_id());
+      replica->set_machine_id(wanted.machine_id());
+      replica->set_generation(wanted.generation());
+      replica->set_phase(wanted.phase());
+      replica->set_point_id(wanted.point_id());
+      replica->set_created_fresh(wanted.attached_disks().empty());
+      replica->add_disk_paths(wanted.datastore() + "/" + wanted.directory() + "/d.vmdk");
+      for (size_t i = 0; i < points_.size(); ++i) {
+        types::v1::RecoveryPoint* const point = replica->add_points();
+        point->set_id(points_[i]);
+        *point->mutable_time() = ToProto(times_[i]);
+        point->set_kind(types::v1::CRASH_CONSISTENT);
+      }
+    }
+    brain_->fleet().Hear(kTarget, sessions_[kTarget], heartbeat);
+  }
+
+  storage::v1::Machine Machine() { return *brain_->FindMachine(kMachine); }
+  absl::StatusOr<storage::v1::Job> Start(const std::string& workflow, const std::string& point = "",
+                                         const std::string& directory = "") {
+    storage::v1::Job job;
+    job.set_workflow(workflow);
+    job.set_machine_id(kMachine);
+    job.set_point(point);
+    if (workflow == "protect" || workflow == "reprotect") {
+      if (Refusal refusal = CheckOperation(brain_->MakeView(), Machine(), workflow))
+        return Refused(*refusal);
+      Placement placement = Place(brain_->MakeView(), Machine(), {.directory = directory});
+      if (placement.refusal) return Refused(*placement.refusal);
+      *job.mutable_wanted() = placement.assignment;
+    }
+    return brain_->StartJob(std::move(job));
+  }
+  // Until the job has ended. Kills the server with the chance of one in `kill_one_in` at each step.
+  storage::v1::Job Finish(const std::string& job_id, int kill_one_in = 0) {
+    uint64_t generation = 0;
+    for (int i = 0; i < 500; ++i) {
+      if (kill_one_in > 0 && static_cast<int>(random_() % static_cast<unsigned>(kill_one_in)) == 0)
+        StartBrain();
+      Obey();
+      EXPECT_GE(Machine().generation(), generation) << "a generation never goes back";
+      generation = Machine().generation();
+      storage::v1::Job job = *brain_->FindJob(job_id);
+      if (job.state() != storage::v1::RUNNING) return job;
+    }
+    ADD_FAILURE() << "job " << job_id << " does not end: " << brain_->ProgressOf(job_id)->detail;
+    return {};
+  }
+  void Run(const std::string& workflow, const std::string& point = "",
+           const std::string& directory = "", int kill_one_in = 0) {
+    const auto job = Start(workflow, point, directory);
+    ASSERT_TRUE(job.ok()) << workflow << ": " << job.status();
+    const storage::v1::Job ended = Finish(job->id(), kill_one_in);
+    ASSERT_EQ(ended.state(), storage::v1::SUCCEEDED)
+        << workflow << ": " << ended.problem().ShortDebugString();
+  }
+  static std::string IdOf(const absl::Status& status) {
+    const auto problem = ProblemOf(status);
+    return problem.has_value() ? problem->id() : status.ToString();
+  }
+  void BootAtHome() {
+    boot_id_ = "boot-at-home";
+    hardware_uuid_ = "hardware-at-home";
+    agent_runs_ = true;
+  }
+
+  ManualClock clock_;
+  std::string directory_;
+  std::mt19937 random_{7};
+  std::unique_ptr<Brain> brain_;
+  std::map<std::string, uint64_t> sessions_;
+  std::map<std::string, control::v1::Desired> desired_;
+  std::vector<std::string> points_;
+  std::vector<absl::Time> times_;
+  uint64_t quiesced_ = 0;
+  std::string boot_id_ = "boot-1", hardware_uuid_ = "hardware-1";
+  std::string target_uuid_;
+  bool agent_runs_ = true;
+  Hypervisor* const hypervisor_;
+  std::set<std::pair<uint64_t, std::string>> streamed_;
+};
+
+}  // namespace homeward
+
+#endif  // HOMEWARD_CONFIG_SERVER_JOBS_BRAIN_FIXTURE_H_

@@ -1,0 +1,273 @@
+// Reprotect to the original VM and failback, against a modelled vCenter whose calls fail, whose
+// replies are lost, and a server that is killed at any step. After each step every disk is where
+// the records say, and attached to one VM at the most.
+#include <algorithm>
+#include <map>
+
+#include "config_server/jobs/brain_fixture.h"
+#include "config_server/model/vm_plan.h"
+#include "config_server/model/vm_rules.h"
+#include "config_server/model/vm_world.h"
+
+namespace homeward {
+namespace {
+
+// Does one step of a move at each call. What it has done stays when the server dies; what it was
+// doing for the server does not.
+class ModelVcenter : public Hypervisor {
+ public:
+  std::map<std::string, VcenterState> States() const override { return world.States(); }
+
+  StepResult Move(const std::string& machine_id, const VmMove& move) override {
+    const auto it = ended_.find(machine_id);
+    if (it != ended_.end() && it->second.first == move) return it->second.second;
+    if (Chance(fault_one_in)) return StepResult::Wait("the vCenter does not answer");
+    const VmStep step = NextStep(move, Find(world.vm_ref), Find(world.target_ref));
+    if (step.kind == VmStep::Kind::kReached) return End(machine_id, move, StepResult::Done());
+    if (step.kind == VmStep::Kind::kRefused) {
+      if (move.for_ever) return StepResult::Wait(step.problem.message());
+      return End(machine_id, move, StepResult::Fail(step.problem));
+    }
+    if (fail_step == step.kind && !move.for_ever) {
+      return End(machine_id, move,
+                 StepResult::Fail(MakeProblem(ProblemId::kVmPowerOnFailed, "no memory")));
+    }
+    Perform(step);
+    return StepResult::Wait(
+        "the vCenter");  // Also where its reply was lost: it is looked at again.
+  }
+  void ServerDied() { ended_.clear(); }
+
+  VmWorld world{1};
+  unsigned fault_one_in = 0;
+  std::optional<VmStep::Kind> fail_step;
+  int steps = 0;
+
+ private:
+  StepResult End(const std::string& machine_id, const VmMove& move, StepResult result) {
+    ended_[machine_id] = {move, result};
+    return result;
+  }
+  bool Chance(unsigned one_in) { return one_in > 0 && random_() % one_in == 0; }
+  const vsphere::Vm* Find(const vsphere::Ref& ref) const {
+    const auto it = world.inventory.vms.find(ref);
+    return it == world.inventory.vms.end() ? nullptr : &it->second;
+  }
+  void Perform(const VmStep& step) {
+    ++steps;
+    vsphere::Vm& vm = step.kind == VmStep::Kind::kChangeMasterTarget ? world.target() : world.vm();
+    switch (step.kind) {
+      case VmStep::Kind::kShutDownGuest:
+      case VmStep::Kind::kPowerOff:
+        vm.power_state = "poweredOff";
+        return;
+      case VmStep::Kind::kPowerOn:
+        vm.power_state = "poweredOn";
+        return;
+      default:
+        break;
+    }
+    ASSERT_EQ(step.change.change_version, vm.change_version);
+    vm.change_version.push_back('+');
+    for (const int32_t key : step.change.detach_disks) {
+      vm.disks.erase(std::find_if(vm.disks.begin(), vm.disks.end(),
+                                  [&](const auto& disk) { return disk.key == key; }));
+    }
+    for (const vsphere::DiskToAdd& add : step.change.add_disks) {
+      vm.disks.push_back(
+          VmWorld::MakeDisk(next_key_++, add.controller_key, add.unit, kFirstDisk, add.file));
+    }
+  }
+
+  std::mt19937 random_{3};
+  int32_t next_key_ = 3000;
+  std::map<std::string, std::pair<VmMove, StepResult>> ended_;
+};
+
+// Before the fixture, which is given it.
+struct WithVcenter {
+  ModelVcenter model;
+};
+
+class VmWorkflowTest : private WithVcenter, public BrainFixture {
+ protected:
+  VmWorkflowTest() : BrainFixture(&model) {
+    target_uuid_ = kTargetUuid;
+    hardware_uuid_ = kVmUuid;
+  }
+  ModelVcenter& vcenter() { return model; }
+  vsphere::Vm& vm() { return vcenter().world.vm(); }
+  vsphere::Vm& target() { return vcenter().world.target(); }
+
+  // On-premises, protected, failed over and committed: it runs in Azure now.
+  void RunInAzure() {
+    Obey();
+    Obey();
+    Run("protect", "", "azure");
+    ASSERT_EQ(Machine().vm().name(), "web-1");
+    Run("failback", "latest");
+    Run("commit");
+    boot_id_ = "boot-in-azure";
+    hardware_uuid_ = "azure";
+    sessions_.erase(kMachine);
+    Obey();
+  }
+  void CheckPlaces() {
+    const storage::v1::Machine machine = Machine();
+    ASSERT_EQ(machine.vm().disks_size(), 1);
+    const storage::v1::VmDisk& disk = machine.vm().disks(0);
+    const bool at_vm = vm().FindDisk(kFirstDisk) != nullptr;
+    const bool at_target = target().FindDisk(kFirstDisk) != nullptr;
+    ASSERT_FALSE(at_vm && at_target) << "attached twice";
+    if (disk.moving_to() == storage::v1::DISK_PLACE_UNSPECIFIED) {
+      ASSERT_EQ(at_vm, disk.place() == storage::v1::AT_VM) << disk.ShortDebugString();
+      ASSERT_EQ(at_target, disk.place() == storage::v1::AT_MASTER_TARGET);
+    } else {
+      ASSERT_FALSE(disk.file().empty()) << "nobody knows where it is";
+    }
+    // The master target writes to what it has, and to nothing else.
+    for (const auto& replica : desired_[kTarget].master_target().replicas()) {
+      if (replica.attached_disks().empty() || replica.phase() != control::v1::FOLLOW) continue;
+      ASSERT_EQ(replica.attached_disks(0), kFirstDisk);
+      ASSERT_FALSE(at_vm && disk.moving_to() == storage::v1::DISK_PLACE_UNSPECIFIED &&
+                   machine.state() == storage::v1::PROTECTED);
+    }
+    ASSERT_FALSE(vm().on() && machine.state() == storage::v1::PROTECTED)
+        << "the machine runs at two sites";
+  }
+  storage::v1::Job FinishChecked(const std::string& job_id, unsigned kill_one_in) {
+    for (int i = 0; i < 800; ++i) {
+      if (kill_one_in > 0 && random_() % kill_one_in == 0) {
+        StartBrain();
+        vcenter().ServerDied();
+      }
+      Obey();
+      CheckPlaces();
+      if (HasFatalFailure()) return {};
+      const storage::v1::Job job = *brain_->FindJob(job_id);
+      if (job.state() != storage::v1::RUNNING) return job;
+    }
+    ADD_FAILURE() << "job " << job_id << " does not end: " << brain_->ProgressOf(job_id)->detail;
+    return {};
+  }
+  storage::v1::Job RunChecked(const std::string& workflow, unsigned kill_one_in) {
+    const auto job = Start(workflow, workflow == "failback" ? "latest" : "");
+    EXPECT_TRUE(job.ok()) << workflow << ": " << job.status();
+    return job.ok() ? FinishChecked(job->id(), kill_one_in) : storage::v1::Job();
+  }
+};
+
+TEST_F(VmWorkflowTest, AMachineComesHomeToTheVmThatItWas) {
+  RunInAzure();
+  const VmWorld before = vcenter().world;
+  EXPECT_EQ(RunChecked("reprotect", 0).state(), storage::v1::SUCCEEDED);
+  EXPECT_TRUE(vm().off());
+  EXPECT_TRUE(vm().disks.empty());
+  EXPECT_EQ(target().disks.size(), 2u);
+  EXPECT_EQ(Machine().assignment().disks(0).uuid(), kFirstDisk);
+  EXPECT_FALSE(Machine().assignment().fresh()) << "only differences travel";
+  EXPECT_EQ(RunChecked("failback", 0).state(), storage::v1::SUCCEEDED);
+  EXPECT_TRUE(vm().on());
+  ASSERT_EQ(vm().disks.size(), 1u);
+  EXPECT_EQ(vm().disks[0].unit, before.inventory.vms.at(before.vm_ref).disks[0].unit);
+  EXPECT_EQ(target().disks.size(), 1u);
+  EXPECT_EQ(IdOf(Start("failback", "latest").status()), "MACHINE_RUNNING")
+      << "its disks may have been written to";
+  EXPECT_EQ(RunChecked("commit", 0).state(), storage::v1::SUCCEEDED);
+  EXPECT_EQ(IdOf(Start("reprotect", "", "azure").status()), "AGENT_NOT_REGISTERED");
+}
+
+TEST_F(VmWorkflowTest, AServerAndAVCenterThatFailAtAnyStepEndInDoneOrUndone) {
+  RunInAzure();
+  int undone = 0;
+  for (unsigned seed = 1; seed <= 60; ++seed) {
+    random_.seed(seed);
+    vcenter().fault_one_in = seed % 3 == 0 ? 0 : 3;
+    // Every third time something fails for good, and it is undone; then it is tried again.
+    const bool fails = seed % 3 == 0;
+    constexpr VmStep::Kind kSteps[] = {VmStep::Kind::kShutDownGuest, VmStep::Kind::kChangeVm,
+                                       VmStep::Kind::kChangeMasterTarget};
+    if (fails) vcenter().fail_step = kSteps[seed / 3 % 3];
+    storage::v1::Job job = RunChecked("reprotect", 3);
+    if (HasFatalFailure()) return;
+    if (job.state() == storage::v1::FAILED) {
+      ++undone;
+      EXPECT_EQ(Machine().state(), storage::v1::COMMITTED);
+      EXPECT_NE(vm().FindDisk(kFirstDisk), nullptr) << "seed " << seed;
+      vcenter().fail_step.reset();
+      job = RunChecked("reprotect", 3);
+    }
+    vcenter().fail_step.reset();
+    ASSERT_EQ(job.state(), storage::v1::SUCCEEDED) << job.problem().message();
+    if (seed % 4 == 0) vcenter().fail_step = VmStep::Kind::kPowerOn;
+    job = RunChecked("failback", 3);
+    if (HasFatalFailure()) return;
+    if (seed % 4 == 0) {
+      ++undone;
+      EXPECT_EQ(job.state(), storage::v1::FAILED);
+      EXPECT_EQ(job.problem().id(), "VM_POWER_ON_FAILED");
+      EXPECT_EQ(Machine().state(), storage::v1::PROTECTED) << "and may be tried again";
+      EXPECT_NE(target().FindDisk(kFirstDisk), nullptr);
+      vcenter().fail_step.reset();
+      job = RunChecked("failback", 3);
+    }
+    ASSERT_EQ(job.state(), storage::v1::SUCCEEDED) << job.problem().message();
+    EXPECT_TRUE(vm().on());
+    EXPECT_EQ(RunChecked("commit", 3).state(), storage::v1::SUCCEEDED);
+    // Round again: it leaves home, and a new copy runs in Azure.
+    boot_id_ = absl::StrCat("home-", seed);
+    hardware_uuid_ = kVmUuid;
+    sessions_.erase(kMachine);
+    Obey();
+    Run("reprotect", "", "azure");
+    Run("failback", "latest");
+    Run("commit");
+    boot_id_ = absl::StrCat("azure-", seed);
+    hardware_uuid_ = absl::StrCat("azure-", seed);
+    sessions_.erase(kMachine);
+    Obey();
+    if (HasFatalFailure()) return;
+  }
+  EXPECT_GT(undone, 20);
+}
+
+TEST_F(VmWorkflowTest, ACancelledReprotectGivesTheDisksBack) {
+  RunInAzure();
+  agent_runs_ = false;  // So that it stays before the synchronisation.
+  const auto job = Start("reprotect");
+  ASSERT_TRUE(job.ok()) << job.status();
+  brain_->fleet().Disconnect(kMachine, sessions_[kMachine]);
+  sessions_.erase(kMachine);
+  for (int i = 0; i < 40; ++i) Obey();
+  EXPECT_NE(target().FindDisk(kFirstDisk), nullptr);
+  ASSERT_TRUE(brain_->CancelJob(job->id()).ok());
+  EXPECT_EQ(FinishChecked(job->id(), 0).state(), storage::v1::CANCELLED);
+  EXPECT_NE(vm().FindDisk(kFirstDisk), nullptr);
+  EXPECT_TRUE(vm().off()) << "some of its content may be the machine's already";
+}
+
+TEST_F(VmWorkflowTest, ARemovedProtectionGivesTheDisksBack) {
+  RunInAzure();
+  EXPECT_EQ(RunChecked("reprotect", 0).state(), storage::v1::SUCCEEDED);
+  EXPECT_EQ(RunChecked("remove", 0).state(), storage::v1::SUCCEEDED);
+  EXPECT_NE(vm().FindDisk(kFirstDisk), nullptr);
+  EXPECT_EQ(Machine().state(), storage::v1::UNPROTECTED);
+}
+
+TEST_F(VmWorkflowTest, WhatIsRefusedTouchesNothing) {
+  RunInAzure();
+  target().snapshots = 1;
+  EXPECT_EQ(IdOf(Start("reprotect").status()), "MASTER_TARGET_HAS_SNAPSHOTS");
+  target().snapshots = 0;
+  EXPECT_EQ(RunChecked("reprotect", 0).state(), storage::v1::SUCCEEDED);
+  target().snapshots = 1;
+  EXPECT_EQ(IdOf(Start("failback", "latest").status()), "MASTER_TARGET_HAS_SNAPSHOTS");
+  target().snapshots = 0;
+  const int steps = vcenter().steps;
+  vcenter().world.link = VcenterState::Link::kStale;
+  EXPECT_EQ(IdOf(Start("failback", "latest").status()), "VCENTER_DISCONNECTED");
+  EXPECT_EQ(vcenter().steps, steps);
+}
+
+}  // namespace
+}  // namespace homeward

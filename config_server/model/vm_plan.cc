@@ -1,0 +1,208 @@
+#include "config_server/model/vm_plan.h"
+
+#include <algorithm>
+#include <set>
+
+#include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "config_server/model/problems.h"
+
+namespace homeward {
+namespace {
+
+using vsphere::Controller;
+using vsphere::Disk;
+using vsphere::Vm;
+using vsphere::VmChange;
+
+constexpr int32_t kUnits = 16;     // of a SCSI controller
+constexpr int32_t kOwnUnit = 7;    // the controller's own
+constexpr int32_t kNewKey = -100;  // of the first controller that is added
+
+VmStep Refuse(ProblemId id, const std::string& message) {
+  VmStep step;
+  step.kind = VmStep::Kind::kRefused;
+  step.problem = MakeProblem(id, message);
+  return step;
+}
+
+VmStep Do(VmStep::Kind kind) {
+  VmStep step;
+  step.kind = kind;
+  return step;
+}
+
+VmStep Change(VmStep::Kind kind, const Vm& vm, VmChange change) {
+  VmStep step;
+  step.kind = kind;
+  step.change = std::move(change);
+  step.change.change_version = vm.change_version;
+  return step;
+}
+
+VmStep Gone(const VmMove& move) {
+  return Refuse(
+      ProblemId::kVmGone,
+      absl::StrCat("vCenter ", move.vcenter, " has no VM with the UUID ", move.vm_instance_uuid));
+}
+
+VmStep TurnOff(const Vm& vm) {
+  if (vm.off()) return {};
+  const bool asks = vm.on() && vm.tools_running == "guestToolsRunning";
+  return Do(asks ? VmStep::Kind::kShutDownGuest : VmStep::Kind::kPowerOff);
+}
+
+VmStep TurnOn(const VmMove& move, const Vm& vm) {
+  if (vm.on()) return {};
+  for (const VmMove::Disk& disk : move.disks) {
+    if (vm.FindDisk(disk.uuid) == nullptr) {
+      return Refuse(ProblemId::kVmDisksChanged, absl::StrCat("disk ", disk.uuid, " (", disk.file,
+                                                             ") is not attached to ", vm.name));
+    }
+  }
+  return Do(VmStep::Kind::kPowerOn);
+}
+
+VmStep ToMasterTarget(const VmMove& move, const Vm& vm, const Vm& target) {
+  VmChange detach, attach;
+  std::vector<std::pair<int32_t, int32_t>> places = FreePlaces(target);
+  for (const VmMove::Disk& wanted : move.disks) {
+    const bool there = target.FindDisk(wanted.uuid) != nullptr;
+    if (const Disk* const disk = vm.FindDisk(wanted.uuid)) {
+      if (disk->file != wanted.file) {
+        return Refuse(ProblemId::kVmDisksChanged,
+                      absl::StrCat("disk ", wanted.uuid, " of ", vm.name, " is in ", disk->file,
+                                   " now, and not in ", wanted.file));
+      }
+      detach.detach_disks.push_back(disk->key);
+    }
+    if (there) continue;
+    if (places.size() <= attach.add_disks.size()) {
+      return Refuse(ProblemId::kMasterTargetDiskLimit,
+                    absl::StrCat("the SCSI controllers of ", target.name, " have no place left"));
+    }
+    const auto [controller, unit] = places[attach.add_disks.size()];
+    vsphere::DiskToAdd add;
+    add.file = wanted.file;
+    add.controller_key = controller;
+    add.unit = unit;
+    // A snapshot of the master target must not catch it.
+    add.disk_mode = "independent_persistent";
+    attach.add_disks.push_back(add);
+  }
+  if (!detach.empty()) {
+    if (!vm.off())
+      return Refuse(ProblemId::kVmNotOff,
+                    absl::StrCat(vm.name, " is on, and its disks are to be moved"));
+    if (vm.snapshots > 0) {
+      return Refuse(ProblemId::kVmHasSnapshots,
+                    absl::StrCat(vm.name, " has ", vm.snapshots, " snapshots"));
+    }
+    return Change(VmStep::Kind::kChangeVm, vm, std::move(detach));
+  }
+  if (attach.empty()) return {};
+  if (target.snapshots > 0) {
+    return Refuse(ProblemId::kMasterTargetHasSnapshots,
+                  absl::StrCat(target.name, " has ", target.snapshots, " snapshots"));
+  }
+  return Change(VmStep::Kind::kChangeMasterTarget, target, std::move(attach));
+}
+
+// Where the disk belongs is taken by something else.
+const Disk* TakenBy(const Vm& vm, const Controller& controller, int32_t unit) {
+  for (const Disk& disk : vm.disks) {
+    if (disk.controller_key == controller.key && disk.unit == unit) return &disk;
+  }
+  return nullptr;
+}
+
+VmStep ToVm(const VmMove& move, const Vm& vm, const Vm* target) {
+  VmChange leave, change;
+  for (const VmMove::Disk& wanted : move.disks) {
+    const Disk* const there = target == nullptr ? nullptr : target->FindDisk(wanted.uuid);
+    if (there != nullptr) leave.detach_disks.push_back(there->key);
+    const Controller* const controller = vm.FindController(wanted.controller_type, wanted.bus);
+    const Disk* const here = vm.FindDisk(wanted.uuid);
+    if (here != nullptr && controller != nullptr && here->controller_key == controller->key &&
+        here->unit == wanted.unit) {
+      continue;
+    }
+    vsphere::DiskToAdd add;
+    add.file = here == nullptr ? wanted.file : here->file;
+    add.unit = wanted.unit;
+    add.disk_mode = wanted.disk_mode;
+    if (controller != nullptr) {
+      add.controller_key = controller->key;
+      const Disk* const other = TakenBy(vm, *controller, wanted.unit);
+      if (other != nullptr && vsphere::PlainHex(other->uuid) != wanted.uuid) {
+        return Refuse(ProblemId::kVmDisksChanged,
+                      absl::StrCat(vm.name, " has ", other->file, " where ", wanted.file,
+                                   " belongs: bus ", wanted.bus, ", unit ", wanted.unit));
+      }
+    } else {
+      auto added = std::find_if(
+          change.add_controllers.begin(), change.add_controllers.end(), [&](const Controller& one) {
+            return one.type == wanted.controller_type && one.bus == wanted.bus;
+          });
+      if (added == change.add_controllers.end()) {
+        const auto key = kNewKey - static_cast<int32_t>(change.add_controllers.size());
+        change.add_controllers.push_back({key, wanted.controller_type, wanted.bus});
+        added = change.add_controllers.end() - 1;
+      }
+      add.controller_key = added->key;
+    }
+    if (here != nullptr) change.detach_disks.push_back(here->key);
+    change.add_disks.push_back(add);
+  }
+  if (!leave.empty()) return Change(VmStep::Kind::kChangeMasterTarget, *target, std::move(leave));
+  if (change.empty()) return {};
+  if (!vm.off())
+    return Refuse(ProblemId::kVmNotOff, absl::StrCat(vm.name, " is on, and lacks its disks"));
+  // What is at a wrong place leaves first: its new place may be another's old one.
+  if (!change.detach_disks.empty()) {
+    change.add_disks.clear();
+    change.add_controllers.clear();
+  }
+  return Change(VmStep::Kind::kChangeVm, vm, std::move(change));
+}
+
+}  // namespace
+
+bool IsLsiLogic(const Controller& controller) {
+  return controller.type == "VirtualLsiLogicController" ||
+         controller.type == "VirtualLsiLogicSASController";
+}
+
+std::vector<std::pair<int32_t, int32_t>> FreePlaces(const Vm& master_target) {
+  std::vector<std::pair<int32_t, int32_t>> places;
+  for (const Controller& controller : master_target.controllers) {
+    if (!IsLsiLogic(controller)) continue;
+    for (int32_t unit = 0; unit < kUnits; ++unit) {
+      if (unit != kOwnUnit && TakenBy(master_target, controller, unit) == nullptr)
+        places.emplace_back(controller.key, unit);
+    }
+  }
+  return places;
+}
+
+VmStep NextStep(const VmMove& move, const Vm* vm, const Vm* master_target) {
+  if (vm == nullptr) return Gone(move);
+  switch (move.kind) {
+    case VmMove::Kind::kTurnOff:
+      return TurnOff(*vm);
+    case VmMove::Kind::kTurnOn:
+      return TurnOn(move, *vm);
+    case VmMove::Kind::kToVm:
+      return ToVm(move, *vm, master_target);
+    case VmMove::Kind::kToMasterTarget:
+      break;
+  }
+  if (master_target == nullptr) {
+    return Refuse(ProblemId::kHostNotDiscovered,
+                  absl::StrCat("vCenter ", move.vcenter, " has no VM with the BIOS UUID ",
+                               move.master_target_uuid, ", which the master target says it has"));
+  }
+  return ToMasterTarget(move, *vm, *master_target);
+}
+
+}  // namespace homeward

@@ -1,0 +1,40 @@
+// What to do next to a VM so that a move comes about. Pure: looks at the VMs as they are, and does
+// not care how they came to be so.
+#ifndef HOMEWARD_CONFIG_SERVER_MODEL_VM_PLAN_H_
+#define HOMEWARD_CONFIG_SERVER_MODEL_VM_PLAN_H_
+
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "common/vsphere/objects.h"
+#include "common/vsphere/vm_spec.h"
+#include "config_server/model/hypervisor.h"
+
+namespace homeward {
+
+struct VmStep {
+  enum class Kind {
+    kReached,  // there is nothing left to do
+    kRefused,  // it cannot go on as things are
+    kShutDownGuest,
+    kPowerOff,
+    kPowerOn,
+    kChangeVm,
+    kChangeMasterTarget
+  };
+  Kind kind = Kind::kReached;
+  vsphere::VmChange change;
+  types::v1::Problem problem;
+};
+// Null: the vCenter has no such VM.
+VmStep NextStep(const VmMove& move, const vsphere::Vm* vm, const vsphere::Vm* master_target);
+
+// Controllers of a master target's VM that disks may be attached to: LSI Logic, parallel or SAS.
+bool IsLsiLogic(const vsphere::Controller& controller);
+// Free places on them, in order: key of the controller, and unit.
+std::vector<std::pair<int32_t, int32_t>> FreePlaces(const vsphere::Vm& master_target);
+
+}  // namespace homeward
+
+#endif  // HOMEWARD_CONFIG_SERVER_MODEL_VM_PLAN_H_

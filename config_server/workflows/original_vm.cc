@@ -1,0 +1,124 @@
+#include "common/wire/time_proto.h"
+#include "config_server/model/problems.h"
+#include "config_server/model/vm_rules.h"
+#include "config_server/workflows/location.h"
+
+namespace homeward {
+namespace {
+
+using storage::v1::AT_MASTER_TARGET;
+using storage::v1::AT_VM;
+using storage::v1::Machine;
+using storage::v1::VmDisk;
+
+// All disks that are replicated are there, and none is on its way.
+bool AllAre(const Machine& machine, storage::v1::DiskPlace place) {
+  for (const VmDisk* const disk : StreamedDisks(machine.vm())) {
+    if (disk->place() != place || disk->moving_to() != storage::v1::DISK_PLACE_UNSPECIFIED)
+      return false;
+  }
+  return true;
+}
+
+// What the VM looks like may have changed since it was recorded: its host, its files' names, the
+// disks' places.
+void Refresh(const View& view, Machine* machine) {
+  const std::optional<FoundVm> found = FindVm(view, machine->vm());
+  if (!found.has_value()) return;
+  storage::v1::Vm& recorded = *machine->mutable_vm();
+  const storage::v1::Vm now = RecordVm(*found, {});
+  recorded.set_vcenter(now.vcenter());
+  recorded.set_instance_uuid(now.instance_uuid());
+  recorded.set_name(now.name());
+  recorded.set_vmx_path(now.vmx_path());
+  recorded.set_host(now.host());
+  for (VmDisk& disk : *recorded.mutable_disks()) {
+    for (const VmDisk& seen : now.disks()) {
+      if (seen.uuid() != disk.uuid()) continue;
+      const uint32_t stream_index = disk.stream_index();
+      disk = seen;
+      disk.set_stream_index(stream_index);
+    }
+  }
+}
+
+}  // namespace
+
+StepResult OriginalVm::Move(const View& view, const Machine& machine, VmMove::Kind kind,
+                            bool for_ever) {
+  if (hypervisor_ == nullptr) return StepResult::Wait("a vCenter to be known");
+  VmMove move = MoveOf(view, machine, kind);
+  move.for_ever = for_ever;
+  return hypervisor_->Move(machine.machine_id(), move);
+}
+
+// What is about to be moved is stored before anything is done, and where it is after it was seen
+// there.
+StepResult OriginalVm::MoveDisks(const View& view, Machine* machine, storage::v1::DiskPlace place,
+                                 bool for_ever) {
+  if (AllAre(*machine, place)) return StepResult::Done();
+  bool noted = true;
+  for (VmDisk& disk : *machine->mutable_vm()->mutable_disks()) {
+    if (disk.stream_index() == 0) continue;
+    noted = noted && disk.moving_to() == place;
+    disk.set_moving_to(place);
+  }
+  if (!noted) return StepResult::Wait("the move to be noted");
+  StepResult moved =
+      Move(view, *machine, place == AT_VM ? VmMove::Kind::kToVm : VmMove::Kind::kToMasterTarget,
+           for_ever);
+  if (!moved.done()) return moved;
+  for (VmDisk& disk : *machine->mutable_vm()->mutable_disks()) {
+    if (disk.stream_index() == 0) continue;
+    disk.set_place(place);
+    disk.clear_moving_to();
+  }
+  return moved;
+}
+
+StepResult OriginalVm::TurnHomeOff(const View& view, Machine* machine) {
+  if (AllAre(*machine, AT_VM)) Refresh(view, machine);
+  return Move(view, *machine, VmMove::Kind::kTurnOff, /*for_ever=*/false);
+}
+
+StepResult OriginalVm::AttachDisks(const View& view, Machine* machine) {
+  StepResult moved = MoveDisks(view, machine, AT_MASTER_TARGET, /*for_ever=*/false);
+  if (!moved.done()) return moved;
+  return AwaitPhase(view, machine, control::v1::FOLLOW, "the master target to find the disks");
+}
+
+StepResult OriginalVm::TurnSourceOff(const View&, Machine*) { return StepResult::Done(); }
+
+StepResult OriginalVm::HandDisksOver(const View& view, Machine* machine) {
+  StepResult moved = MoveDisks(view, machine, AT_VM, /*for_ever=*/false);
+  if (!moved.done()) return moved;
+  machine->clear_home_disks();
+  for (const VmDisk* const disk : StreamedDisks(machine->vm()))
+    machine->add_home_disks(disk->file());
+  return moved;
+}
+
+StepResult OriginalVm::PowerOn(const View& view, Machine* machine) {
+  StepResult on = Move(view, *machine, VmMove::Kind::kTurnOn, /*for_ever=*/false);
+  if (on.done()) NoteStarted(view, machine);
+  return on;
+}
+
+StepResult OriginalVm::TakeDisksBack(const View& view, Machine* machine) {
+  if (AllAre(*machine, AT_MASTER_TARGET)) return StepResult::Done();
+  machine->clear_home_disks();
+  // Once they are on their way the VM is off, and must not be asked of again.
+  if (AllAre(*machine, AT_VM)) {
+    StepResult off = Move(view, *machine, VmMove::Kind::kTurnOff, /*for_ever=*/true);
+    if (!off.done()) return off;
+  }
+  return MoveDisks(view, machine, AT_MASTER_TARGET, /*for_ever=*/true);
+}
+
+StepResult OriginalVm::Discard(const View& view, Machine* machine, bool) {
+  StepResult ended = AwaitEnd(view, machine, control::v1::RELEASE);
+  if (!ended.done()) return ended;
+  return MoveDisks(view, machine, AT_VM, /*for_ever=*/true);
+}
+
+}  // namespace homeward

@@ -1,0 +1,251 @@
+"""A VM of a simulated vCenter comes home to the VM that it was, with everything in the way that may be: what rules refuse, before
+anything is touched; the configuration server killed at each step; a vCenter that fails, restarts and loses replies.
+
+  vm_test.py --binaries build/dev/bin [--only refusals|kills|faults]
+"""
+import argparse
+import pathlib
+import shutil
+import signal
+import sys
+import tempfile
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "deploy" / "lab"))
+import disks  # noqa: E402
+from cluster import Refused  # noqa: E402
+from failback import MACHINE, Story  # noqa: E402
+
+SIZES = (48, 24)  # MiB
+SLOW_MS = 2500
+
+
+class Test:
+    def __init__(self, binaries, work):
+        self.story = Story(binaries, work, SIZES, say=lambda text: print(f"     {text}", flush=True))
+        self.failures = 0
+
+    def check(self, name, holds, detail=""):
+        self.failures += not holds
+        print(f"{'ok  ' if holds else 'FAIL'} {name}{': ' + str(detail) if detail and not holds else ''}", flush=True)
+
+    @property
+    def cluster(self):
+        return self.story.cluster
+
+    def job(self):
+        jobs = self.cluster.try_json("jobs", "list", "--count", "1").get("jobs", [{}])
+        return jobs[0] if jobs else {}
+
+    def ended(self, limit=120):
+        """The last job's state, when it has ended."""
+        return self.cluster.await_("the job ends", lambda: self.job().get("state") not in (None, "Running") and self.job(), limit)
+
+    def in_azure(self):
+        self.story.set_up()
+        self.home = self.story.boot_at_home()
+        self.story.fill(self.home)
+        self.story.protect()
+        self.azure = self.story.fail_over(self.home)
+        self.story.change(self.azure)
+
+    # --- what is refused
+
+    def refused(self, problem, *command):
+        before = self.story.vcenter.vms()
+        try:
+            self.cluster.cli(*command)
+            text = "it was accepted"
+        except Refused as why:
+            text = why.text
+        told = problem in text and "why:" in text and "do:" in text
+        self.check(f"{problem}: refused, with causes and what to do", told, text)
+        self.check(f"{problem}: nothing was touched", self.story.vcenter.vms() == before)
+
+    def seen(self, what, holds):
+        self.cluster.await_(what, holds, 20)
+
+    def vm(self, name):
+        return {vm["name"]: vm for vm in self.cluster.try_json("inventory", "vms").get("vms", [])}.get(name, {})
+
+    def refusals(self):
+        reprotect = ("machines", "reprotect", MACHINE, "--location", "original")
+        vcenter = self.story.vcenter
+        for name, problem in (("mt-1", "MASTER_TARGET_HAS_SNAPSHOTS"), (MACHINE, "VM_HAS_SNAPSHOTS")):
+            vcenter.ask(f'done(vms["{name}"].CreateSnapshot("s", "", False, False))')
+            self.seen("the snapshot is seen", lambda: int(self.vm(name).get("snapshot_count", 0)))
+            self.refused(problem, *reprotect)
+            vcenter.ask(f'done(vms["{name}"].RemoveAllSnapshots())')
+            self.seen("its end is seen", lambda: not int(self.vm(name).get("snapshot_count", 0)))
+        vcenter.order(down_ms=4000)
+        self.seen("the vCenter is gone", lambda: self.cluster.json("vcenters", "list")["vcenters"][0]["state"] != "Connected")
+        try:
+            self.cluster.cli(*reprotect)
+            self.check("VCENTER_DISCONNECTED: refused", False)
+        except Refused as why:
+            self.check("VCENTER_DISCONNECTED: refused", "VCENTER_DISCONNECTED" in why.text, why.text)
+        self.seen("the vCenter is back", lambda: self.cluster.json("vcenters", "list")["vcenters"][0]["state"] == "Connected")
+        # Of the master target's VM, as an operator may have made it.
+        vcenter.ask("""
+spec = vim.vm.ConfigSpec(extraConfig=[vim.option.OptionValue(key="disk.EnableUUID", value="FALSE")])
+done(vms["mt-1"].Reconfigure(spec))""")
+        self.seen("the setting is seen", lambda: not self.vm("mt-1").get("disk_enable_uuid"))
+        self.refused("MASTER_TARGET_ENABLE_UUID", *reprotect)
+        vcenter.ask("""
+spec = vim.vm.ConfigSpec(extraConfig=[vim.option.OptionValue(key="disk.EnableUUID", value="TRUE")])
+done(vms["mt-1"].Reconfigure(spec))""")
+        self.seen("the setting is seen", lambda: self.vm("mt-1").get("disk_enable_uuid"))
+        self.refused("DIRECTORY_UNSUITABLE", *reprotect, "--datastore", "/ds")
+        vcenter.order(disconnect_host="esx1.lab")
+        self.seen("the host is gone", lambda: any(
+            host["name"] == "esx1.lab" and host["connection_state"] != "connected"
+            for host in self.cluster.json("inventory", "hosts")["hosts"]))
+        self.refused("HOST_NOT_DISCOVERED", *reprotect)
+        vcenter.order(connect_host="esx1.lab")
+        self.seen("the host is back", lambda: all(
+            host["connection_state"] == "connected" for host in self.cluster.json("inventory", "hosts")["hosts"]))
+
+    # --- what dies
+
+    def hold(self, name, stop):
+        self.cluster.daemons[name].process.send_signal(signal.SIGSTOP if stop else signal.SIGCONT)
+
+    def kill_in(self, step, detail):
+        """When the job is in that step, and says that: kills the configuration server, and looks where things are."""
+        def there():
+            for task in self.job().get("tasks", []):
+                if task["state"] == "Running":
+                    return task["name"].startswith(step) and detail in task.get("detail", "")
+            return False
+        self.cluster.await_(f"the step {step}", there, 60, 0.02)
+        self.cluster.daemons["config_server"].kill()
+        vms = self.story.vcenter.vms()
+        places = {name for name, vm in vms.items() if set(vm["disks"]) & set(self.story.places)}
+        self.cluster.start_config_server()
+        told = {disk["attached_to"] for disk in self.story.machine()["vm"]["disks"]}
+        where = " and ".join(sorted(places)) or "nowhere"
+        self.rows.append((step + (f" ({detail})" if detail else ""), where, ", ".join(sorted(told))))
+        possible = {MACHINE: {"VM"}, "mt-1": {"MasterTarget"}, "nowhere": set()}[where]
+        self.check(f"killed in '{step}{' / ' + detail if detail else ''}': disks at {where}, recorded as {told}",
+                   all("->" in one or one in possible for one in told))
+
+    def slow(self, method, entity):
+        self.story.vcenter.order(fault={"method": method, "entity": entity, "delay_ms": SLOW_MS, "count": 1})
+
+    def kills(self):
+        self.rows = []
+        self.slow("ShutdownGuest", MACHINE)
+        self.slow("ReconfigVM_Task", MACHINE)
+        self.slow("ReconfigVM_Task", "mt-1")
+        self.cluster.cli("machines", "reprotect", MACHINE, "--location", "original", "--point-interval", "2s")
+        self.hold("process_server", True)
+        self.kill_in("Turn off", "shut down")
+        self.kill_in("Attach", f"{MACHINE}: change")
+        self.kill_in("Attach", "mt-1: change")
+        self.kill_in("Assign the process server", "")
+        self.hold("process_server", False)
+        self.check("the reprotect went on to its end", self.ended()["state"] == "Succeeded", self.job())
+        self.check("the disks are at the master target",
+                   set(self.story.places) <= set(self.story.vcenter.vms()["mt-1"]["disks"]))
+        self.slow("ReconfigVM_Task", MACHINE)
+        self.slow("ReconfigVM_Task", "mt-1")
+        self.slow("PowerOnVM_Task", MACHINE)
+        self.hold("azure-vm", True)
+        self.cluster.cli("machines", "failback", MACHINE, "--point", "latest")
+        self.kill_in("Stop the machine", "")
+        self.hold("azure-vm", False)
+        self.kill_in("Hand the disks over", "mt-1: change")
+        self.kill_in("Hand the disks over", f"{MACHINE}: change")
+        self.kill_in("Start the machine", "power on")
+        self.check("the failback went on to its end", self.ended()["state"] == "Succeeded", self.job())
+        self.home_again("kills")
+        width = max(len(step) for step, _where, _told in self.rows)
+        print(f"\n{'killed in':{width}}  {'disks were attached to':24}recorded as")
+        for step, where, told in self.rows:
+            print(f"{step:{width}}  {where:24}{told}")
+
+    def home_again(self, label):
+        self.azure.agent.stop()
+        self.azure.unmount()
+        self.check(f"{label}: the VM is on, with each disk at its old place and nowhere else",
+                   self.story.vcenter.vms()[MACHINE]["on"] and self.story.at_old_places(), self.story.vcenter.vms())
+        self.check(f"{label}: the disks are byte for byte the source", self.story.same_bytes())
+        self.check(f"{label}: their file systems mount", self.story.mounts_read_only())
+
+    # --- what the vCenter does
+
+    def faults(self):
+        order = self.story.vcenter.order
+        reprotect = ("machines", "reprotect", MACHINE, "--location", "original", "--point-interval", "2s", "--wait")
+        # For good: undone. The VM's own disks are back at their places, and it may be tried again.
+        order(fault={"method": "ReconfigVM_Task", "entity": "mt-1", "fault": "InvalidState", "count": 50})
+        try:
+            self.cluster.cli(*reprotect)
+            self.check("a master target that takes no disk: the reprotect fails", False)
+        except Refused as why:
+            self.check("a master target that takes no disk: the reprotect fails, with the vCenter's reason",
+                       "VSPHERE_TASK_FAILED" in why.text and "InvalidState" in why.text, why.text)
+        order(clear_faults=True)
+        self.check("and it was undone", self.story.at_old_places() and
+                   self.story.machine()["protection_state"] == "FailoverCommitted", self.story.machine())
+        # In passing: gone on with.
+        order(fault={"method": "ReconfigVM_Task", "entity": MACHINE, "fault": "drop_reply", "count": 1})
+        order(fault={"method": "ReconfigVM_Task", "entity": "mt-1", "fault": "TaskInProgress", "count": 3})
+        self.cluster.cli(*reprotect)
+        self.check("lost replies and busy VMs: reprotected", self.story.machine()["protection_state"] == "Protected")
+        # A host that cannot start it.
+        order(fault={"method": "PowerOnVM_Task", "entity": MACHINE, "fault": "InsufficientMemoryResourcesFault", "count": 50})
+        try:
+            self.cluster.cli("machines", "failback", MACHINE, "--point", "latest", "--wait")
+            self.check("VM_POWER_ON_FAILED: the failback fails", False)
+        except Refused as why:
+            self.check("VM_POWER_ON_FAILED: the failback fails, with number and reason", "VM_POWER_ON_FAILED" in why.text and
+                       "8038" in why.text, why.text)
+        order(clear_faults=True)
+        vms = self.story.vcenter.vms()
+        self.check("VM_POWER_ON_FAILED: the disks are the master target's again", not vms[MACHINE]["on"] and
+                   set(self.story.places) <= set(vms["mt-1"]["disks"]), vms)
+        self.cluster.await_("it follows again", lambda: self.story.machine().get("protection_state") == "Protected" and
+                            self.story.machine().get("pending_bytes") is not None)
+        self.cluster.await_("it has a new point", lambda: (self.story.machine().get("rpo_seconds") or 99) < 5)
+        # A vCenter that restarts between detach and attach.
+        self.slow("ReconfigVM_Task", MACHINE)
+        self.cluster.cli("machines", "failback", MACHINE, "--point", "latest")
+        self.cluster.await_("the disks are detached", lambda: any(
+            f"{MACHINE}: change" in task.get("detail", "") for task in self.job().get("tasks", [])), 60, 0.02)
+        order(down_ms=3000)
+        self.check("a vCenter that restarts between detach and attach: failed back", self.ended()["state"] == "Succeeded", self.job())
+        self.home_again("faults")
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--binaries", type=lambda text: pathlib.Path(text).resolve(), required=True)
+    parser.add_argument("--only", choices=["refusals", "kills", "faults"])
+    arguments = parser.parse_args()
+    if not disks.can_use_loop_devices():
+        sys.exit("This test needs loop devices: run it as root.")
+    failures = 0
+    for part in ("refusals", "kills", "faults"):
+        if arguments.only not in (None, part):
+            continue
+        work = pathlib.Path(tempfile.mkdtemp(prefix="homeward-vm-", dir="/var/tmp"))
+        test = Test(arguments.binaries, work)
+        try:
+            test.in_azure()
+            getattr(test, part)()
+        except (TimeoutError, Refused, RuntimeError, OSError) as error:
+            print(f"FAILED: {error}\n{test.cluster and test.job()}", flush=True)
+            for name, daemon in (test.cluster.daemons if test.cluster else {}).items():
+                if daemon.process is not None:
+                    print(f"--- {name}\n{daemon.log()[-3000:]}")
+            test.failures += 1
+        finally:
+            test.story.close()
+            shutil.rmtree(work, ignore_errors=True)
+        failures += test.failures
+    print(f"{failures} failed")
+    sys.exit(1 if failures else 0)
+
+
+if __name__ == "__main__":
+    main()
