@@ -64,6 +64,7 @@ struct Controller {
       type;  // VirtualLsiLogicController, ParaVirtualSCSIController, VirtualAHCIController, ...
   int32_t bus = 0;
   bool scsi() const;
+  bool operator==(const Controller&) const = default;
 };
 struct Disk {
   int32_t key = 0;
@@ -85,6 +86,7 @@ struct NetworkCard {
   std::string network;         // of a standard network: its name
   std::string switch_uuid;     // of a distributed one
   std::string port_group_key;  // "
+  bool operator==(const NetworkCard&) const = default;
 };
 
 struct Vm {

@@ -71,7 +71,10 @@ void WriteVmChange(absl::string_view name, const VmChange& change, XmlWriter* ou
 
 void WriteVmToCreate(absl::string_view name, const VmToCreate& vm, XmlWriter* out) {
   int32_t key = kFirstNewKey;
-  out->Begin(name).Text("name", vm.name).Text("guestId", vm.guest_id);
+  out->Begin(name).Text("name", vm.name);
+  if (!vm.bios_uuid.empty()) out->Text("uuid", vm.bios_uuid);
+  if (!vm.instance_uuid.empty()) out->Text("instanceUuid", vm.instance_uuid);
+  out->Text("guestId", vm.guest_id);
   if (!vm.annotation.empty()) out->Text("annotation", vm.annotation);
   out->Begin("files").Text("vmPathName", absl::StrCat("[", vm.datastore, "]")).End();
   out->Number("numCPUs", vm.cpus).Number("numCoresPerSocket", vm.cores_per_socket);

@@ -38,6 +38,8 @@ struct VmChange {
 
 struct VmToCreate {
   std::string name;
+  std::string instance_uuid;  // empty: the vCenter's choice, as the next
+  std::string bios_uuid;
   std::string datastore;  // where its own files go: a folder of its name
   std::string guest_id = "otherLinux64Guest";
   std::string firmware = "bios";
@@ -48,6 +50,7 @@ struct VmToCreate {
   std::vector<Controller> controllers;  // of SCSI; negative keys
   std::vector<NetworkCard> cards;       // without a MAC address it gets one
   std::map<std::string, std::string> extra_config;
+  bool operator==(const VmToCreate&) const = default;
 };
 
 // As the argument `name`.

@@ -66,6 +66,7 @@ struct Arguments {
   std::vector<std::string> machines;
   std::string address, thumbprint, ca_file, user, password_file;
   std::string point, process_server, master_target, datastore, directory, location;
+  admin::v1::NewVm new_vm;
   std::vector<std::string> block_devices;
   std::string point_interval, app_point_interval, retention;
   std::vector<std::string> disks;
@@ -368,6 +369,25 @@ class CommandLine {
     return commands_.StartAll(client, &AdminClient::Stub::Protect, requests);
   }
 
+  // Of an alternate location.
+  void AddNewVm(CLI::App* leaf) {
+    const auto text = [&](const char* name, std::string* (admin::v1::NewVm::*field)(),
+                          const char* says) {
+      leaf->add_option_function<std::string>(
+          name, [this, field](const std::string& value) { *(arguments_.new_vm.*field)() = value; },
+          says);
+    };
+    text("--vm-name", &admin::v1::NewVm::mutable_name, "of a new VM; default: as it was");
+    text("--vm-firmware", &admin::v1::NewVm::mutable_firmware, "bios or efi");
+    text("--vm-guest-id", &admin::v1::NewVm::mutable_guest_id, "as vSphere names systems");
+    text("--vm-network", &admin::v1::NewVm::mutable_network, "for one network card");
+    leaf->add_option_function<uint32_t>(
+        "--vm-cpus", [this](uint32_t value) { arguments_.new_vm.set_cpus(value); }, "processors");
+    leaf->add_option_function<uint32_t>(
+        "--vm-memory-mb", [this](uint32_t value) { arguments_.new_vm.set_memory_mb(value); },
+        "memory");
+  }
+
   void AddMachines() {
     CLI::App* const group = Group("machines", "protected machines, and those that could be");
     Leaf(group, "list", "all machines", "machines list", [this](AdminClient& client) {
@@ -397,6 +417,10 @@ class CommandLine {
                          request.set_location(admin::v1::ORIGINAL_VM);
                        if (arguments_.location == "directory")
                          request.set_location(admin::v1::DATASTORE_DIRECTORY);
+                       if (arguments_.location == "alternate") {
+                         request.set_location(admin::v1::ALTERNATE_VM);
+                         *request.mutable_new_vm() = arguments_.new_vm;
+                       }
                        return commands_.Start(client, &AdminClient::Stub::Reprotect, request);
                      }),
                 "machine", "name or id"));
@@ -404,9 +428,11 @@ class CommandLine {
     reprotect
         ->add_option(
             "--location", arguments_.location,
-            "original: the VM that it was; directory: of a datastore that is mounted on the "
-            "master target; default: original, where there is such a VM")
-        ->check(CLI::IsMember({"original", "directory"}));
+            "original: the VM that it was; alternate: a new VM on the master target's host, "
+            "--datastore names its datastore; directory: of a datastore that is mounted on "
+            "the master target; default: original, where there is such a VM")
+        ->check(CLI::IsMember({"original", "alternate", "directory"}));
+    AddNewVm(reprotect);
     Waiting(Subject(Leaf(group, "resync", "compare all of a machine's disks again",
                          "machines resync web-1 --wait",
                          [this](AdminClient& client) {

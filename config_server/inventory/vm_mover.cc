@@ -33,6 +33,10 @@ const char* NameOf(VmStep::Kind kind) {
       return "power off";
     case VmStep::Kind::kPowerOn:
       return "power on";
+    case VmStep::Kind::kCreateVm:
+      return "create it";
+    case VmStep::Kind::kDestroyVm:
+      return "remove it";
     default:
       return "change its disks";
   }
@@ -152,8 +156,7 @@ class VmMover::Run {
     HW_ASSIGN_OR_RETURN(const std::unique_ptr<vsphere::Session> session,
                         vsphere::Session::Open(endpoint, limit));
     // A VM that is powered on or off is nobody else's matter, and takes long.
-    const bool both =
-        move_.kind == VmMove::Kind::kToMasterTarget || move_.kind == VmMove::Kind::kToVm;
+    const bool both = move_.kind != VmMove::Kind::kTurnOff && move_.kind != VmMove::Kind::kTurnOn;
     if (both) mover_.Lock(target.value);
     const absl::Cleanup unlock = [&] {
       if (both) mover_.Unlock(target.value);
@@ -172,15 +175,24 @@ class VmMover::Run {
       };
       const vsphere::Vm* const found = find(vm);
       const VmStep step = NextStep(move_, found, find(target));
-      if (step.kind == VmStep::Kind::kReached) return absl::OkStatus();
+      if (step.kind == VmStep::Kind::kReached)
+        return move_.folder.empty()
+                   ? absl::OkStatus()
+                   : RemoveFolder(*session, *state->second.inventory, target, limit);
       if (step.kind == VmStep::Kind::kRefused)
         return ToStatus(step.problem, absl::StatusCode::kFailedPrecondition);
       const bool of_target = step.kind == VmStep::Kind::kChangeMasterTarget;
       const vsphere::Ref& which = of_target ? target : vm;
-      const std::string what = absl::StrCat(find(which)->name, ": ", NameOf(step.kind));
+      const std::string what = absl::StrCat(which.empty() ? move_.create.name : find(which)->name,
+                                            ": ", NameOf(step.kind));
       Say(what);
       LogInfo("vm.step", {{"machine", machine_id_}, {"step", what}});
-      HW_RETURN_IF_ERROR(Annotate(Perform(*session, which, step, limit), what));
+      HW_RETURN_IF_ERROR(Annotate(step.kind == VmStep::Kind::kCreateVm
+                                      ? Create(*session, *state->second.inventory, target, limit)
+                                      : Perform(*session, which, step, limit),
+                                  what));
+      // What it is called there is seen in the followed inventory, some time later.
+      if (step.kind == VmStep::Kind::kCreateVm) return absl::OkStatus();
     }
     return absl::InternalError(
         "the VM does not stay as it is changed: somebody else changes it too");
@@ -203,11 +215,49 @@ class VmMover::Run {
       case VmStep::Kind::kPowerOn:
         task = vsphere::BeginPowerOn(session, vm, limit);
         break;
+      case VmStep::Kind::kDestroyVm:
+        task = vsphere::BeginDestroy(session, vm, limit);
+        break;
       default:
         task = vsphere::BeginReconfigure(session, vm, step.change, limit);
     }
+    return Await(session, task);
+  }
+
+  absl::Status Await(vsphere::Session& session, const absl::StatusOr<vsphere::Ref>& task) {
     HW_RETURN_IF_ERROR(task.status());
     return vsphere::AwaitTask(session, *task, mover_.patience_.task, nullptr, &cancelled_).status();
+  }
+
+  // On the master target's host, in its datacenter's folder of VMs.
+  absl::Status Create(vsphere::Session& session, const vsphere::Inventory& inventory,
+                      const vsphere::Ref& target, const vsphere::CallLimit& limit) {
+    const vsphere::Vm& beside = inventory.vms.at(target);
+    const auto host = inventory.hosts.find(beside.host);
+    const auto datacenter = inventory.DatacenterOf(beside.parent);
+    const auto compute = host == inventory.hosts.end()
+                             ? inventory.folders.end()
+                             : inventory.folders.find(host->second.parent);
+    const auto top =
+        datacenter.has_value() ? inventory.folders.find(*datacenter) : inventory.folders.end();
+    if (compute == inventory.folders.end() || top == inventory.folders.end())
+      return absl::UnavailableError(absl::StrCat("the host of ", beside.name, " is not known yet"));
+    const vsphere::VmPlace place = {top->second.vm_folder, compute->second.resource_pool,
+                                    beside.host};
+    return Await(session, vsphere::BeginCreateVm(session, place, move_.create, limit));
+  }
+
+  absl::Status RemoveFolder(vsphere::Session& session, const vsphere::Inventory& inventory,
+                            const vsphere::Ref& target, const vsphere::CallLimit& limit) {
+    const auto beside = inventory.vms.find(target);
+    const auto datacenter = beside == inventory.vms.end()
+                                ? absl::optional<vsphere::Ref>()
+                                : inventory.DatacenterOf(beside->second.parent);
+    if (!datacenter.has_value())
+      return absl::UnavailableError("the master target's datacenter is not known");
+    const absl::Status removed =
+        Await(session, vsphere::BeginDeleteFile(session, move_.folder, *datacenter, limit));
+    return absl::IsNotFound(removed) ? absl::OkStatus() : removed;
   }
 
   // False when the guest takes too long, or cannot be looked at.

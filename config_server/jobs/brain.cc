@@ -37,7 +37,8 @@ Brain::Brain(const Clock& clock, Settings settings, std::unique_ptr<Store> store
       store_(std::move(store)),
       fleet_(clock, settings.heartbeat_timeout),
       hypervisor_(hypervisor),
-      original_vm_(hypervisor) {}
+      original_vm_(hypervisor),
+      alternate_vm_(hypervisor) {}
 
 View Brain::MakeView() const {
   return {fleet_,
@@ -50,6 +51,7 @@ View Brain::MakeView() const {
 
 Location& Brain::LocationOf(const Machine& machine) {
   if (machine.assignment().location() == storage::v1::ORIGINAL_VM) return original_vm_;
+  if (machine.assignment().location() == storage::v1::ALTERNATE_VM) return alternate_vm_;
   return datastore_directory_;
 }
 
@@ -401,9 +403,10 @@ void Brain::TellAll() {
     replica->set_directory(assignment.directory());
     *replica->mutable_disks() = assignment.disks();
     *replica->mutable_block_devices() = assignment.block_devices();
-    if (assignment.location() == storage::v1::ORIGINAL_VM) {
-      for (const storage::v1::VmDisk* const disk : StreamedDisks(machine.vm()))
+    if (assignment.location() != storage::v1::DATASTORE_DIRECTORY) {
+      for (const storage::v1::VmDisk* const disk : StreamedDisks(VmOf(machine)))
         replica->add_attached_disks(disk->uuid());
+      replica->set_attached_fresh(assignment.location() == storage::v1::ALTERNATE_VM);
     }
     *replica->mutable_retention_age() = assignment.retention_age();
     replica->set_retention_bytes(assignment.retention_bytes());

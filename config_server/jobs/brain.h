@@ -75,6 +75,7 @@ class Brain {
   Hypervisor* const hypervisor_;
   DatastoreDirectory datastore_directory_;
   OriginalVm original_vm_;
+  AlternateVm alternate_vm_;
   std::map<std::string, StepResult> progress_;  // by running job
   bool stepping_ = false;
 };

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <map>
 
+#include "absl/strings/str_format.h"
 #include "config_server/jobs/brain_fixture.h"
 #include "config_server/model/vm_plan.h"
 #include "config_server/model/vm_rules.h"
@@ -22,7 +23,8 @@ class ModelVcenter : public Hypervisor {
     const auto it = ended_.find(machine_id);
     if (it != ended_.end() && it->second.first == move) return it->second.second;
     if (Chance(fault_one_in)) return StepResult::Wait("the vCenter does not answer");
-    const VmStep step = NextStep(move, Find(world.vm_ref), Find(world.target_ref));
+    vsphere::Vm* const vm = Find(move.vm_instance_uuid);
+    const VmStep step = NextStep(move, vm, &world.target());
     if (step.kind == VmStep::Kind::kReached) return End(machine_id, move, StepResult::Done());
     if (step.kind == VmStep::Kind::kRefused) {
       if (move.for_ever) return StepResult::Wait(step.problem.message());
@@ -32,9 +34,16 @@ class ModelVcenter : public Hypervisor {
       return End(machine_id, move,
                  StepResult::Fail(MakeProblem(ProblemId::kVmPowerOnFailed, "no memory")));
     }
-    Perform(step);
-    return StepResult::Wait(
-        "the vCenter");  // Also where its reply was lost: it is looked at again.
+    ++steps;
+    if (step.kind == VmStep::Kind::kCreateVm) {
+      Create(move.create);
+    } else if (step.kind == VmStep::Kind::kDestroyVm) {
+      std::erase_if(world.inventory.vms, [&](const auto& one) { return &one.second == vm; });
+    } else {
+      Perform(step, step.kind == VmStep::Kind::kChangeMasterTarget ? world.target() : *vm);
+    }
+    // Also where its reply was lost: it is looked at again.
+    return StepResult::Wait("the vCenter");
   }
   void ServerDied() { ended_.clear(); }
 
@@ -49,13 +58,29 @@ class ModelVcenter : public Hypervisor {
     return result;
   }
   bool Chance(unsigned one_in) { return one_in > 0 && random_() % one_in == 0; }
-  const vsphere::Vm* Find(const vsphere::Ref& ref) const {
-    const auto it = world.inventory.vms.find(ref);
-    return it == world.inventory.vms.end() ? nullptr : &it->second;
+  vsphere::Vm* Find(const std::string& instance_uuid) {
+    for (auto& [ref, vm] : world.inventory.vms) {
+      if (vm.instance_uuid == instance_uuid) return &vm;
+    }
+    return nullptr;
   }
-  void Perform(const VmStep& step) {
-    ++steps;
-    vsphere::Vm& vm = step.kind == VmStep::Kind::kChangeMasterTarget ? world.target() : world.vm();
+  void Create(const vsphere::VmToCreate& wanted) {
+    vsphere::Vm& vm = world.inventory.vms[{"VirtualMachine", absl::StrCat("vm-", next_key_++)}];
+    vm.name = wanted.name;
+    vm.parent = world.datacenter;
+    vm.host = world.target_host;
+    vm.instance_uuid = wanted.instance_uuid;
+    vm.bios_uuid = wanted.bios_uuid;
+    vm.change_version = "1";
+    vm.power_state = "poweredOff";
+    vm.vmx_path = absl::StrCat("[", wanted.datastore, "] ", wanted.name, "/", wanted.name, ".vmx");
+    vm.cpus = wanted.cpus;
+    for (vsphere::Controller controller : wanted.controllers) {
+      controller.key = 1000 + controller.bus;
+      vm.controllers.push_back(controller);
+    }
+  }
+  void Perform(const VmStep& step, vsphere::Vm& vm) {
     switch (step.kind) {
       case VmStep::Kind::kShutDownGuest:
       case VmStep::Kind::kPowerOff:
@@ -74,13 +99,18 @@ class ModelVcenter : public Hypervisor {
                                   [&](const auto& disk) { return disk.key == key; }));
     }
     for (const vsphere::DiskToAdd& add : step.change.add_disks) {
+      // A disk has the UUID that it was made with.
+      std::string& uuid = uuids_[add.file];
+      if (uuid.empty())
+        uuid = add.create_bytes == 0 ? kFirstDisk : absl::StrFormat("6000c29%025d", next_key_++);
       vm.disks.push_back(
-          VmWorld::MakeDisk(next_key_++, add.controller_key, add.unit, kFirstDisk, add.file));
+          VmWorld::MakeDisk(next_key_++, add.controller_key, add.unit, uuid, add.file));
     }
   }
 
   std::mt19937 random_{3};
   int32_t next_key_ = 3000;
+  std::map<std::string, std::string> uuids_;  // by file
   std::map<std::string, std::pair<VmMove, StepResult>> ended_;
 };
 
@@ -229,6 +259,156 @@ TEST_F(VmWorkflowTest, AServerAndAVCenterThatFailAtAnyStepEndInDoneOrUndone) {
     if (HasFatalFailure()) return;
   }
   EXPECT_GT(undone, 20);
+}
+
+class AlternateVmTest : public VmWorkflowTest {
+ protected:
+  PlacementWish Wish(const std::string& uuid = "5007f072-edd8-4b16-8a4c-7b8c1f4e0aff") {
+    PlacementWish wish;
+    wish.location = storage::v1::ALTERNATE_VM;
+    wish.datastore = "ds1";
+    wish.new_vm.instance_uuid = uuid;
+    return wish;
+  }
+  std::string RefusedFor(const PlacementWish& wish) {
+    const Placement placement = Place(brain_->MakeView(), Machine(), wish);
+    return placement.refusal ? placement.refusal->id() : "";
+  }
+  void DeleteVm() { vcenter().world.inventory.vms.erase(vcenter().world.vm_ref); }
+  const vsphere::Vm* Named(const std::string& name) {
+    for (const auto& [ref, vm] : vcenter().world.inventory.vms) {
+      if (vm.name == name) return &vm;
+    }
+    return nullptr;
+  }
+  storage::v1::Job Finished(const std::string& workflow, unsigned kill_one_in,
+                            const PlacementWish& wish) {
+    storage::v1::Job job;
+    job.set_workflow(workflow);
+    job.set_machine_id(kMachine);
+    job.set_point("latest");
+    if (workflow == "reprotect") {
+      Placement placement = Place(brain_->MakeView(), Machine(), wish);
+      EXPECT_FALSE(placement.refusal) << placement.refusal->message();
+      *job.mutable_wanted() = placement.assignment;
+    }
+    const auto started = brain_->StartJob(job);
+    EXPECT_TRUE(started.ok()) << started.status();
+    for (int i = 0; started.ok() && i < 800; ++i) {
+      if (kill_one_in > 0 && random_() % kill_one_in == 0) {
+        StartBrain();
+        vcenter().ServerDied();
+      }
+      Obey();
+      const storage::v1::Job now = *brain_->FindJob(started->id());
+      if (now.state() != storage::v1::RUNNING) return now;
+    }
+    ADD_FAILURE() << "job " << workflow << " does not end: "
+                  << (started.ok() ? brain_->ProgressOf(started->id())->detail : "");
+    return {};
+  }
+};
+
+TEST_F(AlternateVmTest, AMachineWhoseVmIsGoneComesHomeToANewOne) {
+  RunInAzure();
+  EXPECT_EQ(RefusedFor(Wish()), "VM_NAME_EXISTS");
+  DeleteVm();
+  EXPECT_EQ(IdOf(Start("reprotect").status()), "VM_GONE");
+  for (unsigned seed = 1; seed <= 30; ++seed) {
+    random_.seed(seed);
+    vcenter().fault_one_in = seed % 2 == 0 ? 3 : 0;
+    const PlacementWish wish = Wish(absl::StrCat("new-", seed));
+    if (seed % 3 == 0) {
+      constexpr VmStep::Kind kSteps[] = {VmStep::Kind::kCreateVm,
+                                         VmStep::Kind::kChangeMasterTarget};
+      vcenter().fail_step = kSteps[seed / 3 % 2];
+      EXPECT_EQ(Finished("reprotect", 3, wish).state(), storage::v1::FAILED);
+      EXPECT_EQ(Named("web-1"), nullptr) << "what was made is gone";
+      EXPECT_EQ(target().disks.size(), 1u);
+      vcenter().fail_step.reset();
+    }
+    ASSERT_EQ(Finished("reprotect", 3, wish).state(), storage::v1::SUCCEEDED);
+    ASSERT_NE(Named("web-1"), nullptr);
+    EXPECT_TRUE(Named("web-1")->disks.empty());
+    EXPECT_EQ(Named("web-1")->bios_uuid, kVmUuid) << "its guest finds itself again";
+    EXPECT_EQ(target().disks.size(), 2u);
+    if (seed == 30) {
+      EXPECT_EQ(Finished("remove", 3, {}).state(), storage::v1::SUCCEEDED);
+      EXPECT_EQ(Named("web-1"), nullptr) << "it goes away with its replica";
+      EXPECT_EQ(target().disks.size(), 1u);
+      return;
+    }
+    ASSERT_EQ(Finished("failback", 3, {}).state(), storage::v1::SUCCEEDED);
+    ASSERT_EQ(Named("web-1")->disks.size(), 1u);
+    EXPECT_TRUE(Named("web-1")->on());
+    EXPECT_EQ(Named("web-1")->disks[0].unit, 0);
+    EXPECT_EQ(target().disks.size(), 1u);
+    ASSERT_EQ(Finished("commit", 3, {}).state(), storage::v1::SUCCEEDED);
+    EXPECT_EQ(Machine().vm().instance_uuid(), absl::StrCat("new-", seed))
+        << "it is the machine's now";
+    // Away again, and deleted again.
+    boot_id_ = absl::StrCat("home-", seed);
+    hardware_uuid_ = kVmUuid;
+    sessions_.erase(kMachine);
+    Obey();
+    Run("reprotect", "", "azure");
+    Run("failback", "latest");
+    Run("commit");
+    std::erase_if(vcenter().world.inventory.vms,
+                  [](const auto& one) { return one.second.name == "web-1"; });
+    boot_id_ = hardware_uuid_ = absl::StrCat("azure-", seed);
+    sessions_.erase(kMachine);
+    Obey();
+    if (HasFatalFailure()) return;
+  }
+}
+
+TEST_F(AlternateVmTest, TheDatastoreMustBeVmfsReachedAndLargeEnough) {
+  RunInAzure();
+  DeleteVm();
+  vsphere::Datastore& store = vcenter().world.inventory.datastores[vcenter().world.datastore];
+  EXPECT_EQ(RefusedFor(Wish()), "");
+  store.free_bytes = kVmDiskBytes - 1;
+  EXPECT_EQ(RefusedFor(Wish()), "DATASTORE_FULL");
+  store.free_bytes = kVmDiskBytes;
+  for (const char* const type : {"NFS", "vsan"}) {
+    store.type = type;
+    EXPECT_EQ(RefusedFor(Wish()), "DATASTORE_TYPE_UNSUPPORTED");
+  }
+  store.type = "VMFS";
+  store.mounts[1].read_write = false;
+  EXPECT_EQ(RefusedFor(Wish()), "DATASTORE_NOT_ACCESSIBLE");
+  PlacementWish wish = Wish();
+  wish.datastore = "another";
+  EXPECT_EQ(RefusedFor(wish), "DATASTORE_NOT_ACCESSIBLE");
+  target_uuid_ = "nobody";
+  sessions_.erase(kTarget);
+  Obey();
+  EXPECT_EQ(RefusedFor(Wish()), "HOST_NOT_DISCOVERED");
+}
+
+TEST_F(AlternateVmTest, APhysicalMachineGetsHardwareThatAnOperatorMayChoose) {
+  hardware_uuid_ = "a-physical-machine";
+  Obey();
+  Obey();
+  Run("protect", "", "azure");
+  Run("failback", "latest");
+  Run("commit");
+  boot_id_ = hardware_uuid_ = "azure";
+  sessions_.erase(kMachine);
+  Obey();
+  EXPECT_FALSE(Machine().has_vm());
+  PlacementWish wish = Wish();
+  wish.location = storage::v1::ORIGINAL_VM;
+  wish.datastore.clear();
+  EXPECT_EQ(RefusedFor(wish), "VM_NOT_RECORDED");
+  wish = Wish();
+  wish.new_vm.name = "was-physical";
+  wish.new_vm.cpus = 6;
+  ASSERT_EQ(Finished("reprotect", 0, wish).state(), storage::v1::SUCCEEDED);
+  ASSERT_NE(Named("was-physical"), nullptr);
+  EXPECT_EQ(Named("was-physical")->cpus, 6);
+  EXPECT_EQ(Named("was-physical")->controllers.size(), 1u);
 }
 
 TEST_F(VmWorkflowTest, ACancelledReprotectGivesTheDisksBack) {

@@ -10,6 +10,7 @@
 #include "absl/status/status.h"
 #include "absl/time/time.h"
 #include "common/vsphere/objects.h"
+#include "common/vsphere/vm_spec.h"
 #include "config_server/model/step_result.h"
 
 namespace homeward {
@@ -35,7 +36,10 @@ struct VmMove {
     kTurnOff,         // its guest is asked first, where tools run
     kToMasterTarget,  // the disks: detached from the VM, attached to the master target's
     kToVm,            // the disks: detached from the master target's VM, attached where they belong
-    kTurnOn
+    kTurnOn,
+    kCreateVm,     // without disks, on the master target's host
+    kCreateDisks,  // attached to the master target's VM
+    kDestroyVm     // with its disks, wherever they are attached, and its folder
   };
   struct Disk {
     std::string uuid;  // plain
@@ -43,6 +47,7 @@ struct VmMove {
     std::string controller_type;
     int32_t bus = 0, unit = 0;
     std::string disk_mode;
+    uint64_t size_bytes = 0;
     bool operator==(const Disk&) const = default;
   };
 
@@ -52,6 +57,8 @@ struct VmMove {
   std::string vm_instance_uuid;
   std::string master_target_uuid;  // BIOS UUID
   std::vector<Disk> disks;
+  vsphere::VmToCreate create;  // for kCreateVm
+  std::string folder;  // "[datastore] folder" of the VM; for kDestroyVm, empty where none is known
   // Tried until it is done: for undoing.
   bool for_ever = false;
   bool operator==(const VmMove&) const = default;

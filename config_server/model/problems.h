@@ -61,6 +61,7 @@ enum class ProblemId {
   kDiskUuidClash,
   kDatastoreTypeUnsupported,
   kRawDeviceUnsupported,
+  kDatastoreFull,
   kHostNotDiscovered,
   kVmPowerOnFailed,
   kVsphereTaskFailed,

@@ -60,7 +60,7 @@ Refusal CheckFailback(const View& view, const Machine& machine) {
     return MakeProblem(ProblemId::kNoRecoveryPoint,
                        absl::StrCat(NameOf(machine), " has no recovery point"));
   }
-  if (machine.assignment().location() == storage::v1::ORIGINAL_VM) {
+  if (machine.assignment().location() != storage::v1::DATASTORE_DIRECTORY) {
     if (Refusal refusal = CheckVmFailback(view, machine)) return refusal;
   }
   if (machine.state() == storage::v1::FAILED_BACK && machine.has_registered_at() &&
@@ -301,13 +301,33 @@ Refusal PlaceDirectory(const View& view, const Machine& machine, const Placement
   return std::nullopt;
 }
 
+Refusal ChooseVm(const View& view, const Machine& machine, const PlacementWish& wish,
+                 storage::v1::Location location, storage::v1::Assignment* assignment) {
+  const storage::v1::Server& target =
+      *view.FindServer(assignment->master_target_id(), types::v1::MASTER_TARGET);
+  if (location == storage::v1::ORIGINAL_VM) {
+    if (Refusal refusal = CheckOriginalVm(view, machine, *assignment, target)) return refusal;
+    const std::vector<const storage::v1::VmDisk*> disks = StreamedDisks(machine.vm());
+    for (size_t i = 0; i < disks.size(); ++i)
+      assignment->mutable_disks(static_cast<int>(i))->set_uuid(disks[i]->uuid());
+    return std::nullopt;
+  }
+  PlannedVm planned = PlanAlternateVm(view, machine, *assignment, target, wish);
+  if (!planned.refusal) *assignment->mutable_new_vm() = std::move(planned.vm);
+  return planned.refusal;
+}
+
 // Of several master targets, one that reaches the VM's disks.
-Refusal PlaceOriginalVm(const View& view, const Machine& machine, const PlacementWish& wish,
-                        storage::v1::Assignment* assignment) {
-  if (!wish.datastore.empty() || !wish.directory.empty() || !wish.block_devices.empty()) {
-    return MakeProblem(ProblemId::kDirectoryUnsuitable,
-                       "the original VM has its own disks: no datastore, directory or block device "
-                       "can be chosen for them");
+Refusal PlaceVm(const View& view, const Machine& machine, const PlacementWish& wish,
+                storage::v1::Location location, storage::v1::Assignment* assignment) {
+  const bool original = location == storage::v1::ORIGINAL_VM;
+  if (!wish.directory.empty() || !wish.block_devices.empty() ||
+      (original && !wish.datastore.empty())) {
+    return MakeProblem(
+        ProblemId::kDirectoryUnsuitable,
+        original ? "the original VM has its own disks: no datastore, directory or block device can "
+                   "be chosen for them"
+                 : "a new VM has a folder of its name: no directory or block device can be chosen");
   }
   std::vector<PlacementWish> tries;
   if (wish.master_target.empty()) {
@@ -321,19 +341,12 @@ Refusal PlaceOriginalVm(const View& view, const Machine& machine, const Placemen
   Refusal first;
   for (const PlacementWish& one : tries) {
     Refusal refusal = PlaceMasterTarget(view, machine, one, assignment);
-    if (!refusal) {
-      const storage::v1::Server* const server =
-          view.FindServer(assignment->master_target_id(), types::v1::MASTER_TARGET);
-      refusal = CheckOriginalVm(view, machine, *assignment, *server);
-    }
+    if (!refusal) refusal = ChooseVm(view, machine, wish, location, assignment);
     const control::v1::Heartbeat* const heartbeat =
         view.fleet.heartbeat(assignment->master_target_id());
     if (!refusal && heartbeat != nullptr) refusal = CheckRetention(heartbeat->master_target());
     if (!refusal) {
-      const std::vector<const storage::v1::VmDisk*> disks = StreamedDisks(machine.vm());
-      for (size_t i = 0; i < disks.size(); ++i)
-        assignment->mutable_disks(static_cast<int>(i))->set_uuid(disks[i]->uuid());
-      assignment->set_location(storage::v1::ORIGINAL_VM);
+      assignment->set_location(location);
       return std::nullopt;
     }
     if (!first) first = std::move(refusal);
@@ -429,8 +442,8 @@ Placement Place(const View& view, const Machine& machine, const PlacementWish& w
                                  : storage::v1::DATASTORE_DIRECTORY);
   placement.refusal = PlaceDisks(machine, wish, &assignment);
   if (!placement.refusal) placement.refusal = PlaceProcessServer(view, wish, &assignment);
-  if (location == storage::v1::ORIGINAL_VM) {
-    if (!placement.refusal) placement.refusal = PlaceOriginalVm(view, machine, wish, &assignment);
+  if (location != storage::v1::DATASTORE_DIRECTORY) {
+    if (!placement.refusal) placement.refusal = PlaceVm(view, machine, wish, location, &assignment);
     if (!placement.refusal) placement.assignment = std::move(assignment);
     return placement;
   }

@@ -36,6 +36,14 @@ struct PlacementWish {
   std::string datastore = {};
   std::string directory = {};
   std::vector<std::string> block_devices = {};  // instead of datastore and directory
+  // Of a new VM; empty and 0: as it was.
+  struct NewVm {
+    std::string instance_uuid = {};  // a fresh one
+    std::string name = {};
+    int32_t cpus = 0;
+    int64_t memory_mb = 0;
+    std::string firmware = {}, guest_id = {}, network = {};
+  } new_vm = {};
   // Nothing: the original VM, where the machine was one and runs elsewhere now.
   std::optional<storage::v1::Location> location = {};
 };

@@ -63,6 +63,12 @@ VmStep TurnOn(const VmMove& move, const Vm& vm) {
   return Do(VmStep::Kind::kPowerOn);
 }
 
+const Disk* FindByFile(const Vm& vm, const std::string& file) {
+  const auto it = std::find_if(vm.disks.begin(), vm.disks.end(),
+                               [&](const Disk& disk) { return disk.file == file; });
+  return it == vm.disks.end() ? nullptr : &*it;
+}
+
 VmStep ToMasterTarget(const VmMove& move, const Vm& vm, const Vm& target) {
   VmChange detach, attach;
   std::vector<std::pair<int32_t, int32_t>> places = FreePlaces(target);
@@ -166,6 +172,40 @@ VmStep ToVm(const VmMove& move, const Vm& vm, const Vm* target) {
   return Change(VmStep::Kind::kChangeVm, vm, std::move(change));
 }
 
+VmStep CreateDisks(const VmMove& move, const Vm& target) {
+  VmChange create;
+  const std::vector<std::pair<int32_t, int32_t>> places = FreePlaces(target);
+  for (const VmMove::Disk& wanted : move.disks) {
+    if (FindByFile(target, wanted.file) != nullptr) continue;
+    if (places.size() <= create.add_disks.size()) {
+      return Refuse(ProblemId::kMasterTargetDiskLimit,
+                    absl::StrCat("the SCSI controllers of ", target.name, " have no place left"));
+    }
+    const auto [controller, unit] = places[create.add_disks.size()];
+    vsphere::DiskToAdd add;
+    add.file = wanted.file;
+    add.controller_key = controller;
+    add.unit = unit;
+    add.disk_mode = "independent_persistent";
+    add.create_bytes = wanted.size_bytes;
+    create.add_disks.push_back(add);
+  }
+  if (create.empty()) return {};
+  return Change(VmStep::Kind::kChangeMasterTarget, target, std::move(create));
+}
+
+VmStep Destroy(const VmMove& move, const Vm* vm, const Vm* target) {
+  VmChange detach;
+  for (const VmMove::Disk& disk : move.disks) {
+    const Disk* const there =
+        target == nullptr || disk.file.empty() ? nullptr : FindByFile(*target, disk.file);
+    if (there != nullptr) detach.detach_disks.push_back(there->key);
+  }
+  if (!detach.empty()) return Change(VmStep::Kind::kChangeMasterTarget, *target, std::move(detach));
+  if (vm == nullptr) return {};
+  return Do(vm->off() ? VmStep::Kind::kDestroyVm : VmStep::Kind::kPowerOff);
+}
+
 }  // namespace
 
 bool IsLsiLogic(const Controller& controller) {
@@ -186,7 +226,9 @@ std::vector<std::pair<int32_t, int32_t>> FreePlaces(const Vm& master_target) {
 }
 
 VmStep NextStep(const VmMove& move, const Vm* vm, const Vm* master_target) {
-  if (vm == nullptr) return Gone(move);
+  if (move.kind == VmMove::Kind::kDestroyVm) return Destroy(move, vm, master_target);
+  const bool made = move.kind != VmMove::Kind::kCreateVm;
+  if (vm == nullptr && made) return Gone(move);
   switch (move.kind) {
     case VmMove::Kind::kTurnOff:
       return TurnOff(*vm);
@@ -194,7 +236,7 @@ VmStep NextStep(const VmMove& move, const Vm* vm, const Vm* master_target) {
       return TurnOn(move, *vm);
     case VmMove::Kind::kToVm:
       return ToVm(move, *vm, master_target);
-    case VmMove::Kind::kToMasterTarget:
+    default:
       break;
   }
   if (master_target == nullptr) {
@@ -202,6 +244,8 @@ VmStep NextStep(const VmMove& move, const Vm* vm, const Vm* master_target) {
                   absl::StrCat("vCenter ", move.vcenter, " has no VM with the BIOS UUID ",
                                move.master_target_uuid, ", which the master target says it has"));
   }
+  if (!made) return vm == nullptr ? Do(VmStep::Kind::kCreateVm) : VmStep();
+  if (move.kind == VmMove::Kind::kCreateDisks) return CreateDisks(move, *master_target);
   return ToMasterTarget(move, *vm, *master_target);
 }
 

@@ -21,7 +21,9 @@ struct VmStep {
     kPowerOff,
     kPowerOn,
     kChangeVm,
-    kChangeMasterTarget
+    kChangeMasterTarget,
+    kCreateVm,
+    kDestroyVm
   };
   Kind kind = Kind::kReached;
   vsphere::VmChange change;

@@ -177,6 +177,124 @@ FoundTarget FindTarget(const View& view, const FoundVm& found, const storage::v1
   return target;
 }
 
+// The vCenter and the VM of the master target, wherever they are.
+struct FoundHost {
+  FoundVm target;
+  Refusal refusal;
+};
+FoundHost FindHost(const View& view, const storage::v1::Server& server) {
+  FoundHost host;
+  const std::string& uuid = server.registration().hardware_uuid();
+  const std::optional<FoundVm> found = FindVmByBiosUuid(view, uuid);
+  if (found.has_value()) {
+    host.target = *found;
+    host.refusal = CheckConnected(found->vcenter, *found->state);
+  } else {
+    for (const auto& [name, state] : view.vcenters) {
+      if (!host.refusal) host.refusal = CheckConnected(name, state);
+    }
+    if (!host.refusal) {
+      host.refusal = MakeProblem(
+          ProblemId::kHostNotDiscovered,
+          absl::StrCat("no vCenter has a VM with the BIOS UUID ", uuid,
+                       ", which the master target ", server.registration().name(), " says it has"));
+    }
+  }
+  return host;
+}
+
+Refusal CheckNewDatastore(const FoundVm& target, const std::string& name, uint64_t bytes) {
+  const vsphere::Inventory& inventory = *target.state->inventory;
+  const std::string host = HostName(*target.state, target.vm->host);
+  const vsphere::Datastore* chosen = nullptr;
+  const vsphere::DatastoreMount* mount = nullptr;
+  for (const auto& [ref, datastore] : inventory.datastores) {
+    if (datastore.name != name) continue;
+    for (const vsphere::DatastoreMount& one : datastore.mounts) {
+      if (!(one.host == target.vm->host)) continue;
+      chosen = &datastore;
+      mount = &one;
+    }
+  }
+  if (name.empty())
+    return MakeProblem(ProblemId::kDatastoreNotAccessible,
+                       "no datastore was chosen for the new VM");
+  if (chosen == nullptr || !mount->read_write || !mount->accessible || !chosen->accessible) {
+    return MakeProblem(ProblemId::kDatastoreNotAccessible,
+                       absl::StrCat("the master target's host ", host,
+                                    chosen == nullptr ? " does not mount the datastore "
+                                                      : " cannot write to the datastore ",
+                                    name));
+  }
+  if (chosen->type != "VMFS") {
+    return MakeProblem(
+        ProblemId::kDatastoreTypeUnsupported,
+        absl::StrCat(name, " is of the type ", chosen->type, "; an alternate location is VMFS"));
+  }
+  if (chosen->free_bytes < bytes) {
+    return MakeProblem(
+        ProblemId::kDatastoreFull,
+        absl::StrCat(name, " has ", chosen->free_bytes, " bytes free, and the disks ", bytes));
+  }
+  return std::nullopt;
+}
+
+// A MAC address that its vCenter made is not given again; one that an operator set is.
+bool IsStaticMac(const std::string& mac) {
+  const std::string plain = vsphere::PlainHex(mac);
+  return plain.size() == 12 && plain.compare(0, 6, "005056") == 0 && plain.compare(6, 2, "3f") <= 0;
+}
+
+// Hardware of a machine that was no VM.
+storage::v1::Vm AnyVm() {
+  storage::v1::Vm vm;
+  vm.set_guest_id("otherLinux64Guest");
+  vm.set_firmware("bios");
+  vm.set_cpus(2);
+  vm.set_cores_per_socket(1);
+  vm.set_memory_mb(4096);
+  return vm;
+}
+
+// Where a new VM's disk goes that the recorded one did not have.
+void PlaceNext(int index, storage::v1::Vm* vm, storage::v1::VmDisk* disk) {
+  constexpr int kPlaces = 15;
+  const int unit = index % kPlaces;
+  disk->set_controller_type("VirtualLsiLogicController");
+  disk->set_bus(index / kPlaces);
+  disk->set_unit(unit < 7 ? unit : unit + 1);
+  disk->set_disk_mode("persistent");
+  for (const storage::v1::VmController& one : vm->controllers()) {
+    if (one.bus() == disk->bus()) return;
+  }
+  storage::v1::VmController* const controller = vm->add_controllers();
+  controller->set_type(disk->controller_type());
+  controller->set_bus(disk->bus());
+}
+
+vsphere::VmToCreate CreateOf(const storage::v1::Vm& vm) {
+  vsphere::VmToCreate create;
+  create.name = vm.name();
+  create.instance_uuid = vm.instance_uuid();
+  create.bios_uuid = vm.bios_uuid();
+  create.datastore = vm.datastore();
+  create.guest_id = vm.guest_id();
+  create.firmware = vm.firmware();
+  create.annotation = vm.annotation();
+  create.cpus = vm.cpus();
+  create.cores_per_socket = vm.cores_per_socket();
+  create.memory_mb = vm.memory_mb();
+  int32_t key = 0;
+  for (const storage::v1::VmController& controller : vm.controllers())
+    create.controllers.push_back({--key, controller.type(), controller.bus()});
+  for (const storage::v1::VmCard& card : vm.cards()) {
+    create.cards.push_back({card.type(), IsStaticMac(card.mac()) ? card.mac() : "", card.network(),
+                            card.switch_uuid(), card.port_group_key()});
+  }
+  if (vm.disk_enable_uuid()) create.extra_config["disk.EnableUUID"] = "TRUE";
+  return create;
+}
+
 }  // namespace
 
 bool SameBiosUuid(const std::string& a, const std::string& b) {
@@ -282,6 +400,15 @@ std::vector<const storage::v1::VmDisk*> StreamedDisks(const storage::v1::Vm& rec
   return disks;
 }
 
+const storage::v1::Vm& VmOf(const Machine& machine) {
+  return machine.assignment().has_new_vm() ? machine.assignment().new_vm() : machine.vm();
+}
+
+storage::v1::Vm* MutableVmOf(Machine* machine) {
+  return machine->assignment().has_new_vm() ? machine->mutable_assignment()->mutable_new_vm()
+                                            : machine->mutable_vm();
+}
+
 bool RunsInItsVm(const Machine& machine) {
   return machine.has_vm() &&
          SameBiosUuid(machine.registration().hardware_uuid(), machine.vm().bios_uuid());
@@ -345,8 +472,70 @@ Refusal CheckOriginalVm(const View& view, const Machine& machine,
   return std::nullopt;
 }
 
+PlannedVm PlanAlternateVm(const View& view, const Machine& machine,
+                          const storage::v1::Assignment& assignment,
+                          const storage::v1::Server& master_target, const PlacementWish& wish) {
+  PlannedVm planned;
+  const FoundHost host = FindHost(view, master_target);
+  planned.refusal = host.refusal;
+  if (planned.refusal) return planned;
+  const FoundVm& target = host.target;
+  planned.refusal = CheckMasterTargetVm(*target.vm, static_cast<size_t>(assignment.disks_size()));
+  if (planned.refusal) return planned;
+  uint64_t bytes = 0;
+  for (const types::v1::Disk& disk : assignment.disks()) bytes += disk.size_bytes();
+  planned.refusal = CheckNewDatastore(target, wish.datastore, bytes);
+  if (planned.refusal) return planned;
+
+  storage::v1::Vm& vm = planned.vm;
+  vm = machine.has_vm() ? machine.vm() : AnyVm();
+  const std::vector<const storage::v1::VmDisk*> recorded = StreamedDisks(machine.vm());
+  vm.clear_disks();
+  vm.clear_vmx_path();
+  vm.set_vcenter(target.vcenter);
+  vm.set_vcenter_uuid(target.state->inventory->instance_uuid);
+  vm.set_host(HostName(*target.state, target.vm->host));
+  vm.set_datastore(wish.datastore);
+  vm.set_instance_uuid(wish.new_vm.instance_uuid);
+  if (vm.name().empty()) vm.set_name(NameOf(machine));
+  if (!wish.new_vm.name.empty()) vm.set_name(wish.new_vm.name);
+  if (wish.new_vm.cpus > 0) vm.set_cpus(wish.new_vm.cpus);
+  if (vm.cpus() % std::max(1, vm.cores_per_socket()) != 0) vm.set_cores_per_socket(1);
+  if (wish.new_vm.memory_mb > 0) vm.set_memory_mb(wish.new_vm.memory_mb);
+  if (!wish.new_vm.firmware.empty()) vm.set_firmware(wish.new_vm.firmware);
+  if (!wish.new_vm.guest_id.empty()) vm.set_guest_id(wish.new_vm.guest_id);
+  if (!wish.new_vm.network.empty()) {
+    vm.clear_cards();
+    vm.add_cards()->set_network(wish.new_vm.network);
+  }
+  // The machine is known by its UUID; another VM that has it keeps it.
+  if (FindVmByBiosUuid(view, vm.bios_uuid()).has_value()) vm.clear_bios_uuid();
+  for (int i = 0; i < assignment.disks_size(); ++i) {
+    storage::v1::VmDisk* const disk = vm.add_disks();
+    if (recorded.size() == static_cast<size_t>(assignment.disks_size())) {
+      *disk = *recorded[static_cast<size_t>(i)];
+      disk->clear_uuid();
+      disk->clear_file();
+    } else {
+      if (i == 0) vm.clear_controllers();
+      PlaceNext(i, &vm, disk);
+    }
+    disk->set_size_bytes(assignment.disks(i).size_bytes());
+    disk->set_stream_index(static_cast<uint32_t>(i) + 1);
+    disk->set_place(storage::v1::NOT_MADE);
+    disk->clear_moving_to();
+  }
+  for (const auto& [ref, other] : target.state->inventory->vms) {
+    if (other.name != vm.name()) continue;
+    planned.refusal = MakeProblem(ProblemId::kVmNameExists,
+                                  absl::StrCat(target.vcenter, " has a VM ", other.name, " on ",
+                                               HostName(*target.state, other.host), " already"));
+  }
+  return planned;
+}
+
 Refusal CheckVmFailback(const View& view, const Machine& machine) {
-  const storage::v1::Vm& recorded = machine.vm();
+  const storage::v1::Vm& recorded = VmOf(machine);
   const auto named = view.vcenters.find(recorded.vcenter());
   if (named == view.vcenters.end()) {
     return MakeProblem(ProblemId::kVcenterUnknown,
@@ -382,15 +571,19 @@ VmMove MoveOf(const View& view, const Machine& machine, VmMove::Kind kind) {
   VmMove move;
   move.kind = kind;
   move.job_id = machine.job_id();
-  move.vcenter = machine.vm().vcenter();
-  move.vm_instance_uuid = machine.vm().instance_uuid();
+  const storage::v1::Vm& vm = VmOf(machine);
+  move.vcenter = vm.vcenter();
+  move.vm_instance_uuid = vm.instance_uuid();
   const storage::v1::Server* const server =
       view.FindServer(machine.assignment().master_target_id(), types::v1::MASTER_TARGET);
   if (server != nullptr) move.master_target_uuid = server->registration().hardware_uuid();
-  for (const storage::v1::VmDisk* const disk : StreamedDisks(machine.vm())) {
+  for (const storage::v1::VmDisk* const disk : StreamedDisks(vm)) {
     move.disks.push_back({disk->uuid(), disk->file(), disk->controller_type(), disk->bus(),
-                          disk->unit(), disk->disk_mode()});
+                          disk->unit(), disk->disk_mode(), disk->size_bytes()});
   }
+  if (kind == VmMove::Kind::kCreateVm) move.create = CreateOf(vm);
+  if (kind == VmMove::Kind::kDestroyVm)
+    move.folder = vm.vmx_path().substr(0, vm.vmx_path().rfind('/'));
   return move;
 }
 

@@ -35,6 +35,9 @@ storage::v1::Vm RecordVm(const FoundVm& found,
                          const google::protobuf::RepeatedPtrField<types::v1::Disk>& disks);
 // The disks of the record that the machine's agent has, in stream order.
 std::vector<const storage::v1::VmDisk*> StreamedDisks(const storage::v1::Vm& recorded);
+// The VM that the machine's replica belongs to: a new one, or the one that it was.
+const storage::v1::Vm& VmOf(const storage::v1::Machine& machine);
+storage::v1::Vm* MutableVmOf(storage::v1::Machine* machine);
 // The machine runs in the VM that it was recorded as.
 bool RunsInItsVm(const storage::v1::Machine& machine);
 
@@ -42,6 +45,15 @@ bool RunsInItsVm(const storage::v1::Machine& machine);
 Refusal CheckOriginalVm(const View& view, const storage::v1::Machine& machine,
                         const storage::v1::Assignment& assignment,
                         const storage::v1::Server& master_target);
+// The VM that is made for the machine on `master_target`'s host, like the one that it was, or like
+// any; its disks on the datastore that is wished for, by name. Or why not.
+struct PlannedVm {
+  storage::v1::Vm vm;
+  Refusal refusal;
+};
+PlannedVm PlanAlternateVm(const View& view, const storage::v1::Machine& machine,
+                          const storage::v1::Assignment& assignment,
+                          const storage::v1::Server& master_target, const PlacementWish& wish);
 // Whether its VM and its master target's can be worked on now.
 Refusal CheckVmFailback(const View& view, const storage::v1::Machine& machine);
 

@@ -36,6 +36,7 @@ struct VmWorld {
     store.parent = datacenter;
     store.type = "VMFS";
     store.accessible = true;
+    store.free_bytes = uint64_t{1} << 40;
     store.mounts = {{vm_host, true, true}, {target_host, true, true}};
     vsphere::Vm& vm = inventory.vms[vm_ref];
     vm.name = "web-1";

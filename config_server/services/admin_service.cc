@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "absl/strings/str_join.h"
 #include "common/daemon/daemon.h"
 #include "common/os/host.h"
 #include "common/rpc/credentials.h"
@@ -27,6 +28,21 @@ PlacementWish WishOf(const Request& request) {
   wish.datastore = request.datastore();
   wish.directory = request.directory();
   wish.block_devices = {request.block_devices().begin(), request.block_devices().end()};
+  return wish;
+}
+
+PlacementWish::NewVm NewVmOf(const admin::v1::NewVm& request) {
+  const std::string hex = RandomHexId();
+  PlacementWish::NewVm wish;
+  wish.instance_uuid = absl::StrJoin({hex.substr(0, 8), hex.substr(8, 4), hex.substr(12, 4),
+                                      hex.substr(16, 4), hex.substr(20, 12)},
+                                     "-");
+  wish.name = request.name();
+  wish.cpus = static_cast<int32_t>(request.cpus());
+  wish.memory_mb = request.memory_mb();
+  wish.firmware = request.firmware();
+  wish.guest_id = request.guest_id();
+  wish.network = request.network();
   return wish;
 }
 
@@ -296,6 +312,10 @@ Status AdminService::Reprotect(ServerContext* context, const admin::v1::Reprotec
     if (request->location() == admin::v1::ORIGINAL_VM) wish.location = storage::v1::ORIGINAL_VM;
     if (request->location() == admin::v1::DATASTORE_DIRECTORY)
       wish.location = storage::v1::DATASTORE_DIRECTORY;
+    if (request->location() == admin::v1::ALTERNATE_VM) {
+      wish.location = storage::v1::ALTERNATE_VM;
+      wish.new_vm = NewVmOf(request->new_vm());
+    }
     Placement placement = Place(view, machine, wish);
     if (placement.refusal) return Refused(*placement.refusal);
     HW_RETURN_IF_ERROR(ApplyPolicy(request->policy(), &placement.assignment));

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/wire/time_proto.h"
+#include "config_server/model/vm_rules.h"
 
 namespace homeward {
 namespace {
@@ -24,6 +25,7 @@ std::string TaskStateName(storage::v1::TaskState state) {
 }
 
 std::string PlaceName(storage::v1::DiskPlace place) {
+  if (place == storage::v1::NOT_MADE) return "nothing yet";
   return place == storage::v1::AT_MASTER_TARGET ? "MasterTarget" : "VM";
 }
 
@@ -76,7 +78,7 @@ admin::v1::Machine ConvertMachine(const View& view, const storage::v1::Machine& 
   out.set_master_target_id(assignment.master_target_id());
   out.set_datastore(assignment.datastore());
   out.set_job_id(machine.job_id());
-  if (machine.has_vm()) *out.mutable_vm() = ConvertVm(machine.vm());
+  if (machine.has_vm() || assignment.has_new_vm()) *out.mutable_vm() = ConvertVm(VmOf(machine));
   if (const control::v1::ReplicaObserved* replica = view.ReplicaOf(machine)) {
     out.set_point_count(static_cast<uint64_t>(replica->points_size()));
     out.set_journal_bytes(replica->journal_bytes());

@@ -1,5 +1,6 @@
 // Location: where a machine's disks come home to, and what must be done there around the
-// replication: a datastore directory on a master target, or the VMware VM that the machine was.
+// replication: a datastore directory on a master target, the VMware VM that the machine was, or a
+// new one.
 #ifndef HOMEWARD_CONFIG_SERVER_WORKFLOWS_LOCATION_H_
 #define HOMEWARD_CONFIG_SERVER_WORKFLOWS_LOCATION_H_
 
@@ -59,13 +60,25 @@ class OriginalVm : public Location {
   StepResult TakeDisksBack(const View& view, storage::v1::Machine* machine) override;
   StepResult Discard(const View& view, storage::v1::Machine* machine, bool keep_disks) override;
 
- private:
+ protected:
   StepResult Move(const View& view, const storage::v1::Machine& machine, VmMove::Kind kind,
                   bool for_ever);
   StepResult MoveDisks(const View& view, storage::v1::Machine* machine,
                        storage::v1::DiskPlace place, bool for_ever);
 
+ private:
   Hypervisor* const hypervisor_;
+};
+
+// A VM that is made for the machine on the master target's host, with new disks that are attached
+// to the master target's VM until it is failed back. It goes away with its replica, unless it came
+// home.
+class AlternateVm : public OriginalVm {
+ public:
+  using OriginalVm::OriginalVm;
+  StepResult TurnHomeOff(const View& view, storage::v1::Machine* machine) override;
+  StepResult AttachDisks(const View& view, storage::v1::Machine* machine) override;
+  StepResult Discard(const View& view, storage::v1::Machine* machine, bool keep_disks) override;
 };
 
 // For locations: the master target is there, and says that it is in the wanted phase.

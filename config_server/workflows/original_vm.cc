@@ -13,7 +13,7 @@ using storage::v1::VmDisk;
 
 // All disks that are replicated are there, and none is on its way.
 bool AllAre(const Machine& machine, storage::v1::DiskPlace place) {
-  for (const VmDisk* const disk : StreamedDisks(machine.vm())) {
+  for (const VmDisk* const disk : StreamedDisks(VmOf(machine))) {
     if (disk->place() != place || disk->moving_to() != storage::v1::DISK_PLACE_UNSPECIFIED)
       return false;
   }
@@ -58,7 +58,7 @@ StepResult OriginalVm::MoveDisks(const View& view, Machine* machine, storage::v1
                                  bool for_ever) {
   if (AllAre(*machine, place)) return StepResult::Done();
   bool noted = true;
-  for (VmDisk& disk : *machine->mutable_vm()->mutable_disks()) {
+  for (VmDisk& disk : *MutableVmOf(machine)->mutable_disks()) {
     if (disk.stream_index() == 0) continue;
     noted = noted && disk.moving_to() == place;
     disk.set_moving_to(place);
@@ -68,7 +68,7 @@ StepResult OriginalVm::MoveDisks(const View& view, Machine* machine, storage::v1
       Move(view, *machine, place == AT_VM ? VmMove::Kind::kToVm : VmMove::Kind::kToMasterTarget,
            for_ever);
   if (!moved.done()) return moved;
-  for (VmDisk& disk : *machine->mutable_vm()->mutable_disks()) {
+  for (VmDisk& disk : *MutableVmOf(machine)->mutable_disks()) {
     if (disk.stream_index() == 0) continue;
     disk.set_place(place);
     disk.clear_moving_to();
@@ -93,7 +93,7 @@ StepResult OriginalVm::HandDisksOver(const View& view, Machine* machine) {
   StepResult moved = MoveDisks(view, machine, AT_VM, /*for_ever=*/false);
   if (!moved.done()) return moved;
   machine->clear_home_disks();
-  for (const VmDisk* const disk : StreamedDisks(machine->vm()))
+  for (const VmDisk* const disk : StreamedDisks(VmOf(*machine)))
     machine->add_home_disks(disk->file());
   return moved;
 }

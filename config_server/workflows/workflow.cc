@@ -232,6 +232,8 @@ StepResult UndoFailback(TaskContext& context) {
 StepResult ReleasePoints(TaskContext& context) {
   StepResult result = context.location.Discard(context.view, context.machine, /*keep_disks=*/true);
   if (result.state != StepResult::State::kDone) return result;
+  if (context.machine->assignment().has_new_vm())
+    *context.machine->mutable_vm() = context.machine->assignment().new_vm();
   context.machine->clear_assignment();
   context.machine->set_generation(context.machine->generation() + 1);
   return result;

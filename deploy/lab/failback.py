@@ -72,6 +72,8 @@ class Story:
         return {"datacenters": [{
             "name": "dc1", "hosts": [{"name": "esx1.lab", "memory_mb": 16384}, {"name": "esx2.lab", "memory_mb": 16384}],
             "datastores": [{"name": "ds1", "type": "VMFS", "directory": str(self.work / "ds1"), "capacity_mb": 100000,
+                            "hosts": everywhere},
+                           {"name": "ds2", "type": "VMFS", "directory": str(self.work / "ds2"), "capacity_mb": 100000,
                             "hosts": everywhere}],
             "vms": [{"name": MACHINE, "host": "esx1.lab", "datastore": "ds1", "cpus": 2, "memory_mb": 2048, "uuid": VM_UUID,
                      "controllers": ["lsilogic", "lsilogic"], "powered_on": True, "tools_running": True,
@@ -157,10 +159,16 @@ disk_links_directory: "{self.work}/hardware/mt-1"
                 file.flush()
                 os.fsync(file.fileno())
 
-    def reprotect(self, *more):
+    def delete_vm(self):
+        """With its files, by somebody else's client."""
+        self.vcenter.ask(f"""
+if vms[{MACHINE!r}].runtime.powerState == "poweredOn":
+    done(vms[{MACHINE!r}].PowerOff())
+done(vms[{MACHINE!r}].Destroy())""")
+
+    def reprotect(self, *location):
         began, sent = time.monotonic(), loopback_bytes()
-        self.cluster.cli("machines", "reprotect", MACHINE, "--location", "original", "--point-interval", POINT_INTERVAL,
-                         "--wait", *more)
+        self.cluster.cli("machines", "reprotect", MACHINE, "--location", *location, "--point-interval", POINT_INTERVAL, "--wait")
         self.result["reprotect_seconds"] = round(time.monotonic() - began, 2)
         # Everything on loopback, seen twice: agent to process server to master target.
         self.result["bytes_on_wire"] = (loopback_bytes() - sent) // 2
@@ -173,7 +181,11 @@ disk_links_directory: "{self.work}/hardware/mt-1"
     # --- what came of it
 
     def home_flats(self):
-        return [self.work / "ds1" / MACHINE / f"{name}-flat.vmdk" for name in (MACHINE, f"{MACHINE}_1")]
+        """Where the VM's disks are in the datastores' directories, in order of bus and unit."""
+        places = self.vcenter.vms()[MACHINE]["disks"].values()
+        files = [one["file"] for one in sorted(places, key=lambda one: (one["bus"], one["unit"]))]
+        return [self.work / datastore / path.replace(".vmdk", "-flat.vmdk")
+                for datastore, path in (file.lstrip("[").split("] ") for file in files)]
 
     def same_bytes(self):
         return all(subprocess.run(["cmp", "-s", ours, theirs]).returncode == 0
@@ -198,6 +210,15 @@ disk_links_directory: "{self.work}/hardware/mt-1"
         """By somebody else's client: each disk is where it was, and none is anywhere else."""
         vms = self.vcenter.vms()
         return vms[MACHINE]["disks"] == self.places and not set(self.places) & set(vms["mt-1"]["disks"])
+
+    def at_new_places(self):
+        """By somebody else's client: a disk at each old place, on the other datastore, and none left behind."""
+        vms = self.vcenter.vms()
+        def where(disks):
+            return sorted((one["bus"], one["unit"]) for one in disks.values())
+        new = vms[MACHINE]["disks"]
+        return where(new) == where(self.places) and all(one["file"].startswith("[ds2] ") for one in new.values()) and \
+            len(vms["mt-1"]["disks"]) == 1
 
     def close(self):
         for copy in self.copies:

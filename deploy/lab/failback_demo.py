@@ -1,4 +1,4 @@
-"""The demonstrations behind `deploy/demo failback-original`. Ends in `RESULT {json}`."""
+"""The demonstrations behind `deploy/demo failback-original` and `failback-alternate`. Ends in `RESULT {json}`."""
 import argparse
 import json
 import os
@@ -12,7 +12,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import disks  # noqa: E402
 from cluster import Refused  # noqa: E402
 from demo import WORK_PREFIX, clean_up_after_the_dead, say  # noqa: E402
-from failback import MACHINE, Story  # noqa: E402
+from failback import MACHINE, VM_UUID, Story  # noqa: E402
 
 WIRE_SHARE_MAX = 0.04
 
@@ -26,7 +26,7 @@ class Demo:
         self.checks[name] = bool(holds)
         say(f"{'ok  ' if holds else 'FAIL'} {name}{': ' + detail if detail else ''}")
 
-    def original(self):
+    def run(self, original):
         story = self.story
         say("starting a simulated vCenter with two ESX hosts, and four daemons with mutual TLS between them")
         story.set_up()
@@ -37,42 +37,78 @@ class Demo:
         story.protect()
         recorded = story.machine()["vm"]
         self.check("the VM was recorded", recorded["name"] == MACHINE and len(recorded["disks"]) == 2)
+        was = story.vcenter.vms()[MACHINE]
         say("failing over: it stops at home and runs from the copy")
         azure = story.fail_over(home)
         self.check("the old VM is still on", story.vcenter.vms()[MACHINE]["on"])
         say("changing 2 % of its disks there")
         story.change(azure)
-        say("reprotecting to the VM that it was")
-        story.reprotect()
-        vms = story.vcenter.vms()
-        self.check("the old VM was turned off", not vms[MACHINE]["on"])
-        self.check("its disks are at the master target", set(story.places) <= set(vms["mt-1"]["disks"]) and
-                   not vms[MACHINE]["disks"])
-        share = story.result["bytes_on_wire"] / story.disk_bytes
-        self.check(f"at most {WIRE_SHARE_MAX:.0%} of the disks travelled", share <= WIRE_SHARE_MAX, f"{share:.2%}")
+        if original:
+            self.to_the_vm_that_it_was()
+        else:
+            self.to_a_new_vm(was)
         say("failing back")
         story.fail_back()
         azure.agent.stop()
         azure.unmount()
         vms = story.vcenter.vms()
         story.result["vm_powered_on"] = vms[MACHINE]["on"]
-        story.result["disks_attached_to"] = {uuid: [name for name, vm in vms.items() if uuid in vm["disks"]]
-                                             for uuid in story.uuids}
+        story.result["disks_attached_to"] = {
+            uuid: [name for name, vm in vms.items() if uuid in vm["disks"]]
+            for uuid in (disk["uuid"] for disk in story.machine()["vm"]["disks"])}
         self.check("the VM is on", vms[MACHINE]["on"])
-        self.check("each disk is at its old place, and at no other VM", story.at_old_places())
+        if original:
+            self.check("each disk is at its old place, and at no other VM", story.at_old_places())
+        else:
+            self.check("its disks are on the chosen datastore, at the old places, and at no other VM", story.at_new_places())
         self.check("both disks are byte for byte the source", story.same_bytes())
         self.check("their file systems mount", story.mounts_read_only())
         say("its agent starts at home, and registers")
         began = time.monotonic()
-        story.boot_at_home("home-again", state_of="azure-vm")
+        if original:
+            story.boot_at_home("home-again", state_of="azure-vm")
+        else:
+            loops = [disks.run("losetup", "--find", "--show", flat) for flat in story.home_flats()]
+            story.loops += loops
+            story.start("home-again", loops, ["", ""], VM_UUID, "boot-of-home-again", state_of="azure-vm")
         story.result["registration_seconds"] = round(time.monotonic() - began, 2)
         story.cluster.cli("machines", "commit", MACHINE, "--wait")
         self.check("committed", story.machine()["protection_state"] == "FailoverCommitted")
 
+    def to_the_vm_that_it_was(self):
+        story = self.story
+        say("reprotecting to the VM that it was")
+        story.reprotect("original")
+        vms = story.vcenter.vms()
+        self.check("the old VM was turned off", not vms[MACHINE]["on"])
+        self.check("its disks are at the master target", set(story.places) <= set(vms["mt-1"]["disks"]) and
+                   not vms[MACHINE]["disks"])
+        share = story.result["bytes_on_wire"] / story.disk_bytes
+        self.check(f"at most {WIRE_SHARE_MAX:.0%} of the disks travelled", share <= WIRE_SHARE_MAX, f"{share:.2%}")
+
+    def to_a_new_vm(self, was):
+        story = self.story
+        say("deleting the old VM and its files, by another client")
+        story.delete_vm()
+        self.check("it is gone", MACHINE not in story.vcenter.vms() and not (story.work / "ds1" / MACHINE).exists())
+        story.cluster.await_("the inventory shows it", lambda: len(story.cluster.json("inventory", "vms")["vms"]) == 1)
+        try:
+            story.reprotect("original")
+            self.check("the original location is refused", False)
+        except Refused as why:
+            self.check("the original location is refused", "VM_GONE" in why.text, why.text.splitlines()[0])
+        say("reprotecting to a new VM, its disks on ds2")
+        story.reprotect("alternate", "--datastore", "ds2")
+        vms = story.vcenter.vms()
+        same = all(vms[MACHINE][key] == was[key] for key in ("uuid", "cpus", "memory_mb", "firmware", "guest_id", "controllers"))
+        self.check("there is a new VM with the old one's hardware, off, on the master target's host",
+                   same and not vms[MACHINE]["on"] and vms[MACHINE]["host"] == vms["mt-1"]["host"], str(vms[MACHINE]))
+        self.check("its disks are at the master target", len(vms["mt-1"]["disks"]) == 3)
+
 
 def main():
     parser = argparse.ArgumentParser(prog="deploy/demo", description=__doc__)
-    parser.add_argument("demonstration", choices=["failback-original"])
+    parser.add_argument("demonstration", choices=["failback-original", "failback-alternate"])
     parser.add_argument("--binaries", type=lambda text: pathlib.Path(text).resolve(), required=True, help=argparse.SUPPRESS)
     parser.add_argument("--work", type=pathlib.Path, default=pathlib.Path("/var/tmp"), help="where there is room")
     parser.add_argument("--keep", action="store_true", help="leave the work directory, with the logs")
@@ -87,7 +123,7 @@ def main():
     demo = Demo(arguments.binaries, work)
     error = None
     try:
-        demo.original()
+        demo.run(original=arguments.demonstration == "failback-original")
     except (Refused, TimeoutError, RuntimeError, OSError) as why:
         error = str(why)
         say(f"FAILED: {error}")

@@ -59,7 +59,9 @@ for name, vm in vms.items():
     devices = vm.config.hardware.device
     buses = {one.key: one.busNumber for one in devices if hasattr(one, "busNumber")}
     out[name] = {"on": vm.runtime.powerState == "poweredOn", "snapshots": vm.snapshot is not None,
-                 "uuid": vm.config.uuid, "disks": {
+                 "uuid": vm.config.uuid, "cpus": vm.config.hardware.numCPU,
+                 "memory_mb": vm.config.hardware.memoryMB, "firmware": vm.config.firmware, "guest_id": vm.config.guestId,
+                 "controllers": sorted(buses.values()), "host": vm.runtime.host.name, "disks": {
         one.backing.uuid.lower().replace("-", ""): {"bus": buses.get(one.controllerKey), "unit": one.unitNumber,
                                                     "file": one.backing.fileName}
         for one in devices if isinstance(one, vim.vm.device.VirtualDisk)}}

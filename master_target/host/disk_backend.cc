@@ -98,6 +98,7 @@ class DeviceBackend : public DiskBackend {
           absl::StrCat(named, " disks for a machine with ", replica_.disks_size()));
     }
     Opened opened;
+    opened.created = replica_.attached_fresh();
     for (int i = 0; i < replica_.disks_size(); ++i) {
       HW_ASSIGN_OR_RETURN(const std::string path, PathOf(i));
       HW_ASSIGN_OR_RETURN(std::unique_ptr<File> file, files_.Open(path, OpenMode::kReadWriteBulk));

@@ -45,6 +45,18 @@ func (d *Disks) Close() {
 	}
 }
 
+// Forget takes away what a VM that is gone had.
+func (d *Disks) Forget(vm types.ManagedObjectReference) {
+	d.mutex.Lock()
+	defer d.mutex.Unlock()
+	if one := d.hardware[vm]; one != nil {
+		for name := range one.present {
+			one.remove(name)
+		}
+	}
+	delete(d.hardware, vm)
+}
+
 // SetHardware says where the VM's guest sees its disks: `kind` is "file" or "loop".
 func (d *Disks) SetHardware(vm types.ManagedObjectReference, directory, kind string) {
 	d.mutex.Lock()

@@ -338,6 +338,13 @@ func (f *Front) account(r *http.Request) (Account, bool) {
 }
 
 func (f *Front) forward(w http.ResponseWriter, r *http.Request, body []byte) {
+	// The library ends a call when an object goes away while it is looked at, and forgets what it had to tell. A client must
+	// begin anew then; told nothing, it would wait for what is over.
+	defer func() {
+		if recover() != nil {
+			fault(w, "The collector's version is not known.", &types.InvalidCollectorVersion{})
+		}
+	}()
 	inner := r.Clone(context.Background())
 	inner.Body = io.NopCloser(bytes.NewReader(body))
 	f.inner.ServeHTTP(w, inner)

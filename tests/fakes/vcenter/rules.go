@@ -46,11 +46,12 @@ func (f *Front) after(method *simulator.Method, result types.AnyType) error {
 			reference = made
 		}
 	}
+	disks := f.site.disks
 	vm, ok := simulator.Map.Get(reference).(*simulator.VirtualMachine)
 	if !ok {
+		disks.Forget(reference)
 		return nil
 	}
-	disks := f.site.disks
 	switch method.Body.(type) {
 	case *types.CreateVM_Task, *types.ReconfigVM_Task, *types.RegisterVM_Task:
 		if err := disks.Complete(vm); err != nil {
