@@ -386,7 +386,8 @@ Refusal CheckAgent(const View& view, const Machine& machine) {
     types::v1::Problem problem = MakeProblem(
         ProblemId::kAgentNotRegistered,
         absl::StrCat(
-            NameOf(machine), " was started ", absl::FormatDuration(waited),
+            NameOf(machine), " was started ",
+            waited == absl::ZeroDuration() ? "a moment" : absl::FormatDuration(waited),
             " ago and its agent has not registered since. ",
             now < limit
                 ? absl::StrCat("It may take until ",

@@ -94,7 +94,7 @@ class Story:
         self.cluster.cli("vcenters", "add", "vc1", "--address", self.vcenter.address, "--user", "homeward",
                          "--password-file", str(password), "--thumbprint", self.vcenter.thumbprint)
         self.cluster.await_("the inventory is there",
-                            lambda: len(self.cluster.try_json("inventory", "vms").get("vms", [])) == 2)
+                            lambda: len(self.cluster.try_json("inventory", "vms").get("vms", [])) >= 2)
         (self.work / "azure").mkdir()
         self.cluster.add_process_server().start()
         self.cluster.add_master_target(datastores=[self.work / "azure"], extra=f"""hardware_uuid: "{TARGET_UUID}"
@@ -131,9 +131,9 @@ disk_links_directory: "{self.work}/hardware/mt-1"
         for where, size in zip(copy.mounts, self.sizes):
             fill_with_files(where, size * MIB // 2)
 
-    def protect(self):
+    def protect(self, *more):
         self.cluster.cli("machines", "protect", MACHINE, "--datastore", str(self.work / "azure"),
-                         "--point-interval", POINT_INTERVAL, "--wait")
+                         "--point-interval", POINT_INTERVAL, "--wait", *more)
 
     def fail_over(self, home):
         """What the Azure side does: the machine stops here and runs from the copy."""

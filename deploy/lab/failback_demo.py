@@ -1,4 +1,4 @@
-"""The demonstrations behind `deploy/demo failback-original` and `failback-alternate`. Ends in `RESULT {json}`."""
+"""The demonstrations behind `deploy/demo failback-original`, `failback-alternate` and `refusals`. Ends in `RESULT {json}`."""
 import argparse
 import json
 import os
@@ -12,14 +12,15 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import disks  # noqa: E402
 from cluster import Refused  # noqa: E402
 from demo import WORK_PREFIX, clean_up_after_the_dead, say  # noqa: E402
-from failback import MACHINE, VM_UUID, Story  # noqa: E402
+from failback import MACHINE, MIB, VM_UUID, Story  # noqa: E402
+from refusals import Refusals  # noqa: E402
 
 WIRE_SHARE_MAX = 0.04
 
 
 class Demo:
-    def __init__(self, binaries, work):
-        self.story = Story(binaries, work, say=say)
+    def __init__(self, story):
+        self.story = story
         self.checks = {}
 
     def check(self, name, holds, detail=""):
@@ -75,6 +76,25 @@ class Demo:
         story.cluster.cli("machines", "commit", MACHINE, "--wait")
         self.check("committed", story.machine()["protection_state"] == "FailoverCommitted")
 
+    def refusals(self):
+        story = self.story
+        story.sizes = (48, 24)
+        story.disk_bytes = story.result["disk_bytes"] = sum(story.sizes) * MIB
+        say("a machine that was failed over, and everything that keeps it from coming home")
+        story.set_up()
+        home = story.boot_at_home()
+        story.fill(home)
+        story.protect("--master-target", "master_target")
+        azure = story.fail_over(home)
+        story.change(azure)
+        story.walk()
+        azure.unmount()
+        width = max(len(problem) for problem, _told, _same in story.rows)
+        print(f"\n{'':11}{'refusal':{width}}  refused  nothing touched", flush=True)
+        for problem, told, same in story.rows:
+            print(f"{'':11}{problem:{width}}  {'yes' if told else 'NO':7}  {'yes' if same else 'NO'}", flush=True)
+        self.checks = {f"{number} {problem}": told and same for number, (problem, told, same) in enumerate(story.rows, 1)}
+
     def to_the_vm_that_it_was(self):
         story = self.story
         say("reprotecting to the VM that it was")
@@ -108,7 +128,7 @@ class Demo:
 
 def main():
     parser = argparse.ArgumentParser(prog="deploy/demo", description=__doc__)
-    parser.add_argument("demonstration", choices=["failback-original", "failback-alternate"])
+    parser.add_argument("demonstration", choices=["failback-original", "failback-alternate", "refusals"])
     parser.add_argument("--binaries", type=lambda text: pathlib.Path(text).resolve(), required=True, help=argparse.SUPPRESS)
     parser.add_argument("--work", type=pathlib.Path, default=pathlib.Path("/var/tmp"), help="where there is room")
     parser.add_argument("--keep", action="store_true", help="leave the work directory, with the logs")
@@ -120,10 +140,13 @@ def main():
     work.mkdir(mode=0o700)
     for number in (signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda *_: sys.exit(130))
-    demo = Demo(arguments.binaries, work)
+    demo = Demo((Refusals if arguments.demonstration == "refusals" else Story)(arguments.binaries, work, say=say))
     error = None
     try:
-        demo.run(original=arguments.demonstration == "failback-original")
+        if arguments.demonstration == "refusals":
+            demo.refusals()
+        else:
+            demo.run(original=arguments.demonstration == "failback-original")
     except (Refused, TimeoutError, RuntimeError, OSError) as why:
         error = str(why)
         say(f"FAILED: {error}")

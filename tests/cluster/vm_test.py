@@ -1,7 +1,7 @@
 """A VM of a simulated vCenter comes home to the VM that it was, with everything in the way that may be: what rules refuse, before
 anything is touched; the configuration server killed at each step; a vCenter that fails, restarts and loses replies.
 
-  vm_test.py --binaries build/dev/bin [--only refusals|kills|faults]
+  vm_test.py --binaries build/dev/bin [--only refusals|kills|faults|kills_alternate|undone_alternate]
 """
 import argparse
 import pathlib
@@ -14,14 +14,17 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "deploy" / 
 import disks  # noqa: E402
 from cluster import Refused  # noqa: E402
 from failback import MACHINE, Story  # noqa: E402
+from refusals import Refusals  # noqa: E402
 
 SIZES = (48, 24)  # MiB
 SLOW_MS = 2500
+PARTS = ("refusals", "kills", "faults", "kills_alternate", "undone_alternate")
 
 
 class Test:
-    def __init__(self, binaries, work):
-        self.story = Story(binaries, work, SIZES, say=lambda text: print(f"     {text}", flush=True))
+    def __init__(self, binaries, work, part):
+        kind = Refusals if part == "refusals" else Story
+        self.story = kind(binaries, work, SIZES, say=lambda text: print(f"     {text}", flush=True))
         self.failures = 0
 
     def check(self, name, holds, detail=""):
@@ -44,87 +47,44 @@ class Test:
         self.story.set_up()
         self.home = self.story.boot_at_home()
         self.story.fill(self.home)
-        self.story.protect()
+        self.story.protect("--master-target", "master_target")
         self.azure = self.story.fail_over(self.home)
         self.story.change(self.azure)
 
-    # --- what is refused
-
-    def refused(self, problem, *command):
-        before = self.story.vcenter.vms()
-        try:
-            self.cluster.cli(*command)
-            text = "it was accepted"
-        except Refused as why:
-            text = why.text
-        told = problem in text and "why:" in text and "do:" in text
-        self.check(f"{problem}: refused, with causes and what to do", told, text)
-        self.check(f"{problem}: nothing was touched", self.story.vcenter.vms() == before)
-
-    def seen(self, what, holds):
-        self.cluster.await_(what, holds, 20)
-
-    def vm(self, name):
-        return {vm["name"]: vm for vm in self.cluster.try_json("inventory", "vms").get("vms", [])}.get(name, {})
-
     def refusals(self):
-        reprotect = ("machines", "reprotect", MACHINE, "--location", "original")
-        vcenter = self.story.vcenter
-        for name, problem in (("mt-1", "MASTER_TARGET_HAS_SNAPSHOTS"), (MACHINE, "VM_HAS_SNAPSHOTS")):
-            vcenter.ask(f'done(vms["{name}"].CreateSnapshot("s", "", False, False))')
-            self.seen("the snapshot is seen", lambda: int(self.vm(name).get("snapshot_count", 0)))
-            self.refused(problem, *reprotect)
-            vcenter.ask(f'done(vms["{name}"].RemoveAllSnapshots())')
-            self.seen("its end is seen", lambda: not int(self.vm(name).get("snapshot_count", 0)))
-        vcenter.order(down_ms=4000)
-        self.seen("the vCenter is gone", lambda: self.cluster.json("vcenters", "list")["vcenters"][0]["state"] != "Connected")
-        try:
-            self.cluster.cli(*reprotect)
-            self.check("VCENTER_DISCONNECTED: refused", False)
-        except Refused as why:
-            self.check("VCENTER_DISCONNECTED: refused", "VCENTER_DISCONNECTED" in why.text, why.text)
-        self.seen("the vCenter is back", lambda: self.cluster.json("vcenters", "list")["vcenters"][0]["state"] == "Connected")
-        # Of the master target's VM, as an operator may have made it.
-        vcenter.ask("""
-spec = vim.vm.ConfigSpec(extraConfig=[vim.option.OptionValue(key="disk.EnableUUID", value="FALSE")])
-done(vms["mt-1"].Reconfigure(spec))""")
-        self.seen("the setting is seen", lambda: not self.vm("mt-1").get("disk_enable_uuid"))
-        self.refused("MASTER_TARGET_ENABLE_UUID", *reprotect)
-        vcenter.ask("""
-spec = vim.vm.ConfigSpec(extraConfig=[vim.option.OptionValue(key="disk.EnableUUID", value="TRUE")])
-done(vms["mt-1"].Reconfigure(spec))""")
-        self.seen("the setting is seen", lambda: self.vm("mt-1").get("disk_enable_uuid"))
-        self.refused("DIRECTORY_UNSUITABLE", *reprotect, "--datastore", "/ds")
-        vcenter.order(disconnect_host="esx1.lab")
-        self.seen("the host is gone", lambda: any(
-            host["name"] == "esx1.lab" and host["connection_state"] != "connected"
-            for host in self.cluster.json("inventory", "hosts")["hosts"]))
-        self.refused("HOST_NOT_DISCOVERED", *reprotect)
-        vcenter.order(connect_host="esx1.lab")
-        self.seen("the host is back", lambda: all(
-            host["connection_state"] == "connected" for host in self.cluster.json("inventory", "hosts")["hosts"]))
+        self.story.walk()
+        for problem, told, same in self.story.rows:
+            self.check(f"{problem}: refused, with causes and what to do", told)
+            self.check(f"{problem}: nothing was touched, or all undone", same)
 
     # --- what dies
 
     def hold(self, name, stop):
         self.cluster.daemons[name].process.send_signal(signal.SIGSTOP if stop else signal.SIGCONT)
 
-    def kill_in(self, step, detail):
-        """When the job is in that step, and says that: kills the configuration server, and looks where things are."""
+    def kill_in(self, step, detail="", passing=False):
+        """When the job is in that step, and says that: kills the configuration server, and looks where things are. A step that
+        is `passing` may be over before it is seen."""
         def there():
-            for task in self.job().get("tasks", []):
+            job = self.job()
+            for task in job.get("tasks", []):
+                if task["name"].startswith(step) and task["state"] == "Succeeded" and passing:
+                    return "over"
                 if task["state"] == "Running":
                     return task["name"].startswith(step) and detail in task.get("detail", "")
             return False
-        self.cluster.await_(f"the step {step}", there, 60, 0.02)
+        if self.cluster.await_(f"the step {step}", there, 60, 0.01) == "over":
+            self.rows.append((step, "-", "over before it was seen"))
+            return
         self.cluster.daemons["config_server"].kill()
         vms = self.story.vcenter.vms()
-        places = {name for name, vm in vms.items() if set(vm["disks"]) & set(self.story.places)}
+        # The master target's VM has one of its own.
+        places = {name for name, vm in vms.items() if len(vm["disks"]) > (name == "mt-1")}
         self.cluster.start_config_server()
         told = {disk["attached_to"] for disk in self.story.machine()["vm"]["disks"]}
         where = " and ".join(sorted(places)) or "nowhere"
         self.rows.append((step + (f" ({detail})" if detail else ""), where, ", ".join(sorted(told))))
-        possible = {MACHINE: {"VM"}, "mt-1": {"MasterTarget"}, "nowhere": set()}[where]
+        possible = {MACHINE: {"VM"}, "mt-1": {"MasterTarget"}, "nowhere": {"nothing yet"}}[where]
         self.check(f"killed in '{step}{' / ' + detail if detail else ''}': disks at {where}, recorded as {told}",
                    all("->" in one or one in possible for one in told))
 
@@ -141,8 +101,15 @@ done(vms["mt-1"].Reconfigure(spec))""")
         self.kill_in("Turn off", "shut down")
         self.kill_in("Attach", f"{MACHINE}: change")
         self.kill_in("Attach", "mt-1: change")
-        self.kill_in("Assign the process server", "")
+        self.kill_in("Assign the process server")
+        self.hold("azure-vm", True)
         self.hold("process_server", False)
+        self.kill_in("Start replication")
+        self.hold("master_target", True)
+        self.hold("azure-vm", False)
+        self.kill_in("Synchronise")
+        self.hold("master_target", False)
+        self.kill_in("Make the first recovery point", passing=True)
         self.check("the reprotect went on to its end", self.ended()["state"] == "Succeeded", self.job())
         self.check("the disks are at the master target",
                    set(self.story.places) <= set(self.story.vcenter.vms()["mt-1"]["disks"]))
@@ -151,17 +118,77 @@ done(vms["mt-1"].Reconfigure(spec))""")
         self.slow("PowerOnVM_Task", MACHINE)
         self.hold("azure-vm", True)
         self.cluster.cli("machines", "failback", MACHINE, "--point", "latest")
-        self.kill_in("Stop the machine", "")
+        self.kill_in("Stop the machine")
         self.hold("azure-vm", False)
+        for step in ("Turn the machine off", "Choose the point", "Bring the disks"):
+            self.kill_in(step, passing=True)
         self.kill_in("Hand the disks over", "mt-1: change")
         self.kill_in("Hand the disks over", f"{MACHINE}: change")
         self.kill_in("Start the machine", "power on")
         self.check("the failback went on to its end", self.ended()["state"] == "Succeeded", self.job())
         self.home_again("kills")
+        self.table()
+
+    def kills_alternate(self):
+        """As before, with a new VM."""
+        self.rows = []
+        self.story.delete_vm()
+        self.cluster.await_("the inventory shows it", lambda: len(self.cluster.json("inventory", "vms")["vms"]) == 1)
+        self.slow("CreateVM_Task", "")
+        self.cluster.cli("machines", "reprotect", MACHINE, "--location", "alternate", "--datastore", "ds2", "--point-interval", "2s")
+        self.slow("ReconfigVM_Task", "mt-1")
+        self.kill_in("Attach", "create it")
+        self.kill_in("Attach", "mt-1: change")
+        self.check("the reprotect went on to its end", self.ended()["state"] == "Succeeded", self.job())
+        vms = self.story.vcenter.vms()
+        self.check("there is one new VM, and its disks are at the master target", len(vms) == 2 and
+                   len(vms["mt-1"]["disks"]) == 3 and not vms[MACHINE]["disks"], vms)
+        self.slow("ReconfigVM_Task", "mt-1")
+        self.slow("ReconfigVM_Task", MACHINE)
+        self.slow("PowerOnVM_Task", MACHINE)
+        self.cluster.cli("machines", "failback", MACHINE, "--point", "latest")
+        self.kill_in("Hand the disks over", "mt-1: change")
+        self.kill_in("Hand the disks over", f"{MACHINE}: change")
+        self.kill_in("Start the machine", "power on")
+        self.check("the failback went on to its end", self.ended()["state"] == "Succeeded", self.job())
+        self.azure.agent.stop()
+        self.azure.unmount()
+        vms = self.story.vcenter.vms()
+        self.check("the new VM is on, with each disk at its old place and nowhere else", vms[MACHINE]["on"] and
+                   self.story.at_new_places(), vms)
+        self.check("the disks are byte for byte the source", self.story.same_bytes())
+        self.check("their file systems mount", self.story.mounts_read_only())
+        self.table()
+
+    def undone_alternate(self):
+        """What was made for a reprotect that fails, or is removed, is gone."""
+        order = self.story.vcenter.order
+        self.story.delete_vm()
+        self.cluster.await_("the inventory shows it", lambda: len(self.cluster.json("inventory", "vms")["vms"]) == 1)
+        alternate = ("machines", "reprotect", MACHINE, "--location", "alternate", "--datastore", "ds2", "--point-interval", "2s", "--wait")
+        def nothing_left():
+            vms = self.story.vcenter.vms()
+            return len(vms) == 1 and len(vms["mt-1"]["disks"]) == 1 and not any((self.story.work / "ds2").iterdir())
+        order(fault={"method": "ReconfigVM_Task", "entity": "mt-1", "fault": "InvalidState", "count": 5})
+        try:
+            self.cluster.cli(*alternate)
+            self.check("a master target that takes no disk: the reprotect fails", False)
+        except Refused as why:
+            self.check("a master target that takes no disk: the reprotect fails", "VSPHERE_TASK_FAILED" in why.text, why.text)
+        order(clear_faults=True)
+        self.check("and nothing is left of the new VM", nothing_left(), self.story.vcenter.vms())
+        order(fault={"method": "CreateVM_Task", "entity": "", "fault": "drop_reply", "count": 1})
+        self.cluster.cli(*alternate)
+        self.check("a lost reply to the creation: there is one new VM", len(self.story.vcenter.vms()) == 2)
+        self.cluster.cli("machines", "remove", MACHINE, "--wait")
+        self.check("it goes away with its replica, files and all", nothing_left(), self.story.vcenter.vms())
+
+    def table(self):
         width = max(len(step) for step, _where, _told in self.rows)
         print(f"\n{'killed in':{width}}  {'disks were attached to':24}recorded as")
         for step, where, told in self.rows:
             print(f"{step:{width}}  {where:24}{told}")
+        print(flush=True)
 
     def home_again(self, label):
         self.azure.agent.stop()
@@ -220,16 +247,16 @@ done(vms["mt-1"].Reconfigure(spec))""")
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--binaries", type=lambda text: pathlib.Path(text).resolve(), required=True)
-    parser.add_argument("--only", choices=["refusals", "kills", "faults"])
+    parser.add_argument("--only", choices=PARTS)
     arguments = parser.parse_args()
     if not disks.can_use_loop_devices():
         sys.exit("This test needs loop devices: run it as root.")
     failures = 0
-    for part in ("refusals", "kills", "faults"):
+    for part in PARTS:
         if arguments.only not in (None, part):
             continue
         work = pathlib.Path(tempfile.mkdtemp(prefix="homeward-vm-", dir="/var/tmp"))
-        test = Test(arguments.binaries, work)
+        test = Test(arguments.binaries, work, part)
         try:
             test.in_azure()
             getattr(test, part)()
