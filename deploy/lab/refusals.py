@@ -113,7 +113,8 @@ class Refusals(Story):
                      "--location", "directory", "--datastore", str(self.work / "azure"), "--directory", "other", "--master-target", "mt-no-room")
         self.physical()
 
-        self.reprotect("original", "--master-target", "master_target")
+        # Of all these master targets one can; it is found.
+        self.reprotect("original")
         failback = ("machines", "failback", MACHINE, "--point", "latest", "--wait")
         vcenter.ask('done(vms["mt-1"].CreateSnapshot("s", "", False, False))')
         self.see("the snapshot is seen", lambda: int(self.vm("mt-1").get("snapshot_count", 0)) > 0)

@@ -1,12 +1,13 @@
 """A VM of a simulated vCenter comes home to the VM that it was, with everything in the way that may be: what rules refuse, before
 anything is touched; the configuration server killed at each step; a vCenter that fails, restarts and loses replies.
 
-  vm_test.py --binaries build/dev/bin [--only refusals|kills|faults|kills_alternate|undone_alternate]
+  vm_test.py --binaries build/dev/bin [--only refusals|kills|faults|kills_alternate|undone_alternate|host_alone]
 """
 import argparse
 import pathlib
 import shutil
 import signal
+import subprocess
 import sys
 import tempfile
 
@@ -18,12 +19,25 @@ from refusals import Refusals  # noqa: E402
 
 SIZES = (48, 24)  # MiB
 SLOW_MS = 2500
-PARTS = ("refusals", "kills", "faults", "kills_alternate", "undone_alternate")
+PARTS = ("refusals", "kills", "faults", "kills_alternate", "undone_alternate", "host_alone")
+
+
+class HostAlone(Story):
+    def topology(self):
+        made = super().topology()
+        center = made["datacenters"][0]
+        center["hosts"] = center["hosts"][:1]
+        name = center["hosts"][0]["name"]
+        for store in center["datastores"]:
+            store["hosts"] = {name: "readWrite"}
+        for vm in center["vms"]:
+            vm["host"] = name
+        return {**made, "single_host": True}
 
 
 class Test:
     def __init__(self, binaries, work, part):
-        kind = Refusals if part == "refusals" else Story
+        kind = {"refusals": Refusals, "host_alone": HostAlone}.get(part, Story)
         self.story = kind(binaries, work, SIZES, say=lambda text: print(f"     {text}", flush=True))
         self.failures = 0
 
@@ -183,6 +197,13 @@ class Test:
         self.cluster.cli("machines", "remove", MACHINE, "--wait")
         self.check("it goes away with its replica, files and all", nothing_left(), self.story.vcenter.vms())
 
+    def host_alone(self):
+        """An ESX host without a vCenter."""
+        self.story.reprotect("original")
+        self.check("reprotected through the host itself", self.story.machine()["protection_state"] == "Protected")
+        self.story.fail_back()
+        self.home_again("a host alone")
+
     def table(self):
         width = max(len(step) for step, _where, _told in self.rows)
         print(f"\n{'killed in':{width}}  {'disks were attached to':24}recorded as")
@@ -215,10 +236,13 @@ class Test:
         self.check("and it was undone", self.story.at_old_places() and
                    self.story.machine()["protection_state"] == "FailoverCommitted", self.story.machine())
         # In passing: gone on with.
-        order(fault={"method": "ReconfigVM_Task", "entity": MACHINE, "fault": "drop_reply", "count": 1})
+        order(fault={"method": "ReconfigVM_Task", "entity": "mt-1", "fault": "drop_reply", "count": 1})
         order(fault={"method": "ReconfigVM_Task", "entity": "mt-1", "fault": "TaskInProgress", "count": 3})
-        self.cluster.cli(*reprotect)
-        self.check("lost replies and busy VMs: reprotected", self.story.machine()["protection_state"] == "Protected")
+        self.slow("ReconfigVM_Task", MACHINE)
+        waiting = subprocess.Popen(self.cluster.command(*reprotect), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        self.cluster.await_("the VM is changed", lambda: any(f"{MACHINE}: change" in task.get("detail", "") for task in self.job().get("tasks", [])))
+        order(expire_sessions=True)
+        self.check("a session that ends in mid-work, lost replies and busy VMs: the reprotect succeeds", waiting.wait(120) == 0, self.job())
         # A host that cannot start it.
         order(fault={"method": "PowerOnVM_Task", "entity": MACHINE, "fault": "InsufficientMemoryResourcesFault", "count": 50})
         try:
