@@ -67,6 +67,7 @@ struct Arguments {
   std::string address, thumbprint, ca_file, user, password_file;
   std::string point, process_server, master_target, datastore, directory, location;
   admin::v1::NewVm new_vm;
+  bool apply = false;
   std::vector<std::string> block_devices;
   std::string point_interval, app_point_interval, retention;
   std::vector<std::string> disks;
@@ -461,6 +462,20 @@ class CommandLine {
                                                   ForMachine<admin::v1::CommitRequest>());
                          }),
                     "machine", "name or id"));
+    Waiting(Subject(Leaf(group, "repair", "what somebody changed of a machine's VM by hand",
+                         "machines repair web-1 --apply --wait",
+                         [this](AdminClient& client) {
+                           const auto request = ForMachine<admin::v1::RepairRequest>();
+                           if (!arguments_.apply) {
+                             return commands_.Show(client, &AdminClient::Stub::GetRepair, request,
+                                                   FormatFindings);
+                           }
+                           return commands_.Start(client, &AdminClient::Stub::Repair, request);
+                         }),
+                    "machine", "name or id"))
+        ->add_flag("--apply", arguments_.apply,
+                   "put the disks where they belong; a machine that is replicated to them is "
+                   "compared with them again, and its recovery points go");
     Waiting(Subject(Leaf(group, "remove", "end a machine's protection and remove its replica",
                          "machines remove web-1 --keep-disks",
                          [this](AdminClient& client) {

@@ -213,6 +213,11 @@ std::string FormatMachine(const admin::v1::Machine& machine) {
   return out;
 }
 
+std::string FormatFindings(const admin::v1::RepairFindings& findings) {
+  if (findings.findings().empty()) return "All is as it is recorded.\n";
+  return absl::StrCat(absl::StrJoin(findings.findings(), "\n"), "\n");
+}
+
 std::string FormatPoints(const admin::v1::ListPointsResponse& response) {
   std::vector<std::vector<std::string>> rows = {{"ID", "TIME (UTC)", "KIND"}};
   for (const types::v1::RecoveryPoint& point : response.points()) {

@@ -22,6 +22,7 @@ std::string FormatTime(const google::protobuf::Timestamp& time);
 
 std::string FormatMachines(const admin::v1::ListMachinesResponse& response);
 std::string FormatMachine(const admin::v1::Machine& machine);
+std::string FormatFindings(const admin::v1::RepairFindings& findings);
 std::string FormatPoints(const admin::v1::ListPointsResponse& response);
 std::string FormatServers(const admin::v1::ListServersResponse& response);
 std::string FormatServer(const admin::v1::Server& server);

@@ -49,9 +49,11 @@ View Brain::MakeView() const {
           hypervisor_ == nullptr ? std::map<std::string, VcenterState>() : hypervisor_->States()};
 }
 
-Location& Brain::LocationOf(const Machine& machine) {
+Location& Brain::LocationOf(const Machine& machine, const Job& job) {
   if (machine.assignment().location() == storage::v1::ORIGINAL_VM) return original_vm_;
   if (machine.assignment().location() == storage::v1::ALTERNATE_VM) return alternate_vm_;
+  // Its VM, where it has one, is not the replica's.
+  if (job.workflow() == "repair") return original_vm_;
   return datastore_directory_;
 }
 
@@ -243,7 +245,7 @@ void Brain::EndJob(storage::v1::TaskState state, Machine* machine, Job* job) {
 
 void Brain::RunTask(const Workflow& workflow, Machine* machine, Job* job) {
   const View view = MakeView();
-  TaskContext context{view, LocationOf(*machine), machine, job};
+  TaskContext context{view, LocationOf(*machine, *job), machine, job};
   for (int i = 0; i < job->tasks_size(); ++i) {
     storage::v1::Task& task = *job->mutable_tasks(i);
     if (task.state() == storage::v1::SUCCEEDED) continue;
@@ -277,7 +279,7 @@ void Brain::Undo(const Workflow& workflow, Machine* machine, Job* job) {
   }
   if (workflow.undo != nullptr) {
     const View view = MakeView();
-    TaskContext context{view, LocationOf(*machine), machine, job};
+    TaskContext context{view, LocationOf(*machine, *job), machine, job};
     StepResult result = workflow.undo(context);
     if (result.state == StepResult::State::kWaiting) {
       progress_[job->id()] = std::move(result);
@@ -406,7 +408,7 @@ void Brain::TellAll() {
     if (assignment.location() != storage::v1::DATASTORE_DIRECTORY) {
       for (const storage::v1::VmDisk* const disk : StreamedDisks(VmOf(machine)))
         replica->add_attached_disks(disk->uuid());
-      replica->set_attached_fresh(assignment.location() == storage::v1::ALTERNATE_VM);
+      replica->set_attached_fresh(assignment.disks_new());
     }
     *replica->mutable_retention_age() = assignment.retention_age();
     replica->set_retention_bytes(assignment.retention_bytes());

@@ -59,7 +59,7 @@ class Brain {
   void RunTask(const Workflow& workflow, storage::v1::Machine* machine, storage::v1::Job* job);
   void Undo(const Workflow& workflow, storage::v1::Machine* machine, storage::v1::Job* job);
   void EndJob(storage::v1::TaskState state, storage::v1::Machine* machine, storage::v1::Job* job);
-  Location& LocationOf(const storage::v1::Machine& machine);
+  Location& LocationOf(const storage::v1::Machine& machine, const storage::v1::Job& job);
   void TellAll();
   control::v1::AgentDesired AgentDesiredOf(const View& view,
                                            const storage::v1::Machine& machine) const;

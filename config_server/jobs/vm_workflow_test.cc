@@ -434,6 +434,47 @@ TEST_F(VmWorkflowTest, ARemovedProtectionGivesTheDisksBack) {
   EXPECT_EQ(Machine().state(), storage::v1::UNPROTECTED);
 }
 
+TEST_F(VmWorkflowTest, WhatAnOperatorChangedIsShownAndPutRight) {
+  RunInAzure();
+  const auto findings = [this] { return LookForChanges(brain_->MakeView(), Machine()).findings; };
+  EXPECT_TRUE(findings().empty());
+  EXPECT_EQ(IdOf(Start("repair").status()), "NOTHING_TO_REPAIR");
+  // At home: moved to another place of its VM, then away from it.
+  vm().power_state = "poweredOff";
+  vm().disks[0].unit = 5;
+  EXPECT_EQ(findings().size(), 1u);
+  EXPECT_EQ(RunChecked("repair", 0).state(), storage::v1::SUCCEEDED);
+  EXPECT_EQ(vm().disks[0].unit, 0);
+  vm().disks.clear();
+  ASSERT_EQ(findings().size(), 1u);
+  EXPECT_NE(findings()[0].find("no VM"), std::string::npos) << findings()[0];
+  const auto back = Start("repair");
+  ASSERT_TRUE(back.ok()) << back.status();
+  EXPECT_EQ(Finish(back->id(), 3).state(), storage::v1::SUCCEEDED);
+  EXPECT_NE(vm().FindDisk(kFirstDisk), nullptr);
+
+  // While it is replicated to: given back to the VM, which was started.
+  EXPECT_EQ(RunChecked("reprotect", 0).state(), storage::v1::SUCCEEDED);
+  EXPECT_TRUE(findings().empty());
+  const std::string replica = Machine().assignment().replica_id();
+  const uint64_t generation = Machine().generation();
+  vm().disks.push_back(*target().FindDisk(kFirstDisk));
+  vm().disks[0].unit = 0;
+  target().disks.pop_back();
+  vm().power_state = "poweredOn";
+  ASSERT_EQ(findings().size(), 2u);
+  const auto job = Start("repair");
+  ASSERT_TRUE(job.ok()) << job.status();
+  EXPECT_EQ(Finish(job->id(), 3).state(), storage::v1::SUCCEEDED);
+  EXPECT_TRUE(vm().off());
+  EXPECT_NE(target().FindDisk(kFirstDisk), nullptr);
+  EXPECT_NE(Machine().assignment().replica_id(), replica) << "its points are not believed any more";
+  EXPECT_GT(Machine().generation(), generation);
+  EXPECT_FALSE(Machine().assignment().fresh());
+  EXPECT_EQ(Machine().state(), storage::v1::PROTECTED);
+  EXPECT_TRUE(findings().empty());
+}
+
 TEST_F(VmWorkflowTest, WhatIsRefusedTouchesNothing) {
   RunInAzure();
   target().snapshots = 1;

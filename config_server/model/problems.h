@@ -64,6 +64,7 @@ enum class ProblemId {
   kDatastoreFull,
   kHostNotDiscovered,
   kVmPowerOnFailed,
+  kNothingToRepair,
   kVsphereTaskFailed,
 };
 

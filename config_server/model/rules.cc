@@ -374,7 +374,9 @@ std::string StateName(storage::v1::ProtectionState state) { return EntryOf(state
 
 std::vector<std::string> AllowedOperations(const Machine& machine) {
   if (!machine.job_id().empty()) return {};
-  return EntryOf(machine.state()).operations;
+  std::vector<std::string> operations = EntryOf(machine.state()).operations;
+  if (machine.has_vm() || machine.assignment().has_new_vm()) operations.push_back("repair");
+  return operations;
 }
 
 Refusal CheckAgent(const View& view, const Machine& machine) {
@@ -430,6 +432,14 @@ Refusal CheckOperation(const View& view, const Machine& machine, const std::stri
       operation == "create-point")
     return CheckAgent(view, machine);
   if (operation == "failback") return CheckFailback(view, machine);
+  if (operation == "repair") {
+    const VmFindings found = LookForChanges(view, machine);
+    if (found.refusal) return found.refusal;
+    if (found.findings.empty()) {
+      return MakeProblem(ProblemId::kNothingToRepair,
+                         absl::StrCat("all disks of ", NameOf(machine), " are where they belong"));
+    }
+  }
   return std::nullopt;
 }
 

@@ -567,6 +567,73 @@ Refusal CheckVmFailback(const View& view, const Machine& machine) {
   return CheckSnapshots(*target->vm, ProblemId::kMasterTargetHasSnapshots);
 }
 
+VmFindings LookForChanges(const View& view, const Machine& machine) {
+  VmFindings found;
+  if (!machine.has_vm() && !machine.assignment().has_new_vm()) {
+    found.refusal = MakeProblem(ProblemId::kVmNotRecorded,
+                                absl::StrCat(NameOf(machine), " has no VM that is recorded"));
+    return found;
+  }
+  const storage::v1::Vm& recorded = VmOf(machine);
+  const auto vcenter = view.vcenters.find(recorded.vcenter());
+  if (vcenter == view.vcenters.end()) {
+    found.refusal =
+        MakeProblem(ProblemId::kVcenterUnknown,
+                    absl::StrCat("the vCenter ", recorded.vcenter(), " is not known any more"));
+    return found;
+  }
+  found.refusal = CheckConnected(vcenter->first, vcenter->second);
+  if (found.refusal) return found;
+  const std::optional<FoundVm> home = FindVm(view, recorded);
+  const storage::v1::Server* const server =
+      view.FindServer(machine.assignment().master_target_id(), types::v1::MASTER_TARGET);
+  std::optional<FoundVm> target;
+  if (server != nullptr)
+    target = FindVmByBiosUuid(view, server->registration().hardware_uuid(), recorded.vcenter());
+  if (!home.has_value()) {
+    found.findings.push_back(absl::StrCat("the VM ", recorded.name(), " is not there any more"));
+  }
+  bool away = false;
+  for (const storage::v1::VmDisk* const disk : StreamedDisks(recorded)) {
+    const bool belongs_home = disk->place() != storage::v1::AT_MASTER_TARGET;
+    away = away || !belongs_home;
+    const std::optional<FoundVm>& owner = belongs_home ? home : target;
+    std::vector<std::string> others;
+    for (const auto& [ref, vm] : vcenter->second.inventory->vms) {
+      if (vm.FindDisk(disk->uuid()) != nullptr && (!owner.has_value() || &vm != owner->vm))
+        others.push_back(vm.name);
+    }
+    const std::string name = absl::StrCat("disk ", disk->file(), " (", disk->uuid(), ")");
+    const std::string where = owner.has_value() ? owner->vm->name
+                              : belongs_home    ? recorded.name()
+                                                : "the master target";
+    const vsphere::Disk* const there =
+        owner.has_value() ? owner->vm->FindDisk(disk->uuid()) : nullptr;
+    if (!others.empty()) {
+      found.findings.push_back(absl::StrCat(name, " belongs to ", where, ", and is attached to ",
+                                            absl::StrJoin(others, " and ")));
+    } else if (there == nullptr) {
+      found.findings.push_back(
+          absl::StrCat(name, " belongs to ", where, ", and is attached to no VM"));
+    } else if (belongs_home) {
+      const vsphere::Controller* const controller =
+          owner->vm->FindController(there->controller_key);
+      if (controller == nullptr || controller->bus != disk->bus() || there->unit != disk->unit()) {
+        found.findings.push_back(absl::StrCat(name, " belongs at bus ", disk->bus(), ", unit ",
+                                              disk->unit(), " of ", where,
+                                              ", and is elsewhere on it"));
+      }
+    }
+    if (disk->moving_to() != storage::v1::DISK_PLACE_UNSPECIFIED)
+      found.findings.push_back(absl::StrCat(name, " was on its way"));
+  }
+  if (away && home.has_value() && !home->vm->off()) {
+    found.findings.push_back(
+        absl::StrCat("the VM ", recorded.name(), " is on, and the machine runs elsewhere"));
+  }
+  return found;
+}
+
 VmMove MoveOf(const View& view, const Machine& machine, VmMove::Kind kind) {
   VmMove move;
   move.kind = kind;

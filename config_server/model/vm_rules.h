@@ -57,6 +57,14 @@ PlannedVm PlanAlternateVm(const View& view, const storage::v1::Machine& machine,
 // Whether its VM and its master target's can be worked on now.
 Refusal CheckVmFailback(const View& view, const storage::v1::Machine& machine);
 
+// What is not as it is recorded: disks that are attached elsewhere, or nowhere, or at another
+// place, a VM that runs and must not. Only while no job works on the machine.
+struct VmFindings {
+  std::vector<std::string> findings;
+  Refusal refusal;  // it cannot be looked at
+};
+VmFindings LookForChanges(const View& view, const storage::v1::Machine& machine);
+
 // A move of the machine's VM, for the job that works on it.
 VmMove MoveOf(const View& view, const storage::v1::Machine& machine, VmMove::Kind kind);
 

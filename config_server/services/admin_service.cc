@@ -9,6 +9,7 @@
 #include "common/rpc/problem_status.h"
 #include "common/status/status_macros.h"
 #include "common/wire/time_proto.h"
+#include "config_server/model/vm_rules.h"
 #include "config_server/services/convert.h"
 
 namespace homeward {
@@ -372,6 +373,22 @@ Status AdminService::Remove(ServerContext* context, const admin::v1::RemoveReque
     job.set_keep_disks(request->keep_disks());
     return StartSimple("remove", request->machine(), std::move(job), response);
   });
+}
+
+Status AdminService::GetRepair(ServerContext* context, const admin::v1::RepairRequest* request,
+                               admin::v1::RepairFindings* response) {
+  return Ask(context, [&]() -> absl::Status {
+    HW_ASSIGN_OR_RETURN(const storage::v1::Machine machine, brain_.FindMachine(request->machine()));
+    const VmFindings found = LookForChanges(brain_.MakeView(), machine);
+    if (found.refusal) return Refused(*found.refusal);
+    *response->mutable_findings() = {found.findings.begin(), found.findings.end()};
+    return absl::OkStatus();
+  });
+}
+
+Status AdminService::Repair(ServerContext* context, const admin::v1::RepairRequest* request,
+                            admin::v1::Job* response) {
+  return Ask(context, [&] { return StartSimple("repair", request->machine(), {}, response); });
 }
 
 Status AdminService::CancelJob(ServerContext* context, const admin::v1::CancelJobRequest* request,

@@ -44,6 +44,8 @@ class AdminService : public admin::v1::AdminService::Service {
   HOMEWARD_ADMIN_METHOD(Commit, CommitRequest, Job)
   HOMEWARD_ADMIN_METHOD(Reprotect, ReprotectRequest, Job)
   HOMEWARD_ADMIN_METHOD(Remove, RemoveRequest, Job)
+  HOMEWARD_ADMIN_METHOD(GetRepair, RepairRequest, RepairFindings)
+  HOMEWARD_ADMIN_METHOD(Repair, RepairRequest, Job)
   HOMEWARD_ADMIN_METHOD(CancelJob, CancelJobRequest, Job)
   HOMEWARD_ADMIN_METHOD(ShowPassphrase, ShowPassphraseRequest, Enrolment)
   HOMEWARD_ADMIN_METHOD(RotatePassphrase, RotatePassphraseRequest, Enrolment)

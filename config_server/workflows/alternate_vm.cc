@@ -54,6 +54,7 @@ bool NoteUuids(const View& view, Machine* machine) {
     disk.clear_moving_to();
     machine->mutable_assignment()->mutable_disks(i)->set_uuid(disk.uuid());
   }
+  machine->mutable_assignment()->set_disks_new(true);
   return true;
 }
 

@@ -62,6 +62,10 @@ StepResult DatastoreDirectory::TakeDisksBack(const View&, storage::v1::Machine*)
   return StepResult::Done();
 }
 
+StepResult DatastoreDirectory::PutDisksRight(const View&, storage::v1::Machine*, uint32_t*) {
+  return StepResult::Done();
+}
+
 StepResult DatastoreDirectory::Discard(const View& view, storage::v1::Machine* machine,
                                        bool keep_disks) {
   return AwaitEnd(view, machine, keep_disks ? control::v1::RELEASE : control::v1::DELETE);

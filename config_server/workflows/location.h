@@ -26,6 +26,10 @@ class Location {
   virtual StepResult PowerOn(const View& view, storage::v1::Machine* machine) = 0;
   // HandDisksOver() and PowerOn() are undone: the disks are the master target's.
   virtual StepResult TakeDisksBack(const View& view, storage::v1::Machine* machine) = 0;
+  // The disks are where they are recorded to be, whatever somebody did to them. `stage` is this
+  // job's, 0 at first.
+  virtual StepResult PutDisksRight(const View& view, storage::v1::Machine* machine,
+                                   uint32_t* stage) = 0;
   // What AttachDisks() made is gone; the disks too unless `keep_disks`.
   virtual StepResult Discard(const View& view, storage::v1::Machine* machine, bool keep_disks) = 0;
 };
@@ -41,6 +45,8 @@ class DatastoreDirectory : public Location {
   StepResult HandDisksOver(const View& view, storage::v1::Machine* machine) override;
   StepResult PowerOn(const View& view, storage::v1::Machine* machine) override;
   StepResult TakeDisksBack(const View& view, storage::v1::Machine* machine) override;
+  StepResult PutDisksRight(const View& view, storage::v1::Machine* machine,
+                           uint32_t* stage) override;
   StepResult Discard(const View& view, storage::v1::Machine* machine, bool keep_disks) override;
 };
 
@@ -58,6 +64,8 @@ class OriginalVm : public Location {
   StepResult HandDisksOver(const View& view, storage::v1::Machine* machine) override;
   StepResult PowerOn(const View& view, storage::v1::Machine* machine) override;
   StepResult TakeDisksBack(const View& view, storage::v1::Machine* machine) override;
+  StepResult PutDisksRight(const View& view, storage::v1::Machine* machine,
+                           uint32_t* stage) override;
   StepResult Discard(const View& view, storage::v1::Machine* machine, bool keep_disks) override;
 
  protected:

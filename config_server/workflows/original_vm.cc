@@ -115,6 +115,31 @@ StepResult OriginalVm::TakeDisksBack(const View& view, Machine* machine) {
   return MoveDisks(view, machine, AT_MASTER_TARGET, /*for_ever=*/true);
 }
 
+StepResult OriginalVm::PutDisksRight(const View& view, Machine* machine, uint32_t* stage) {
+  storage::v1::Vm& vm = *MutableVmOf(machine);
+  storage::v1::DiskPlace place = AT_VM;
+  for (const VmDisk& disk : vm.disks()) {
+    if (disk.place() == AT_MASTER_TARGET) place = AT_MASTER_TARGET;
+  }
+  enum Stage : uint32_t { kMark, kTurnOff, kMove };
+  switch (*stage) {
+    case kMark:
+      for (VmDisk& disk : *vm.mutable_disks()) {
+        if (disk.stream_index() > 0) disk.set_moving_to(place);
+      }
+      *stage = place == AT_VM ? kMove : kTurnOff;
+      return StepResult::Wait("the move to be noted");
+    case kTurnOff: {
+      StepResult off = Move(view, *machine, VmMove::Kind::kTurnOff, /*for_ever=*/false);
+      if (!off.done()) return off;
+      *stage = kMove;
+      return StepResult::Wait("the disks to be moved");
+    }
+    default:
+      return MoveDisks(view, machine, place, /*for_ever=*/false);
+  }
+}
+
 StepResult OriginalVm::Discard(const View& view, Machine* machine, bool) {
   StepResult ended = AwaitEnd(view, machine, control::v1::RELEASE);
   if (!ended.done()) return ended;

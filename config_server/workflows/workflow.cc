@@ -51,6 +51,7 @@ StepResult AttachDisks(TaskContext& context) {
   const control::v1::ReplicaObserved* const replica = context.view.ReplicaOf(*context.machine);
   if (replica != nullptr && replica->generation() == context.machine->generation())
     context.machine->mutable_assignment()->set_fresh(replica->created_fresh());
+  context.machine->mutable_assignment()->set_disks_new(false);
   return result;
 }
 
@@ -250,6 +251,41 @@ StepResult Discard(TaskContext& context) {
   return result;
 }
 
+// A repair of what is replicated to. Otherwise the VM alone is put right.
+bool IsReplicatedTo(const TaskContext& context) {
+  return context.machine->state() == storage::v1::PROTECTED &&
+         context.machine->assignment().location() != storage::v1::DATASTORE_DIRECTORY;
+}
+
+StepResult EndReplica(TaskContext& context) {
+  if (!IsReplicatedTo(context)) return StepResult::Done();
+  context.machine->mutable_assignment()->set_streaming(false);
+  return AwaitEnd(context.view, context.machine, control::v1::RELEASE);
+}
+
+StepResult PutDisksRight(TaskContext& context) {
+  uint32_t stage = context.job->repair_stage();
+  StepResult result = context.location.PutDisksRight(context.view, context.machine, &stage);
+  context.job->set_repair_stage(stage);
+  return result;
+}
+
+// Somebody may have written to the disks: nothing that was known of them holds.
+StepResult BeginReplicaAnew(TaskContext& context) {
+  if (!IsReplicatedTo(context)) return StepResult::Done();
+  storage::v1::Assignment& assignment = *context.machine->mutable_assignment();
+  assignment.set_replica_id(absl::StrCat(context.machine->machine_id(), "-", context.job->id()));
+  assignment.clear_point_id();
+  assignment.set_fresh(false);
+  context.machine->set_generation(context.machine->generation() + 1);
+  return StepResult::Done();
+}
+
+template <TaskFunction task>
+StepResult IfReplicatedTo(TaskContext& context) {
+  return IsReplicatedTo(context) ? task(context) : StepResult::Done();
+}
+
 std::vector<TaskSpec> ReplicationTasks() {
   return {{"Check prerequisites and take the assignment", TakeAssignment},
           {"Turn off what runs where it comes home to", TurnHomeOff},
@@ -287,6 +323,15 @@ const Workflow* FindWorkflow(const std::string& name) {
        {{"Remove the recovery points", ReleasePoints, false}},
        storage::v1::PROTECTION_STATE_UNSPECIFIED,
        storage::v1::COMMITTED},
+      {"repair",
+       {{"Remove the recovery points", EndReplica},
+        {"Put the disks where they belong", PutDisksRight},
+        {"End the old generation", BeginReplicaAnew},
+        {"Open the disks on the master target", IfReplicatedTo<AttachDisks>},
+        {"Assign the process server", IfReplicatedTo<AwaitRelay>},
+        {"Start replication", IfReplicatedTo<AwaitAgent>},
+        {"Synchronise", IfReplicatedTo<AwaitSynchronisation>},
+        {"Make a recovery point", IfReplicatedTo<AwaitPoint>}}},
       {"remove",
        {{"Remove the replica", Discard, false}},
        storage::v1::REMOVING,

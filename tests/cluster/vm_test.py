@@ -1,7 +1,7 @@
 """A VM of a simulated vCenter comes home to the VM that it was, with everything in the way that may be: what rules refuse, before
 anything is touched; the configuration server killed at each step; a vCenter that fails, restarts and loses replies.
 
-  vm_test.py --binaries build/dev/bin [--only refusals|kills|faults|kills_alternate|undone_alternate|host_alone]
+  vm_test.py --binaries build/dev/bin [--only refusals|kills|faults|kills_alternate|undone_alternate|host_alone|repair]
 """
 import argparse
 import pathlib
@@ -19,7 +19,7 @@ from refusals import Refusals  # noqa: E402
 
 SIZES = (48, 24)  # MiB
 SLOW_MS = 2500
-PARTS = ("refusals", "kills", "faults", "kills_alternate", "undone_alternate", "host_alone")
+PARTS = ("refusals", "kills", "faults", "kills_alternate", "undone_alternate", "host_alone", "repair")
 
 
 class HostAlone(Story):
@@ -196,6 +196,32 @@ class Test:
         self.check("a lost reply to the creation: there is one new VM", len(self.story.vcenter.vms()) == 2)
         self.cluster.cli("machines", "remove", MACHINE, "--wait")
         self.check("it goes away with its replica, files and all", nothing_left(), self.story.vcenter.vms())
+
+    def repair(self):
+        """Somebody gives the disks back to the VM by hand, and starts it, while they are replicated to."""
+        self.check("nothing to repair", "as it is recorded" in self.cluster.cli("machines", "repair", MACHINE))
+        self.story.reprotect("original")
+        files = [self.story.places[uuid]["file"] for uuid in self.story.uuids]
+        self.story.vcenter.ask(f"""
+disks = [one for one in vms["mt-1"].config.hardware.device if isinstance(one, vim.vm.device.VirtualDisk) and one.backing.fileName in {files!r}]
+change = vim.vm.ConfigSpec(deviceChange=[vim.vm.device.VirtualDeviceSpec(operation="remove", device=one) for one in disks])
+done(vms["mt-1"].Reconfigure(change))
+controller = [one.key for one in vms["{MACHINE}"].config.hardware.device if isinstance(one, vim.vm.device.VirtualSCSIController)][0]
+adds = [vim.vm.device.VirtualDeviceSpec(operation="add", device=vim.vm.device.VirtualDisk(key=-1 - number, controllerKey=controller,
+    unitNumber=number, capacityInKB=0, backing=vim.vm.device.VirtualDisk.FlatVer2BackingInfo(fileName=file, diskMode="persistent")))
+    for number, file in enumerate({files!r})]
+done(vms["{MACHINE}"].Reconfigure(vim.vm.ConfigSpec(deviceChange=adds)))
+done(vms["{MACHINE}"].PowerOn())""")
+        self.cluster.await_("it is seen", lambda: "is on" in self.cluster.cli("machines", "repair", MACHINE))
+        text = self.cluster.cli("machines", "repair", MACHINE)
+        self.check("what was changed is shown", len(text.splitlines()) == 3 and f"attached to {MACHINE}" in text, text)
+        self.story.change(self.azure, 1)
+        self.cluster.cli("machines", "repair", MACHINE, "--apply", "--wait")
+        vms = self.story.vcenter.vms()
+        self.check("it is put right", not vms[MACHINE]["on"] and set(self.story.places) <= set(vms["mt-1"]["disks"]), vms)
+        self.cluster.await_("the inventory shows it", lambda: "as it is recorded" in self.cluster.cli("machines", "repair", MACHINE), 30)
+        self.story.fail_back()
+        self.home_again("repair")
 
     def host_alone(self):
         """An ESX host without a vCenter."""
