@@ -41,6 +41,14 @@ class Daemon {
   virtual void Measure(Metrics* metrics) = 0;
 };
 
+// What a program can do with its configuration instead of running: `--<flag>`.
+struct DaemonCommand {
+  std::string flag;
+  std::string purpose;
+  // What it returns is printed.
+  std::function<absl::StatusOr<std::string>(const google::protobuf::Message& config)> run;
+};
+
 struct DaemonProgram {
   std::string name;  // "homeward-agent"
   std::string purpose;
@@ -49,6 +57,7 @@ struct DaemonProgram {
   std::function<absl::StatusOr<std::unique_ptr<Daemon>>(const google::protobuf::Message& config,
                                                         const Environment& environment)>
       start;
+  std::vector<DaemonCommand> commands = {};
 };
 
 // The whole of main(). Flags: --config FILE, --check_config, --version, --help. Returns 0 after an

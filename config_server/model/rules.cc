@@ -199,6 +199,8 @@ Refusal PlaceMasterTarget(const View& view, const Machine& machine, const Placem
 
 Refusal CheckRetention(const control::v1::MasterTargetObserved& target) {
   const types::v1::Datastore& retention = target.retention_volume();
+  if (!retention.unsuitable().empty())
+    return MakeProblem(ProblemId::kRetentionDriveUnsuitable, retention.unsuitable());
   if (retention.total_bytes() != 0 &&
       static_cast<double>(retention.free_bytes()) >=
           kRetentionFreeMin * static_cast<double>(retention.total_bytes())) {

@@ -9,5 +9,8 @@ int main(int argc, char** argv) {
        .purpose = "keeps machines' recovery points and writes their disks to datastores",
        .check = homeward::CheckMasterTargetConfig,
        .new_config = [] { return std::make_unique<homeward::config::v1::MasterTargetConfig>(); },
-       .start = homeward::StartMasterTarget});
+       .start = homeward::StartMasterTarget,
+       .commands = {{.flag = "prepare_retention",
+                     .purpose = "make and check the directory for recovery points",
+                     .run = homeward::PrepareRetention}}});
 }

@@ -10,6 +10,7 @@
 #include "common/status/status_macros.h"
 #include "master_target/host/master_target.h"
 #include "master_target/host/replicas.h"
+#include "master_target/host/retention_volume.h"
 
 namespace homeward {
 namespace {
@@ -23,14 +24,17 @@ ScrubPace PaceOf(const config::v1::MasterTargetConfig& config) {
   return pace;
 }
 
+std::string RetentionDirectoryOf(const MasterTargetConfig& config) {
+  return config.retention_directory().empty() ? JoinPath(config.state_directory(), "retention")
+                                              : config.retention_directory();
+}
+
 class MasterTarget : public Daemon {
  public:
   MasterTarget(const Environment& environment, MasterTargetConfig config)
       : environment_(environment),
         config_(std::move(config)),
-        retention_directory_(config_.retention_directory().empty()
-                                 ? JoinPath(config_.state_directory(), "retention")
-                                 : config_.retention_directory()),
+        retention_directory_(RetentionDirectoryOf(config_)),
         attached_(MakeAttachedDisks(config_.disk_links_directory().empty()
                                         ? kDiskLinksDirectory
                                         : config_.disk_links_directory())),
@@ -144,6 +148,10 @@ class MasterTarget : public Daemon {
     }
     for (const std::string& path : config_.datastores()) *seen.add_datastores() = Measured(path);
     *seen.mutable_retention_volume() = Measured(retention_directory_);
+    if (const absl::Status suits = CheckRetentionVolume(environment_.files, retention_directory_);
+        !suits.ok()) {
+      seen.mutable_retention_volume()->set_unsuitable(std::string(suits.message()));
+    }
     for (const std::string& path : config_.block_devices()) {
       const auto device = environment_.files.Open(path, OpenMode::kReadOnly);
       const absl::StatusOr<uint64_t> size =
@@ -188,6 +196,11 @@ void CheckMasterTargetConfig(const google::protobuf::Message& message, ConfigPro
     RequireAbsolutePath(absl::StrCat("datastores[", i, "]"), config.datastores(i), problems);
   if (!config.monitoring().listen_address().empty())
     RequireAddress("monitoring.listen_address", config.monitoring().listen_address(), problems);
+}
+
+absl::StatusOr<std::string> PrepareRetention(const google::protobuf::Message& config) {
+  return PrepareRetentionVolume(
+      RealFileSystem(), RetentionDirectoryOf(static_cast<const MasterTargetConfig&>(config)));
 }
 
 absl::StatusOr<std::unique_ptr<Daemon>> StartMasterTarget(const google::protobuf::Message& config,

@@ -91,6 +91,35 @@ class Cases:
                    done.returncode == 2 and f"{config}:2: " in done.stderr and "colour" in done.stderr and
                    f"{config}:3: state_directory" in done.stderr, done.stderr)
 
+    def retention(self):
+        """The retention drive, before a master target runs."""
+        volume = self.directory / "retention-volume"
+        config = self.directory / "retention.conf"
+        config.write_text('join { config_server: "127.0.0.1:1" }\nlisten_address: "127.0.0.1:2"\n'
+                          f'state_directory: "{self.directory}/none"\nretention_directory: "{volume}"\n')
+
+        def prepare():
+            done = subprocess.run([str(self.cluster.binaries / "homeward-master-target"), "--config", config,
+                                   "--prepare_retention"], capture_output=True, text=True)
+            return done.returncode, done.stdout + done.stderr
+        code, text = prepare()
+        self.check("a retention drive is made and measured", code == 0 and "MiB free" in text and volume.is_dir() and
+                   not list(volume.iterdir()), text)
+        (volume / ("0" * 32 + "-00000001")).mkdir()
+        self.check("replicas may be there", prepare()[0] == 0)
+        (volume / "photos").mkdir()
+        code, text = prepare()
+        self.check("one that is in use by something else is refused", code == 1 and "photos" in text, text)
+        (volume / "photos").rmdir()
+        if os.geteuid() == 0:
+            subprocess.run(["mount", "-t", "tmpfs", "-o", "size=1m", "tmpfs", volume], check=True)
+            try:
+                (volume / "lost+found").write_bytes(bytes(1020 * 1024))
+                code, text = prepare()
+                self.check("one that is full is refused", code == 1 and "bytes free" in text, text)
+            finally:
+                subprocess.run(["umount", volume], check=True)
+
     def garbage(self):
         addresses = [self.cluster.address] + [server["replication_address"] for server in
                                               self.cluster.json("servers", "list")["servers"]]
@@ -283,6 +312,7 @@ class Cases:
         self.wrong_passphrase()
         self.foreign_ca()
         self.unknown_key()
+        self.retention()
         self.garbage()
         worker = self.agent("worker")
         worker.start()

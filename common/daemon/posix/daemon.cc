@@ -20,6 +20,7 @@ constexpr absl::Duration kStopLimit = absl::Seconds(9);
 struct Flags {
   std::string config_path;
   bool check_only = false;
+  const DaemonCommand* command = nullptr;
 };
 
 void PrintUsage(const DaemonProgram& program, FILE* out) {
@@ -31,6 +32,15 @@ void PrintUsage(const DaemonProgram& program, FILE* out) {
                "  --check_config   say everything that is wrong with it, then end\n"
                "  --version        say the version, then end\n",
                program.name.c_str(), program.purpose.c_str(), program.name.c_str());
+  for (const DaemonCommand& command : program.commands)
+    std::fprintf(out, "  --%s  %s, then end\n", command.flag.c_str(), command.purpose.c_str());
+}
+
+const DaemonCommand* FindCommand(const DaemonProgram& program, absl::string_view flag) {
+  for (const DaemonCommand& command : program.commands) {
+    if (flag == absl::StrCat("--", command.flag)) return &command;
+  }
+  return nullptr;
 }
 
 // Returns the exit code when there is nothing to run.
@@ -49,6 +59,8 @@ int ParseFlags(int argc, char** argv, const DaemonProgram& program, Flags* flags
     } else if (flag == "--help") {
       PrintUsage(program, stdout);
       return 0;
+    } else if (const DaemonCommand* command = FindCommand(program, flag)) {
+      flags->command = command;
     } else {
       std::fprintf(stderr, "%s: unknown argument \"%s\"\n", program.name.c_str(), argv[i]);
       PrintUsage(program, stderr);
@@ -203,6 +215,15 @@ int DaemonMain(int argc, char** argv, const DaemonProgram& program) {
   if (flags.check_only) {
     std::printf("%s: OK\n", flags.config_path.c_str());
     return 0;
+  }
+  if (flags.command != nullptr) {
+    const absl::StatusOr<std::string> told = flags.command->run(*config);
+    if (told.ok()) {
+      std::printf("%s", told->c_str());
+    } else {
+      std::fprintf(stderr, "%s\n", std::string(told.status().message()).c_str());
+    }
+    return told.ok() ? 0 : 1;
   }
   return Run(program, flags, *config);
 }
