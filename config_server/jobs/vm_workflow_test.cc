@@ -2,6 +2,7 @@
 // replies are lost, and a server that is killed at any step. After each step every disk is where
 // the records say, and attached to one VM at the most.
 #include <algorithm>
+#include <functional>
 #include <map>
 
 #include "absl/strings/str_format.h"
@@ -35,6 +36,7 @@ class ModelVcenter : public Hypervisor {
                  StepResult::Fail(MakeProblem(ProblemId::kVmPowerOnFailed, "no memory")));
     }
     ++steps;
+    if (before_step) before_step(move);
     if (step.kind == VmStep::Kind::kCreateVm) {
       Create(move.create);
     } else if (step.kind == VmStep::Kind::kDestroyVm) {
@@ -50,6 +52,7 @@ class ModelVcenter : public Hypervisor {
   VmWorld world{1};
   unsigned fault_one_in = 0;
   std::optional<VmStep::Kind> fail_step;
+  std::function<void(const VmMove&)> before_step;
   int steps = 0;
 
  private:
@@ -124,6 +127,19 @@ class VmWorkflowTest : private WithVcenter, public BrainFixture {
   VmWorkflowTest() : BrainFixture(&model) {
     target_uuid_ = kTargetUuid;
     hardware_uuid_ = kVmUuid;
+    vcenter().before_step = [this](const VmMove& move) { CheckNoted(move); };
+  }
+  // A server that dies while the vCenter does it must know afterwards what was under way.
+  void CheckNoted(const VmMove& move) {
+    const storage::v1::Machine stored = Machine();
+    const bool to_vm = move.kind == VmMove::Kind::kToVm;
+    const bool moves_disks = to_vm || move.kind == VmMove::Kind::kToMasterTarget ||
+                             move.kind == VmMove::Kind::kCreateDisks;
+    if (!moves_disks) return;
+    for (const storage::v1::VmDisk& disk : VmOf(stored).disks()) {
+      EXPECT_EQ(disk.moving_to(), to_vm ? storage::v1::AT_VM : storage::v1::AT_MASTER_TARGET);
+      EXPECT_FALSE(disk.file().empty());
+    }
   }
   ModelVcenter& vcenter() { return model; }
   vsphere::Vm& vm() { return vcenter().world.vm(); }
