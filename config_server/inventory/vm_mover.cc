@@ -14,7 +14,7 @@
 #include "common/vsphere/follower.h"
 #include "common/vsphere/operations.h"
 #include "config_server/model/problems.h"
-#include "config_server/model/vm_rules.h"
+#include "config_server/model/vm_record.h"
 
 namespace homeward {
 namespace {

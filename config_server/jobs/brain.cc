@@ -11,7 +11,7 @@
 #include "common/rpc/problem_status.h"
 #include "common/status/status_macros.h"
 #include "common/wire/time_proto.h"
-#include "config_server/model/vm_rules.h"
+#include "config_server/model/vm_record.h"
 
 namespace homeward {
 namespace {

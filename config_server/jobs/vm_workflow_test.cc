@@ -500,10 +500,14 @@ TEST_F(VmWorkflowTest, WhatIsRefusedTouchesNothing) {
   target().snapshots = 1;
   EXPECT_EQ(IdOf(Start("failback", "latest").status()), "MASTER_TARGET_HAS_SNAPSHOTS");
   target().snapshots = 0;
+  EXPECT_TRUE(JudgeMachine(brain_->MakeView(), Machine()).empty());
   const int steps = vcenter().steps;
   vcenter().world.link = VcenterState::Link::kStale;
   EXPECT_EQ(IdOf(Start("failback", "latest").status()), "VCENTER_DISCONNECTED");
   EXPECT_EQ(vcenter().steps, steps);
+  const auto issues = JudgeMachine(brain_->MakeView(), Machine());
+  ASSERT_EQ(issues.size(), 1u) << "it is told before somebody wants to fail back";
+  EXPECT_EQ(issues[0].problem().id(), "VCENTER_DISCONNECTED");
 }
 
 }  // namespace

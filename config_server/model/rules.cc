@@ -518,6 +518,12 @@ std::vector<types::v1::HealthIssue> JudgeMachine(const View& view, const Machine
         IssueOf(gone ? types::v1::CRITICAL : types::v1::WARNING,
                 MakeProblem(ProblemId::kMasterTargetDown, "its master target is not connected")));
   }
+  // What would keep it from coming home.
+  if (machine.state() == storage::v1::PROTECTED &&
+      assignment.location() != storage::v1::DATASTORE_DIRECTORY) {
+    if (Refusal refusal = CheckVmFailback(view, machine))
+      issues.push_back(IssueOf(types::v1::WARNING, *std::move(refusal)));
+  }
   const control::v1::ReplicaObserved* const replica = view.ReplicaOf(machine);
   if (replica == nullptr) return issues;
   if (replica->has_problem()) issues.push_back(IssueOf(types::v1::CRITICAL, replica->problem()));

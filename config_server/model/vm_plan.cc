@@ -69,9 +69,30 @@ const Disk* FindByFile(const Vm& vm, const std::string& file) {
   return it == vm.disks.end() ? nullptr : &*it;
 }
 
+// At the next of the free places; false when there is none.
+bool AddNext(const std::vector<std::pair<int32_t, int32_t>>& places, const VmMove::Disk& disk,
+             uint64_t create_bytes, VmChange* change) {
+  const size_t next = change->add_disks.size();
+  if (next >= places.size()) return false;
+  vsphere::DiskToAdd add;
+  add.file = disk.file;
+  add.controller_key = places[next].first;
+  add.unit = places[next].second;
+  // A snapshot of the master target must not catch it.
+  add.disk_mode = "independent_persistent";
+  add.create_bytes = create_bytes;
+  change->add_disks.push_back(add);
+  return true;
+}
+
+VmStep NoPlace(const Vm& target) {
+  return Refuse(ProblemId::kMasterTargetDiskLimit,
+                absl::StrCat("the SCSI controllers of ", target.name, " have no place left"));
+}
+
 VmStep ToMasterTarget(const VmMove& move, const Vm& vm, const Vm& target) {
   VmChange detach, attach;
-  std::vector<std::pair<int32_t, int32_t>> places = FreePlaces(target);
+  const std::vector<std::pair<int32_t, int32_t>> places = FreePlaces(target);
   for (const VmMove::Disk& wanted : move.disks) {
     const bool there = target.FindDisk(wanted.uuid) != nullptr;
     if (const Disk* const disk = vm.FindDisk(wanted.uuid)) {
@@ -82,19 +103,7 @@ VmStep ToMasterTarget(const VmMove& move, const Vm& vm, const Vm& target) {
       }
       detach.detach_disks.push_back(disk->key);
     }
-    if (there) continue;
-    if (places.size() <= attach.add_disks.size()) {
-      return Refuse(ProblemId::kMasterTargetDiskLimit,
-                    absl::StrCat("the SCSI controllers of ", target.name, " have no place left"));
-    }
-    const auto [controller, unit] = places[attach.add_disks.size()];
-    vsphere::DiskToAdd add;
-    add.file = wanted.file;
-    add.controller_key = controller;
-    add.unit = unit;
-    // A snapshot of the master target must not catch it.
-    add.disk_mode = "independent_persistent";
-    attach.add_disks.push_back(add);
+    if (!there && !AddNext(places, wanted, /*create_bytes=*/0, &attach)) return NoPlace(target);
   }
   if (!detach.empty()) {
     if (!vm.off())
@@ -177,18 +186,7 @@ VmStep CreateDisks(const VmMove& move, const Vm& target) {
   const std::vector<std::pair<int32_t, int32_t>> places = FreePlaces(target);
   for (const VmMove::Disk& wanted : move.disks) {
     if (FindByFile(target, wanted.file) != nullptr) continue;
-    if (places.size() <= create.add_disks.size()) {
-      return Refuse(ProblemId::kMasterTargetDiskLimit,
-                    absl::StrCat("the SCSI controllers of ", target.name, " have no place left"));
-    }
-    const auto [controller, unit] = places[create.add_disks.size()];
-    vsphere::DiskToAdd add;
-    add.file = wanted.file;
-    add.controller_key = controller;
-    add.unit = unit;
-    add.disk_mode = "independent_persistent";
-    add.create_bytes = wanted.size_bytes;
-    create.add_disks.push_back(add);
+    if (!AddNext(places, wanted, wanted.size_bytes, &create)) return NoPlace(target);
   }
   if (create.empty()) return {};
   return Change(VmStep::Kind::kChangeMasterTarget, target, std::move(create));

@@ -1,5 +1,4 @@
-// Rules of VMware VMs: how a machine's VM is known again, and what must be so before anything of it
-// is touched. Pure.
+// Rules of VMware VMs: what must be so before anything of them is touched. Pure.
 #ifndef HOMEWARD_CONFIG_SERVER_MODEL_VM_RULES_H_
 #define HOMEWARD_CONFIG_SERVER_MODEL_VM_RULES_H_
 
@@ -8,38 +7,9 @@
 #include <vector>
 
 #include "config_server/model/rules.h"
+#include "config_server/model/vm_record.h"
 
 namespace homeward {
-
-// Points into a View.
-struct FoundVm {
-  std::string vcenter;  // its record's name
-  const VcenterState* state = nullptr;
-  const vsphere::Vm* vm = nullptr;
-};
-
-// A guest says its UUID as its firmware has it; a VM of an older hardware version has the first
-// three groups the other way round than its configuration.
-bool SameBiosUuid(const std::string& a, const std::string& b);
-
-// The VM that says so of itself, in any vCenter, or in that one.
-std::optional<FoundVm> FindVmByBiosUuid(const View& view, const std::string& uuid,
-                                        const std::string& vcenter = "");
-// By instance UUID. Where that is another's now, by BIOS UUID and all its disks: a VM that was
-// removed from the inventory and registered again.
-std::optional<FoundVm> FindVm(const View& view, const storage::v1::Vm& recorded);
-
-// What is worth remembering of the VM. `disks` are its agent's, in stream order; each is matched by
-// UUID, or, where the agent does not know it, as the next disk of that size.
-storage::v1::Vm RecordVm(const FoundVm& found,
-                         const google::protobuf::RepeatedPtrField<types::v1::Disk>& disks);
-// The disks of the record that the machine's agent has, in stream order.
-std::vector<const storage::v1::VmDisk*> StreamedDisks(const storage::v1::Vm& recorded);
-// The VM that the machine's replica belongs to: a new one, or the one that it was.
-const storage::v1::Vm& VmOf(const storage::v1::Machine& machine);
-storage::v1::Vm* MutableVmOf(storage::v1::Machine* machine);
-// The machine runs in the VM that it was recorded as.
-bool RunsInItsVm(const storage::v1::Machine& machine);
 
 // Whether the machine can be replicated to the disks of its VM by `master_target`.
 Refusal CheckOriginalVm(const View& view, const storage::v1::Machine& machine,
@@ -64,9 +34,6 @@ struct VmFindings {
   Refusal refusal;  // it cannot be looked at
 };
 VmFindings LookForChanges(const View& view, const storage::v1::Machine& machine);
-
-// A move of the machine's VM, for the job that works on it.
-VmMove MoveOf(const View& view, const storage::v1::Machine& machine, VmMove::Kind kind);
 
 }  // namespace homeward
 

@@ -4,7 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/wire/time_proto.h"
-#include "config_server/model/vm_rules.h"
+#include "config_server/model/vm_record.h"
 
 namespace homeward {
 namespace {
