@@ -137,6 +137,43 @@ absl::Status MakeDirectory(Session& session, const std::string& path, const Ref&
   return session.Call("MakeDirectory", session.content().file_manager, arguments, limit).status();
 }
 
+namespace {
+
+// One property of some objects, those that are not there left out: what it has, object by object.
+absl::Status ReadProperty(Session& session, const std::vector<Ref>& objects, const char* path,
+                          CallLimit limit, const std::function<void(pugi::xml_node value)>& visit) {
+  XmlWriter arguments;
+  arguments.Begin("specSet").Begin("propSet").Text("type", objects.front().type);
+  arguments.Text("pathSet", path).End();
+  for (const Ref& ref : objects) arguments.Begin("objectSet").Reference("obj", ref).End();
+  arguments.Bool("reportMissingObjectsInResults", true).End();
+  arguments.Begin("options").End();
+  HW_ASSIGN_OR_RETURN(
+      const Reply reply,
+      session.Call("RetrievePropertiesEx", session.content().property_collector, arguments, limit));
+  for (const pugi::xml_node object : reply.value().children("objects")) {
+    for (const pugi::xml_node property : object.children("propSet")) visit(property.child("val"));
+  }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::StatusOr<bool> IsAtWork(Session& session, const std::vector<Ref>& vms, CallLimit limit) {
+  std::vector<Ref> tasks;
+  if (vms.empty()) return false;
+  HW_RETURN_IF_ERROR(ReadProperty(session, vms, "recentTask", limit, [&](pugi::xml_node value) {
+    for (const pugi::xml_node task : value.children()) tasks.push_back(ReadRef(task));
+  }));
+  if (tasks.empty()) return false;
+  bool at_work = false;
+  HW_RETURN_IF_ERROR(ReadProperty(session, tasks, "info.state", limit, [&](pugi::xml_node value) {
+    const absl::string_view state = value.text().as_string();
+    at_work = at_work || state == "queued" || state == "running";
+  }));
+  return at_work;
+}
+
 absl::StatusOr<Ref> AwaitTask(Session& session, const Ref& task, absl::Duration patience,
                               const std::function<void(int percent)>& progress,
                               const std::atomic<bool>* cancelled) {

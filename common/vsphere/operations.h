@@ -51,6 +51,9 @@ absl::Status ShutDownGuest(Session& session, const Ref& vm, CallLimit limit = {}
 absl::Status MakeDirectory(Session& session, const std::string& path, const Ref& datacenter,
                            CallLimit limit = {});
 
+// Whether a task, of anybody, waits or runs on one of the VMs (ManagedEntity.recentTask).
+absl::StatusOr<bool> IsAtWork(Session& session, const std::vector<Ref>& vms, CallLimit limit = {});
+
 // Follows a task until it has ended and returns its result, where that is an object. `progress` is
 // told of percents. A task that failed is its fault's status. DEADLINE_EXCEEDED and CANCELLED: the
 // task goes on.

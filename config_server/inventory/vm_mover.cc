@@ -42,6 +42,13 @@ const char* NameOf(VmStep::Kind kind) {
   }
 }
 
+std::vector<vsphere::Ref> Known(const vsphere::Ref& vm, const vsphere::Ref& target) {
+  std::vector<vsphere::Ref> known;
+  if (!vm.empty()) known.push_back(vm);
+  if (!target.empty()) known.push_back(target);
+  return known;
+}
+
 bool IsReached(const absl::Status& status) {
   return !absl::IsUnavailable(status) && !absl::IsDeadlineExceeded(status);
 }
@@ -80,9 +87,15 @@ class VmMover::Run {
     thread_.join();
   }
 
-  void RequestStop() {
+  // Begins no further step; one that the vCenter is at work on is waited for, so that another move
+  // does not look at VMs that are about to change.
+  void RequestEnd() {
     absl::MutexLock lock(&mutex_);
     stopping_ = true;
+  }
+  // Waits for nothing.
+  void RequestStop() {
+    RequestEnd();
     cancelled_ = true;
   }
   bool ended() const {
@@ -161,12 +174,13 @@ class VmMover::Run {
     const absl::Cleanup unlock = [&] {
       if (both) mover_.Unlock(target.value);
     };
+    // What an earlier process began may come about yet, and what it changes is to be seen.
+    HW_ASSIGN_OR_RETURN(const bool at_work, vsphere::IsAtWork(*session, Known(vm, target), limit));
+    if (at_work) return absl::AbortedError("the vCenter is at work on the VM");
     for (int steps = 0; steps < kStepsMax; ++steps) {
+      if (!Pause(absl::ZeroDuration())) return absl::CancelledError("another move is wanted");
       vsphere::Inventory now;
-      std::vector<vsphere::Ref> refs;
-      for (const vsphere::Ref& ref : {vm, target}) {
-        if (!ref.empty()) refs.push_back(ref);
-      }
+      const std::vector<vsphere::Ref> refs = Known(vm, target);
       if (!refs.empty())
         HW_RETURN_IF_ERROR(vsphere::ReadObjects(*session, refs, limit, &now).status());
       const auto find = [&](const vsphere::Ref& ref) {
@@ -301,8 +315,7 @@ StepResult VmMover::Move(const std::string& machine_id, const VmMove& move) {
   const auto it = runs_.find(machine_id);
   if (it != runs_.end() && it->second->move() == move) return it->second->result();
   if (it != runs_.end() && !it->second->ended()) {
-    // What it began with its vCenter may still come about; the next one looks first.
-    it->second->RequestStop();
+    it->second->RequestEnd();
     return StepResult::Wait("the step before to end");
   }
   const auto busy = std::count_if(runs_.begin(), runs_.end(),

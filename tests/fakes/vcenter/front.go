@@ -33,6 +33,9 @@ import (
 
 const sdkPath = "/sdk"
 
+// recentTasksMax is how many tasks a VM tells of.
+const recentTasksMax = 5
+
 // Front is what clients connect to. It lets the library answer, and changes what a real vCenter answers otherwise.
 type Front struct {
 	site     *Site
@@ -459,6 +462,15 @@ func (f *Front) beginTask(w http.ResponseWriter, r *http.Request, body []byte, m
 	task := simulator.CreateTask(target, strings.TrimSuffix(method.Name, "_Task")+"Task", nil)
 	update := func(changes ...types.PropertyChange) {
 		simulator.Map.WithLock(task, func() { simulator.Map.Update(task, changes) })
+	}
+	if vm, ok := target.(*simulator.VirtualMachine); ok {
+		simulator.Map.WithLock(vm, func() {
+			recent := append([]types.ManagedObjectReference{task.Self}, vm.RecentTask...)
+			if len(recent) > recentTasksMax {
+				recent = recent[:recentTasksMax]
+			}
+			simulator.Map.Update(vm, []types.PropertyChange{{Name: "recentTask", Val: recent}})
+		})
 	}
 	request := r.Clone(context.Background())
 	go func() {
