@@ -30,6 +30,11 @@ void WritePropertySpecs(XmlWriter* out, bool watched) {
 absl::Status Follower::Begin(CallLimit limit) {
   const ServiceContent& content = session_.content();
   const uint64_t login = session_.logins();
+  // Those of an ended session are gone with it.
+  if (login == made_in_) {
+    session_.Call("DestroyPropertyFilter", filter_, {}, limit).IgnoreError();
+    session_.Call("DestroyView", view_, {}, limit).IgnoreError();
+  }
   inventory_.instance_uuid = content.instance_uuid;
   inventory_.product = content.product;
   inventory_.is_vcenter = content.is_vcenter;
@@ -49,8 +54,11 @@ absl::Status Follower::Begin(CallLimit limit) {
   // A view of everything leaves out where it begins.
   filter.Begin("objectSet").Reference("obj", content.root_folder).Bool("skip", false).End();
   filter.End().Bool("partialUpdates", false);
-  HW_RETURN_IF_ERROR(
-      session_.Call("CreateFilter", content.property_collector, filter, limit).status());
+  HW_ASSIGN_OR_RETURN(const Reply filtered,
+                      session_.Call("CreateFilter", content.property_collector, filter, limit));
+  view_ = made.reference();
+  filter_ = filtered.reference();
+  made_in_ = login;
   if (session_.logins() != login) return absl::AbortedError("the session ended meanwhile");
   login_ = login;
   version_.clear();
@@ -80,7 +88,10 @@ absl::StatusOr<bool> Follower::Wait(absl::Duration patience, const std::atomic<b
     limit.time = kAnswerTime + patience;
     const absl::StatusOr<Reply> reply =
         session_.Call("WaitForUpdatesEx", session_.content().property_collector, arguments, limit);
-    if (FaultTypeOf(reply.status()) == "InvalidCollectorVersion") login_ = 0;  // Begin anew.
+    if (FaultTypeOf(reply.status()) == "InvalidCollectorVersion") {
+      login_ = 0;  // Begin anew.
+      return absl::AbortedError(reply.status().message());
+    }
     HW_RETURN_IF_ERROR(reply.status());
     // A new session knows no filter of the last one: it had nothing to say.
     if (login_ != session_.logins()) return absl::AbortedError("the session ended meanwhile");

@@ -36,7 +36,9 @@ class Follower {
 
   Session& session_;
   Inventory inventory_;
-  uint64_t login_ = 0;  // that the filter belongs to; 0: there is none
+  uint64_t login_ = 0;  // that the filter belongs to; 0: it is to be made anew
+  Ref view_, filter_;
+  uint64_t made_in_ = 0;  // the login that they were made in
   std::string version_;
   bool reading_all_ = false;
   std::set<Ref> changed_;  // to be read
