@@ -248,6 +248,21 @@ void MemoryDisk::Crash(const std::function<bool()>& choose) {
   names_ = durable_names_ = survivors;
 }
 
+void MemoryDisk::Attach(const std::string& path, std::string content) {
+  const auto inode = std::make_shared<Inode>();
+  inode->content = inode->durable = std::move(content);
+  names_[path] = durable_names_[path] = inode;
+}
+
+std::string MemoryDisk::Detach(const std::string& path) {
+  const auto it = names_.find(path);
+  if (it == names_.end()) return {};
+  std::string durable = it->second->durable;
+  names_.erase(it);
+  durable_names_.erase(path);
+  return durable;
+}
+
 void MemoryDisk::Replace() {
   ++incarnation_;
   dead_ = false;

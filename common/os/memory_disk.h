@@ -58,6 +58,10 @@ class MemoryDisk : public FileSystem {
   std::string Content(const std::string& path) const;
   // All files there are, sorted.
   std::vector<std::string> Paths() const;
+  // A disk that is attached to the machine, whether it runs or not, and taken away again with what
+  // is durable of it; who has it open then writes to nothing.
+  void Attach(const std::string& path, std::string content);
+  std::string Detach(const std::string& path);
   // Changes one byte behind everybody's back, where it is durable and where it is read.
   void FlipByte(const std::string& path, uint64_t offset);
   // As if the last write of `written` had gone to `to`: there its bytes are, at its own place what

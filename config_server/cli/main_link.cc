@@ -75,7 +75,7 @@ struct Arguments {
   uint32_t count = 0;
   bool wait = false;
   bool keep_disks = false;
-  bool source_lost = false;
+  bool source_lost = false, remove_snapshots = false;
   bool app_consistent = false;
 };
 
@@ -422,6 +422,7 @@ class CommandLine {
                          request.set_location(admin::v1::ALTERNATE_VM);
                          *request.mutable_new_vm() = arguments_.new_vm;
                        }
+                       request.set_remove_snapshots(arguments_.remove_snapshots);
                        return commands_.Start(client, &AdminClient::Stub::Reprotect, request);
                      }),
                 "machine", "name or id"));
@@ -433,6 +434,8 @@ class CommandLine {
             "--datastore names its datastore; directory: of a datastore that is mounted on "
             "the master target; default: original, where there is such a VM")
         ->check(CLI::IsMember({"original", "alternate", "directory"}));
+    reprotect->add_flag("--remove-snapshots", arguments_.remove_snapshots,
+                        "merge the snapshots of the original VM into its disks first");
     AddNewVm(reprotect);
     Waiting(Subject(Leaf(group, "resync", "compare all of a machine's disks again",
                          "machines resync web-1 --wait",

@@ -33,6 +33,8 @@ const char* NameOf(VmStep::Kind kind) {
       return "power off";
     case VmStep::Kind::kPowerOn:
       return "power on";
+    case VmStep::Kind::kRemoveSnapshots:
+      return "remove its snapshots";
     case VmStep::Kind::kCreateVm:
       return "create it";
     case VmStep::Kind::kDestroyVm:
@@ -228,6 +230,9 @@ class VmMover::Run {
         break;
       case VmStep::Kind::kPowerOn:
         task = vsphere::BeginPowerOn(session, vm, limit);
+        break;
+      case VmStep::Kind::kRemoveSnapshots:
+        task = vsphere::BeginRemoveAllSnapshots(session, vm, limit);
         break;
       case VmStep::Kind::kDestroyVm:
         task = vsphere::BeginDestroy(session, vm, limit);

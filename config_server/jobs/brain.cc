@@ -408,7 +408,7 @@ void Brain::TellAll() {
     if (assignment.location() != storage::v1::DATASTORE_DIRECTORY) {
       for (const storage::v1::VmDisk* const disk : StreamedDisks(VmOf(machine)))
         replica->add_attached_disks(disk->uuid());
-      replica->set_attached_fresh(assignment.disks_new());
+      replica->set_attached_fresh(assignment.disks_new() || HW_FAULT("mutation.attached_as_new"));
     }
     *replica->mutable_retention_age() = assignment.retention_age();
     replica->set_retention_bytes(assignment.retention_bytes());

@@ -1,121 +1,12 @@
 // Reprotect to the original VM and failback, against a modelled vCenter whose calls fail, whose
 // replies are lost, and a server that is killed at any step. After each step every disk is where
 // the records say, and attached to one VM at the most.
-#include <algorithm>
-#include <functional>
-#include <map>
-
-#include "absl/strings/str_format.h"
 #include "config_server/jobs/brain_fixture.h"
-#include "config_server/model/vm_plan.h"
+#include "config_server/jobs/model_vcenter.h"
 #include "config_server/model/vm_rules.h"
-#include "config_server/model/vm_world.h"
 
 namespace homeward {
 namespace {
-
-// Does one step of a move at each call. What it has done stays when the server dies; what it was
-// doing for the server does not.
-class ModelVcenter : public Hypervisor {
- public:
-  std::map<std::string, VcenterState> States() const override { return world.States(); }
-
-  StepResult Move(const std::string& machine_id, const VmMove& move) override {
-    const auto it = ended_.find(machine_id);
-    if (it != ended_.end() && it->second.first == move) return it->second.second;
-    if (Chance(fault_one_in)) return StepResult::Wait("the vCenter does not answer");
-    vsphere::Vm* const vm = Find(move.vm_instance_uuid);
-    const VmStep step = NextStep(move, vm, &world.target());
-    if (step.kind == VmStep::Kind::kReached) return End(machine_id, move, StepResult::Done());
-    if (step.kind == VmStep::Kind::kRefused) {
-      if (move.for_ever) return StepResult::Wait(step.problem.message());
-      return End(machine_id, move, StepResult::Fail(step.problem));
-    }
-    if (fail_step == step.kind && !move.for_ever) {
-      return End(machine_id, move,
-                 StepResult::Fail(MakeProblem(ProblemId::kVmPowerOnFailed, "no memory")));
-    }
-    ++steps;
-    if (before_step) before_step(move);
-    if (step.kind == VmStep::Kind::kCreateVm) {
-      Create(move.create);
-    } else if (step.kind == VmStep::Kind::kDestroyVm) {
-      std::erase_if(world.inventory.vms, [&](const auto& one) { return &one.second == vm; });
-    } else {
-      Perform(step, step.kind == VmStep::Kind::kChangeMasterTarget ? world.target() : *vm);
-    }
-    // Also where its reply was lost: it is looked at again.
-    return StepResult::Wait("the vCenter");
-  }
-  void ServerDied() { ended_.clear(); }
-
-  VmWorld world{1};
-  unsigned fault_one_in = 0;
-  std::optional<VmStep::Kind> fail_step;
-  std::function<void(const VmMove&)> before_step;
-  int steps = 0;
-
- private:
-  StepResult End(const std::string& machine_id, const VmMove& move, StepResult result) {
-    ended_[machine_id] = {move, result};
-    return result;
-  }
-  bool Chance(unsigned one_in) { return one_in > 0 && random_() % one_in == 0; }
-  vsphere::Vm* Find(const std::string& instance_uuid) {
-    for (auto& [ref, vm] : world.inventory.vms) {
-      if (vm.instance_uuid == instance_uuid) return &vm;
-    }
-    return nullptr;
-  }
-  void Create(const vsphere::VmToCreate& wanted) {
-    vsphere::Vm& vm = world.inventory.vms[{"VirtualMachine", absl::StrCat("vm-", next_key_++)}];
-    vm.name = wanted.name;
-    vm.parent = world.datacenter;
-    vm.host = world.target_host;
-    vm.instance_uuid = wanted.instance_uuid;
-    vm.bios_uuid = wanted.bios_uuid;
-    vm.change_version = "1";
-    vm.power_state = "poweredOff";
-    vm.vmx_path = absl::StrCat("[", wanted.datastore, "] ", wanted.name, "/", wanted.name, ".vmx");
-    vm.cpus = wanted.cpus;
-    for (vsphere::Controller controller : wanted.controllers) {
-      controller.key = 1000 + controller.bus;
-      vm.controllers.push_back(controller);
-    }
-  }
-  void Perform(const VmStep& step, vsphere::Vm& vm) {
-    switch (step.kind) {
-      case VmStep::Kind::kShutDownGuest:
-      case VmStep::Kind::kPowerOff:
-        vm.power_state = "poweredOff";
-        return;
-      case VmStep::Kind::kPowerOn:
-        vm.power_state = "poweredOn";
-        return;
-      default:
-        break;
-    }
-    ASSERT_EQ(step.change.change_version, vm.change_version);
-    vm.change_version.push_back('+');
-    for (const int32_t key : step.change.detach_disks) {
-      vm.disks.erase(std::find_if(vm.disks.begin(), vm.disks.end(),
-                                  [&](const auto& disk) { return disk.key == key; }));
-    }
-    for (const vsphere::DiskToAdd& add : step.change.add_disks) {
-      // A disk has the UUID that it was made with.
-      std::string& uuid = uuids_[add.file];
-      if (uuid.empty())
-        uuid = add.create_bytes == 0 ? kFirstDisk : absl::StrFormat("6000c29%025d", next_key_++);
-      vm.disks.push_back(
-          VmWorld::MakeDisk(next_key_++, add.controller_key, add.unit, uuid, add.file));
-    }
-  }
-
-  std::mt19937 random_{3};
-  int32_t next_key_ = 3000;
-  std::map<std::string, std::string> uuids_;  // by file
-  std::map<std::string, std::pair<VmMove, StepResult>> ended_;
-};
 
 // Before the fixture, which is given it.
 struct WithVcenter {
@@ -158,27 +49,48 @@ class VmWorkflowTest : private WithVcenter, public BrainFixture {
     sessions_.erase(kMachine);
     Obey();
   }
+  // Round again: booted at home, then failed over, and a new copy runs in Azure.
+  void LeaveAgain(unsigned round) {
+    boot_id_ = absl::StrCat("home-", round);
+    hardware_uuid_ = kVmUuid;
+    sessions_.erase(kMachine);
+    Obey();
+    Run("reprotect", "", "azure");
+    Run("failback", "latest");
+    Run("commit");
+    boot_id_ = hardware_uuid_ = absl::StrCat("azure-", round);
+    sessions_.erase(kMachine);
+    Obey();
+  }
+  // Every disk is attached to the one place that the record says, and nothing runs at two sites.
   void CheckPlaces() {
     const storage::v1::Machine machine = Machine();
-    ASSERT_EQ(machine.vm().disks_size(), 1);
-    const storage::v1::VmDisk& disk = machine.vm().disks(0);
-    const bool at_vm = vm().FindDisk(kFirstDisk) != nullptr;
-    const bool at_target = target().FindDisk(kFirstDisk) != nullptr;
-    ASSERT_FALSE(at_vm && at_target) << "attached twice";
-    if (disk.moving_to() == storage::v1::DISK_PLACE_UNSPECIFIED) {
-      ASSERT_EQ(at_vm, disk.place() == storage::v1::AT_VM) << disk.ShortDebugString();
+    const storage::v1::Vm& recorded = VmOf(machine);
+    const vsphere::Vm* const home = vcenter().Find(recorded.instance_uuid());
+    // What was made for a replica goes away with it.
+    const bool discarded =
+        machine.assignment().has_new_vm() && machine.assignment().phase() == control::v1::RELEASE;
+    for (const storage::v1::VmDisk& disk : recorded.disks()) {
+      if (disk.place() == storage::v1::NOT_MADE || discarded) continue;
+      const bool at_vm = home != nullptr && home->FindDisk(disk.uuid()) != nullptr;
+      const bool at_target = target().FindDisk(disk.uuid()) != nullptr;
+      ASSERT_FALSE(at_vm && at_target) << "attached twice";
+      if (disk.moving_to() != storage::v1::DISK_PLACE_UNSPECIFIED) {
+        ASSERT_FALSE(disk.file().empty()) << "nobody knows where it is";
+        continue;
+      }
       ASSERT_EQ(at_target, disk.place() == storage::v1::AT_MASTER_TARGET);
-    } else {
-      ASSERT_FALSE(disk.file().empty()) << "nobody knows where it is";
+      // A VM that somebody deleted is still remembered.
+      ASSERT_TRUE(home == nullptr || at_vm == (disk.place() == storage::v1::AT_VM))
+          << disk.ShortDebugString();
+      // The master target writes to what it has, and to nothing else.
+      for (const auto& replica : desired_[kTarget].master_target().replicas()) {
+        if (replica.attached_disks().empty() || replica.phase() != control::v1::FOLLOW) continue;
+        ASSERT_EQ(replica.attached_disks(0), disk.uuid());
+        ASSERT_FALSE(at_vm && machine.state() == storage::v1::PROTECTED);
+      }
     }
-    // The master target writes to what it has, and to nothing else.
-    for (const auto& replica : desired_[kTarget].master_target().replicas()) {
-      if (replica.attached_disks().empty() || replica.phase() != control::v1::FOLLOW) continue;
-      ASSERT_EQ(replica.attached_disks(0), kFirstDisk);
-      ASSERT_FALSE(at_vm && disk.moving_to() == storage::v1::DISK_PLACE_UNSPECIFIED &&
-                   machine.state() == storage::v1::PROTECTED);
-    }
-    ASSERT_FALSE(vm().on() && machine.state() == storage::v1::PROTECTED)
+    ASSERT_FALSE(home != nullptr && home->on() && machine.state() == storage::v1::PROTECTED)
         << "the machine runs at two sites";
   }
   storage::v1::Job FinishChecked(const std::string& job_id, unsigned kill_one_in) {
@@ -195,6 +107,26 @@ class VmWorkflowTest : private WithVcenter, public BrainFixture {
     }
     ADD_FAILURE() << "job " << job_id << " does not end: " << brain_->ProgressOf(job_id)->detail;
     return {};
+  }
+  std::string RefusedFor(const PlacementWish& wish) {
+    const Placement placement = Place(brain_->MakeView(), Machine(), wish);
+    return placement.refusal ? placement.refusal->id() : "";
+  }
+  // To where it is wished for, when it is a reprotect.
+  storage::v1::Job Finished(const std::string& workflow, unsigned kill_one_in,
+                            const PlacementWish& wish) {
+    storage::v1::Job job;
+    job.set_workflow(workflow);
+    job.set_machine_id(kMachine);
+    job.set_point("latest");
+    if (workflow == "reprotect") {
+      Placement placement = Place(brain_->MakeView(), Machine(), wish);
+      EXPECT_FALSE(placement.refusal) << placement.refusal->message();
+      *job.mutable_wanted() = placement.assignment;
+    }
+    const auto started = brain_->StartJob(job);
+    EXPECT_TRUE(started.ok()) << started.status();
+    return started.ok() ? FinishChecked(started->id(), kill_one_in) : storage::v1::Job();
   }
   storage::v1::Job RunChecked(const std::string& workflow, unsigned kill_one_in) {
     const auto job = Start(workflow, workflow == "failback" ? "latest" : "");
@@ -260,18 +192,7 @@ TEST_F(VmWorkflowTest, AServerAndAVCenterThatFailAtAnyStepEndInDoneOrUndone) {
     ASSERT_EQ(job.state(), storage::v1::SUCCEEDED) << job.problem().message();
     EXPECT_TRUE(vm().on());
     EXPECT_EQ(RunChecked("commit", 3).state(), storage::v1::SUCCEEDED);
-    // Round again: it leaves home, and a new copy runs in Azure.
-    boot_id_ = absl::StrCat("home-", seed);
-    hardware_uuid_ = kVmUuid;
-    sessions_.erase(kMachine);
-    Obey();
-    Run("reprotect", "", "azure");
-    Run("failback", "latest");
-    Run("commit");
-    boot_id_ = absl::StrCat("azure-", seed);
-    hardware_uuid_ = absl::StrCat("azure-", seed);
-    sessions_.erase(kMachine);
-    Obey();
+    LeaveAgain(seed);
     if (HasFatalFailure()) return;
   }
   EXPECT_GT(undone, 20);
@@ -286,42 +207,12 @@ class AlternateVmTest : public VmWorkflowTest {
     wish.new_vm.instance_uuid = uuid;
     return wish;
   }
-  std::string RefusedFor(const PlacementWish& wish) {
-    const Placement placement = Place(brain_->MakeView(), Machine(), wish);
-    return placement.refusal ? placement.refusal->id() : "";
-  }
   void DeleteVm() { vcenter().world.inventory.vms.erase(vcenter().world.vm_ref); }
   const vsphere::Vm* Named(const std::string& name) {
     for (const auto& [ref, vm] : vcenter().world.inventory.vms) {
       if (vm.name == name) return &vm;
     }
     return nullptr;
-  }
-  storage::v1::Job Finished(const std::string& workflow, unsigned kill_one_in,
-                            const PlacementWish& wish) {
-    storage::v1::Job job;
-    job.set_workflow(workflow);
-    job.set_machine_id(kMachine);
-    job.set_point("latest");
-    if (workflow == "reprotect") {
-      Placement placement = Place(brain_->MakeView(), Machine(), wish);
-      EXPECT_FALSE(placement.refusal) << placement.refusal->message();
-      *job.mutable_wanted() = placement.assignment;
-    }
-    const auto started = brain_->StartJob(job);
-    EXPECT_TRUE(started.ok()) << started.status();
-    for (int i = 0; started.ok() && i < 800; ++i) {
-      if (kill_one_in > 0 && random_() % kill_one_in == 0) {
-        StartBrain();
-        vcenter().ServerDied();
-      }
-      Obey();
-      const storage::v1::Job now = *brain_->FindJob(started->id());
-      if (now.state() != storage::v1::RUNNING) return now;
-    }
-    ADD_FAILURE() << "job " << workflow << " does not end: "
-                  << (started.ok() ? brain_->ProgressOf(started->id())->detail : "");
-    return {};
   }
 };
 
@@ -363,18 +254,9 @@ TEST_F(AlternateVmTest, AMachineWhoseVmIsGoneComesHomeToANewOne) {
     EXPECT_EQ(Machine().vm().instance_uuid(), absl::StrCat("new-", seed))
         << "it is the machine's now";
     // Away again, and deleted again.
-    boot_id_ = absl::StrCat("home-", seed);
-    hardware_uuid_ = kVmUuid;
-    sessions_.erase(kMachine);
-    Obey();
-    Run("reprotect", "", "azure");
-    Run("failback", "latest");
-    Run("commit");
+    LeaveAgain(seed);
     std::erase_if(vcenter().world.inventory.vms,
                   [](const auto& one) { return one.second.name == "web-1"; });
-    boot_id_ = hardware_uuid_ = absl::StrCat("azure-", seed);
-    sessions_.erase(kMachine);
-    Obey();
     if (HasFatalFailure()) return;
   }
 }
@@ -425,6 +307,41 @@ TEST_F(AlternateVmTest, APhysicalMachineGetsHardwareThatAnOperatorMayChoose) {
   ASSERT_NE(Named("was-physical"), nullptr);
   EXPECT_EQ(Named("was-physical")->cpus, 6);
   EXPECT_EQ(Named("was-physical")->controllers.size(), 1u);
+}
+
+TEST_F(VmWorkflowTest, SnapshotsAreRemovedWhereTheOperatorSaysSo) {
+  RunInAzure();
+  const std::string file = vm().disks[0].file;
+  for (const unsigned kill_one_in : {0u, 2u}) {
+    vm().snapshots = 2;
+    vm().disks[0].file = "[ds1] web-1/web-1-000002.vmdk";
+    vcenter().merged_into[vm().disks[0].file] = file;
+    EXPECT_EQ(RefusedFor({}), "VM_HAS_SNAPSHOTS");
+    EXPECT_EQ(Finished("reprotect", kill_one_in, {.remove_snapshots = true}).state(),
+              storage::v1::SUCCEEDED);
+    EXPECT_EQ(vm().snapshots, 0);
+    EXPECT_EQ(Machine().vm().disks(0).file(), file) << "the delta is gone";
+    EXPECT_EQ(RunChecked("failback", kill_one_in).state(), storage::v1::SUCCEEDED);
+    EXPECT_EQ(RunChecked("commit", 0).state(), storage::v1::SUCCEEDED);
+    LeaveAgain(kill_one_in);
+  }
+}
+
+TEST_F(VmWorkflowTest, ACopyThatRebootsWhileItsFailbackIsUndoneCountsAgain) {
+  RunInAzure();
+  EXPECT_EQ(RunChecked("reprotect", 0).state(), storage::v1::SUCCEEDED);
+  vcenter().fail_step = VmStep::Kind::kPowerOn;
+  bool refused = false;
+  vcenter().before_step = [&](const VmMove& move) {
+    if (move.kind != VmMove::Kind::kToVm || refused) return;
+    boot_id_ = "boot-again";
+    refused = !Connect(types::v1::AGENT, kMachine).ok();
+    sessions_.erase(kMachine);
+  };
+  EXPECT_EQ(RunChecked("failback", 0).state(), storage::v1::FAILED);
+  EXPECT_TRUE(refused) << "while it is decided which copy counts";
+  Obey();
+  EXPECT_TRUE(sessions_.contains(kMachine));
 }
 
 TEST_F(VmWorkflowTest, ACancelledReprotectGivesTheDisksBack) {

@@ -33,7 +33,7 @@ struct VcenterState {
 // A VM is to be brought into another state, from whatever state it is in.
 struct VmMove {
   enum class Kind {
-    kTurnOff,         // its guest is asked first, where tools run
+    kTurnOff,  // its guest is asked first, where tools run; then without snapshots, if so wanted
     kToMasterTarget,  // the disks: detached from the VM, attached to the master target's
     kToVm,            // the disks: detached from the master target's VM, attached where they belong
     kTurnOn,
@@ -57,7 +57,8 @@ struct VmMove {
   std::string vm_instance_uuid;
   std::string master_target_uuid;  // BIOS UUID
   std::vector<Disk> disks;
-  vsphere::VmToCreate create;  // for kCreateVm
+  vsphere::VmToCreate create;     // for kCreateVm
+  bool remove_snapshots = false;  // for kTurnOff
   std::string folder;  // "[datastore] folder" of the VM; for kDestroyVm, empty where none is known
   // Tried until it is done: for undoing.
   bool for_ever = false;

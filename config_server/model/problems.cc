@@ -324,7 +324,7 @@ const std::vector<ProblemEntry>& ProblemCatalogue() {
        0,
        "the on-premises VM has snapshots",
        {"a backup left one behind", "an operator made one"},
-       "Remove all its snapshots in vCenter, then try again.",
+       "Remove all its snapshots in vCenter, or try again with --remove-snapshots.",
        false},
       {ProblemId::kMasterTargetHasSnapshots,
        "MASTER_TARGET_HAS_SNAPSHOTS",

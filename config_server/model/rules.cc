@@ -453,6 +453,7 @@ Placement Place(const View& view, const Machine& machine, const PlacementWish& w
                                      wish.directory.empty() && wish.block_devices.empty()
                                  ? storage::v1::ORIGINAL_VM
                                  : storage::v1::DATASTORE_DIRECTORY);
+  assignment.set_remove_snapshots(wish.remove_snapshots);
   placement.refusal = PlaceDisks(machine, wish, &assignment);
   if (!placement.refusal) placement.refusal = PlaceProcessServer(view, wish, &assignment);
   if (location != storage::v1::DATASTORE_DIRECTORY) {

@@ -44,6 +44,7 @@ struct PlacementWish {
     int64_t memory_mb = 0;
     std::string firmware = {}, guest_id = {}, network = {};
   } new_vm = {};
+  bool remove_snapshots = false;  // of the original VM
   // Nothing: the original VM, where the machine was one and runs elsewhere now.
   std::optional<storage::v1::Location> location = {};
 };

@@ -46,8 +46,11 @@ VmStep Gone(const VmMove& move) {
       absl::StrCat("vCenter ", move.vcenter, " has no VM with the UUID ", move.vm_instance_uuid));
 }
 
-VmStep TurnOff(const Vm& vm) {
-  if (vm.off()) return {};
+VmStep TurnOff(const VmMove& move, const Vm& vm) {
+  if (vm.off()) {
+    return move.remove_snapshots && vm.snapshots > 0 ? Do(VmStep::Kind::kRemoveSnapshots)
+                                                     : VmStep();
+  }
   const bool asks = vm.on() && vm.tools_running == "guestToolsRunning";
   return Do(asks ? VmStep::Kind::kShutDownGuest : VmStep::Kind::kPowerOff);
 }
@@ -229,7 +232,7 @@ VmStep NextStep(const VmMove& move, const Vm* vm, const Vm* master_target) {
   if (vm == nullptr && made) return Gone(move);
   switch (move.kind) {
     case VmMove::Kind::kTurnOff:
-      return TurnOff(*vm);
+      return TurnOff(move, *vm);
     case VmMove::Kind::kTurnOn:
       return TurnOn(move, *vm);
     case VmMove::Kind::kToVm:

@@ -20,6 +20,7 @@ struct VmStep {
     kShutDownGuest,
     kPowerOff,
     kPowerOn,
+    kRemoveSnapshots,
     kChangeVm,
     kChangeMasterTarget,
     kCreateVm,

@@ -265,7 +265,9 @@ Refusal CheckOriginalVm(const View& view, const Machine& machine,
                        absl::StrCat("the host ", HostName(*found->state, vm.host), " of ", vm.name,
                                     " is not connected to ", found->vcenter));
   }
-  if (Refusal refusal = CheckSnapshots(vm, ProblemId::kVmHasSnapshots)) return refusal;
+  if (!assignment.remove_snapshots()) {
+    if (Refusal refusal = CheckSnapshots(vm, ProblemId::kVmHasSnapshots)) return refusal;
+  }
   const FoundTarget target = FindTarget(view, *found, master_target);
   if (target.refusal) return target.refusal;
   const std::vector<const storage::v1::VmDisk*> disks = StreamedDisks(recorded);

@@ -310,6 +310,7 @@ Status AdminService::Reprotect(ServerContext* context, const admin::v1::Reprotec
     const View view = brain_.MakeView();
     if (Refusal refusal = CheckOperation(view, machine, "reprotect")) return Refused(*refusal);
     PlacementWish wish = WishOf(*request);
+    wish.remove_snapshots = request->remove_snapshots();
     if (request->location() == admin::v1::ORIGINAL_VM) wish.location = storage::v1::ORIGINAL_VM;
     if (request->location() == admin::v1::DATASTORE_DIRECTORY)
       wish.location = storage::v1::DATASTORE_DIRECTORY;
@@ -319,6 +320,10 @@ Status AdminService::Reprotect(ServerContext* context, const admin::v1::Reprotec
     }
     Placement placement = Place(view, machine, wish);
     if (placement.refusal) return Refused(*placement.refusal);
+    if (wish.remove_snapshots && placement.assignment.location() != storage::v1::ORIGINAL_VM) {
+      return absl::InvalidArgumentError(
+          "only the original VM's snapshots can be removed, and the machine does not go there");
+    }
     HW_RETURN_IF_ERROR(ApplyPolicy(request->policy(), &placement.assignment));
     storage::v1::Job job;
     *job.mutable_wanted() = std::move(placement.assignment);

@@ -1,3 +1,4 @@
+#include "common/fault/fault.h"
 #include "common/wire/time_proto.h"
 #include "config_server/model/problems.h"
 #include "config_server/model/vm_record.h"
@@ -63,10 +64,11 @@ StepResult OriginalVm::MoveDisks(const View& view, Machine* machine, storage::v1
     noted = noted && disk.moving_to() == place;
     disk.set_moving_to(place);
   }
-  if (!noted) return StepResult::Wait("the move to be noted");
+  if (!noted && !HW_FAULT("mutation.move_unnoted")) return StepResult::Wait("the move to be noted");
   StepResult moved =
       Move(view, *machine, place == AT_VM ? VmMove::Kind::kToVm : VmMove::Kind::kToMasterTarget,
            for_ever);
+  if (HW_FAULT("mutation.believe_the_call")) moved = StepResult::Done();
   if (!moved.done()) return moved;
   for (VmDisk& disk : *MutableVmOf(machine)->mutable_disks()) {
     if (disk.stream_index() == 0) continue;
@@ -77,8 +79,18 @@ StepResult OriginalVm::MoveDisks(const View& view, Machine* machine, storage::v1
 }
 
 StepResult OriginalVm::TurnHomeOff(const View& view, Machine* machine) {
+  if (hypervisor_ == nullptr) return StepResult::Wait("a vCenter to be known");
+  if (HW_FAULT("mutation.leave_home_on")) return StepResult::Done();
   if (AllAre(*machine, AT_VM)) Refresh(view, machine);
-  return Move(view, *machine, VmMove::Kind::kTurnOff, /*for_ever=*/false);
+  VmMove move = MoveOf(view, *machine, VmMove::Kind::kTurnOff);
+  move.remove_snapshots = machine->assignment().remove_snapshots();
+  StepResult off = hypervisor_->Move(machine->machine_id(), move);
+  if (!off.done() || !move.remove_snapshots) return off;
+  // The disks' files are what they are without them.
+  const std::optional<FoundVm> found = FindVm(view, machine->vm());
+  if (found.has_value() && found->vm->snapshots > 0)
+    return StepResult::Wait("the vCenter to show the VM without snapshots");
+  return off;
 }
 
 StepResult OriginalVm::AttachDisks(const View& view, Machine* machine) {
@@ -106,6 +118,7 @@ StepResult OriginalVm::PowerOn(const View& view, Machine* machine) {
 
 StepResult OriginalVm::TakeDisksBack(const View& view, Machine* machine) {
   if (AllAre(*machine, AT_MASTER_TARGET)) return StepResult::Done();
+  if (HW_FAULT("mutation.leave_disks_home")) return StepResult::Done();
   machine->clear_home_disks();
   // Once they are on their way the VM is off, and must not be asked of again.
   if (AllAre(*machine, AT_VM)) {

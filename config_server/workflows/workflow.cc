@@ -222,8 +222,10 @@ StepResult UndoFailback(TaskContext& context) {
     assignment.set_streaming(true);
     assignment.set_fresh(false);
     machine.set_generation(machine.generation() + 1);
+    // What came behind it in the list are later boots of the same copy, which was refused
+    // meanwhile.
     auto& retired = *machine.mutable_retired_boot_ids();
-    retired.erase(std::remove(retired.begin(), retired.end(), machine.registration().boot_id()),
+    retired.erase(std::find(retired.begin(), retired.end(), machine.registration().boot_id()),
                   retired.end());
     machine.clear_retired_hardware_uuid();
   }

@@ -231,7 +231,7 @@ void HostedReplica::Reconcile() {
       break;
     case RECOVER:
       failure_ = Recover();
-      if (failure_.ok()) failure_ = backend_->LetGo();
+      if (failure_.ok() && !HW_FAULT("mutation.keep_attached")) failure_ = backend_->LetGo();
       break;
     case RELEASE:
       failure_ = RemoveJournal();

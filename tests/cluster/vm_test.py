@@ -261,6 +261,11 @@ done(vms["{MACHINE}"].PowerOn())""")
         order(clear_faults=True)
         self.check("and it was undone", self.story.at_old_places() and
                    self.story.machine()["protection_state"] == "FailoverCommitted", self.story.machine())
+        # Snapshots, on a VM that is on: refused, or merged where the operator says so.
+        self.story.vcenter.ask(f'done(vms["{MACHINE}"].CreateSnapshot("s", "", False, False))')
+        self.cluster.await_("the snapshot is seen", lambda: any(
+            vm["name"] == MACHINE and vm.get("snapshot_count") for vm in self.cluster.json("inventory", "vms")["vms"]))
+        reprotect += ("--remove-snapshots",)
         # In passing: gone on with.
         order(fault={"method": "ReconfigVM_Task", "entity": "mt-1", "fault": "drop_reply", "count": 1})
         order(fault={"method": "ReconfigVM_Task", "entity": "mt-1", "fault": "TaskInProgress", "count": 3})
@@ -269,6 +274,9 @@ done(vms["{MACHINE}"].PowerOn())""")
         self.cluster.await_("the VM is changed", lambda: any(f"{MACHINE}: change" in task.get("detail", "") for task in self.job().get("tasks", [])))
         order(expire_sessions=True)
         self.check("a session that ends in mid-work, lost replies and busy VMs: the reprotect succeeds", waiting.wait(120) == 0, self.job())
+        self.check("the VM has no snapshot any more, and its disks are what they were", not self.story.vcenter.vms()[MACHINE]["snapshots"] and
+                   sorted(disk["file"] for disk in self.story.machine()["vm"]["disks"]) ==
+                   sorted(place["file"] for place in self.story.places.values()), self.story.machine())
         # A host that cannot start it.
         order(fault={"method": "PowerOnVM_Task", "entity": MACHINE, "fault": "InsufficientMemoryResourcesFault", "count": 50})
         try:

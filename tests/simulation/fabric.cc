@@ -11,12 +11,14 @@ constexpr char kStateDirectory[] = "/agent";
 
 }  // namespace
 
-Fabric::Fabric(uint64_t seed, const RunOptions& options) : Scenario(seed, options) {
+Fabric::Fabric(uint64_t seed, const RunOptions& options, bool with_vcenter)
+    : Scenario(seed, options) {
   settings_.heartbeat_interval = absl::Seconds(1);
   settings_.heartbeat_timeout = world_.Between(absl::Seconds(8), absl::Seconds(40));
   settings_.registration_window = absl::Seconds(10);
   uint64_t number = seed * 64;
-  const uint64_t servers = 1 + world_.Pick(2), targets = 1 + world_.Pick(2);
+  const uint64_t servers = 1 + world_.Pick(2);
+  const uint64_t targets = with_vcenter ? 1 : 1 + world_.Pick(2);
   for (uint64_t i = 0; i < servers; ++i)
     parts_.push_back(std::make_unique<Part>(++number, absl::StrCat("ps", i)));
   for (uint64_t i = 0; i < targets; ++i) {
@@ -44,6 +46,15 @@ Fabric::Fabric(uint64_t seed, const RunOptions& options) : Scenario(seed, option
   fault_gap_max_ = world_.Between(absl::Milliseconds(300), absl::Seconds(8));
   commit_deaths_ = world_.Chance(0.5);
   few_kinds_ = world_.Chance(0.5);
+  if (!with_vcenter) return;
+  BuildVcenter(seed);
+  for (auto& machine : machines_) {
+    if (world_.Chance(0.2)) continue;  // a physical one
+    const vsphere::Vm& vm = vcenter_->MakeVm(*machine);
+    std::vector<std::string> uuids;
+    for (const vsphere::Disk& disk : vm.disks) uuids.push_back(disk.uuid);
+    PutIntoVm(machine->copies.back().get(), vm, uuids);
+  }
 }
 
 Outcome Fabric::Run() {
@@ -85,7 +96,8 @@ StreamRuntime Fabric::RuntimeOf(Host* host, StreamDialer* dialer) {
 
 void Fabric::StartServer() {
   records_.commits_left = UINT64_MAX;
-  brain_ = std::make_unique<Brain>(world_, settings_, std::make_unique<SimulatedStore>(&records_));
+  brain_ = std::make_unique<Brain>(world_, settings_, std::make_unique<SimulatedStore>(&records_),
+                                   vcenter_ == nullptr ? nullptr : &vcenter_->model);
   CheckRecords();
 }
 
@@ -93,6 +105,7 @@ void Fabric::StopServer() {
   Say("configuration server dies");
   ++outcome_.crashes;
   brain_.reset();
+  if (vcenter_ != nullptr) vcenter_->model.ServerDied();
   ++server_incarnation_;
   for (auto& part : parts_) LoseSession(&part->session, [&] { KeepSession(part.get()); });
   for (auto& machine : machines_) {
@@ -138,6 +151,7 @@ control::v1::Registration Fabric::RegistrationOf(const Part& part) {
   out.set_name(part.name);
   out.set_os_type(types::v1::LINUX);
   out.set_replication_address(part.name);
+  if (part.is_target && vcenter_ != nullptr) out.set_hardware_uuid(kTargetUuid);
   return out;
 }
 
@@ -148,11 +162,12 @@ control::v1::Registration Fabric::RegistrationOf(const Copy& copy) {
   out.set_name(copy.machine.id);
   out.set_os_type(types::v1::LINUX);
   out.set_boot_id(absl::StrCat(copy.machine.id, "-", copy.number, "-", copy.boot));
-  out.set_hardware_uuid(absl::StrCat(copy.machine.id, "-hardware-", copy.number));
+  out.set_hardware_uuid(copy.hardware_uuid);
   for (size_t i = 0; i < copy.machine.disk_bytes.size(); ++i) {
     types::v1::Disk* const disk = out.add_disks();
     disk->set_name(absl::StrCat("disk", i));
     disk->set_size_bytes(copy.machine.disk_bytes[i]);
+    if (!copy.in_vm.empty()) disk->set_uuid(copy.disk_uuids[i]);
   }
   return out;
 }
@@ -219,8 +234,10 @@ void Fabric::StartPart(Part* part) {
   if (part->is_target) {
     part->replicas = std::make_unique<Replicas>(
         RuntimeOf(&host, nullptr),
-        Replicas::Volumes{
-            .retention_directory = "/retention", .datastores = {"/ds"}, .block_devices = {}});
+        Replicas::Volumes{.retention_directory = "/retention",
+                          .datastores = {"/ds"},
+                          .block_devices = {},
+                          .attached = vcenter_ == nullptr ? nullptr : &vcenter_->hot_added});
   } else {
     part->dialer = std::make_unique<Dialer>(&board_, &host);
     part->relays = std::make_unique<Relays>(
@@ -251,6 +268,7 @@ void Fabric::StopPart(Part* part) {
   part->strand->Stop();
   part->replicas.reset();
   part->relays.reset();
+  if (part->is_target && vcenter_ != nullptr) vcenter_->hot_added.HostDied();
 }
 
 void Fabric::KillPart(Part* part, bool with_its_disk) {
@@ -282,6 +300,7 @@ void Fabric::LoseAtServer(const std::string& host_id, uint64_t number) {
 std::unique_ptr<Copy> Fabric::MakeCopy(Guest* machine, const std::vector<std::string>* disks) {
   const size_t number = machine->copies.size();
   auto copy = std::make_unique<Copy>(machine, number, world_.random());
+  copy->hardware_uuid = absl::StrCat(machine->id, "-hardware-", number);
   for (size_t i = 0; i < machine->disk_bytes.size(); ++i) {
     copy->disks.push_back(std::make_unique<SourceDisk>(machine->disk_bytes[i], machine->logs));
     if (disks != nullptr) copy->disks.back()->Write(0, (*disks)[i]);
@@ -399,6 +418,11 @@ void Fabric::ReapTheDead() {
   }
 }
 
-Outcome RunFabric(uint64_t seed, const RunOptions& options) { return Fabric(seed, options).Run(); }
+Outcome RunFabric(uint64_t seed, const RunOptions& options) {
+  return Fabric(seed, options, /*with_vcenter=*/false).Run();
+}
+Outcome RunVcenterFabric(uint64_t seed, const RunOptions& options) {
+  return Fabric(seed, options, /*with_vcenter=*/true).Run();
+}
 
 }  // namespace homeward::simulation

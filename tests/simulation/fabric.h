@@ -25,6 +25,12 @@ namespace homeward::simulation {
 
 // As Run().
 Outcome RunFabric(uint64_t seed, const RunOptions& options);
+// The same with a vCenter and one master target: most machines begin in VMs, and come home to them,
+// or, where somebody deleted them, to new ones. The vCenter is away, does not answer, refuses
+// steps, and does late what nobody waits for any more. Oracles beside the others: each disk is
+// attached to the one place that the records say, and moved only when a record says so; no disk is
+// taken from a master target that writes to it; a machine is not replicated to a VM that is on.
+Outcome RunVcenterFabric(uint64_t seed, const RunOptions& options);
 
 }  // namespace homeward::simulation
 

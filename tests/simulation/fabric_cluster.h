@@ -2,7 +2,7 @@
 // fabric.h.
 //
 // fabric.cc runs the parts, fabric_operator.cc gives the orders, fabric_faults.cc strikes,
-// fabric_oracles.cc judges.
+// fabric_oracles.cc judges; fabric_vcenter.cc has the VMs.
 #ifndef HOMEWARD_TESTS_SIMULATION_FABRIC_CLUSTER_H_
 #define HOMEWARD_TESTS_SIMULATION_FABRIC_CLUSTER_H_
 
@@ -14,13 +14,14 @@
 
 #include "config_server/jobs/brain.h"
 #include "tests/simulation/fabric_parts.h"
+#include "tests/simulation/fabric_vcenter.h"
 #include "tests/simulation/scenario.h"
 
 namespace homeward::simulation {
 
 class Fabric : public Scenario {
  public:
-  Fabric(uint64_t seed, const RunOptions& options);
+  Fabric(uint64_t seed, const RunOptions& options, bool with_vcenter);
 
   Outcome Run();
 
@@ -176,8 +177,22 @@ class Fabric : public Scenario {
   // Boots from what is there now: another failback may be at work on it.
   void TryBoot(Guest* guest);
 
+  // --- VMs
+
+  void BuildVcenter(uint64_t seed);
+  void ScheduleVcenterFault();
+  void TurnOff(Copy* copy);
+  void TurnOffByHand(Copy* copy);
+  void DeleteVm(const Machine& machine);
+  // Runs in the VM from now on, which has its disks.
+  void PutIntoVm(Copy* copy, const vsphere::Vm& vm, const std::vector<std::string>& disk_uuids);
+  void CheckNoted(const VmMove& move);
+  void CheckPlaces(const Machine& machine);
+
   // --- the operator
 
+  PlacementWish WishOf(const View& view, const Guest& guest, const Machine& machine,
+                       const std::string& operation);
   void ScheduleOperator(Guest* guest);
   void ScheduleFailback(Guest* guest);
   void Meddle(Brain& brain, Guest* guest, const Machine& machine);
@@ -203,6 +218,8 @@ class Fabric : public Scenario {
   uint64_t server_incarnation_ = 0;
   std::vector<std::unique_ptr<Part>> parts_;
   std::vector<std::unique_ptr<Guest>> machines_;
+  std::unique_ptr<FabricVcenter> vcenter_;  // null: machines come home to directories only
+  uint64_t vms_made_ = 0;
   std::unique_ptr<Brain> brain_;
 };
 

@@ -88,13 +88,13 @@ void Fabric::Start(Brain& brain, Guest* guest, const Machine& machine,
   absl::Status wrong;
   const View view = brain.MakeView();
   Copy& copy = *guest->copies.back();
+  if (vcenter_ != nullptr && faulty() && operation == "reprotect" && world_.Chance(0.3))
+    DeleteVm(machine);
   if (Refusal refusal = CheckOperation(view, machine, operation)) wrong = Refused(*refusal);
   if (operation == "protect" || operation == "reprotect") {
     if (wrong.ok() && machine.has_handed_back_at() && !machine.has_registered_at())
       Fail(absl::StrCat(guest->id, " can be reprotected before its agent registers"));
-    // Where its disks are, it cannot be replicated to; the place before that is free again.
-    Placement placement =
-        Place(view, machine, {.directory = absl::StrCat(guest->id, "-", guest->circles % 2)});
+    Placement placement = Place(view, machine, WishOf(view, *guest, machine, operation));
     if (wrong.ok() && placement.refusal) wrong = Refused(*placement.refusal);
     *placement.assignment.mutable_point_interval() = ToProto(guest->point_interval);
     *placement.assignment.mutable_retention_age() = ToProto(absl::Hours(24));

@@ -4,6 +4,13 @@
 #include "tests/simulation/fabric_cluster.h"
 
 namespace homeward::simulation {
+namespace {
+
+std::string FlatOf(const std::string& descriptor) {
+  return absl::StrCat(descriptor.substr(0, descriptor.size() - 5), "-flat.vmdk");
+}
+
+}  // namespace
 
 void Fabric::CheckRecords() {
   for (auto& [id, state] : jobs_) {
@@ -22,6 +29,7 @@ void Fabric::LookAtMachines() {
     if (came_home && machine->job_id().empty() && !guest->wish.empty())
       BringHome(guest.get(), *machine);
     if (!came_home && machine->job_id().empty()) guest->wish.clear();
+    if (vcenter_ != nullptr && machine->has_vm()) CheckPlaces(*machine);
     CheckOnePast(*guest, *machine);
   }
 }
@@ -51,11 +59,14 @@ void Fabric::BringHome(Guest* guest, const Machine& machine) {
   const auto made = guest->points.find(id);
   if (made == guest->points.end()) return Fail("came home at a point that nobody made: " + id);
   std::vector<std::string> content;
+  guest->vm_home = machine.assignment().location() == storage::v1::ORIGINAL_VM ||
+                   machine.assignment().location() == storage::v1::ALTERNATE_VM;
+  if (guest->vm_home) content = vcenter_->ContentOf(VmOf(machine));
   for (int i = 0; i < machine.home_disks_size(); ++i) {
-    const std::string flat = absl::StrCat(
-        machine.home_disks(i).substr(0, machine.home_disks(i).size() - 5), "-flat.vmdk");
-    content.push_back(target->host.disk.Content(flat));
-    if (content.back() != made->second.content[static_cast<size_t>(i)])
+    if (!guest->vm_home)
+      content.push_back(target->host.disk.Content(FlatOf(machine.home_disks(i))));
+    const auto disk = static_cast<size_t>(i);
+    if (disk >= content.size() || content[disk] != made->second.content[disk])
       return Fail(absl::StrCat(guest->id, " came home at point ", id, " and disk ", i, " differs"));
   }
   ++outcome_.views_checked;
@@ -79,6 +90,7 @@ void Fabric::BringHome(Guest* guest, const Machine& machine) {
   Copy* const old = guest->copies.back().get();
   old->left_behind = true;
   world_.After(world_.Between(absl::ZeroDuration(), absl::Seconds(15)), [this, old] {
+    if (!old->in_vm.empty()) return TurnOffByHand(old);
     old->running = false;
     StopCopy(old, false);
   });
@@ -94,9 +106,9 @@ void Fabric::TryBoot(Guest* guest) {
   const bool at_rest = machine->job_id().empty() && guest->wish.empty();
   if (!at_rest || (target != nullptr && !target->host.up)) return again();
   std::vector<std::string> content;
-  for (int i = 0; i < machine->home_disks_size(); ++i) {
-    const std::string flat = absl::StrCat(
-        machine->home_disks(i).substr(0, machine->home_disks(i).size() - 5), "-flat.vmdk");
+  if (guest->vm_home) content = vcenter_->ContentOf(VmOf(*machine));
+  for (int i = 0; !guest->vm_home && i < machine->home_disks_size(); ++i) {
+    const std::string flat = FlatOf(machine->home_disks(i));
     // A commit may have cleared the assignment; the disks are where they are.
     for (auto& part : parts_) {
       if (!part->is_target || part->host.disk.Content(flat).empty()) continue;
@@ -112,6 +124,14 @@ void Fabric::TryBoot(Guest* guest) {
     return Fail(absl::StrCat(guest->id, " has no disks to boot from"));
   guest->boots = false;
   guest->copies.push_back(MakeCopy(guest, &content));
+  if (guest->vm_home) {
+    std::vector<std::string> uuids;
+    for (const storage::v1::VmDisk* const disk : StreamedDisks(VmOf(*machine)))
+      uuids.push_back(disk->uuid());
+    const vsphere::Vm* const vm = vcenter_->model.Find(VmOf(*machine).instance_uuid());
+    if (vm == nullptr || !vm->on()) return Fail(absl::StrCat(guest->id, " has no VM that is on"));
+    PutIntoVm(guest->copies.back().get(), *vm, uuids);
+  }
   Say(absl::StrCat(NameOf(*guest->copies.back()), " boots"));
   StartCopy(guest->copies.back().get());
 }

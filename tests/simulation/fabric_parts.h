@@ -182,6 +182,12 @@ struct Copy {
   uint64_t boot = 0;
   bool running = false;      // it writes
   bool left_behind = false;  // a failback ended its time
+  std::string hardware_uuid;
+  // Of one that runs in a VM of the vCenter: its instance UUID, those of its disks, and whether the
+  // VM was not turned off yet.
+  std::string in_vm;
+  std::vector<std::string> disk_uuids;
+  bool vm_on = false;
   absl::Duration registration_delay;
   std::vector<std::unique_ptr<SourceDisk>> disks;
   Session session;
@@ -203,6 +209,7 @@ struct Guest {
   std::map<std::string, Made> points;
   uint64_t circles = 0;              // how often it came home
   bool boots = false;                // it came home and has not been started yet
+  bool vm_home = false;              // it came to a VM, not to a directory
   bool resting = false;              // writes no more
   bool home = false;                 // brought home at the end, and compared
   uint64_t streamed_generation = 0;  // the newest that a copy was told to stream in

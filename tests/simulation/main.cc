@@ -1,6 +1,8 @@
-// simulate [--world stream|fabric] [--seeds N] [--first N] [--seed N [--without N,N]] [--mutations]
+// simulate [--world stream|fabric|vcenter] [--seeds N] [--first N] [--seed N [--without N,N]]
+// [--mutations]
 //          [--mutation NAME] [--plant NAME]
-//   --world       only one of the two: a stream (simulation.h), or the whole fabric (fabric.h)
+//   --world       only one of them: a stream (simulation.h), the whole fabric (fabric.h), or that
+//                 with a vCenter
 //   --seeds N     run N seeds (default 100), from --first (default 1); prints a summary
 //   --seed N      run one seed of --world (default: stream) and print what happens
 //   --without N,N leave those of its faults out
@@ -31,6 +33,14 @@ struct WorldKind {
 };
 constexpr WorldKind kStream = {"stream", Run};
 constexpr WorldKind kFabric = {"fabric", RunFabric};
+constexpr WorldKind kVcenter = {"vcenter", RunVcenterFabric};
+constexpr const WorldKind* kWorlds[] = {&kStream, &kFabric, &kVcenter};
+
+const WorldKind* WorldNamed(const std::string& name) {
+  const auto it = std::find_if(std::begin(kWorlds), std::end(kWorlds),
+                               [&](const WorldKind* world) { return name == world->name; });
+  return it == std::end(kWorlds) ? nullptr : *it;
+}
 
 struct Mutation {
   const char* name;
@@ -68,6 +78,12 @@ constexpr Mutation kMutations[] = {
     {"mutation.split_transaction", kFabric},
     {"mutation.unsynced_extent_name", kFabric},
     {"mutation.always_fresh", kFabric},
+    {"mutation.move_unnoted", kVcenter},
+    {"mutation.believe_the_call", kVcenter},
+    {"mutation.leave_home_on", kVcenter},
+    {"mutation.keep_attached", kVcenter},
+    {"mutation.leave_disks_home", kVcenter},
+    {"mutation.attached_as_new", kVcenter},
 };
 
 // Leaves out faults while the run still fails, many at once and then fewer; prints what is left.
@@ -129,7 +145,7 @@ int RunSeeds(const WorldKind& world, uint64_t first, uint64_t count) {
   std::printf("%s: %llu seeds, %llu crashes, %llu cuts, %llu disks or points compared, ",
               world.name, number(count), number(total.crashes), number(total.cuts),
               number(total.views_checked));
-  if (&world == &kFabric) {
+  if (&world != &kStream) {
     std::printf("%llu jobs, %llu refusals\n", number(total.jobs), number(total.refusals));
     return total.views_checked > 0 && total.jobs > 0 && total.refusals > 0 ? 0 : 1;
   }
@@ -195,11 +211,11 @@ int main(int argc, char** argv) {
         if (absl::SimpleAtoi(number, &fault)) options.without_faults.insert(fault);
       }
       ++i;
-    } else if (flag == "--world" && (text == kStream.name || text == kFabric.name)) {
-      only = text == kStream.name ? &kStream : &kFabric, ++i;
+    } else if (flag == "--world" && WorldNamed(text) != nullptr) {
+      only = WorldNamed(text), ++i;
     } else {
       std::fprintf(stderr,
-                   "usage: simulate [--world stream|fabric] [--seeds N] [--first N] "
+                   "usage: simulate [--world stream|fabric|vcenter] [--seeds N] [--first N] "
                    "[--seed N [--without N,N]] [--mutations] [--mutation NAME]; not: %s\n",
                    argv[i]);
       return 2;
@@ -212,7 +228,7 @@ int main(int argc, char** argv) {
     std::printf("%s\n", outcome.ok ? "ok" : outcome.failure.c_str());
     return outcome.ok ? 0 : 1;
   }
-  for (const WorldKind* world : {&kStream, &kFabric}) {
+  for (const WorldKind* world : kWorlds) {
     if (only != nullptr && only != world) continue;
     if (const int failed = RunSeeds(*world, first, seeds); failed != 0) return failed;
   }

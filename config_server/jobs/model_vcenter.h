@@ -1,0 +1,176 @@
+// ModelVcenter: a vCenter whose calls fail and whose replies are lost, under a brain. For tests.
+#ifndef HOMEWARD_CONFIG_SERVER_JOBS_MODEL_VCENTER_H_
+#define HOMEWARD_CONFIG_SERVER_JOBS_MODEL_VCENTER_H_
+
+#include <algorithm>
+#include <functional>
+#include <map>
+#include <optional>
+#include <random>
+#include <set>
+#include <string>
+#include <utility>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_format.h"
+#include "config_server/model/problems.h"
+#include "config_server/model/vm_plan.h"
+#include "config_server/model/vm_world.h"
+
+namespace homeward {
+
+// Does one step of a move at each call. What it has done stays when the server dies; what it was
+// doing for the server does not. Its reply counts as lost: each call looks at the VMs anew.
+class ModelVcenter : public Hypervisor {
+ public:
+  explicit ModelVcenter(uint64_t seed = 3, int vm_disks = 1) : world(vm_disks), random_(seed) {}
+
+  std::map<std::string, VcenterState> States() const override { return world.States(); }
+
+  StepResult Move(const std::string& machine_id, const VmMove& move) override {
+    const auto it = ended_.find(machine_id);
+    if (it != ended_.end() && it->second.first == move) return it->second.second;
+    const vsphere::Vm& target = world.target();
+    if (busy_.count(move.vm_instance_uuid) > 0 || busy_.count(target.instance_uuid) > 0)
+      return StepResult::Wait("the vCenter is at work");
+    if (world.link != VcenterState::Link::kConnected) {
+      // Patience ends, except with a VM that may have been started.
+      const bool gives_up = !move.for_ever && move.kind != VmMove::Kind::kTurnOn;
+      if (!gives_up || !Chance(gives_up_one_in)) return StepResult::Wait("it is not reached");
+      return End(
+          machine_id, move,
+          StepResult::Fail(MakeProblem(ProblemId::kVcenterDisconnected, "it is not reached")));
+    }
+    if (Chance(fault_one_in)) return StepResult::Wait("the vCenter does not answer");
+    NoteDisks();
+    vsphere::Vm* const vm = Find(move.vm_instance_uuid);
+    const VmStep step = NextStep(move, vm, &target);
+    if (step.kind == VmStep::Kind::kReached) return End(machine_id, move, StepResult::Done());
+    if (step.kind == VmStep::Kind::kRefused) {
+      if (move.for_ever) return StepResult::Wait(step.problem.message());
+      return End(machine_id, move, StepResult::Fail(step.problem));
+    }
+    if (fail_step == step.kind && !move.for_ever) {
+      return End(machine_id, move,
+                 StepResult::Fail(MakeProblem(ProblemId::kVmPowerOnFailed, "no memory")));
+    }
+    ++steps;
+    if (before_step) before_step(move);
+    if (!later) {
+      Perform(move, step);
+    } else {
+      // It comes about, whether or not anybody still waits for it.
+      const std::set<std::string> works_on = {move.vm_instance_uuid, target.instance_uuid};
+      busy_.insert(works_on.begin(), works_on.end());
+      later([this, move, step, works_on] {
+        Perform(move, step);
+        for (const std::string& uuid : works_on) busy_.erase(uuid);
+      });
+    }
+    return StepResult::Wait("the vCenter");
+  }
+  void ServerDied() { ended_.clear(); }
+
+  // By instance UUID; null when it has none.
+  vsphere::Vm* Find(const std::string& instance_uuid) {
+    for (auto& [ref, vm] : world.inventory.vms) {
+      if (vm.instance_uuid == instance_uuid) return &vm;
+    }
+    return nullptr;
+  }
+
+  VmWorld world;
+  unsigned fault_one_in = 0, gives_up_one_in = 0;
+  std::optional<VmStep::Kind> fail_step;
+  std::map<std::string, std::string> merged_into;  // files of snapshots' deltas
+  int steps = 0;
+  // What is called when something happens; each may be empty. `later`: when a step comes about.
+  std::function<void(std::function<void()>)> later;
+  std::function<void(const VmMove&)> before_step;
+  std::function<void(const vsphere::Vm&)> power_changed;
+  // Attached with its size where it was just made, with 0 where it existed; detached without.
+  std::function<void(const vsphere::Vm&, const std::string& uuid, uint64_t made_bytes)> attached;
+  std::function<void(const vsphere::Vm&, const std::string& uuid)> detached;
+
+ private:
+  StepResult End(const std::string& machine_id, const VmMove& move, StepResult result) {
+    ended_[machine_id] = {move, result};
+    return result;
+  }
+  bool Chance(unsigned one_in) { return one_in > 0 && random_() % one_in == 0; }
+  // A disk has the UUID that it was made with, wherever it is.
+  void NoteDisks() {
+    for (const auto& [ref, vm] : world.inventory.vms) {
+      for (const vsphere::Disk& disk : vm.disks) uuids_[disk.file] = disk.uuid;
+    }
+  }
+  void Perform(const VmMove& move, const VmStep& step) {
+    vsphere::Vm* const vm = step.kind == VmStep::Kind::kChangeMasterTarget
+                                ? &world.target()
+                                : Find(move.vm_instance_uuid);
+    if (vm == nullptr && step.kind != VmStep::Kind::kCreateVm) return;
+    switch (step.kind) {
+      case VmStep::Kind::kShutDownGuest:
+      case VmStep::Kind::kPowerOff:
+      case VmStep::Kind::kPowerOn:
+        vm->power_state = step.kind == VmStep::Kind::kPowerOn ? "poweredOn" : "poweredOff";
+        return power_changed ? power_changed(*vm) : void();
+      case VmStep::Kind::kRemoveSnapshots:
+        vm->snapshots = 0;
+        for (vsphere::Disk& disk : vm->disks) disk.file = merged_into[disk.file];
+        return;
+      case VmStep::Kind::kCreateVm:
+        return Create(move.create);
+      case VmStep::Kind::kDestroyVm:
+        std::erase_if(world.inventory.vms, [&](const auto& one) { return &one.second == vm; });
+        return;
+      default:
+        return Change(step.change, vm);
+    }
+  }
+  void Create(const vsphere::VmToCreate& wanted) {
+    vsphere::Vm& vm = world.inventory.vms[{"VirtualMachine", absl::StrCat("vm-", next_key_++)}];
+    vm.name = wanted.name;
+    vm.parent = world.datacenter;
+    vm.host = world.target_host;
+    vm.instance_uuid = wanted.instance_uuid;
+    vm.bios_uuid = wanted.bios_uuid;
+    vm.change_version = "1";
+    vm.power_state = "poweredOff";
+    vm.vmx_path = absl::StrCat("[", wanted.datastore, "] ", wanted.name, "/", wanted.name, ".vmx");
+    vm.cpus = wanted.cpus;
+    for (vsphere::Controller controller : wanted.controllers) {
+      controller.key = 1000 + controller.bus;
+      vm.controllers.push_back(controller);
+    }
+  }
+  void Change(const vsphere::VmChange& change, vsphere::Vm* vm) {
+    if (change.change_version != vm->change_version) return;  // somebody else was faster
+    vm->change_version = absl::StrCat(++changes_);
+    for (const int32_t key : change.detach_disks) {
+      const auto disk = std::find_if(vm->disks.begin(), vm->disks.end(),
+                                     [&](const auto& one) { return one.key == key; });
+      const std::string uuid = disk->uuid;
+      vm->disks.erase(disk);
+      if (detached) detached(*vm, uuid);
+    }
+    for (const vsphere::DiskToAdd& add : change.add_disks) {
+      std::string& uuid = uuids_[add.file];
+      if (uuid.empty()) uuid = absl::StrFormat("6000c29%025d", next_key_++);
+      vm->disks.push_back(
+          VmWorld::MakeDisk(next_key_++, add.controller_key, add.unit, uuid, add.file));
+      if (attached) attached(*vm, uuid, add.create_bytes);
+    }
+  }
+
+  std::mt19937_64 random_;
+  int32_t next_key_ = 3000;
+  uint64_t changes_ = 1;
+  std::map<std::string, std::string> uuids_;  // by file
+  std::set<std::string> busy_;                // instance UUIDs
+  std::map<std::string, std::pair<VmMove, StepResult>> ended_;
+};
+
+}  // namespace homeward
+
+#endif  // HOMEWARD_CONFIG_SERVER_JOBS_MODEL_VCENTER_H_

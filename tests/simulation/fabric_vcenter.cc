@@ -1,0 +1,167 @@
+#include "tests/simulation/fabric_vcenter.h"
+
+#include "tests/simulation/fabric_cluster.h"
+
+namespace homeward::simulation {
+
+void Fabric::BuildVcenter(uint64_t seed) {
+  Part* target = nullptr;
+  for (auto& part : parts_) {
+    if (part->is_target) target = part.get();
+  }
+  vcenter_ = std::make_unique<FabricVcenter>(seed, &target->host);
+  ModelVcenter& model = vcenter_->model;
+  model.fault_one_in = world_.Chance(0.5) ? 4 : 0;
+  model.gives_up_one_in = 20;
+  model.later = [this](std::function<void()> performs) {
+    world_.After(world_.Between(absl::Milliseconds(1), absl::Seconds(2)),
+                 [this, performs = std::move(performs)] {
+                   performs();
+                   LookAtMachines();
+                 });
+  };
+  model.before_step = [this](const VmMove& move) { CheckNoted(move); };
+  model.power_changed = [this](const vsphere::Vm& vm) {
+    Say(absl::StrCat("VM ", vm.name, " is ", vm.power_state));
+    for (auto& guest : machines_) {
+      for (auto& copy : guest->copies) {
+        if (vm.off() && copy->in_vm == vm.instance_uuid && copy->vm_on) TurnOff(copy.get());
+      }
+    }
+  };
+  model.attached = [this](const vsphere::Vm& vm, const std::string& uuid, uint64_t made_bytes) {
+    Say(absl::StrCat("disk ", uuid, " is attached to ", vm.name));
+    if (made_bytes > 0) vcenter_->datastore[uuid] = std::string(made_bytes, '\0');
+    if (vm.bios_uuid != kTargetUuid) return;
+    vcenter_->target_host.disk.Attach(HotAdded::PathOf(uuid), vcenter_->datastore[uuid]);
+  };
+  model.detached = [this, target](const vsphere::Vm& vm, const std::string& uuid) {
+    Say(absl::StrCat("disk ", uuid, " is detached from ", vm.name));
+    if (vm.bios_uuid != kTargetUuid) return;
+    if (target->host.up && vcenter_->hot_added.IsInUse(uuid))
+      Fail(absl::StrCat("disk ", uuid, " is taken from a master target that writes to it"));
+    vcenter_->datastore[uuid] = vcenter_->target_host.disk.Detach(HotAdded::PathOf(uuid));
+  };
+  ScheduleVcenterFault();
+}
+
+void Fabric::ScheduleVcenterFault() {
+  world_.After(world_.Between(absl::ZeroDuration(), absl::Seconds(10)), [this] {
+    ModelVcenter& model = vcenter_->model;
+    model.world.link = VcenterState::Link::kConnected;
+    model.fail_step.reset();
+    if (!faulty()) {
+      model.fault_one_in = 0;
+      return;
+    }
+    constexpr VmStep::Kind kKinds[] = {
+        VmStep::Kind::kShutDownGuest, VmStep::Kind::kPowerOff, VmStep::Kind::kPowerOn,
+        VmStep::Kind::kChangeVm,      VmStep::Kind::kCreateVm, VmStep::Kind::kChangeMasterTarget,
+    };
+    if (world_.Chance(0.25)) {
+      model.world.link = VcenterState::Link::kStale;
+      Say("the vCenter is away");
+    } else if (world_.Chance(0.3)) {
+      model.fail_step = kKinds[world_.Pick(std::size(kKinds))];
+      Say("the vCenter refuses some steps");
+    }
+    ScheduleVcenterFault();
+  });
+}
+
+void Fabric::PutIntoVm(Copy* copy, const vsphere::Vm& vm,
+                       const std::vector<std::string>& disk_uuids) {
+  copy->in_vm = vm.instance_uuid;
+  copy->hardware_uuid = vm.bios_uuid;
+  copy->disk_uuids = disk_uuids;
+  copy->vm_on = true;
+}
+
+// The guest stops in mid-write, for its agent. What it wrote is on its disks.
+void Fabric::TurnOff(Copy* copy) {
+  copy->vm_on = false;
+  copy->running = false;
+  StopCopy(copy, false);
+  for (size_t i = 0; i < copy->disks.size(); ++i)
+    vcenter_->datastore[copy->disk_uuids[i]] = copy->disks[i]->content();
+}
+
+// Somebody turns it off by hand.
+void Fabric::TurnOffByHand(Copy* copy) {
+  if (!copy->vm_on) return;
+  TurnOff(copy);
+  vsphere::Vm* const vm = vcenter_->model.Find(copy->in_vm);
+  if (vm != nullptr) vm->power_state = "poweredOff";
+}
+
+// It is gone with its disks, and the machine must come home to another one.
+void Fabric::DeleteVm(const Machine& machine) {
+  ModelVcenter& model = vcenter_->model;
+  vsphere::Vm* const vm = model.Find(machine.vm().instance_uuid());
+  const bool elsewhere = machine.state() == storage::v1::COMMITTED && machine.job_id().empty();
+  if (vm == nullptr || vm->on() || !elsewhere) return;
+  Say(absl::StrCat("operator: deletes the VM ", vm->name));
+  std::erase_if(model.world.inventory.vms, [&](const auto& one) { return &one.second == vm; });
+}
+
+PlacementWish Fabric::WishOf(const View& view, const Guest& guest, const Machine& machine,
+                             const std::string& operation) {
+  // Where its disks are, it cannot be replicated to; the place before that is free again.
+  PlacementWish wish = {.directory = absl::StrCat(guest.id, "-", guest.circles % 2)};
+  const bool has_home =
+      vcenter_ != nullptr && operation == "reprotect" && machine.has_vm() && !RunsInItsVm(machine);
+  if (!has_home || (faulty() && world_.Chance(0.1))) return wish;
+  wish.directory.clear();
+  wish.location = storage::v1::ORIGINAL_VM;
+  if (FindVm(view, machine.vm()).has_value()) return wish;
+  wish.location = storage::v1::ALTERNATE_VM;
+  wish.datastore = "ds1";
+  wish.new_vm.instance_uuid = absl::StrCat("new-", ++vms_made_);
+  return wish;
+}
+
+void Fabric::CheckNoted(const VmMove& move) {
+  const bool to_vm = move.kind == VmMove::Kind::kToVm;
+  if (!to_vm && move.kind != VmMove::Kind::kToMasterTarget &&
+      move.kind != VmMove::Kind::kCreateDisks)
+    return;
+  SimulatedStore stored(&records_);
+  for (const Machine& machine : stored.All<Machine>()) {
+    const storage::v1::Vm& vm = VmOf(machine);
+    if (vm.instance_uuid() != move.vm_instance_uuid) continue;
+    for (const storage::v1::VmDisk* const disk : StreamedDisks(vm)) {
+      const auto to = to_vm ? storage::v1::AT_VM : storage::v1::AT_MASTER_TARGET;
+      if (disk->moving_to() != to || disk->file().empty())
+        Fail(absl::StrCat("a disk of ", vm.name(), " is moved, and no record says so"));
+    }
+  }
+}
+
+// Every disk is attached to the one place that the record says, and nothing runs at two sites.
+void Fabric::CheckPlaces(const Machine& machine) {
+  const storage::v1::Assignment& assignment = machine.assignment();
+  const storage::v1::Vm& recorded = VmOf(machine);
+  const vsphere::Vm* const home = vcenter_->model.Find(recorded.instance_uuid());
+  const vsphere::Vm& target = vcenter_->model.world.target();
+  const bool at_home = assignment.location() == storage::v1::ORIGINAL_VM ||
+                       assignment.location() == storage::v1::ALTERNATE_VM;
+  if (home != nullptr && home->on() && machine.state() == storage::v1::PROTECTED && at_home &&
+      machine.job_id().empty())
+    Fail(absl::StrCat(recorded.name(), " is replicated to its VM, which is on"));
+  // What was made for a replica goes away with it.
+  if (assignment.has_new_vm() && assignment.phase() == control::v1::RELEASE) return;
+  for (const storage::v1::VmDisk* const disk : StreamedDisks(recorded)) {
+    if (disk->place() == storage::v1::NOT_MADE || disk->uuid().empty()) continue;
+    const bool at_vm = home != nullptr && home->FindDisk(disk->uuid()) != nullptr;
+    const bool at_target = target.FindDisk(disk->uuid()) != nullptr;
+    if (at_vm && at_target) return Fail(absl::StrCat("disk ", disk->uuid(), " is attached twice"));
+    if (disk->moving_to() != storage::v1::DISK_PLACE_UNSPECIFIED) continue;
+    if (at_target != (disk->place() == storage::v1::AT_MASTER_TARGET) ||
+        (home != nullptr && at_vm != (disk->place() == storage::v1::AT_VM))) {
+      return Fail(absl::StrCat("disk ", disk->uuid(), " of ", recorded.name(),
+                               " is not where the record says: ", disk->ShortDebugString()));
+    }
+  }
+}
+
+}  // namespace homeward::simulation
