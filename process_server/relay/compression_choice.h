@@ -25,6 +25,7 @@ class CompressionChoice {
   // docs/performance.md.
   static constexpr double kLinkBoundBytesPerSecond = 64e6;
   static constexpr absl::Duration kWindow = absl::Milliseconds(500);
+  static constexpr absl::Duration kClearWindow = absl::Milliseconds(200);  // clearly slower
   static constexpr absl::Duration kTryAgainAfter = absl::Seconds(60);
 
   // Tells what became durable over the link since it exists, and whether more of this stream was
@@ -36,7 +37,7 @@ class CompressionChoice {
       return;
     }
     const absl::Duration length = now - window_begin_;
-    if (length < kWindow / 2) return;
+    if (length < kClearWindow) return;
     const double rate =
         static_cast<double>(durable_bytes - bytes_before_) / absl::ToDoubleSeconds(length);
     const bool clearly = rate < kLinkBoundBytesPerSecond / 2;
