@@ -132,7 +132,7 @@ TEST_F(BrainTest, ACancelledProtectLeavesNothingBehind) {
 TEST_F(BrainTest, WhatIsWishedForMustBeThere) {
   Obey();
   Obey();
-  const View view = brain_->MakeView();
+  View view = brain_->MakeView();
   const auto refusal = [&](PlacementWish wish) {
     const Placement placement = Place(view, Machine(), wish);
     return placement.refusal ? placement.refusal->id() : "none";
@@ -142,6 +142,9 @@ TEST_F(BrainTest, WhatIsWishedForMustBeThere) {
   EXPECT_EQ(refusal({.process_server = "nobody"}), "NOT_IN_DATABASE");
   EXPECT_EQ(refusal({.datastore = "/nowhere"}), "DATASTORE_NOT_ACCESSIBLE");
   EXPECT_EQ(refusal({.directory = "../etc"}), "DIRECTORY_UNSUITABLE");
+  for (storage::v1::Server& server : view.servers)
+    server.mutable_registration()->set_os_type(types::v1::WINDOWS);
+  EXPECT_EQ(refusal({.master_target = kTarget}), "MASTER_TARGET_OS_MISMATCH");
   EXPECT_EQ(IdOf(brain_->FindMachine("nobody").status()), "NOT_IN_DATABASE");
   EXPECT_EQ(IdOf(Start("failback", "latest").status()), "NOT_PROTECTED");
   EXPECT_EQ(ChoosePoint({}, "").refusal->id(), "POINT_REQUIRED");
