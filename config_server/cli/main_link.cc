@@ -418,6 +418,8 @@ class CommandLine {
                          request.set_location(admin::v1::ORIGINAL_VM);
                        if (arguments_.location == "directory")
                          request.set_location(admin::v1::DATASTORE_DIRECTORY);
+                       if (arguments_.location == "hyperv")
+                         request.set_location(admin::v1::HYPERV_VM);
                        if (arguments_.location == "alternate") {
                          request.set_location(admin::v1::ALTERNATE_VM);
                          *request.mutable_new_vm() = arguments_.new_vm;
@@ -432,8 +434,9 @@ class CommandLine {
             "--location", arguments_.location,
             "original: the VM that it was; alternate: a new VM on the master target's host, "
             "--datastore names its datastore; directory: of a datastore that is mounted on "
-            "the master target; default: original, where there is such a VM")
-        ->check(CLI::IsMember({"original", "alternate", "directory"}));
+            "the master target; hyperv: always refused; default: original, where there is such a "
+            "VM")
+        ->check(CLI::IsMember({"original", "alternate", "directory", "hyperv"}));
     reprotect->add_flag("--remove-snapshots", arguments_.remove_snapshots,
                         "merge the snapshots of the original VM into its disks first");
     AddNewVm(reprotect);

@@ -142,6 +142,7 @@ TEST_F(BrainTest, WhatIsWishedForMustBeThere) {
   EXPECT_EQ(refusal({.process_server = "nobody"}), "NOT_IN_DATABASE");
   EXPECT_EQ(refusal({.datastore = "/nowhere"}), "DATASTORE_NOT_ACCESSIBLE");
   EXPECT_EQ(refusal({.directory = "../etc"}), "DIRECTORY_UNSUITABLE");
+  EXPECT_EQ(refusal({.hyperv = true}), "HYPERV_TARGET");
   for (storage::v1::Server& server : view.servers)
     server.mutable_registration()->set_os_type(types::v1::WINDOWS);
   EXPECT_EQ(refusal({.master_target = kTarget}), "MASTER_TARGET_OS_MISMATCH");

@@ -64,6 +64,8 @@ enum class ProblemId {
   kDatastoreFull,
   kHostNotDiscovered,
   kVmPowerOnFailed,
+  kOsNotSupportedForFailback,
+  kHypervTarget,
   kNothingToRepair,
   kVsphereTaskFailed,
 };

@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/escaping.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/bytes.h"
 #include "common/fault/fault.h"
@@ -20,6 +21,7 @@ constexpr int kMasterTargetDisksMax = 60;
 constexpr uint64_t kDiskBytesMax = 62 * kTiB;
 constexpr double kRetentionFreeMin = 0.05;
 constexpr size_t kDirectoryCharactersMax = 80;
+constexpr char kPhysicalOnlyForward[] = "Windows Server 2008 R2";
 
 struct StateEntry {
   storage::v1::ProtectionState state;
@@ -49,6 +51,18 @@ const StateEntry& EntryOf(storage::v1::ProtectionState state) {
 }
 
 std::string NameOf(const Machine& machine) { return machine.registration().name(); }
+
+// What the agent registered from Azure.
+Refusal CheckSystem(const Machine& machine) {
+  const control::v1::Registration& registration = machine.registration();
+  if (machine.has_vm() || registration.os_type() != types::v1::WINDOWS ||
+      !absl::StrContains(registration.os_name(), kPhysicalOnlyForward)) {
+    return std::nullopt;
+  }
+  return MakeProblem(
+      ProblemId::kOsNotSupportedForFailback,
+      absl::StrCat(NameOf(machine), " is a physical machine with ", registration.os_name()));
+}
 
 Refusal CheckFailback(const View& view, const Machine& machine) {
   const control::v1::ReplicaObserved* const replica = view.ReplicaOf(machine);
@@ -431,8 +445,10 @@ Refusal CheckOperation(const View& view, const Machine& machine, const std::stri
                                     ", which does not allow ", operation));
   }
   if (operation == "protect" || operation == "reprotect" || operation == "resync" ||
-      operation == "create-point")
-    return CheckAgent(view, machine);
+      operation == "create-point") {
+    if (Refusal refusal = CheckAgent(view, machine)) return refusal;
+  }
+  if (operation == "reprotect") return CheckSystem(machine);
   if (operation == "failback") return CheckFailback(view, machine);
   if (operation == "repair") {
     const VmFindings found = LookForChanges(view, machine);
@@ -447,6 +463,11 @@ Refusal CheckOperation(const View& view, const Machine& machine, const std::stri
 
 Placement Place(const View& view, const Machine& machine, const PlacementWish& wish) {
   Placement placement;
+  if (wish.hyperv) {
+    placement.refusal = MakeProblem(ProblemId::kHypervTarget,
+                                    absl::StrCat(NameOf(machine), " cannot come back to Hyper-V"));
+    return placement;
+  }
   storage::v1::Assignment assignment;
   const storage::v1::Location location =
       wish.location.value_or(machine.has_vm() && !RunsInItsVm(machine) && wish.datastore.empty() &&

@@ -45,6 +45,7 @@ struct PlacementWish {
     std::string firmware = {}, guest_id = {}, network = {};
   } new_vm = {};
   bool remove_snapshots = false;  // of the original VM
+  bool hyperv = false;            // always refused
   // Nothing: the original VM, where the machine was one and runs elsewhere now.
   std::optional<storage::v1::Location> location = {};
 };

@@ -311,6 +311,7 @@ Status AdminService::Reprotect(ServerContext* context, const admin::v1::Reprotec
     if (Refusal refusal = CheckOperation(view, machine, "reprotect")) return Refused(*refusal);
     PlacementWish wish = WishOf(*request);
     wish.remove_snapshots = request->remove_snapshots();
+    wish.hyperv = request->location() == admin::v1::HYPERV_VM;
     if (request->location() == admin::v1::ORIGINAL_VM) wish.location = storage::v1::ORIGINAL_VM;
     if (request->location() == admin::v1::DATASTORE_DIRECTORY)
       wish.location = storage::v1::DATASTORE_DIRECTORY;

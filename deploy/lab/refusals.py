@@ -4,15 +4,23 @@ import subprocess
 import disks
 from cluster import Refused
 from failback import MACHINE, MIB, Story
+from stand_in import Enumerator, StandIn
 from vcenter import PASSWORD
 
 # Master targets beside mt-1, each with one thing wrong: name, host, controller, further disks.
 TARGETS = {"mt-pvscsi": ("esx2.lab", "pvscsi", 0), "mt-far": ("esx3.lab", "lsilogic", 0), "mt-readonly": ("esx4.lab", "lsilogic", 0),
            "mt-full": ("esx2.lab", "lsilogic", 13)}
+MAPPED = 90  # the number of that VM
+OLD_SYSTEM = "Windows Server 2008 R2 SP1"
 
 
 def uuid_of(number):
     return f"4207f072-edd8-4b16-8a4c-7b8c1f4e0b{number:02x}"
+
+
+def hardware_of(name):
+    """In Azure."""
+    return f"azure-hardware-of-{name}"
 
 
 class Refusals(Story):
@@ -36,10 +44,14 @@ class Refusals(Story):
                                   "uuid": uuid_of(number), "controllers": [controller], "powered_on": True,
                                   "extra_config": {"disk.EnableUUID": "TRUE"},
                                   "disks": [{"file": f"{name}_{unit}.vmdk", "size_mb": 1, "controller": 0, "unit": unit} for unit in units]})
+        center["vms"].append({"name": "mapped", "host": "esx1.lab", "datastore": "ds1", "cpus": 1, "memory_mb": 256, "uuid": uuid_of(MAPPED),
+                              "controllers": ["lsilogic"], "powered_on": True,
+                              "disks": [{"file": "mapped.vmdk", "size_mb": 8, "controller": 0, "unit": 0, "rdm": "physicalMode"}]})
         return made
 
     def set_up(self):
         self.rows = []  # id, refused, nothing touched
+        self.windows = None
         super().set_up()
         full = self.work / "full"
         full.mkdir()
@@ -50,7 +62,17 @@ class Refusals(Story):
         self.cluster.add_master_target("mt-nowhere", datastores=[self.work / "azure"], extra=f'hardware_uuid: "{uuid_of(99)}"\n').start()
         self.cluster.add_master_target("mt-no-room", datastores=[self.work / "azure"],
                                        extra=f'hardware_uuid: "{uuid_of(98)}"\nretention_directory: "{full}"\n').start()
-        self.cluster.await_servers(3 + len(TARGETS) + 1)
+        windows = self.cluster.add_master_target("mt-windows", datastores=[self.work / "azure"])
+        windows.start()
+        self.cluster.await_servers(3 + len(TARGETS) + 2)
+        windows.stop()
+        self.see("it is gone", lambda: not self.connected("mt-windows"))
+        self.windows = StandIn(self.cluster, "mt-windows", role=Enumerator("MASTER_TARGET"), boot_id="1", os_type=Enumerator("WINDOWS"),
+                               os_name="Windows Server 2022")
+        self.see("the Windows master target registers", lambda: self.connected("mt-windows"))
+
+    def connected(self, name):
+        return any(server["connected"] for server in self.cluster.try_json("servers", "list").get("servers", []) if server["name"] == name)
 
     def vm(self, name):
         return {vm["name"]: vm for vm in self.cluster.try_json("inventory", "vms").get("vms", [])}.get(name, {})
@@ -83,6 +105,8 @@ class Refusals(Story):
         self.refused("VCENTER_READ_ONLY_ACCOUNT", "A vCenter is added with an account that may only look", "vcenters", "add", "vc2",
                      "--address", vcenter.address, "--user", "viewer", "--password-file", str(self.work / "password"),
                      "--thumbprint", vcenter.thumbprint)
+        self.refused("MASTER_TARGET_OS_MISMATCH", "The machine runs Linux, and the master target Windows", *original, "mt-windows")
+        self.refused("HYPERV_TARGET", "To Hyper-V", "machines", "reprotect", MACHINE, "--location", "hyperv", "--datastore", "ds2")
         self.refused("MASTER_TARGET_CONTROLLER", "The master target's VM has a paravirtual SCSI controller", *original, "mt-pvscsi")
         self.refused("DATASTORE_NOT_ACCESSIBLE", "The master target's host does not mount the VM's datastore", *original, "mt-far")
         self.refused("DATASTORE_NOT_ACCESSIBLE", "The master target's host mounts it read-only", *original, "mt-readonly")
@@ -111,6 +135,7 @@ class Refusals(Story):
         self.clash(*original, "master_target")
         self.refused("RETENTION_DRIVE_UNSUITABLE", "The retention drive of the master target is full", "machines", "reprotect", MACHINE,
                      "--location", "directory", "--datastore", str(self.work / "azure"), "--directory", "other", "--master-target", "mt-no-room")
+        self.mapped()
         self.physical()
 
         # Of all these master targets one can; it is found.
@@ -171,28 +196,48 @@ done(vms["mt-1"].Reconfigure(vim.vm.ConfigSpec(deviceChange=[vim.vm.device.Virtu
 done(vms["{MACHINE}"].PowerOn())""")
         self.see("its end is seen", lambda: len(self.vm("mt-1").get("disks", [])) == 1)
 
-    def physical(self):
-        """A machine that never was a VM comes back to a new one only."""
-        image = self.work / "physical.raw"
+    def in_azure(self, name, hardware_uuid):
+        """A small machine beside the one of the story, failed over and committed; its agent, which runs there."""
+        image = self.work / f"{name}.raw"
         with open(image, "wb") as file:
             file.truncate(8 * MIB)
-        agent = self.cluster.add_agent("physical", f'disks {{ path: "{image}" nbd_socket: "{self.work}/physical.tap" }}\n'
-                                       'hardware_uuid: "4c4c4544-0042-3510-8052-b4c04f4e4d32"\n')
+        agent = self.cluster.add_agent(name, f'disks {{ path: "{image}" nbd_socket: "{self.work}/{name}.tap" }}\n'
+                                       f'hardware_uuid: "{hardware_uuid}"\n')
         agent.start()
-        self.cluster.await_("it registers", lambda: self.cluster.try_json("machines", "show", "physical").get("agent_connected"))
-        placed = ("--datastore", str(self.work / "azure"), "--master-target", "master_target", "--wait")
-        self.cluster.cli("machines", "protect", "physical", *placed)
-        self.cluster.cli("machines", "failback", "physical", "--point", "latest", "--wait")
-        self.cluster.cli("machines", "commit", "physical", "--wait")
+        self.registered(name)
+        self.cluster.cli("machines", "protect", name, "--datastore", str(self.work / "azure"), "--master-target", "master_target", "--wait")
+        self.cluster.cli("machines", "failback", name, "--point", "latest", "--wait")
+        self.cluster.cli("machines", "commit", name, "--wait")
         agent.stop()
-        boot = self.work / "physical.boot"
+        boot = self.work / f"{name}.boot"
         boot.write_text("in-azure\n")
-        agent.config.write_text(agent.config.read_text().replace("4c4c4544", "azure000") + f'boot_id_file: "{boot}"\n')
+        agent.config.write_text(agent.config.read_text().replace(hardware_uuid, hardware_of(name)) + f'boot_id_file: "{boot}"\n')
         agent.start()
-        self.cluster.await_("it registers", lambda: self.cluster.try_json("machines", "show", "physical").get("agent_connected"))
+        self.registered(name)
+        return agent
+
+    def registered(self, name):
+        self.cluster.await_("it registers", lambda: self.cluster.try_json("machines", "show", name).get("agent_connected"))
+
+    def mapped(self):
+        """A VM whose disk is a raw device mapping that cannot be attached elsewhere."""
+        agent = self.in_azure("mapped", uuid_of(MAPPED))
+        self.refused("RAW_DEVICE_UNSUPPORTED", "The VM's disk is a raw device mapping in physical mode", "machines", "reprotect", "mapped",
+                     "--location", "original", "--master-target", "master_target")
+        agent.stop()
+
+    def physical(self):
+        """A machine that never was a VM comes back to a new one only; with an old system, not at all."""
+        agent = self.in_azure("physical", "4c4c4544-0042-3510-8052-b4c04f4e4d32")
         self.refused("VM_NOT_RECORDED", "A physical machine, to an original location", "machines", "reprotect", "physical", "--location", "original",
                      "--master-target", "master_target")
         agent.stop()
+        old = StandIn(self.cluster, "physical", role=Enumerator("AGENT"), boot_id="in-azure-again", os_type=Enumerator("WINDOWS"),
+                      os_name=OLD_SYSTEM, hardware_uuid=hardware_of("physical"))
+        self.cluster.await_("it registers", lambda: self.cluster.try_json("machines", "show", "physical").get("os_name") == OLD_SYSTEM)
+        self.refused("OS_NOT_SUPPORTED_FOR_FAILBACK", f"A physical machine with {OLD_SYSTEM}", "machines", "reprotect", "physical",
+                     "--location", "alternate", "--master-target", "master_target", "--datastore", "ds2", "--vm-name", "physical")
+        old.stop()
 
     def power_on_fails(self, *failback):
         """Not before anything was touched, but undone: the disks are the master target's again, and it follows."""
@@ -211,5 +256,7 @@ done(vms["{MACHINE}"].PowerOn())""")
         self.see("it follows again", lambda: (self.machine().get("rpo_seconds") or 99) < 5)
 
     def close(self):
+        if self.windows is not None:
+            self.windows.stop()
         super().close()
         subprocess.run(["umount", self.work / "full"], capture_output=True)

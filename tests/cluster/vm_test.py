@@ -1,7 +1,7 @@
 """A VM of a simulated vCenter comes home to the VM that it was, with everything in the way that may be: what rules refuse, before
 anything is touched; the configuration server killed at each step; a vCenter that fails, restarts and loses replies.
 
-  vm_test.py --binaries build/dev/bin [--only refusals|kills|faults|kills_alternate|undone_alternate|host_alone|repair]
+  vm_test.py --binaries build/dev/bin [--only refusals|kills|faults|kills_alternate|undone_alternate|host_alone|vsan_and_rdm|repair]
 """
 import argparse
 import pathlib
@@ -19,7 +19,7 @@ from refusals import Refusals  # noqa: E402
 
 SIZES = (48, 24)  # MiB
 SLOW_MS = 2500
-PARTS = ("refusals", "kills", "faults", "kills_alternate", "undone_alternate", "host_alone", "repair")
+PARTS = ("refusals", "kills", "faults", "kills_alternate", "undone_alternate", "host_alone", "vsan_and_rdm", "repair")
 
 
 class HostAlone(Story):
@@ -35,9 +35,20 @@ class HostAlone(Story):
         return {**made, "single_host": True}
 
 
+class VsanAndRdm(Story):
+    """The VM's disks: one on vSAN, one a raw device mapping in virtual mode."""
+
+    def topology(self):
+        made = super().topology()
+        center = made["datacenters"][0]
+        center["datastores"][0]["type"] = "vsan"
+        center["vms"][0]["disks"][1]["rdm"] = "virtualMode"
+        return made
+
+
 class Test:
     def __init__(self, binaries, work, part):
-        kind = {"refusals": Refusals, "host_alone": HostAlone}.get(part, Story)
+        kind = {"refusals": Refusals, "host_alone": HostAlone, "vsan_and_rdm": VsanAndRdm}.get(part, Story)
         self.story = kind(binaries, work, SIZES, say=lambda text: print(f"     {text}", flush=True))
         self.failures = 0
 
@@ -229,6 +240,13 @@ done(vms["{MACHINE}"].PowerOn())""")
         self.check("reprotected through the host itself", self.story.machine()["protection_state"] == "Protected")
         self.story.fail_back()
         self.home_again("a host alone")
+
+    def vsan_and_rdm(self):
+        """Disks that are there already may be of any kind that can be attached elsewhere."""
+        self.story.reprotect("original")
+        self.check("reprotected to disks on vSAN and to a mapping", self.story.machine()["protection_state"] == "Protected")
+        self.story.fail_back()
+        self.home_again("vSAN and RDM")
 
     def table(self):
         width = max(len(step) for step, _where, _told in self.rows)
