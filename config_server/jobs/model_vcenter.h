@@ -15,6 +15,7 @@
 #include "absl/strings/str_format.h"
 #include "config_server/model/problems.h"
 #include "config_server/model/vm_plan.h"
+#include "config_server/model/vm_record.h"
 #include "config_server/model/vm_world.h"
 
 namespace homeward {
@@ -77,6 +78,44 @@ class ModelVcenter : public Hypervisor {
       if (vm.instance_uuid == instance_uuid) return &vm;
     }
     return nullptr;
+  }
+
+  // What is wrong with the records when that step begins: a server that dies while the vCenter does
+  // it must know afterwards what was under way. Empty: nothing.
+  static std::string NoteFault(const storage::v1::Machine& machine, const VmMove& move) {
+    const bool to_vm = move.kind == VmMove::Kind::kToVm;
+    if (!to_vm && move.kind != VmMove::Kind::kToMasterTarget &&
+        move.kind != VmMove::Kind::kCreateDisks)
+      return "";
+    const auto to = to_vm ? storage::v1::AT_VM : storage::v1::AT_MASTER_TARGET;
+    for (const storage::v1::VmDisk* const disk : StreamedDisks(VmOf(machine))) {
+      if (disk->moving_to() != to || disk->file().empty())
+        return absl::StrCat("is moved, and no record says so: ", disk->ShortDebugString());
+    }
+    return "";
+  }
+  // What is wrong with where the machine's disks are: each is attached to the one place that its
+  // record says, and nobody's whereabouts are unknown. Empty: nothing.
+  std::string PlaceFault(const storage::v1::Machine& machine) {
+    // What was made for a replica goes away with it.
+    if (machine.assignment().has_new_vm() && machine.assignment().phase() == control::v1::RELEASE)
+      return "";
+    const vsphere::Vm* const home = Find(VmOf(machine).instance_uuid());
+    for (const storage::v1::VmDisk* const disk : StreamedDisks(VmOf(machine))) {
+      if (disk->place() == storage::v1::NOT_MADE || disk->uuid().empty()) continue;
+      const bool at_vm = home != nullptr && home->FindDisk(disk->uuid()) != nullptr;
+      const bool at_target = world.target().FindDisk(disk->uuid()) != nullptr;
+      const bool moves = disk->moving_to() != storage::v1::DISK_PLACE_UNSPECIFIED;
+      // A VM that somebody deleted is still remembered.
+      const bool as_noted = at_target == (disk->place() == storage::v1::AT_MASTER_TARGET) &&
+                            (home == nullptr || at_vm == (disk->place() == storage::v1::AT_VM));
+      if ((at_vm && at_target) || (moves ? disk->file().empty() : !as_noted)) {
+        return absl::StrCat("is attached to ", at_vm ? "its VM, " : "",
+                            at_target ? "the target, " : "",
+                            "and its record: ", disk->ShortDebugString());
+      }
+    }
+    return "";
   }
 
   VmWorld world;

@@ -18,19 +18,9 @@ class VmWorkflowTest : private WithVcenter, public BrainFixture {
   VmWorkflowTest() : BrainFixture(&model) {
     target_uuid_ = kTargetUuid;
     hardware_uuid_ = kVmUuid;
-    vcenter().before_step = [this](const VmMove& move) { CheckNoted(move); };
-  }
-  // A server that dies while the vCenter does it must know afterwards what was under way.
-  void CheckNoted(const VmMove& move) {
-    const storage::v1::Machine stored = Machine();
-    const bool to_vm = move.kind == VmMove::Kind::kToVm;
-    const bool moves_disks = to_vm || move.kind == VmMove::Kind::kToMasterTarget ||
-                             move.kind == VmMove::Kind::kCreateDisks;
-    if (!moves_disks) return;
-    for (const storage::v1::VmDisk& disk : VmOf(stored).disks()) {
-      EXPECT_EQ(disk.moving_to(), to_vm ? storage::v1::AT_VM : storage::v1::AT_MASTER_TARGET);
-      EXPECT_FALSE(disk.file().empty());
-    }
+    vcenter().before_step = [this](const VmMove& move) {
+      EXPECT_EQ(ModelVcenter::NoteFault(Machine(), move), "");
+    };
   }
   ModelVcenter& vcenter() { return model; }
   vsphere::Vm& vm() { return vcenter().world.vm(); }
@@ -65,33 +55,18 @@ class VmWorkflowTest : private WithVcenter, public BrainFixture {
   // Every disk is attached to the one place that the record says, and nothing runs at two sites.
   void CheckPlaces() {
     const storage::v1::Machine machine = Machine();
-    const storage::v1::Vm& recorded = VmOf(machine);
-    const vsphere::Vm* const home = vcenter().Find(recorded.instance_uuid());
-    // What was made for a replica goes away with it.
-    const bool discarded =
-        machine.assignment().has_new_vm() && machine.assignment().phase() == control::v1::RELEASE;
-    for (const storage::v1::VmDisk& disk : recorded.disks()) {
-      if (disk.place() == storage::v1::NOT_MADE || discarded) continue;
-      const bool at_vm = home != nullptr && home->FindDisk(disk.uuid()) != nullptr;
-      const bool at_target = target().FindDisk(disk.uuid()) != nullptr;
-      ASSERT_FALSE(at_vm && at_target) << "attached twice";
-      if (disk.moving_to() != storage::v1::DISK_PLACE_UNSPECIFIED) {
-        ASSERT_FALSE(disk.file().empty()) << "nobody knows where it is";
-        continue;
-      }
-      ASSERT_EQ(at_target, disk.place() == storage::v1::AT_MASTER_TARGET);
-      // A VM that somebody deleted is still remembered.
-      ASSERT_TRUE(home == nullptr || at_vm == (disk.place() == storage::v1::AT_VM))
-          << disk.ShortDebugString();
-      // The master target writes to what it has, and to nothing else.
-      for (const auto& replica : desired_[kTarget].master_target().replicas()) {
-        if (replica.attached_disks().empty() || replica.phase() != control::v1::FOLLOW) continue;
-        ASSERT_EQ(replica.attached_disks(0), disk.uuid());
-        ASSERT_FALSE(at_vm && machine.state() == storage::v1::PROTECTED);
+    ASSERT_EQ(vcenter().PlaceFault(machine), "");
+    const vsphere::Vm* const home = vcenter().Find(VmOf(machine).instance_uuid());
+    const bool replicated = machine.state() == storage::v1::PROTECTED;
+    ASSERT_FALSE(home != nullptr && home->on() && replicated) << "the machine runs at two sites";
+    // The master target writes to what it has, and to nothing else.
+    for (const auto& replica : desired_[kTarget].master_target().replicas()) {
+      if (replica.attached_disks().empty() || replica.phase() != control::v1::FOLLOW) continue;
+      for (const storage::v1::VmDisk* const disk : StreamedDisks(VmOf(machine))) {
+        ASSERT_EQ(replica.attached_disks(0), disk->uuid());
+        ASSERT_FALSE(replicated && home != nullptr && home->FindDisk(disk->uuid()) != nullptr);
       }
     }
-    ASSERT_FALSE(home != nullptr && home->on() && machine.state() == storage::v1::PROTECTED)
-        << "the machine runs at two sites";
   }
   storage::v1::Job FinishChecked(const std::string& job_id, unsigned kill_one_in) {
     for (int i = 0; i < 800; ++i) {

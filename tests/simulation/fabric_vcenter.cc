@@ -121,47 +121,26 @@ PlacementWish Fabric::WishOf(const View& view, const Guest& guest, const Machine
 }
 
 void Fabric::CheckNoted(const VmMove& move) {
-  const bool to_vm = move.kind == VmMove::Kind::kToVm;
-  if (!to_vm && move.kind != VmMove::Kind::kToMasterTarget &&
-      move.kind != VmMove::Kind::kCreateDisks)
-    return;
   SimulatedStore stored(&records_);
   for (const Machine& machine : stored.All<Machine>()) {
-    const storage::v1::Vm& vm = VmOf(machine);
-    if (vm.instance_uuid() != move.vm_instance_uuid) continue;
-    for (const storage::v1::VmDisk* const disk : StreamedDisks(vm)) {
-      const auto to = to_vm ? storage::v1::AT_VM : storage::v1::AT_MASTER_TARGET;
-      if (disk->moving_to() != to || disk->file().empty())
-        Fail(absl::StrCat("a disk of ", vm.name(), " is moved, and no record says so"));
-    }
+    if (VmOf(machine).instance_uuid() != move.vm_instance_uuid) continue;
+    const std::string fault = ModelVcenter::NoteFault(machine, move);
+    if (!fault.empty()) Fail(absl::StrCat("a disk of ", VmOf(machine).name(), " ", fault));
   }
 }
 
 // Every disk is attached to the one place that the record says, and nothing runs at two sites.
 void Fabric::CheckPlaces(const Machine& machine) {
   const storage::v1::Assignment& assignment = machine.assignment();
-  const storage::v1::Vm& recorded = VmOf(machine);
-  const vsphere::Vm* const home = vcenter_->model.Find(recorded.instance_uuid());
-  const vsphere::Vm& target = vcenter_->model.world.target();
+  const std::string& name = VmOf(machine).name();
+  const vsphere::Vm* const home = vcenter_->model.Find(VmOf(machine).instance_uuid());
   const bool at_home = assignment.location() == storage::v1::ORIGINAL_VM ||
                        assignment.location() == storage::v1::ALTERNATE_VM;
   if (home != nullptr && home->on() && machine.state() == storage::v1::PROTECTED && at_home &&
       machine.job_id().empty())
-    Fail(absl::StrCat(recorded.name(), " is replicated to its VM, which is on"));
-  // What was made for a replica goes away with it.
-  if (assignment.has_new_vm() && assignment.phase() == control::v1::RELEASE) return;
-  for (const storage::v1::VmDisk* const disk : StreamedDisks(recorded)) {
-    if (disk->place() == storage::v1::NOT_MADE || disk->uuid().empty()) continue;
-    const bool at_vm = home != nullptr && home->FindDisk(disk->uuid()) != nullptr;
-    const bool at_target = target.FindDisk(disk->uuid()) != nullptr;
-    if (at_vm && at_target) return Fail(absl::StrCat("disk ", disk->uuid(), " is attached twice"));
-    if (disk->moving_to() != storage::v1::DISK_PLACE_UNSPECIFIED) continue;
-    if (at_target != (disk->place() == storage::v1::AT_MASTER_TARGET) ||
-        (home != nullptr && at_vm != (disk->place() == storage::v1::AT_VM))) {
-      return Fail(absl::StrCat("disk ", disk->uuid(), " of ", recorded.name(),
-                               " is not where the record says: ", disk->ShortDebugString()));
-    }
-  }
+    Fail(absl::StrCat(name, " is replicated to its VM, which is on"));
+  const std::string fault = vcenter_->model.PlaceFault(machine);
+  if (!fault.empty()) Fail(absl::StrCat("a disk of ", name, " ", fault));
 }
 
 }  // namespace homeward::simulation
