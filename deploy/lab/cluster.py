@@ -7,6 +7,7 @@ import ctypes
 import json
 import os
 import pathlib
+import re
 import signal
 import socket
 import subprocess
@@ -14,6 +15,7 @@ import sys
 import time
 
 PR_SET_PDEATHSIG = 1
+SANITIZERS = re.compile(r"runtime error: |(ERROR|WARNING): (Address|Leak|Thread)Sanitizer")
 
 
 def free_port():
@@ -74,6 +76,7 @@ class Daemon:
             self.process.kill()
             self.process.wait()
             self.process = None
+            self.check_log()
 
     def stop(self, limit=12):
         """SIGTERM; True when it ended with 0 in time."""
@@ -87,7 +90,15 @@ class Daemon:
             self.process.kill()
             code = self.process.wait()
         self.process = None
+        self.check_log()
         return code == 0
+
+    def check_log(self):
+        """Raises what a sanitizer, where it was built with one, has found."""
+        log = self.log()
+        found = SANITIZERS.search(log)
+        if found:
+            raise RuntimeError(f"{self.name}: {log[found.start():found.start() + 6000]}")
 
     def log(self):
         return (self.directory / "log").read_text(errors="replace")

@@ -72,14 +72,17 @@ HOMEWARD_WRAP(bool, _ZN4absl7debian37CondVar15WaitWithTimeoutEPNS0_5MutexENS0_8D
 }
 HOMEWARD_WRAP(void, _ZN4absl7debian312Notification6NotifyEv, void* notification) {
   __tsan_release(notification);
+  const LooksAtConditions looks;
   __real__ZN4absl7debian312Notification6NotifyEv(notification);
 }
 HOMEWARD_WRAP(void, _ZNK4absl7debian312Notification19WaitForNotificationEv, void* notification) {
+  const LooksAtConditions looks;
   __real__ZNK4absl7debian312Notification19WaitForNotificationEv(notification);
   __tsan_acquire(notification);
 }
 HOMEWARD_WRAP(bool, _ZNK4absl7debian312Notification30WaitForNotificationWithTimeoutENS0_8DurationE,
               void* notification, absl::Duration timeout) {
+  const LooksAtConditions looks;
   const bool notified =
       __real__ZNK4absl7debian312Notification30WaitForNotificationWithTimeoutENS0_8DurationE(
           notification, timeout);
