@@ -2,6 +2,9 @@
 #ifndef HOMEWARD_MOBILITY_AGENT_CAPTURE_WRITE_SOURCE_H_
 #define HOMEWARD_MOBILITY_AGENT_CAPTURE_WRITE_SOURCE_H_
 
+#include <string>
+#include <vector>
+
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
@@ -38,9 +41,27 @@ class WriteSource {
   // Begins to bring the disk to rest, in the background, so that all disks of a machine come to it
   // together.
   virtual void BeginFreeze() = 0;
-  // From OK until Thaw() no write reaches the disk, and what is there is consistent after a crash.
+  // From OK until Thaw() all that can be brought to rest is at rest, and what is there is consistent
+  // after a crash. Whether anything wrote all the same is seen with Collect(), never assumed.
   // DEADLINE_EXCEEDED: not frozen within `timeout`.
   virtual absl::Status AwaitFrozen(absl::Duration timeout) = 0;
+  // How the disk came to rest, for people.
+  struct Rest {
+    std::vector<std::string> still;   // "ext4 on /srv", "service db.service"
+    std::vector<std::string> moving;  // what may go on writing: "swap on /dev/sda2"
+  };
+  // Of the last AwaitFrozen() that was OK; as long as it is not asked to freeze again. Allocates
+  // nothing.
+  virtual const Rest& rest() const {
+    static const Rest nothing;
+    return nothing;
+  }
+  // Who was seen to write last, as "fio (pid 4711)"; empty when nobody knows. Allocates: not between
+  // freeze and thaw.
+  virtual std::string LastWriter() const { return ""; }
+  // What keeps the disk from being brought to rest as it should, for its health: "the file system
+  // on /mnt/nfs does not answer". Never waits.
+  virtual std::vector<std::string> Troubles() const { return {}; }
   // Ends what BeginFreeze() began, whether or not it was reached.
   virtual void Thaw() = 0;
 
