@@ -5,9 +5,11 @@
 
 #include <algorithm>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "common/base/name.h"
 #include "common/net/address.h"
 #include "common/wire/time_proto.h"
 
@@ -102,8 +104,16 @@ void RequireAddress(const std::string& key, const std::string& value, ConfigProb
 void RequireAbsolutePath(const std::string& key, const std::string& value,
                          ConfigProblems* problems) {
   if (value.empty()) return problems->Add(key, "is missing; give an absolute path");
-  if (value.front() != '/')
-    problems->Add(key, absl::StrCat("\"", value, "\" is not an absolute path"));
+  const std::string wrong = WrongInPath(value);
+  if (!wrong.empty())
+    problems->Add(key, absl::StrCat("\"", absl::Utf8SafeCHexEscape(value), "\" ", wrong));
+}
+
+void RequireName(const std::string& key, const std::string& value, size_t bytes_max,
+                 ConfigProblems* problems) {
+  const std::string wrong = value.empty() ? "" : WrongInName(value, bytes_max);
+  if (!wrong.empty())
+    problems->Add(key, absl::StrCat("\"", absl::Utf8SafeCHexEscape(value), "\" ", wrong));
 }
 
 void RequirePositive(const std::string& key, const google::protobuf::Duration& value, bool present,

@@ -39,6 +39,9 @@ absl::Status ParseConfig(const std::string& name, const std::string& text, const
 void RequireAddress(const std::string& key, const std::string& value, ConfigProblems* problems);
 void RequireAbsolutePath(const std::string& key, const std::string& value,
                          ConfigProblems* problems);
+// As WrongInName() of common/base/name.h; an empty one is right, and takes the default.
+void RequireName(const std::string& key, const std::string& value, size_t bytes_max,
+                 ConfigProblems* problems);
 void RequirePositive(const std::string& key, const google::protobuf::Duration& value, bool present,
                      ConfigProblems* problems);
 

@@ -53,5 +53,25 @@ TEST(Address, TakesWhatOperatorsWrite) {
     EXPECT_FALSE(ParseHostPort(wrong).ok()) << wrong;
 }
 
+TEST(Config, ANameAndAPathAreCheckedWhole) {
+  struct : ConfigProblems {
+    void Add(const std::string& key, const std::string& text) override {
+      all += key + ": " + text + "\n";
+    }
+    std::string all;
+  } problems;
+  RequireName("join.name", "", 255, &problems);
+  RequireName("join.name", "web 1", 255, &problems);
+  RequireAbsolutePath("a", "/mnt/a b", &problems);
+  EXPECT_EQ(problems.all, "");
+  RequireName("join.name", "na\"me", 255, &problems);
+  RequireAbsolutePath("b", "/mnt\n", &problems);
+  RequireAbsolutePath("c", "mnt", &problems);
+  EXPECT_EQ(problems.all,
+            "join.name: \"na\\\"me\" has a quotation mark (\")\n"
+            "b: \"/mnt\\n\" has a control character (U+000a) at byte 5\n"
+            "c: \"mnt\" is not an absolute path\n");
+}
+
 }  // namespace
 }  // namespace homeward

@@ -37,6 +37,9 @@ class ControlClient {
   };
   struct Callbacks {
     std::function<control::v1::Registration()> registration;
+    // Grows when the registration has become another one: the session begins anew with it. Null: it
+    // stays the same.
+    std::function<uint64_t()> registration_revision = nullptr;
     std::function<control::v1::Heartbeat()> observe;
     std::function<void(const control::v1::Desired&)> desired;
   };

@@ -75,6 +75,10 @@ bool ControlClient::RunOnce() {
     context_ = &context;
   }
   const auto stream = stub->Connect(&context);
+  const auto revision_now = [this] {
+    return callbacks_.registration_revision == nullptr ? 0 : callbacks_.registration_revision();
+  };
+  const uint64_t registered_revision = revision_now();
   Up registration;
   *registration.mutable_registration() = callbacks_.registration();
   bool greeted = false;
@@ -97,6 +101,10 @@ bool ControlClient::RunOnce() {
           if (mutex.AwaitWithTimeout(absl::Condition(&ended), wait)) return;
           heartbeat_interval = interval;
           up.mutable_heartbeat()->set_desired_revision(revision);
+        }
+        if (revision_now() != registered_revision) {
+          context.TryCancel();
+          return;
         }
         const uint64_t desired_revision = up.heartbeat().desired_revision();
         *up.mutable_heartbeat() = callbacks_.observe();

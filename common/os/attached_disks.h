@@ -3,6 +3,7 @@
 #ifndef HOMEWARD_COMMON_OS_ATTACHED_DISKS_H_
 #define HOMEWARD_COMMON_OS_ATTACHED_DISKS_H_
 
+#include <cstdint>
 #include <memory>
 #include <string>
 
@@ -32,6 +33,8 @@ std::unique_ptr<AttachedDisks> MakeAttachedDisks(std::string directory = kDiskLi
 
 // The UUID that the disk at `path` says it has; empty where it says none.
 std::string DiskUuidOf(const std::string& path);
+// What the block device at `path` counts its sectors in. 0: it is none, or cannot be asked.
+uint32_t LogicalSectorBytesOf(const std::string& path);
 
 }  // namespace homeward
 

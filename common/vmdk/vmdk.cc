@@ -8,6 +8,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
+#include "common/base/name.h"
 #include "common/fault/fault.h"
 #include "common/status/status_macros.h"
 
@@ -36,6 +37,16 @@ std::string SpellUuid(absl::string_view uuid) {
   return out;
 }
 
+absl::Status CheckReadsBack(const VmdkDescriptor& descriptor) {
+  const absl::StatusOr<VmdkDescriptor> read = ParseVmdkDescriptor(FormatVmdkDescriptor(descriptor));
+  if (!read.ok()) return read.status();
+  if (read->flat_name == descriptor.flat_name && read->uuid == descriptor.uuid &&
+      read->size_bytes == descriptor.size_bytes && read->content_id == descriptor.content_id) {
+    return absl::OkStatus();
+  }
+  return absl::InvalidArgumentError("it would be taken for another one");
+}
+
 }  // namespace
 
 std::string FormatVmdkDescriptor(const VmdkDescriptor& descriptor) {
@@ -62,6 +73,18 @@ std::string FormatVmdkDescriptor(const VmdkDescriptor& descriptor) {
       "ddb.virtualHWVersion = \"13\"\n",
       descriptor.content_id, descriptor.size_bytes / kSectorBytes, descriptor.flat_name,
       geometry.cylinders, geometry.heads, geometry.sectors, SpellUuid(descriptor.uuid));
+}
+
+absl::Status CheckVmdkName(const std::string& name) {
+  const std::string wrong = WrongInName(name, kDirectoryBytesMax);
+  if (!wrong.empty()) return absl::InvalidArgumentError(wrong);
+  const absl::Status reads_back = CheckReadsBack({.size_bytes = kSectorBytes,
+                                                  .content_id = 1,
+                                                  .uuid = std::string(32, 'a'),
+                                                  .flat_name = absl::StrCat(name, "-flat.vmdk")});
+  if (reads_back.ok()) return reads_back;
+  return absl::InvalidArgumentError(
+      absl::StrCat("has no place in a VMDK descriptor: ", reads_back.message()));
 }
 
 absl::StatusOr<VmdkDescriptor> ParseVmdkDescriptor(absl::string_view text) {
@@ -138,6 +161,15 @@ absl::StatusOr<std::unique_ptr<File>> OpenOrCreateVmdk(FileSystem& files,
     return files.Open(JoinPath(options.directory, found->flat_name), OpenMode::kReadWriteBulk);
   }
   if (!absl::IsNotFound(text.status())) return text.status();
+  const VmdkDescriptor descriptor{.size_bytes = options.size_bytes,
+                                  .content_id = options.content_id,
+                                  .uuid = options.uuid,
+                                  .flat_name = flat_name};
+  if (const absl::Status reads_back = CheckReadsBack(descriptor); !reads_back.ok()) {
+    return absl::FailedPreconditionError(
+        absl::StrCat("the descriptor of \"", absl::Utf8SafeCHexEscape(path),
+                     "\" could not be read again: ", reads_back.message()));
+  }
   // The flat extent first: a descriptor that is there always has its extent.
   HW_RETURN_IF_ERROR(files.MakeDirectories(options.directory));
   HW_ASSIGN_OR_RETURN(std::unique_ptr<File> flat, files.Open(flat_path, OpenMode::kCreate));
@@ -146,10 +178,6 @@ absl::StatusOr<std::unique_ptr<File>> OpenOrCreateVmdk(FileSystem& files,
   HW_RETURN_IF_ERROR(flat->Sync());
   if (!HW_FAULT("mutation.unsynced_extent_name"))
     HW_RETURN_IF_ERROR(files.SyncDirectory(options.directory));
-  const VmdkDescriptor descriptor{.size_bytes = options.size_bytes,
-                                  .content_id = options.content_id,
-                                  .uuid = options.uuid,
-                                  .flat_name = flat_name};
   HW_RETURN_IF_ERROR(WriteFileAtomically(files, path, FormatVmdkDescriptor(descriptor)));
   *created = true;
   return files.Open(flat_path, OpenMode::kReadWriteBulk);

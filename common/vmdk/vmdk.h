@@ -22,12 +22,16 @@ struct VmdkDescriptor {
 };
 
 std::string FormatVmdkDescriptor(const VmdkDescriptor& descriptor);
+// Whether the disks of a machine whose directory has this name can be told of in a descriptor:
+// what would be written there is read back. INVALID_ARGUMENT says what is wrong with the name.
+absl::Status CheckVmdkName(const std::string& name);
 // INVALID_ARGUMENT names the line that is missing or wrong.
 absl::StatusOr<VmdkDescriptor> ParseVmdkDescriptor(absl::string_view text);
 
 // Creates or opens `<directory>/<name>.vmdk` and its flat extent; durable on return.
 // FAILED_PRECONDITION when it is there with another size or UUID: it is some other disk and is left
-// alone. Returns the flat extent. `created` says whether it is new and reads as zeroes.
+// alone; or when a new one's descriptor could not be read again. Returns the flat extent. `created`
+// says whether it is new and reads as zeroes.
 struct VmdkOptions {
   std::string directory;
   std::string name;

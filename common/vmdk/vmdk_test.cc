@@ -28,6 +28,24 @@ TEST(Vmdk, AnExtentOutsideItsDirectoryIsRefused) {
   EXPECT_EQ(ParseVmdkDescriptor(text).status().code(), absl::StatusCode::kInvalidArgument);
 }
 
+TEST(Vmdk, ANameThatADescriptorCannotHoldIsRefusedBeforeAnythingIsMade) {
+  EXPECT_TRUE(CheckVmdkName("web 1 'north' %2f").ok());
+  EXPECT_EQ(CheckVmdkName("a\"b").message(), "has a quotation mark (\")");
+  EXPECT_EQ(CheckVmdkName("a\nb").message(), "has a control character (U+000a) at byte 2");
+  EXPECT_EQ(CheckVmdkName(std::string(81, 'a')).message(),
+            "has 81 bytes; 80 are allowed, and a character that is not ASCII has two to four");
+  MemoryDisk disk(1);
+  for (const char* const name : {"a\"b", "a\nb", "a\"\nRW 1 VMFS \"x"}) {
+    bool created = false;
+    const auto opened = OpenOrCreateVmdk(
+        disk,
+        {.directory = "/ds/vm", .name = name, .size_bytes = 4096, .uuid = kUuid, .content_id = 1},
+        &created);
+    EXPECT_EQ(opened.status().code(), absl::StatusCode::kFailedPrecondition) << name;
+  }
+  EXPECT_TRUE(disk.Paths().empty());
+}
+
 TEST(Vmdk, AnotherDiskInItsPlaceIsLeftAlone) {
   MemoryDisk disk(1);
   bool created = false;

@@ -10,6 +10,7 @@
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "common/base/name.h"
 #include "common/clock/clock.h"
 #include "common/control/enrolment.h"
 #include "common/daemon/daemon.h"
@@ -723,6 +724,11 @@ class CommandLine {
 };
 
 int Main(int argc, char** argv) {
+  for (int i = 1; i < argc; ++i) {
+    if (IsUtf8(argv[i])) continue;
+    std::fprintf(stderr, "argument %d is not UTF-8\n", i);
+    return kUsage;
+  }
   CLI::App app("homeward: brings virtual machines home", "homeward");
   Arguments arguments;
   std::function<int()> run;

@@ -2,9 +2,9 @@
 
 #include <utility>
 
-#include "absl/algorithm/container.h"
-#include "absl/strings/ascii.h"
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
+#include "common/base/name.h"
 #include "common/log/log.h"
 #include "common/rpc/problem_status.h"
 #include "common/status/status_macros.h"
@@ -51,14 +51,10 @@ Vcenters::Vcenters(Store* store, const Clock& clock, Inventories* inventories)
 }
 
 absl::Status Vcenters::MayAdd(const storage::v1::Vcenter& vcenter) const {
-  const bool named = !vcenter.name().empty() && vcenter.name().size() <= kNameBytesMax &&
-                     absl::c_all_of(vcenter.name(), [](unsigned char c) {
-                       return absl::ascii_isalnum(c) || c == '-' || c == '_' || c == '.';
-                     });
-  if (!named) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("a vCenter's name has letters, digits, -, _ and ., and ", kNameBytesMax,
-                     " of them at most"));
+  const std::string wrong = WrongInPlainName(vcenter.name(), kNameBytesMax);
+  if (!wrong.empty()) {
+    return absl::InvalidArgumentError(absl::StrCat("\"", absl::Utf8SafeCHexEscape(vcenter.name()),
+                                                   "\" cannot be a vCenter's name: it ", wrong));
   }
   if (vcenter.user().empty()) return absl::InvalidArgumentError("the account has no name");
   HW_RETURN_IF_ERROR(EndpointOf(vcenter, "").status());

@@ -1,5 +1,8 @@
 // The whole circle, against parts that do what is desired of them, with a server that is killed at
 // any step.
+#include <map>
+#include <string>
+
 #include "config_server/jobs/brain_fixture.h"
 
 namespace homeward {
@@ -141,7 +144,12 @@ TEST_F(BrainTest, WhatIsWishedForMustBeThere) {
   EXPECT_EQ(refusal({.disks = {"/dev/sdz"}}), "DISK_UNKNOWN");
   EXPECT_EQ(refusal({.process_server = "nobody"}), "NOT_IN_DATABASE");
   EXPECT_EQ(refusal({.datastore = "/nowhere"}), "DATASTORE_NOT_ACCESSIBLE");
-  EXPECT_EQ(refusal({.directory = "../etc"}), "DIRECTORY_UNSUITABLE");
+  for (const char* const name : {"../etc", "a\"b", "a\nb", "a ", "a\\b"})
+    EXPECT_EQ(refusal({.directory = name}), "DIRECTORY_UNSUITABLE") << name;
+  EXPECT_EQ(refusal({.directory = std::string(80, 'a')}), "none");
+  const Placement longer = Place(view, Machine(), {.directory = std::string(81, 'a')});
+  EXPECT_NE(longer.refusal->message().find("it has 81 bytes; 80 are allowed"), std::string::npos)
+      << longer.refusal->message();
   EXPECT_EQ(refusal({.hyperv = true}), "HYPERV_TARGET");
   for (storage::v1::Server& server : view.servers)
     server.mutable_registration()->set_os_type(types::v1::WINDOWS);
@@ -151,6 +159,50 @@ TEST_F(BrainTest, WhatIsWishedForMustBeThere) {
   EXPECT_EQ(ChoosePoint({}, "").refusal->id(), "POINT_REQUIRED");
   EXPECT_EQ(ChoosePoint({}, "latest").refusal->id(), "NO_RECOVERY_POINT");
   EXPECT_EQ(ChoosePoint({}, "p9").refusal->id(), "POINT_NOT_FOUND");
+}
+
+TEST_F(BrainTest, ADiskGoesOnlyWhereItsSectorsAreCountedAlike) {
+  Obey();
+  Obey();
+  control::v1::Heartbeat heartbeat = *brain_->fleet().heartbeat(kTarget);
+  const std::map<std::string, uint32_t> devices = {{"/dev/old", 0}, {"/dev/4k", 4096}};
+  for (const auto& [path, sector_bytes] : devices) {
+    types::v1::BlockDevice& device = *heartbeat.mutable_master_target()->add_block_devices();
+    device.set_path(path);
+    device.set_size_bytes(1 << 20);
+    device.set_logical_sector_bytes(sector_bytes);
+  }
+  brain_->fleet().Hear(kTarget, sessions_[kTarget], heartbeat);
+  const View view = brain_->MakeView();
+  storage::v1::Machine machine = Machine();
+  const auto refusal = [&](uint32_t sector_bytes, const PlacementWish& wish) {
+    machine.mutable_registration()->mutable_disks(0)->set_logical_sector_bytes(sector_bytes);
+    const Placement placement = Place(view, machine, wish);
+    return placement.refusal ? placement.refusal->id() : "none";
+  };
+  for (const uint32_t usual : {0u, 512u}) {
+    EXPECT_EQ(refusal(usual, {}), "none");
+    EXPECT_EQ(refusal(usual, {.block_devices = {"/dev/old"}}), "none");
+    EXPECT_EQ(refusal(usual, {.block_devices = {"/dev/4k"}}), "SECTOR_SIZE_UNSUPPORTED");
+  }
+  EXPECT_EQ(refusal(4096, {}), "SECTOR_SIZE_UNSUPPORTED");
+  EXPECT_EQ(refusal(4096, {.location = storage::v1::ALTERNATE_VM}), "SECTOR_SIZE_UNSUPPORTED");
+  EXPECT_EQ(refusal(4096, {.location = storage::v1::ORIGINAL_VM}), "SECTOR_SIZE_UNSUPPORTED");
+  EXPECT_EQ(refusal(4096, {.block_devices = {"/dev/old"}}), "SECTOR_SIZE_UNSUPPORTED");
+  EXPECT_EQ(refusal(4096, {.block_devices = {"/dev/4k"}}), "none");
+}
+
+TEST_F(BrainTest, ADiskThatCannotBeProtectedIsRefusedWithItsReason) {
+  Obey();
+  Obey();
+  storage::v1::Machine machine = Machine();
+  types::v1::UnusableDisk& disk = *machine.mutable_registration()->add_unusable_disks();
+  disk.set_name("/dev/sr0");
+  disk.set_reason("it is removable");
+  const Placement placement = Place(brain_->MakeView(), machine, {.disks = {"/dev/sr0"}});
+  ASSERT_TRUE(placement.refusal);
+  EXPECT_EQ(placement.refusal->id(), "DISK_UNKNOWN");
+  EXPECT_NE(placement.refusal->message().find("it is removable"), std::string::npos);
 }
 
 TEST(StoreTest, ANewerSchemaIsRefusedAndATransactionIsAllOrNothing) {

@@ -37,6 +37,7 @@ enum class ProblemId {
   kDirectoryUnsuitable,
   kDiskUnknown,
   kDiskTooLarge,
+  kSectorSizeUnsupported,
   kReplicaFailed,
   kJobNotCancellable,
   kJobCancelled,

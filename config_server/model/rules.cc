@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/bytes.h"
 #include "common/fault/fault.h"
+#include "common/vmdk/vmdk.h"
 #include "common/wire/checksum.h"
 #include "common/wire/time_proto.h"
 #include "config_server/model/vm_rules.h"
@@ -20,7 +21,7 @@ constexpr int kRetiredBootsMax = 32;
 constexpr int kMasterTargetDisksMax = 60;
 constexpr uint64_t kDiskBytesMax = 62 * kTiB;
 constexpr double kRetentionFreeMin = 0.05;
-constexpr size_t kDirectoryCharactersMax = 80;
+constexpr uint32_t kVmdkSectorBytes = 512;
 constexpr char kPhysicalOnlyForward[] = "Windows Server 2008 R2";
 
 struct StateEntry {
@@ -133,6 +134,12 @@ Refusal PlaceDisks(const Machine& machine, const PlacementWish& wish,
     const auto& disks = assignment->disks();
     if (std::none_of(disks.begin(), disks.end(),
                      [&](const types::v1::Disk& disk) { return disk.name() == name; })) {
+      for (const types::v1::UnusableDisk& unusable : machine.registration().unusable_disks()) {
+        if (unusable.name() != name) continue;
+        return MakeProblem(ProblemId::kDiskUnknown,
+                           absl::StrCat("disk ", name, " of ", NameOf(machine),
+                                        " cannot be protected: ", unusable.reason()));
+      }
       return MakeProblem(ProblemId::kDiskUnknown,
                          absl::StrCat(NameOf(machine), " has no disk ", name));
     }
@@ -226,6 +233,23 @@ Refusal CheckRetention(const control::v1::MasterTargetObserved& target) {
                    " of ", retention.total_bytes(), " bytes free"));
 }
 
+// What a disk or a device counts its sectors in; those that do not tell are as nearly all are.
+template <typename Disk>
+uint32_t SectorBytesOf(const Disk& disk) {
+  return disk.logical_sector_bytes() == 0 ? kVmdkSectorBytes : disk.logical_sector_bytes();
+}
+
+// The same bytes are other sectors there, and the partition table could not be read.
+Refusal CheckVmdkSectors(const storage::v1::Assignment& assignment) {
+  for (const types::v1::Disk& disk : assignment.disks()) {
+    if (SectorBytesOf(disk) == kVmdkSectorBytes) continue;
+    return MakeProblem(ProblemId::kSectorSizeUnsupported,
+                       absl::StrCat("disk ", disk.name(), " has sectors of ", SectorBytesOf(disk),
+                                    " bytes, a VMDK has ", kVmdkSectorBytes));
+  }
+  return std::nullopt;
+}
+
 Refusal PlaceBlockDevices(const View& view, const Machine& machine, const PlacementWish& wish,
                           const control::v1::MasterTargetObserved& target,
                           storage::v1::Assignment* assignment) {
@@ -248,6 +272,11 @@ Refusal PlaceBlockDevices(const View& view, const Machine& machine, const Placem
     if (offered->size_bytes() < disk.size_bytes()) {
       return unsuitable(absl::StrCat(path, " has ", offered->size_bytes(), " bytes, disk ",
                                      disk.name(), " has ", disk.size_bytes()));
+    }
+    if (SectorBytesOf(*offered) != SectorBytesOf(disk)) {
+      return MakeProblem(ProblemId::kSectorSizeUnsupported,
+                         absl::StrCat("disk ", disk.name(), " has sectors of ", SectorBytesOf(disk),
+                                      " bytes, ", path, " of ", SectorBytesOf(*offered)));
     }
     if (std::count(wish.block_devices.begin(), wish.block_devices.end(), path) > 1)
       return unsuitable(absl::StrCat(path, " was named twice"));
@@ -276,6 +305,7 @@ Refusal PlaceDirectory(const View& view, const Machine& machine, const Placement
   assignment->clear_block_devices();
   if (!wish.block_devices.empty())
     return PlaceBlockDevices(view, machine, wish, target, assignment);
+  if (Refusal refusal = CheckVmdkSectors(*assignment)) return refusal;
   const types::v1::Datastore* chosen = nullptr;
   for (const types::v1::Datastore& datastore : target.datastores()) {
     const bool wanted = wish.datastore.empty()
@@ -291,10 +321,10 @@ Refusal PlaceDirectory(const View& view, const Machine& machine, const Placement
             : absl::StrCat("the master target does not reach datastore ", wish.datastore));
   }
   const std::string directory = wish.directory.empty() ? NameOf(machine) : wish.directory;
-  if (directory.empty() || directory.front() == '.' || directory.find('/') != directory.npos ||
-      directory.size() > kDirectoryCharactersMax) {
+  if (const absl::Status fits = CheckVmdkName(directory); !fits.ok()) {
     return MakeProblem(ProblemId::kDirectoryUnsuitable,
-                       absl::StrCat("\"", directory, "\" cannot be a machine's directory"));
+                       absl::StrCat("\"", absl::Utf8SafeCHexEscape(directory),
+                                    "\" cannot be a machine's directory: it ", fits.message()));
   }
   const std::string path = absl::StrCat(chosen->path(), "/", directory, "/");
   for (const Machine& other : view.machines) {
@@ -345,6 +375,7 @@ Refusal PlaceVm(const View& view, const Machine& machine, const PlacementWish& w
                    "be chosen for them"
                  : "a new VM has a folder of its name: no directory or block device can be chosen");
   }
+  if (Refusal refusal = CheckVmdkSectors(*assignment)) return refusal;
   std::vector<PlacementWish> tries;
   if (wish.master_target.empty()) {
     for (const storage::v1::Server& server : view.servers) {

@@ -1,6 +1,8 @@
 #include "config_server/services/control_service.h"
 
+#include "absl/strings/escaping.h"
 #include "absl/synchronization/notification.h"
+#include "common/base/name.h"
 #include "common/log/log.h"
 #include "common/replication/queued_writer.h"
 #include "common/rpc/credentials.h"
@@ -52,6 +54,12 @@ grpc::Status ControlService::Connect(grpc::ServerContext* context,
   const control::v1::Registration& registration = up.registration();
   if (!up.has_registration() || registration.role() == types::v1::SERVER_ROLE_UNSPECIFIED)
     return ToGrpc(absl::InvalidArgumentError("the first message must be a registration"));
+  if (const std::string wrong = WrongInName(registration.name(), kHostNameBytesMax);
+      !wrong.empty()) {
+    return ToGrpc(absl::InvalidArgumentError(
+        absl::StrCat("the host's name \"", absl::Utf8SafeCHexEscape(registration.name()), "\" ",
+                     wrong, "; give another one: join.name in its configuration")));
+  }
   const absl::StatusOr<std::string> host_id = Authorize(*context, {RoleOf(registration.role())});
   if (!host_id.ok()) return ToGrpc(host_id.status());
   if (*host_id != registration.host_id()) {

@@ -62,6 +62,7 @@ admin::v1::Machine ConvertMachine(const View& view, const storage::v1::Machine& 
   out.set_os_name(registration.os_name());
   out.set_agent_version(registration.version());
   *out.mutable_disks() = assignment.disks().empty() ? registration.disks() : assignment.disks();
+  *out.mutable_unusable_disks() = registration.unusable_disks();
   out.set_protection_state(StateName(machine.state()));
   out.set_generation(machine.generation());
   for (const std::string& operation : AllowedOperations(machine))

@@ -10,6 +10,16 @@
 namespace homeward {
 namespace {
 
+// Where sectors are counted otherwise, the same bytes are another disk. 0: not known.
+absl::Status CheckSectors(const types::v1::Disk& disk, uint64_t sector_bytes,
+                          const std::string& where) {
+  const uint64_t wanted =
+      disk.logical_sector_bytes() == 0 ? kSectorBytes : disk.logical_sector_bytes();
+  if (sector_bytes == 0 || sector_bytes == wanted) return absl::OkStatus();
+  return absl::FailedPreconditionError(absl::StrCat(
+      "disk ", disk.name(), " has sectors of ", wanted, " bytes, ", where, " of ", sector_bytes));
+}
+
 // A descriptor and a flat extent for each disk, in the machine's directory of a datastore.
 class VmdkBackend : public DiskBackend {
  public:
@@ -24,6 +34,8 @@ class VmdkBackend : public DiskBackend {
       return absl::NotFoundError(absl::StrCat("datastore ", replica_.datastore(),
                                               " cannot be read: ", mounted.status().message()));
     }
+    for (const types::v1::Disk& disk : replica_.disks())
+      HW_RETURN_IF_ERROR(CheckSectors(disk, kSectorBytes, "a VMDK"));
     HW_RETURN_IF_ERROR(files_.MakeDirectories(directory_));
     Opened opened;
     opened.created = true;
@@ -108,6 +120,7 @@ class DeviceBackend : public DiskBackend {
             absl::StrCat(path, " has ", has_bytes, " bytes, the machine's disk ",
                          replica_.disks(i).name(), " has ", replica_.disks(i).size_bytes()));
       }
+      HW_RETURN_IF_ERROR(CheckSectors(replica_.disks(i), LogicalSectorBytesOf(path), path));
       opened.disks.push_back({std::move(file), replica_.disks(i).size_bytes()});
     }
     return opened;

@@ -22,6 +22,8 @@ using control::v1::RELEASE;
 constexpr absl::Duration kTick = absl::Milliseconds(200);
 constexpr absl::Duration kRetentionInterval = absl::Seconds(5);
 constexpr absl::Duration kMendInterval = absl::Seconds(5);
+constexpr absl::Duration kSlowRetryMin = absl::Seconds(2);
+constexpr absl::Duration kSlowRetryMax = absl::Minutes(1);
 constexpr char kHandoverName[] = "handover";
 // What other machines need of the retention volume is not taken by one machine's points.
 constexpr double kRetentionFreeMin = 0.05;
@@ -48,7 +50,10 @@ types::v1::Problem ProblemFor(const absl::Status& status) {
       break;
     case absl::StatusCode::kDataLoss:
       problem.set_id("REPLICA_DAMAGED");
-      problem.set_action("Remove the protection, check the volume, protect the machine again.");
+      problem.set_action(
+          "Check the volume. If the file that the message names is put right, as from a copy, it "
+          "goes on by itself. Removing the protection and protecting the machine again makes a new "
+          "replica and destroys all recovery points of this one.");
       problem.set_retryable(false);
       break;
     case absl::StatusCode::kOutOfRange:
@@ -58,7 +63,8 @@ types::v1::Problem ProblemFor(const absl::Status& status) {
       break;
     case absl::StatusCode::kFailedPrecondition:
       problem.set_id("REPLICA_UNSUITABLE");
-      problem.set_action("See the message.");
+      problem.set_action(
+          "Put right what the message names: it goes on by itself then. The recovery points stay.");
       problem.set_retryable(false);
       break;
     case absl::StatusCode::kInvalidArgument:
@@ -74,8 +80,9 @@ types::v1::Problem ProblemFor(const absl::Status& status) {
   return problem;
 }
 
-// What trying again does not mend. An I/O error may be over, and everything is opened anew.
-bool IsFinal(const absl::Status& status) {
+// What waits for somebody to put it right, as a device that is in use elsewhere: looked at again,
+// and not often. An I/O error may be over at once, and everything is opened anew.
+bool IsSlow(const absl::Status& status) {
   return absl::IsDataLoss(status) || absl::IsOutOfRange(status) ||
          absl::IsFailedPrecondition(status);
 }
@@ -217,7 +224,7 @@ absl::Status HostedReplica::RemoveJournal() {
 }
 
 void HostedReplica::Reconcile() {
-  if (IsFinal(failure_)) return;  // Until something else is desired.
+  if (IsSlow(failure_) && clock_.Monotonic() < next_try_) return;
   const bool done = reached_ == desired_.phase() &&
                     (desired_.phase() != RECOVER || reached_point_ == desired_.point_id());
   if (done && desired_.phase() != FOLLOW) return;
@@ -246,10 +253,13 @@ void HostedReplica::Reconcile() {
       return;
   }
   if (failure_.ok()) {
+    slow_retry_ = {};
     reached_ = desired_.phase();
     reached_point_ = desired_.point_id();
   } else {
     // It is tried again and again.
+    slow_retry_ = std::clamp(2 * slow_retry_, kSlowRetryMin, kSlowRetryMax);
+    next_try_ = clock_.Monotonic() + slow_retry_;
     if (failure_ != logged_failure_) {
       LogError("replica.failed", {{"replica", desired_.replica_id()},
                                   {"phase", control::v1::ReplicaPhase_Name(desired_.phase())},

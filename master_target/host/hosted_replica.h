@@ -77,7 +77,8 @@ class HostedReplica : public Inbox {
   bool created_fresh_ = false;
   absl::Status failure_;
   absl::Status logged_failure_;
-  absl::Status full_;  // a volume was full at the last batch
+  absl::Duration next_try_, slow_retry_;  // of what failed and waits for somebody
+  absl::Status full_;                     // a volume was full at the last batch
   absl::Duration last_retention_;
   ScrubPace scrub_pace_;
   absl::Duration last_scrub_, next_scrub_;

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/name.h"
 #include "common/control/control_client.h"
 #include "common/log/log.h"
 #include "common/os/host.h"
@@ -160,6 +161,7 @@ class MasterTarget : public Daemon {
       types::v1::BlockDevice& offered = *seen.add_block_devices();
       offered.set_path(path);
       offered.set_size_bytes(*size);
+      offered.set_logical_sector_bytes(LogicalSectorBytesOf(path));
     }
     return heartbeat;
   }
@@ -180,6 +182,7 @@ class MasterTarget : public Daemon {
 void CheckMasterTargetConfig(const google::protobuf::Message& message, ConfigProblems* problems) {
   const auto& config = static_cast<const MasterTargetConfig&>(message);
   RequireAddress("join.config_server", config.join().config_server(), problems);
+  RequireName("join.name", config.join().name(), kHostNameBytesMax, problems);
   RequireAddress("listen_address", config.listen_address(), problems);
   RequireAbsolutePath("state_directory", config.state_directory(), problems);
   if (!config.retention_directory().empty())

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "absl/strings/str_join.h"
 #include "common/fault/fault.h"
 #include "common/status/status_macros.h"
 
@@ -26,9 +27,12 @@ absl::StatusOr<StreamPosition> KeeperStream::Admit(const replication::v1::Hello&
   if (!std::equal(hello.disk_bytes().begin(), hello.disk_bytes().end(), options_.disk_bytes.begin(),
                   options_.disk_bytes.end())) {
     return absl::FailedPreconditionError(
-        absl::StrCat("the disks of machine ", hello.machine_id(),
-                     " are not of the size that was protected; a disk was resized, added or "
-                     "removed: resynchronise"));
+        absl::StrCat("the disks of machine ", hello.machine_id(), " have other sizes (",
+                     absl::StrJoin(hello.disk_bytes(), ", "), " bytes) than were protected (",
+                     absl::StrJoin(options_.disk_bytes, ", "),
+                     "): a disk was resized. It goes on by itself when the sizes are as they were; "
+                     "for the new ones, remove the protection and protect the machine again, which "
+                     "destroys its recovery points"));
   }
   return keeper_.position();
 }

@@ -14,16 +14,20 @@
 namespace homeward {
 
 struct CapturedDisk {
-  std::string name;     // its path
-  std::string capture;  // "bpf", "nbd-tap", "scan"
-  std::unique_ptr<WriteSource> source;
-  std::string uuid = {};  // 32 hex digits; empty where it is not known
+  std::string name;                     // its path
+  std::string capture;                  // "bpf", "nbd-tap", "scan"
+  std::unique_ptr<WriteSource> source;  // null: it cannot be used now
+  std::string uuid = {};                // 32 hex digits; empty where it is not known
+  uint32_t logical_sector_bytes = 0;    // 0: not known
+  std::string unusable = {};            // why there is no source
+  bool missed = false;                  // whoever protects the machine expects it to be usable
 };
 
-// In the order of the configuration; without one, all disks of this machine. An error names the
-// disk.
-absl::StatusOr<std::vector<CapturedDisk>> OpenDisks(FileSystem& files,
-                                                    const config::v1::AgentConfig& config);
+// Opens those that are not open, in the order of the configuration; without one, all disks of this
+// machine, those that appeared since behind the others. What cannot be opened is there with its
+// reason, and tried when this is called again.
+void OpenDisks(FileSystem& files, const config::v1::AgentConfig& config,
+               std::vector<CapturedDisk>* disks);
 
 }  // namespace homeward
 

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "absl/types/span.h"
 #include "common/base/bytes.h"
@@ -19,6 +20,9 @@ class WriteSource {
  public:
   virtual ~WriteSource() = default;
   virtual uint64_t size_bytes() const = 0;
+  // UNAVAILABLE: the disk has no size now, as one that is away for a while. FAILED_PRECONDITION: it
+  // has another size than it had. Either may be over later. Allocates nothing while it is OK.
+  virtual absl::Status Present() { return absl::OkStatus(); }
   struct Collected {
     size_t count = 0;   // extents moved
     bool more = false;  // there was no room for all
@@ -26,7 +30,7 @@ class WriteSource {
   // Moves extents written since they were last collected into `changed`, which has room for 8 at
   // least. A write that is still under way is reported now or by a later call that follows its end.
   // Allocates nothing. DATA_LOSS: a change may have been missed, the disk must be synchronised.
-  // FAILED_PRECONDITION: the disk is not the one it was.
+  // UNAVAILABLE, FAILED_PRECONDITION: as Present(); nothing was moved.
   virtual absl::StatusOr<Collected> Collect(absl::Span<Extent> changed) = 0;
   // What the disk holds now, coherent with all writes that have ended. Allocates nothing.
   virtual absl::Status Read(uint64_t offset, MutableBytes out) = 0;
@@ -41,9 +45,9 @@ class WriteSource {
   // Begins to bring the disk to rest, in the background, so that all disks of a machine come to it
   // together.
   virtual void BeginFreeze() = 0;
-  // From OK until Thaw() all that can be brought to rest is at rest, and what is there is consistent
-  // after a crash. Whether anything wrote all the same is seen with Collect(), never assumed.
-  // DEADLINE_EXCEEDED: not frozen within `timeout`.
+  // From OK until Thaw() all that can be brought to rest is at rest, and what is there is
+  // consistent after a crash. Whether anything wrote all the same is seen with Collect(), never
+  // assumed. DEADLINE_EXCEEDED: not frozen within `timeout`.
   virtual absl::Status AwaitFrozen(absl::Duration timeout) = 0;
   // How the disk came to rest, for people.
   struct Rest {
@@ -56,8 +60,8 @@ class WriteSource {
     static const Rest nothing;
     return nothing;
   }
-  // Who was seen to write last, as "fio (pid 4711)"; empty when nobody knows. Allocates: not between
-  // freeze and thaw.
+  // Who was seen to write last, as "fio (pid 4711)"; empty when nobody knows. Allocates: not
+  // between freeze and thaw.
   virtual std::string LastWriter() const { return ""; }
   // What keeps the disk from being brought to rest as it should, for its health: "the file system
   // on /mnt/nfs does not answer". Never waits.
@@ -82,6 +86,14 @@ class WriteSource {
   // Knows of all that was written since a KeepForNextOpen() that said so.
   virtual bool continues() const { return true; }
 };
+
+// What Present() returns of a disk that had `was_bytes` and has `now_bytes`, another number.
+inline absl::Status NotPresent(uint64_t was_bytes, uint64_t now_bytes) {
+  if (now_bytes == 0)
+    return absl::UnavailableError(absl::StrCat("it had ", was_bytes, " bytes and has no size now"));
+  return absl::FailedPreconditionError(
+      absl::StrCat("it had ", was_bytes, " bytes and has ", now_bytes, " now"));
+}
 
 }  // namespace homeward
 

@@ -8,6 +8,7 @@
 #include "absl/algorithm/container.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "common/base/name.h"
 #include "common/control/control_client.h"
 #include "common/log/log.h"
 #include "common/rpc/replication_link.h"
@@ -32,12 +33,9 @@ class Agent : public Daemon {
     HW_ASSIGN_OR_RETURN(const bool stopped_cleanly,
                         Protection::TakeCleanStops(environment_.files, config_.state_directory()));
     // Before anything else: what the machine writes from now on is seen.
-    HW_ASSIGN_OR_RETURN(disks_, OpenDisks(environment_.files, config_));
-    for (const CapturedDisk& disk : disks_) {
-      LogInfo(
-          "disk.captured",
-          {{"disk", disk.name}, {"capture", disk.capture}, {"bytes", disk.source->size_bytes()}});
-    }
+    OpenDisks(environment_.files, config_, &disks_);
+    if (disks_.empty())
+      LogWarn("disk.none", {{"why", "this machine seems to have none; name them under disks"}});
     if (!config_.boot_id_file().empty()) {
       HW_ASSIGN_OR_RETURN(const std::string text,
                           ReadWholeFile(environment_.files, config_.boot_id_file(), 4 * kKiB));
@@ -56,6 +54,9 @@ class Agent : public Daemon {
     options.stream.freeze_timeout =
         DurationOr(config_.freeze_timeout(), config_.has_freeze_timeout(), absl::Seconds(5));
     options.stream.epoch_stride = std::random_device{}() % kMiB;
+    options.open_disks = [this](std::vector<CapturedDisk>* disks) {
+      OpenDisks(environment_.files, config_, disks);
+    };
     protection_ = std::make_unique<Protection>(
         StreamRuntime{environment_.files, environment_.clock, MakeThreadStrand, dialer_.get()},
         std::move(options), &disks_);
@@ -65,20 +66,21 @@ class Agent : public Daemon {
                                .identity = membership_.files,
                                .registration_delay = DrawRegistrationDelay(
                                    config_.registration().delay(), std::random_device{}())},
-        ControlClient::Callbacks{.registration = [this] { return MakeRegistration(); },
-                                 .observe =
-                                     [this] {
-                                       control::v1::Heartbeat heartbeat;
-                                       *heartbeat.mutable_agent() = protection_->observed();
-                                       for (const types::v1::HealthIssue& issue :
-                                            protection_->issues())
-                                         *heartbeat.add_issues() = issue;
-                                       return heartbeat;
-                                     },
-                                 .desired =
-                                     [this](const control::v1::Desired& desired) {
-                                       protection_->Want(desired.agent());
-                                     }});
+        ControlClient::Callbacks{
+            .registration = [this] { return MakeRegistration(); },
+            .registration_revision = [this] { return protection_->disks().revision; },
+            .observe =
+                [this] {
+                  control::v1::Heartbeat heartbeat;
+                  *heartbeat.mutable_agent() = protection_->observed();
+                  for (const types::v1::HealthIssue& issue : protection_->issues())
+                    *heartbeat.add_issues() = issue;
+                  return heartbeat;
+                },
+            .desired =
+                [this](const control::v1::Desired& desired) {
+                  protection_->Want(desired.agent());
+                }});
     return absl::OkStatus();
   }
   ~Agent() override {
@@ -123,12 +125,9 @@ class Agent : public Daemon {
     control::v1::Registration registration = DescribeHost(Joining(), membership_, kVersion);
     if (!config_.hardware_uuid().empty()) registration.set_hardware_uuid(config_.hardware_uuid());
     if (!boot_id_.empty()) registration.set_boot_id(boot_id_);
-    for (const CapturedDisk& disk : disks_) {
-      types::v1::Disk* const out = registration.add_disks();
-      out->set_name(disk.name);
-      out->set_size_bytes(disk.source->size_bytes());
-      out->set_uuid(disk.uuid);
-    }
+    const DiskList disks = protection_->disks();
+    *registration.mutable_disks() = {disks.usable.begin(), disks.usable.end()};
+    *registration.mutable_unusable_disks() = {disks.unusable.begin(), disks.unusable.end()};
     return registration;
   }
 
@@ -136,11 +135,17 @@ class Agent : public Daemon {
   const AgentConfig config_;
   std::string boot_id_;  // instead of the kernel's
   Membership membership_;
-  std::vector<CapturedDisk> disks_;
+  std::vector<CapturedDisk> disks_;  // protection_'s, once it is there
   std::unique_ptr<StreamDialer> dialer_;
   std::unique_ptr<Protection> protection_;
   std::unique_ptr<ControlClient> control_;
 };
+
+void CheckHook(const std::string& key,
+               const google::protobuf::RepeatedPtrField<std::string>& arguments,
+               ConfigProblems* problems) {
+  if (!arguments.empty()) RequireAbsolutePath(absl::StrCat(key, "[0]"), arguments[0], problems);
+}
 
 void CheckDelay(const config::v1::Delay& delay, ConfigProblems* problems) {
   const std::string key = "registration.delay";
@@ -171,6 +176,7 @@ void CheckDelay(const config::v1::Delay& delay, ConfigProblems* problems) {
 void CheckAgentConfig(const google::protobuf::Message& message, ConfigProblems* problems) {
   const auto& config = static_cast<const AgentConfig&>(message);
   RequireAddress("join.config_server", config.join().config_server(), problems);
+  RequireName("join.name", config.join().name(), kHostNameBytesMax, problems);
   RequireAbsolutePath("state_directory", config.state_directory(), problems);
   for (int i = 0; i < config.disks_size(); ++i) {
     const config::v1::AgentDisk& disk = config.disks(i);
@@ -196,6 +202,10 @@ void CheckAgentConfig(const google::protobuf::Message& message, ConfigProblems* 
     }
   }
   if (config.registration().has_delay()) CheckDelay(config.registration().delay(), problems);
+  CheckHook("hooks.quiesce", config.hooks().quiesce(), problems);
+  CheckHook("hooks.pre_freeze", config.hooks().pre_freeze(), problems);
+  CheckHook("hooks.post_thaw", config.hooks().post_thaw(), problems);
+  CheckHook("hooks.resume", config.hooks().resume(), problems);
   RequirePositive("hooks.timeout", config.hooks().timeout(), config.hooks().has_timeout(),
                   problems);
   RequirePositive("freeze_timeout", config.freeze_timeout(), config.has_freeze_timeout(), problems);

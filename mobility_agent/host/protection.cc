@@ -15,6 +15,9 @@ namespace {
 
 constexpr absl::Duration kTick = absl::Milliseconds(50);
 constexpr absl::Duration kRetry = absl::Seconds(1);
+constexpr absl::Duration kLookInterval = absl::Seconds(2);
+// A disk that is away for longer may come back as another device of its name.
+constexpr absl::Duration kAwayMax = absl::Seconds(30);
 constexpr char kStreams[] = "streams";
 constexpr char kStateSuffix[] = ".state";
 
@@ -62,8 +65,10 @@ Protection::Protection(StreamRuntime runtime, Options options, std::vector<Captu
       options_(std::move(options)),
       disks_(*disks),
       stopped_cleanly_(options_.stopped_cleanly),
+      next_look_(runtime_.clock.Monotonic() + kLookInterval),
       stream_(runtime_.make_strand("stream")),
       control_(runtime_.make_strand("protection")) {
+  ListDisks();
   stream_->Post([this] { Tick(); });
   control_->Post([this] { KeepTrying(); });
 }
@@ -74,7 +79,8 @@ Protection::~Protection() {
   stream_->Run([this] {
     if (shipper_ == nullptr) return;
     bool all_kept = true;
-    for (CapturedDisk& disk : disks_) all_kept = disk.source->KeepForNextOpen() && all_kept;
+    for (CapturedDisk& disk : disks_)
+      all_kept = (disk.source == nullptr || disk.source->KeepForNextOpen()) && all_kept;
     if (!all_kept) return;
     const absl::Status kept = shipper_->StopCleanly();
     if (!kept.ok()) LogWarn("protection.map_not_kept", {{"error", kept}});
@@ -107,16 +113,20 @@ void Protection::Reconcile() {
     absl::Status begun;
     stream_->Run([&] {
       End();
+      LookAtDisks();
       if (!key.empty()) begun = Begin(wanted);
       failure_ = begun;
       Publish();
     });
     if (!begun.ok()) {
-      LogError("protection.cannot_begin", {{"machine", wanted.machine_id()}, {"error", begun}});
+      if (begun != logged_failure_)
+        LogError("protection.cannot_begin", {{"machine", wanted.machine_id()}, {"error", begun}});
+      logged_failure_ = begun;
       stream_key_ = "none";
       return;
     }
     stream_key_ = key;
+    logged_failure_ = absl::OkStatus();
     if (!key.empty()) {
       LogInfo("protection.began", {{"replica", wanted.replica_id()},
                                    {"generation", wanted.generation()},
@@ -126,15 +136,16 @@ void Protection::Reconcile() {
     stream_->Post([this, wanted] { desired_ = wanted; });
   }
   if (key.empty()) return;
-  // A shipper that was refused, or whose state could not be written, is of no use any more. An
-  // older generation comes to its end with what is desired next; all else is tried again.
-  bool refused = false;
+  // A shipper whose state could not be written is of no use any more. One that was refused finds
+  // out by itself when that is over.
+  bool useless = false;
   stream_->Run([&] {
-    refused = shipper_ != nullptr && !shipper_->refused().ok() &&
+    useless = shipper_ != nullptr && !shipper_->refused().ok() &&
               !absl::IsAborted(shipper_->refused()) &&
               !absl::IsFailedPrecondition(shipper_->refused());
+    useless = useless || runtime_.clock.Monotonic() - away_since_ > kAwayMax;
   });
-  if (refused) {
+  if (useless) {
     stream_key_ = "none";
     return;
   }
@@ -154,7 +165,10 @@ absl::Status Protection::Begin(const control::v1::Protection& desired) {
                                  [&](const CapturedDisk& disk) { return disk.name == name; });
     if (it == disks_.end()) {
       return absl::NotFoundError(
-          absl::StrCat("disk ", name, " is protected and not in this agent's configuration"));
+          absl::StrCat("disk ", name, " is protected, and this agent does not have it"));
+    }
+    if (it->source == nullptr) {
+      return absl::UnavailableError(absl::StrCat("disk ", name, " cannot be used: ", it->unusable));
     }
     sources.push_back(it->source.get());
   }
@@ -196,6 +210,49 @@ absl::Status Protection::Begin(const control::v1::Protection& desired) {
 void Protection::End() {
   shipper_.reset();
   desired_.Clear();
+  away_since_ = absl::InfiniteDuration();
+}
+
+void Protection::LookAtDisks() {
+  if (options_.open_disks == nullptr) return;
+  next_look_ = runtime_.clock.Monotonic() + kLookInterval;
+  for (CapturedDisk& disk : disks_) {
+    if (shipper_ != nullptr || disk.source == nullptr) continue;
+    const absl::Status present = disk.source->Present();
+    if (present.ok()) continue;
+    LogWarn("disk.closed", {{"disk", disk.name}, {"why", present}});
+    disk.source.reset();
+    disk.unusable = std::string(present.message());
+  }
+  options_.open_disks(&disks_);
+  ListDisks();
+}
+
+void Protection::ListDisks() {
+  DiskList list;
+  for (const CapturedDisk& disk : disks_) {
+    if (disk.source == nullptr) {
+      types::v1::UnusableDisk& out = list.unusable.emplace_back();
+      out.set_name(disk.name);
+      out.set_reason(disk.unusable);
+      continue;
+    }
+    types::v1::Disk& out = list.usable.emplace_back();
+    out.set_name(disk.name);
+    out.set_size_bytes(disk.source->size_bytes());
+    out.set_uuid(disk.uuid);
+    out.set_logical_sector_bytes(disk.logical_sector_bytes);
+  }
+  const auto differ = [](const auto& ours, const auto& theirs) {
+    return !std::equal(ours.begin(), ours.end(), theirs.begin(), theirs.end(),
+                       [](const auto& one, const auto& other) {
+                         return one.SerializeAsString() == other.SerializeAsString();
+                       });
+  };
+  absl::MutexLock lock(&mutex_);
+  list.revision = list_.revision;
+  if (differ(list.usable, list_.usable) || differ(list.unusable, list_.unusable)) ++list.revision;
+  list_ = std::move(list);
 }
 
 void Protection::Tick() {
@@ -204,7 +261,11 @@ void Protection::Tick() {
     FollowAppPoint();
     FollowQuiesce();
     shipper_->Tick();
+    away_since_ = absl::IsUnavailable(shipper_->away())
+                      ? std::min(away_since_, runtime_.clock.Monotonic())
+                      : absl::InfiniteDuration();
   }
+  if (runtime_.clock.Monotonic() >= next_look_) LookAtDisks();
   Publish();
   stream_->PostAfter(kTick, [this] { Tick(); });
 }
@@ -298,6 +359,26 @@ bool Protection::RunHook(const char* name,
   return ran.ok();
 }
 
+types::v1::HealthIssue Protection::AwayIssue() const {
+  std::string what(shipper_->away().message());
+  for (const CapturedDisk& disk : disks_) {
+    if (disk.source == nullptr) continue;
+    const absl::Status present = disk.source->Present();
+    if (!present.ok()) what = absl::StrCat("disk ", disk.name, ": ", present.message());
+  }
+  if (absl::IsUnavailable(shipper_->away())) {
+    return Issue(types::v1::CRITICAL, "DISK_AWAY", what,
+                 "Look at the disk and at what it hangs on. Nothing is replicated meanwhile; when "
+                 "the disk is back all of it is compared, and it goes on by itself. Recovery "
+                 "points stay.");
+  }
+  return Issue(types::v1::CRITICAL, "DISK_RESIZED", what,
+               "Nothing is replicated until the disk has its earlier size again: then it goes on "
+               "by itself. To keep the new size, remove the protection (homeward machines remove) "
+               "and protect the machine again. That destroys all its recovery points: where one "
+               "may still be needed, fail back to it first.");
+}
+
 void Protection::Publish() {
   control::v1::AgentObserved seen;
   std::vector<types::v1::HealthIssue> issues;
@@ -306,7 +387,17 @@ void Protection::Publish() {
     seen.set_refused(failure_.ToString());
     issues.push_back(Issue(types::v1::CRITICAL, "AGENT_CANNOT_PROTECT",
                            std::string(failure_.message()),
-                           "Correct the agent's configuration and restart it."));
+                           "It goes on by itself when what the message names is right: attach the "
+                           "disk, or correct the agent's configuration and restart it."));
+  }
+  for (const CapturedDisk& disk : disks_) {
+    if (disk.source != nullptr || !disk.missed || !failure_.ok()) continue;
+    issues.push_back(
+        Issue(types::v1::WARNING, "DISK_UNUSABLE",
+              absl::StrCat("disk ", disk.name, " cannot be protected: ", disk.unusable),
+              "It is taken when it can be used. Until then this machine is replicated "
+              "without it, if at all; name the disks that count under disks in the "
+              "agent's configuration."));
   }
   if (shipper_ != nullptr) {
     seen.set_machine_id(desired_.machine_id());
@@ -330,6 +421,9 @@ void Protection::Publish() {
       issues.push_back(Issue(types::v1::CRITICAL, "STREAM_REFUSED",
                              std::string(shipper_->refused().message()),
                              "If it stays so, look at the machine with: homeward machines show"));
+    } else if (!shipper_->away().ok()) {
+      issues.push_back(AwayIssue());
+      seen.set_refused(issues.back().problem().message());
     } else if (shipper_->degraded()) {
       const bool bitmap = shipper_->tracking() == Shipper::Tracking::kBitmap;
       issues.push_back(
@@ -354,6 +448,11 @@ void Protection::Publish() {
 control::v1::AgentObserved Protection::observed() const {
   absl::MutexLock lock(&mutex_);
   return observed_;
+}
+
+DiskList Protection::disks() const {
+  absl::MutexLock lock(&mutex_);
+  return list_;
 }
 
 std::vector<types::v1::HealthIssue> Protection::issues() const {

@@ -2,6 +2,7 @@
 #ifndef HOMEWARD_MOBILITY_AGENT_HOST_PROTECTION_H_
 #define HOMEWARD_MOBILITY_AGENT_HOST_PROTECTION_H_
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -16,8 +17,15 @@
 
 namespace homeward {
 
-// Want(), observed() and issues() are thread-safe. Two strands: one begins and ends the stream, the
-// other is the stream's.
+// What a machine's registration says of its disks.
+struct DiskList {
+  std::vector<types::v1::Disk> usable;
+  std::vector<types::v1::UnusableDisk> unusable;
+  uint64_t revision = 0;  // grows with each change
+};
+
+// Want(), observed(), issues() and disks() are thread-safe. Two strands: one begins and ends the
+// stream, the other is the stream's.
 class Protection {
  public:
   struct Options {
@@ -27,11 +35,13 @@ class Protection {
     absl::Duration hook_timeout = absl::Seconds(60);
     Shipper::Options stream;  // limits and time-outs; what is desired is filled in
     Shipper::MarkerTaken marker_taken = nullptr;
+    // Opens what can be opened of the disks by now; null: they stay as they are.
+    std::function<void(std::vector<CapturedDisk>*)> open_disks = nullptr;
   };
   // For the streams of this state directory: see TakeCleanStop().
   static absl::StatusOr<bool> TakeCleanStops(FileSystem& files, const std::string& state_directory);
 
-  // `disks` outlives it.
+  // `disks` outlives it and is touched by nobody else.
   Protection(StreamRuntime runtime, Options options, std::vector<CapturedDisk>* disks);
   // Stops shipping. When every source can end its writes, so that nothing reaches the disks until
   // the agent is back, their map of changes is kept; otherwise the next start compares.
@@ -40,6 +50,7 @@ class Protection {
   void Want(const control::v1::AgentDesired& desired);
   control::v1::AgentObserved observed() const;
   std::vector<types::v1::HealthIssue> issues() const;
+  DiskList disks() const;
 
  private:
   // On control_.
@@ -49,10 +60,15 @@ class Protection {
   absl::Status Begin(const control::v1::Protection& desired);
   void End();
   void Tick();
+  // Opens what can be opened; closes what is not what it was, as long as nothing is streamed.
+  void LookAtDisks();
+  void ListDisks();
   void FollowTokens();
   void FollowAppPoint();
   void FollowQuiesce();
   bool RunHook(const char* name, const google::protobuf::RepeatedPtrField<std::string>& arguments);
+  // Of the disk that is not what it was.
+  types::v1::HealthIssue AwayIssue() const;
   void Publish();
 
   const StreamRuntime runtime_;
@@ -62,6 +78,7 @@ class Protection {
   // Touched only on control_.
   control::v1::AgentDesired wanted_;
   std::string stream_key_, address_;  // of what runs
+  absl::Status logged_failure_;
   std::unique_ptr<StreamLink> link_;
 
   // Touched only on stream_.
@@ -69,6 +86,8 @@ class Protection {
   bool stopped_cleanly_;  // before this process, and no stream was opened since
   std::unique_ptr<Shipper> shipper_;
   absl::Status failure_;  // why it could not begin
+  absl::Duration next_look_;
+  absl::Duration away_since_ = absl::InfiniteDuration();
   uint64_t resync_token_ = 0, point_token_ = 0, point_token_wanted_ = 0;
   uint64_t quiesce_token_ = 0, quiesced_token_ = 0;  // begun, reached
   uint64_t markers_lost_ = 0;                        // that were waited for anew
@@ -83,6 +102,7 @@ class Protection {
   mutable absl::Mutex mutex_;
   control::v1::AgentObserved observed_ ABSL_GUARDED_BY(mutex_);
   std::vector<types::v1::HealthIssue> issues_ ABSL_GUARDED_BY(mutex_);
+  DiskList list_ ABSL_GUARDED_BY(mutex_);
 
   std::unique_ptr<Strand> stream_;
   std::unique_ptr<Strand> control_;  // last: it uses stream_

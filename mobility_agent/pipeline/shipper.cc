@@ -19,6 +19,8 @@ constexpr uint64_t kDigestReadBytes = kMiB;
 constexpr int kQueriesOfAnEpochBits = 24;
 constexpr size_t kFreezesMax = 1024;
 constexpr size_t kCollectedMax = 4096;
+// A stream that was refused for its state is not offered again at once when the hello was taken.
+constexpr absl::Duration kRefusalLasts = absl::Seconds(5);
 
 // Adds one extent, as zeroes when it is.
 void AddContent(BatchBuilder* builder, uint32_t disk, Extent extent, ConstBytes content) {
@@ -400,13 +402,15 @@ SealedBatch Shipper::SealAndRemember(BatchKind kind, BatchBuilder* builder) {
 }
 
 void Shipper::Tick() {
-  if (!refused_.ok()) return;
+  if (!refused_.ok() && !TakenAgain()) return;
   const absl::Status collected = CollectAll();
-  if (absl::IsDataLoss(collected) && !Resync().ok()) return;
-  if (absl::IsFailedPrecondition(collected)) {
-    refused_ = collected;
+  if (absl::IsUnavailable(collected) || absl::IsFailedPrecondition(collected)) {
+    away_ = collected;
     return;
   }
+  const bool returned = !std::exchange(away_, absl::OkStatus()).ok() &&
+                        !HW_FAULT("mutation.trust_a_disk_that_was_away");
+  if ((returned || absl::IsDataLoss(collected)) && !Resync().ok()) return;
   if (!syncing_ && clock_.Monotonic() - last_marker_ >= options_.marker_interval)
     marker_requested_ = true;
   for (auto& [id, query] : queries_) {
@@ -417,6 +421,15 @@ void Shipper::Tick() {
     sender_.SendDigestQuery(query.message);
   }
   sender_.Pump();
+}
+
+// Whether what was refused may be over: the other side has taken a hello since.
+bool Shipper::TakenAgain() {
+  const bool passes = absl::IsAborted(refused_) || absl::IsFailedPrecondition(refused_);
+  if (!passes || !sender_.streaming() || clock_.Monotonic() - refused_at_ < kRefusalLasts)
+    return false;
+  refused_ = absl::OkStatus();
+  return true;
 }
 
 void Shipper::RequestMarker(PointKind kind) {
@@ -431,6 +444,7 @@ absl::Status Shipper::Resync() {
 }
 
 absl::Status Shipper::StopCleanly() {
+  HW_RETURN_IF_ERROR(away_);  // Also of one that is back: it is not compared yet.
   ReturnInFlight();
   HW_RETURN_IF_ERROR(CollectAll());
   return SaveState(/*stopped_cleanly=*/true);
@@ -503,7 +517,7 @@ absl::Status Shipper::GoOnBehind(StreamPosition held) {
 }
 
 absl::StatusOr<SealedBatch> Shipper::NextBatch() {
-  if (!refused_.ok()) return SealedBatch();
+  if (!refused_.ok() || !away_.ok()) return SealedBatch();
   if (!frozen_.empty()) {
     SealedBatch sealed = std::move(frozen_.front());
     frozen_.pop_front();
@@ -683,6 +697,7 @@ void Shipper::OnRefused(const absl::Status& status) {
     if (!resynced.ok()) refused_ = resynced;
   } else if (absl::IsAborted(status) || absl::IsFailedPrecondition(status)) {
     refused_ = status;
+    refused_at_ = clock_.Monotonic();
   }
 }
 

@@ -115,10 +115,14 @@ class Shipper : public Outbox {
   uint64_t markers_lost() const { return markers_lost_; }
   // Everything that was written is durable on the master target.
   bool drained() const;
-  // Not OK: the stream was refused in a way that only a new assignment or an operator can change,
-  // or the state could not be written. Nothing is sent any more; open a new Shipper when the cause
-  // is gone.
+  // Not OK: the stream was refused in a way that a new assignment or an operator must change
+  // (ABORTED, FAILED_PRECONDITION), or the state could not be written. Nothing is sent. The first
+  // is over when the other side has taken the stream again for some time; after the other, open a
+  // new Shipper.
   const absl::Status& refused() const { return refused_; }
+  // Not OK: a disk is not what it was, as WriteSource::Present() says. Nothing is sent meanwhile;
+  // when it is again all disks are compared, for nobody saw what was done to it.
+  const absl::Status& away() const { return away_; }
 
   // Outbox
   absl::Status GoOnBehind(StreamPosition held) override;
@@ -152,6 +156,7 @@ class Shipper : public Outbox {
   absl::Status BeginEpoch(bool synchronise);
   void ReturnInFlight();
   absl::Status CollectAll();
+  bool TakenAgain();
   absl::Status ReadInto(BatchBuilder* builder, uint32_t disk, Extent extent);
   // Returns what could not be sealed to `dirty`, and `status`.
   static absl::Status GiveBack(const BatchBuilder& builder, std::vector<ExtentSet>* dirty,
@@ -230,6 +235,8 @@ class Shipper : public Outbox {
   bool coarsened_ = false;
   std::deque<absl::Duration> freezes_;
   absl::Status refused_;
+  absl::Duration refused_at_;
+  absl::Status away_;
 };
 
 }  // namespace homeward

@@ -118,6 +118,85 @@ TEST(Shipper, AWriteWaitsForOthersButAPointDoesNot) {
   (*shipper)->sender().Disconnect();
 }
 
+// A disk that is away for a while, and one that was resized and has its old size again.
+TEST(Shipper, ADiskThatIsWhatItWasAgainIsComparedAndGoesOn) {
+  for (const uint64_t now_bytes : {uint64_t{0}, 2 * kMiB}) {
+    MemoryDisk files(1);
+    ManualClock clock;
+    struct : QuietDisk {
+      absl::Status Present() override {
+        return now_bytes == kMiB ? absl::OkStatus() : NotPresent(kMiB, now_bytes);
+      }
+      absl::StatusOr<Collected> Collect(absl::Span<Extent> changed) override {
+        if (!Present().ok()) return Present();
+        return QuietDisk::Collect(changed);
+      }
+      uint64_t now_bytes = kMiB;
+    } disk;
+    auto shipper = Shipper::Open(files, clock,
+                                 {.machine_id = "m",
+                                  .generation = 1,
+                                  .state_path = "/state",
+                                  .fresh_replica = true,
+                                  .linger = absl::ZeroDuration()},
+                                 {&disk}, nullptr);
+    ASSERT_TRUE(shipper.ok()) << shipper.status();
+    Recorder link;
+    (*shipper)->sender().Connect(&link, (*shipper)->MakeHello());
+    (*shipper)->sender().OnMessage(Welcome());
+    const auto tick = [&](int times) {
+      for (int i = 0; i < times; ++i) {
+        clock.now += absl::Milliseconds(50);
+        (*shipper)->Tick();
+      }
+    };
+    tick(20);
+    ASSERT_FALSE((*shipper)->syncing());
+
+    disk.now_bytes = now_bytes;
+    disk.written = true;
+    const int before = link.batches;
+    tick(1000);
+    EXPECT_EQ((*shipper)->away().code(), now_bytes == 0 ? absl::StatusCode::kUnavailable
+                                                        : absl::StatusCode::kFailedPrecondition);
+    EXPECT_TRUE((*shipper)->refused().ok());
+    EXPECT_EQ(link.batches, before);
+
+    disk.now_bytes = kMiB;
+    tick(1);
+    EXPECT_TRUE((*shipper)->away().ok());
+    EXPECT_TRUE((*shipper)->syncing()) << "nobody saw what was done to it";
+    EXPECT_GT(link.batches, before);
+    (*shipper)->sender().Disconnect();
+  }
+}
+
+TEST(Shipper, ARefusedStreamGoesOnWhenItIsTakenAgain) {
+  MemoryDisk files(1);
+  ManualClock clock;
+  QuietDisk disk;
+  auto shipper = Shipper::Open(
+      files, clock,
+      {.machine_id = "m", .generation = 1, .state_path = "/state", .fresh_replica = true}, {&disk},
+      nullptr);
+  ASSERT_TRUE(shipper.ok()) << shipper.status();
+  Recorder link;
+  (*shipper)->sender().Connect(&link, (*shipper)->MakeHello());
+  replication::v1::Downstream refusal;
+  refusal.mutable_refusal()->set_code(static_cast<int>(absl::StatusCode::kFailedPrecondition));
+  refusal.mutable_refusal()->set_message("upgrade one of the two");
+  (*shipper)->sender().OnMessage(refusal);
+  clock.now += absl::Hours(1);
+  (*shipper)->Tick();
+  EXPECT_FALSE((*shipper)->refused().ok()) << "nothing says that it is over";
+  (*shipper)->sender().Connect(&link, (*shipper)->MakeHello());
+  (*shipper)->sender().OnMessage(Welcome());
+  (*shipper)->Tick();
+  EXPECT_TRUE((*shipper)->refused().ok());
+  EXPECT_GT(link.batches, 0);
+  (*shipper)->sender().Disconnect();
+}
+
 // All of it is written again between two looks, until it is quiet.
 class BusyDisk : public QuietDisk {
  public:

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/name.h"
 #include "common/control/control_client.h"
 #include "common/log/log.h"
 #include "common/os/host.h"
@@ -238,6 +239,7 @@ std::vector<types::v1::HealthIssue> JudgeProcessServer(
 void CheckProcessServerConfig(const google::protobuf::Message& message, ConfigProblems* problems) {
   const auto& config = static_cast<const ProcessServerConfig&>(message);
   RequireAddress("join.config_server", config.join().config_server(), problems);
+  RequireName("join.name", config.join().name(), kHostNameBytesMax, problems);
   RequireAddress("listen_address", config.listen_address(), problems);
   RequireAbsolutePath("state_directory", config.state_directory(), problems);
   if (!config.cache_directory().empty())

@@ -105,6 +105,8 @@ class Cluster : public Scenario {
   // What it forwards comes after the first of the epoch that the other process server carries, to
   // a master target that may have died in between.
   void LeaveBacklog(size_t relay);
+  // A disk of the machine, for some time.
+  void TakeAway(SourceDisk* source);
   // All of a process server, of the agent or of the master target, as with a disk that is slow.
   void StandStill(size_t relay, absl::Duration time);
   // A snapshot of the machine while it is off.

@@ -75,6 +75,7 @@ void Cluster::Strike() {
     }
     case 12: {
       SourceDisk& source = *sources_[world_.Pick(sources_.size())];
+      if (world_.Chance(0.3)) return TakeAway(&source);
       if (world_.Chance(0.5)) {
         Say("writes to a source disk fail");
         return source.FailWrites(1 + world_.Pick(3));
@@ -207,6 +208,16 @@ void Cluster::DamageJournal() {
 void Cluster::DamageSpool(size_t index) {
   RelayNode& node = *relays_[index];
   if (DamageSomeLog(&node.disk, absl::StrCat("process server ", index))) node.damaged = true;
+}
+
+void Cluster::TakeAway(SourceDisk* source) {
+  Say("a source disk has no size");
+  source->GoAway();
+  world_.After(world_.Between(absl::Milliseconds(10), absl::Seconds(10)), [this, source] {
+    Say("the source disk is back");
+    source->ComeBack(kSectorBytes * world_.Pick(source->size_bytes() / kSectorBytes),
+                     std::string(kSectorBytes, 'u'));
+  });
 }
 
 void Cluster::LeaveBacklog(size_t relay) {

@@ -152,6 +152,7 @@ class SourceDisk : public WriteSource {
   SourceDisk(uint64_t bytes, bool logs) : content_(bytes, '\0'), logs_(logs) {}
 
   void Write(uint64_t offset, const std::string& bytes) {
+    if (away_) return;  // It fails.
     content_.replace(offset, bytes.size(), bytes);
     if (!tracked_) return;
     const ConstBytes data = IsZero(AsBytes(bytes)) ? ConstBytes() : AsBytes(bytes);
@@ -164,6 +165,7 @@ class SourceDisk : public WriteSource {
   }
   void set_tracked(bool tracked) {
     tracked_ = tracked;
+    seen_away_ = false;
     changed_.Clear();
   }
   const std::string& content() const { return content_; }
@@ -172,12 +174,26 @@ class SourceDisk : public WriteSource {
   // Writes that are told of, and not with their data.
   void FailWrites(uint64_t count) { failing_writes_ = count; }
 
+  // It has no size for a while. Where its agent saw that, something writes to it meanwhile.
+  void GoAway() { away_ = true; }
+  void ComeBack(uint64_t written_at, const std::string& bytes) {
+    away_ = false;
+    if (std::exchange(seen_away_, false)) content_.replace(written_at, bytes.size(), bytes);
+  }
+
   uint64_t size_bytes() const override { return content_.size(); }
+  absl::Status Present() override {
+    if (!away_) return absl::OkStatus();
+    seen_away_ = true;
+    return NotPresent(content_.size(), 0);
+  }
   absl::StatusOr<Collected> Collect(absl::Span<Extent> changed) override {
+    if (away_) return Present();
     const size_t count = changed_.TakeInto(changed);
     return Collected{count, !changed_.empty()};
   }
   absl::Status Read(uint64_t offset, MutableBytes out) override {
+    if (away_) return absl::UnavailableError("the simulated disk is away");
     if (failing_reads_ > 0) {
       --failing_reads_;
       return absl::UnavailableError("the simulated disk cannot be read");
@@ -204,6 +220,8 @@ class SourceDisk : public WriteSource {
   uint32_t disk_ = 0;
   ExtentSet changed_;
   bool tracked_ = false;
+  bool away_ = false;
+  bool seen_away_ = false;  // by the agent that runs
   uint64_t failing_reads_ = 0;
   uint64_t failing_writes_ = 0;
   int write_back_ = 0;

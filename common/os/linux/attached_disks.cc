@@ -96,6 +96,13 @@ std::unique_ptr<AttachedDisks> MakeAttachedDisks(std::string directory) {
   return std::make_unique<LinkedDisks>(std::move(directory));
 }
 
+uint32_t LogicalSectorBytesOf(const std::string& path) {
+  const UniqueFd device(open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  int bytes = 0;
+  if (device.get() < 0 || ioctl(device.get(), BLKSSZGET, &bytes) != 0 || bytes < 0) return 0;
+  return static_cast<uint32_t>(bytes);
+}
+
 std::string DiskUuidOf(const std::string& path) {
   const std::string name = BlockNameOf(path);
   if (name.empty()) return "";

@@ -111,6 +111,7 @@ class LoadedTracker : public BpfTracker {
   uint64_t size_bytes() const override { return size_bytes_; }
 
   absl::StatusOr<Collected> Collect(absl::Span<Extent> changed) override {
+    HW_RETURN_IF_ERROR(Present());
     out_ = changed;
     count_ = 0;
     if (carried_.length > 0) Report(std::exchange(carried_, Extent{}));
@@ -128,8 +129,18 @@ class LoadedTracker : public BpfTracker {
           Report({(element * kLanes + lane) * block_bytes, block_bytes});
       }
     }
-    HW_RETURN_IF_ERROR(CheckDisk());
+    if (skeleton_->bss->lost != 0) {
+      skeleton_->bss->lost = 0;
+      return absl::DataLossError("more was written than could be noted");
+    }
     return Collected{count_, false};
+  }
+
+  absl::Status Present() override {
+    uint64_t now_bytes = 0;
+    if (::ioctl(fd_.get(), BLKGETSIZE64, &now_bytes) == 0 && now_bytes == size_bytes_)
+      return absl::OkStatus();
+    return NotPresent(size_bytes_, now_bytes);
   }
 
   absl::Status Read(uint64_t offset, MutableBytes out) override {
@@ -208,19 +219,6 @@ class LoadedTracker : public BpfTracker {
     } else {
       out_[count_++] = extent;
     }
-  }
-  absl::Status CheckDisk() const {
-    uint64_t now_bytes = 0;
-    if (::ioctl(fd_.get(), BLKGETSIZE64, &now_bytes) != 0 || now_bytes != size_bytes_) {
-      return absl::FailedPreconditionError(
-          absl::StrCat("the disk had ", size_bytes_, " bytes when its protection began and has ",
-                       now_bytes, " now: remove the protection and protect the machine again"));
-    }
-    if (skeleton_->bss->lost != 0) {
-      skeleton_->bss->lost = 0;
-      return absl::DataLossError("more was written than could be noted");
-    }
-    return absl::OkStatus();
   }
   // Requires: all of it suits direct I/O.
   absl::Status ReadWhole(uint64_t offset, MutableBytes out) const {

@@ -3,13 +3,17 @@
 #include <sys/mman.h>
 
 #include <cerrno>
+#include <iterator>
 #include <utility>
+#include <vector>
 
-#include "absl/strings/match.h"
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
+#include "common/log/log.h"
 #include "common/os/attached_disks.h"
 #include "common/status/status_macros.h"
 #include "mobility_agent/capture/linux/bpf_tracker.h"
+#include "mobility_agent/capture/linux/machine_disks.h"
 #include "mobility_agent/capture/nbd/nbd_tap.h"
 #include "mobility_agent/capture/scan/scan_source.h"
 
@@ -18,28 +22,12 @@ namespace {
 
 constexpr char kPinDirectory[] = "/sys/fs/bpf/homeward";
 
-// Whole disks that a machine keeps its data on: not those that hold other disks' data (loop, md,
-// dm), not those that forget (ram, zram), not those that one takes out (sr, fd).
-absl::StatusOr<std::vector<std::string>> FindDisks(FileSystem& files) {
-  HW_ASSIGN_OR_RETURN(const std::vector<std::string> names, files.List("/sys/block"));
-  std::vector<std::string> disks;
-  for (const std::string& name : names) {
-    bool other = false;
-    for (const char* prefix : {"loop", "ram", "zram", "sr", "fd", "dm-", "md", "nbd"})
-      other = other || absl::StartsWith(name, prefix);
-    const absl::StatusOr<std::string> size =
-        ReadWholeFile(files, absl::StrCat("/sys/block/", name, "/size"));
-    if (!other && size.ok() && *size != "0\n") disks.push_back(absl::StrCat("/dev/", name));
-  }
-  if (disks.empty())
-    return absl::NotFoundError("no disk was found on this machine: name them under disks");
-  return disks;
-}
+constexpr char kSysfs[] = "/sys";
 
-absl::StatusOr<CapturedDisk> OpenDisk(FileSystem& files, const config::v1::AgentDisk& disk) {
-  CapturedDisk captured;
-  captured.name = disk.path();
+absl::Status OpenDisk(FileSystem& files, const config::v1::AgentDisk& disk, CapturedDisk* opened) {
+  CapturedDisk& captured = *opened;
   captured.uuid = disk.uuid().empty() ? DiskUuidOf(disk.path()) : disk.uuid();
+  captured.logical_sector_bytes = LogicalSectorBytesOf(disk.path());
   config::v1::Capture capture = disk.capture();
   if (capture == config::v1::CAPTURE_UNSPECIFIED)
     capture = disk.nbd_socket().empty() ? config::v1::BPF : config::v1::NBD_TAP;
@@ -64,25 +52,58 @@ absl::StatusOr<CapturedDisk> OpenDisk(FileSystem& files, const config::v1::Agent
       break;
     }
   }
-  return captured;
+  return absl::OkStatus();
+}
+
+// What is to be opened, and what is known to be of no use.
+struct Wanted {
+  config::v1::AgentDisk disk;
+  std::string unusable;
+  bool missed;  // if it cannot be opened
+};
+
+std::vector<Wanted> WantedDisks(FileSystem& files, const config::v1::AgentConfig& config) {
+  std::vector<Wanted> wanted;
+  for (const config::v1::AgentDisk& disk : config.disks()) wanted.push_back({disk, "", true});
+  if (!wanted.empty()) return wanted;
+  const absl::StatusOr<std::vector<FoundDisk>> found = FindDisks(files, kSysfs);
+  if (!found.ok()) return wanted;
+  for (const FoundDisk& disk : *found) {
+    wanted.push_back({{}, disk.unusable, disk.unusable.empty() || disk.missed});
+    wanted.back().disk.set_path(disk.path);
+  }
+  return wanted;
 }
 
 }  // namespace
 
-absl::StatusOr<std::vector<CapturedDisk>> OpenDisks(FileSystem& files,
-                                                    const config::v1::AgentConfig& config) {
-  std::vector<config::v1::AgentDisk> wanted(config.disks().begin(), config.disks().end());
-  if (wanted.empty()) {
-    HW_ASSIGN_OR_RETURN(const std::vector<std::string> found, FindDisks(files));
-    for (const std::string& path : found) wanted.emplace_back().set_path(path);
+void OpenDisks(FileSystem& files, const config::v1::AgentConfig& config,
+               std::vector<CapturedDisk>* disks) {
+  const std::vector<Wanted> wanted = WantedDisks(files, config);
+  std::erase_if(*disks, [&](const CapturedDisk& disk) {
+    return disk.source == nullptr &&
+           absl::c_none_of(wanted, [&](const Wanted& one) { return one.disk.path() == disk.name; });
+  });
+  for (const Wanted& one : wanted) {
+    auto disk = absl::c_find_if(
+        *disks, [&](const CapturedDisk& known) { return known.name == one.disk.path(); });
+    if (disk == disks->end()) {
+      disks->emplace_back().name = one.disk.path();
+      disk = std::prev(disks->end());
+    }
+    if (disk->source != nullptr) continue;
+    std::string why = one.unusable;
+    if (why.empty()) why = std::string(OpenDisk(files, one.disk, &*disk).message());
+    if (disk->source != nullptr) {
+      LogInfo("disk.captured", {{"disk", disk->name},
+                                {"capture", disk->capture},
+                                {"bytes", disk->source->size_bytes()}});
+    } else if (why != disk->unusable) {
+      LogWarn("disk.unusable", {{"disk", disk->name}, {"why", why}});
+    }
+    disk->unusable = disk->source == nullptr ? why : "";
+    disk->missed = one.missed;
   }
-  std::vector<CapturedDisk> disks;
-  for (const config::v1::AgentDisk& disk : wanted) {
-    absl::StatusOr<CapturedDisk> opened = OpenDisk(files, disk);
-    if (!opened.ok()) return Annotate(opened.status(), absl::StrCat("disk ", disk.path()));
-    disks.push_back(*std::move(opened));
-  }
-  return disks;
 }
 
 }  // namespace homeward

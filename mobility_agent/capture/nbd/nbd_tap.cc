@@ -25,13 +25,13 @@ absl::StatusOr<std::unique_ptr<NbdTap>> NbdTap::Start(FileSystem& files, const s
   return tap;
 }
 
-absl::StatusOr<WriteSource::Collected> NbdTap::Collect(absl::Span<Extent> changed) {
+absl::Status NbdTap::Present() {
   HW_ASSIGN_OR_RETURN(const uint64_t now_bytes, file_->Size());
-  if (now_bytes != size_bytes_) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("the image had ", size_bytes_, " bytes when its protection began and has ",
-                     now_bytes, " now: remove the protection and protect the machine again"));
-  }
+  return now_bytes == size_bytes_ ? absl::OkStatus() : NotPresent(size_bytes_, now_bytes);
+}
+
+absl::StatusOr<WriteSource::Collected> NbdTap::Collect(absl::Span<Extent> changed) {
+  HW_RETURN_IF_ERROR(Present());
   absl::MutexLock lock(&mutex_);
   const size_t count = changed_.TakeInto(changed);
   return Collected{count, !changed_.empty()};

@@ -28,6 +28,7 @@ class NbdTap : public WriteSource, public NbdExport {
   uint64_t size_bytes() const override { return size_bytes_; }
 
   // WriteSource
+  absl::Status Present() override;
   absl::StatusOr<Collected> Collect(absl::Span<Extent> changed) override;
   absl::Status Read(uint64_t offset, MutableBytes out) override { return file_->Read(offset, out); }
   uint64_t NextData(uint64_t offset) override { return file_->NextData(offset).value_or(offset); }

@@ -10,6 +10,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/os/posix/unique_fd.h"
+#include "common/status/status_macros.h"
 
 namespace homeward {
 namespace {
@@ -21,14 +22,17 @@ class HeldDisk : public ScanSource {
 
   uint64_t size_bytes() const override { return size_bytes_; }
 
+  absl::Status Present() override {
+    const off_t end = ::lseek(fd_.get(), 0, SEEK_END);
+    const uint64_t now_bytes = end < 0 ? 0 : static_cast<uint64_t>(end);
+    return now_bytes == size_bytes_ ? absl::OkStatus() : NotPresent(size_bytes_, now_bytes);
+  }
+
   absl::StatusOr<Collected> Collect(absl::Span<Extent>) override {
+    HW_RETURN_IF_ERROR(Present());
     struct stat now = {};
     if (::fstat(fd_.get(), &now) != 0) return absl::ErrnoToStatus(errno, "look at a held disk");
     if (S_ISBLK(now.st_mode)) return Collected();
-    if (static_cast<uint64_t>(now.st_size) != size_bytes_) {
-      return absl::FailedPreconditionError(
-          absl::StrCat("the image had ", size_bytes_, " bytes and has ", now.st_size, " now"));
-    }
     if (now.st_mtim.tv_sec == modified_.tv_sec && now.st_mtim.tv_nsec == modified_.tv_nsec)
       return Collected();
     // Somebody does not know of locks. What they wrote is found by comparing.
