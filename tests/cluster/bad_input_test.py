@@ -199,7 +199,7 @@ class Cases:
             file.truncate(image.stat().st_size + MIB)
         try:
             self.cluster.await_("the health says so", lambda: any(
-                "bytes when its protection began" in issue["problem"]["message"]
+                issue["problem"]["id"] == "DISK_RESIZED" and "recovery points" in issue["problem"]["action"]
                 for issue in self.machine("worker").get("health_errors", [])), 20)
             said = True
         except TimeoutError:
