@@ -56,7 +56,7 @@ absl::Duration ControlClient::KeepCertificate() {
       RenewIfDue(files_, clock_, options_.identity, options_.address);
   if (again.ok()) return *again;
   LogWarn("certificate.renewal_failed", {{"error", again.status()}});
-  return absl::Minutes(1);
+  return std::min(RenewalInterval(files_, clock_, options_.identity), absl::Minutes(1));
 }
 
 bool ControlClient::RunOnce() {

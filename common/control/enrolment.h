@@ -57,6 +57,9 @@ absl::StatusOr<absl::Duration> RenewIfDue(FileSystem& files, const Clock& clock,
                                           const IdentityFiles& paths,
                                           const std::string& config_server);
 
+// How long from now a look at the certificate is not needed: part of what is left of it.
+absl::Duration RenewalInterval(FileSystem& files, const Clock& clock, const IdentityFiles& paths);
+
 }  // namespace homeward
 
 #endif  // HOMEWARD_COMMON_CONTROL_ENROLMENT_H_

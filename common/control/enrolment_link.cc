@@ -17,7 +17,8 @@ namespace {
 
 constexpr char kPassphraseKey[] = "passphrase: ";
 constexpr absl::Duration kRetryMax = absl::Seconds(10);
-constexpr absl::Duration kCallLimit = absl::Seconds(10);
+// The handshake, and then the call.
+constexpr absl::Duration kCallLimit = absl::Seconds(kHandshakeSecondsMax + 10);
 
 void SetLimit(grpc::ClientContext* context) {
   context->set_deadline(absl::ToChronoTime(RealClock().Now() + kCallLimit));
@@ -33,6 +34,11 @@ absl::StatusOr<control::v1::EnrolResponse> AskForCertificate(
   control::v1::EnrolResponse response;
   HW_RETURN_IF_ERROR(FromGrpc(stub->Enrol(&context, request, &response)));
   return response;
+}
+
+// Often enough that what is left is not over before the next look.
+absl::Duration IntervalFor(const Validity& validity, absl::Time now) {
+  return std::clamp((validity.end - now) / 4, absl::Seconds(1), absl::Hours(1));
 }
 
 // A file that is made once.
@@ -186,13 +192,19 @@ absl::StatusOr<Membership> JoinFabric(FileSystem& files, const JoinOptions& opti
   }
 }
 
+absl::Duration RenewalInterval(FileSystem& files, const Clock& clock, const IdentityFiles& paths) {
+  const absl::StatusOr<std::string> certificate = ReadWholeFile(files, paths.certificate);
+  if (!certificate.ok()) return absl::Hours(1);
+  const absl::StatusOr<Validity> validity = CertificateValidity(*certificate);
+  return validity.ok() ? IntervalFor(*validity, clock.Now()) : absl::Hours(1);
+}
+
 absl::StatusOr<absl::Duration> RenewIfDue(FileSystem& files, const Clock& clock,
                                           const IdentityFiles& paths,
                                           const std::string& config_server) {
   HW_ASSIGN_OR_RETURN(const TlsIdentity identity, ReadIdentity(files, paths));
   HW_ASSIGN_OR_RETURN(const Validity validity, CertificateValidity(identity.certificate));
-  const absl::Duration again =
-      std::clamp((validity.end - clock.Now()) / 4, absl::Seconds(1), absl::Hours(1));
+  const absl::Duration again = IntervalFor(validity, clock.Now());
   if (clock.Now() < validity.begin + (validity.end - validity.begin) * 2 / 3) return again;
   const auto stub = control::v1::ControlService::NewStub(
       MakeChannel(config_server, Role::kConfigServer, identity));

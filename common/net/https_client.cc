@@ -9,6 +9,7 @@
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/synchronization/mutex.h"
 
 namespace homeward {
@@ -61,6 +62,13 @@ int Watch(void* user, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
 
 std::string UrlOf(const HostPort& address, const std::string& path) {
   return absl::StrCat("https://", FormatHostPort(address), path);
+}
+
+// Both are always set: what is not, libcurl takes from the environment.
+void SetProxy(CURL* curl, const HttpsProxy& proxy) {
+  curl_easy_setopt(curl, CURLOPT_PROXY,
+                   proxy.address.empty() ? "" : absl::StrCat("http://", proxy.address).c_str());
+  curl_easy_setopt(curl, CURLOPT_NOPROXY, absl::StrJoin(proxy.except, ",").c_str());
 }
 
 absl::Status ToStatus(CURLcode code, const HostPort& address, const char* why) {
@@ -134,7 +142,7 @@ absl::StatusOr<HttpsReply> HttpsClient::Post(const HttpsRequest& request) {
                        CURL_BLOB_NOCOPY};
   curl_easy_setopt(curl, CURLOPT_URL, UrlOf(options_.address, request.path).c_str());
   curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "https");
-  curl_easy_setopt(curl, CURLOPT_PROXY, "");
+  SetProxy(curl, options_.proxy);
   curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(curl, CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
   curl_easy_setopt(curl, CURLOPT_CAINFO_BLOB, &trusted);
@@ -171,13 +179,14 @@ absl::StatusOr<HttpsReply> HttpsClient::Post(const HttpsRequest& request) {
 }
 
 absl::StatusOr<std::string> HttpsClient::ShownCertificate(const HostPort& address,
+                                                          const HttpsProxy& proxy,
                                                           absl::Duration limit) {
   const Handle handle = MakeHandle();
   if (handle == nullptr) return absl::InternalError("libcurl does not start");
   CURL* const curl = handle.get();
   char why[CURL_ERROR_SIZE] = "";
   curl_easy_setopt(curl, CURLOPT_URL, UrlOf(address, "/").c_str());
-  curl_easy_setopt(curl, CURLOPT_PROXY, "");
+  SetProxy(curl, proxy);
   curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(curl, CURLOPT_CONNECT_ONLY, 1L);
   curl_easy_setopt(curl, CURLOPT_SSL_VERIFYPEER, 0L);

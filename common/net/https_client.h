@@ -6,6 +6,7 @@
 #include <map>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
@@ -32,8 +33,17 @@ struct HttpsRequest {
   bool once = false;
 };
 
+// An HTTP proxy that makes tunnels. Without an address: none, whatever the environment says.
+struct HttpsProxy {
+  std::string address;  // host:port
+  // Host names, domains (".example.org"), addresses and networks ("10.0.0.0/8") that are reached
+  // without it.
+  std::vector<std::string> except;
+};
+
 struct HttpsOptions {
   HostPort address;
+  HttpsProxy proxy;
   // PEM. The server's certificate must be one of these, or signed by one of them.
   std::string trusted;
   // Whether the certificate must also be for `address.host`. Not where the very certificate is
@@ -59,6 +69,7 @@ class HttpsClient {
 
   // The certificate (PEM) that whoever answers at `address` shows, trusted or not. Nothing is sent.
   static absl::StatusOr<std::string> ShownCertificate(const HostPort& address,
+                                                      const HttpsProxy& proxy,
                                                       absl::Duration limit);
 
  private:

@@ -12,6 +12,7 @@ namespace {
 
 constexpr int kMessageBytesMax = static_cast<int>(kBatchBytesMax) + 64 * 1024;
 constexpr unsigned kIdentityRefreshSeconds = 5;
+constexpr int kHandshakeMillisecondsMax = kHandshakeSecondsMax * 1000;
 
 grpc::ChannelArguments MakeArguments(Role role) {
   grpc::ChannelArguments arguments;
@@ -20,8 +21,11 @@ grpc::ChannelArguments MakeArguments(Role role) {
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIME_MS, 20000);
   // Who calls has a back-off of its own; gRPC's would make a restart of the server cost seconds.
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, 1000);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 500);
+  // Whatever its name says, this is how long one attempt may take, handshake and all.
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kHandshakeMillisecondsMax);
+  // Parts reach each other directly. Unless told, gRPC asks the proxy that the environment names.
+  arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20000);
   // Parts of one process must not share connections by accident.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
@@ -92,6 +96,7 @@ absl::StatusOr<std::unique_ptr<grpc::Server>> StartServer(const ServerOptions& o
   builder.AddListeningPort(options.address,
                            MakeServerCredentials(options.identity, options.enrolling));
   builder.SetMaxReceiveMessageSize(kMessageBytesMax);
+  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeMillisecondsMax);
   for (grpc::Service* service : options.services) builder.RegisterService(service);
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   if (server != nullptr) return server;

@@ -18,6 +18,12 @@ absl::string_view RoleName(Role role);
 // for it, so that a certificate of another role is refused in the handshake.
 std::string RoleDnsName(Role role);
 
+// A connection that has not become one by then is given up: no handshake takes longer. What a
+// server or a client shows must be valid for so long, so certificates are renewed well before it.
+constexpr int kHandshakeSecondsMax = 20;
+// Of a certificate. A third of it is renewed in, a third passes while that is tried again.
+constexpr absl::Duration kValidityMin = absl::Seconds(3 * kHandshakeSecondsMax);
+
 // PEM throughout.
 struct TlsIdentity {
   std::string ca;

@@ -29,12 +29,14 @@ bool OnlyLooks(absl::string_view method) {
 absl::StatusOr<HttpsOptions> Trust(const Endpoint& endpoint, CallLimit limit) {
   HttpsOptions options;
   options.address = endpoint.address;
+  options.proxy = endpoint.proxy;
   if (endpoint.thumbprint.empty()) {
     options.trusted = endpoint.trusted;
     return options;
   }
-  HW_ASSIGN_OR_RETURN(options.trusted, HttpsClient::ShownCertificate(
-                                           endpoint.address, std::min(limit.time, kGreeting)));
+  HW_ASSIGN_OR_RETURN(options.trusted,
+                      HttpsClient::ShownCertificate(endpoint.address, endpoint.proxy,
+                                                    std::min(limit.time, kGreeting)));
   HW_ASSIGN_OR_RETURN(const std::string shown, CertificateThumbprint(options.trusted));
   if (PlainHex(shown) != PlainHex(endpoint.thumbprint)) {
     return absl::PermissionDeniedError(absl::StrCat(
@@ -49,8 +51,9 @@ absl::StatusOr<HttpsOptions> Trust(const Endpoint& endpoint, CallLimit limit) {
 
 }  // namespace
 
-absl::StatusOr<std::string> ShownThumbprint(const HostPort& address) {
-  HW_ASSIGN_OR_RETURN(const std::string shown, HttpsClient::ShownCertificate(address, kGreeting));
+absl::StatusOr<std::string> ShownThumbprint(const HostPort& address, const HttpsProxy& proxy) {
+  HW_ASSIGN_OR_RETURN(const std::string shown,
+                      HttpsClient::ShownCertificate(address, proxy, kGreeting));
   return CertificateThumbprint(shown);
 }
 

@@ -23,10 +23,11 @@ struct Endpoint {
   std::string trusted;
   std::string user;
   std::string password;
+  HttpsProxy proxy;
 };
 
 // SHA-256 thumbprint of the certificate that whoever answers there shows.
-absl::StatusOr<std::string> ShownThumbprint(const HostPort& address);
+absl::StatusOr<std::string> ShownThumbprint(const HostPort& address, const HttpsProxy& proxy);
 
 struct CallLimit {
   absl::Duration time = absl::Seconds(60);

@@ -86,7 +86,13 @@ class Commands {
 
   // Opens the way to the server and runs `command`.
   int Run(const std::function<absl::Status(AdminClient&)>& command) {
-    absl::StatusOr<AdminClient> client = AdminClient::Open(arguments_.server, arguments_.identity);
+    AdminClient::Options options;
+    options.address = arguments_.server;
+    options.identity_directory = arguments_.identity;
+    options.waiting = [this] {
+      std::fprintf(stderr, "%s does not answer; trying again\n", arguments_.server.c_str());
+    };
+    absl::StatusOr<AdminClient> client = AdminClient::Open(std::move(options));
     const absl::Status status = client.ok() ? command(*client) : client.status();
     if (!status.ok()) {
       std::fputs(FormatFailure(status).c_str(), stderr);

@@ -2,6 +2,8 @@
 
 #include <utility>
 
+#include "absl/algorithm/container.h"
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "common/exec/strand.h"
 #include "common/log/log.h"
@@ -47,6 +49,11 @@ VmMover::Patience PatienceOf(const ConfigServerConfig& config) {
   return patience;
 }
 
+HttpsProxy ProxyOf(const ConfigServerConfig& config) {
+  return {config.proxy().address(),
+          {config.proxy().except().begin(), config.proxy().except().end()}};
+}
+
 class ConfigServer : public Daemon {
  public:
   ConfigServer(const Environment& environment, ConfigServerConfig config)
@@ -66,8 +73,8 @@ class ConfigServer : public Daemon {
     strand_ = MakeThreadStrand("brain");
     control_ = std::make_unique<ControlService>(&environment_.clock, strand_.get(), brain_.get(),
                                                 registrar_.get());
-    vcenters_ =
-        std::make_unique<Vcenters>(&brain_->store(), environment_.clock, inventories_.get());
+    vcenters_ = std::make_unique<Vcenters>(&brain_->store(), environment_.clock, inventories_.get(),
+                                           ProxyOf(config_));
     admin_ = std::make_unique<AdminService>(strand_.get(), brain_.get(), registrar_.get(),
                                             vcenters_.get());
     brain_->store().Watch([this](uint64_t) { admin_->Changed(); });
@@ -163,6 +170,20 @@ class ConfigServer : public Daemon {
   std::unique_ptr<grpc::Server> server_;
 };
 
+void CheckProxy(const config::v1::Proxy& proxy, ConfigProblems* problems) {
+  if (!proxy.address().empty()) RequireAddress("proxy.address", proxy.address(), problems);
+  if (proxy.address().empty() && proxy.except_size() > 0)
+    problems->Add("proxy", "has exceptions, but no address");
+  for (int i = 0; i < proxy.except_size(); ++i) {
+    const std::string& one = proxy.except(i);
+    if (one.empty() ||
+        absl::c_any_of(one, [](char c) { return c == ',' || absl::ascii_isspace(c); })) {
+      problems->Add(absl::StrCat("proxy.except[", i, "]"),
+                    "is one host name, domain, address or network; write another line for another");
+    }
+  }
+}
+
 }  // namespace
 
 void CheckConfigServerConfig(const google::protobuf::Message& message, ConfigProblems* problems) {
@@ -175,8 +196,10 @@ void CheckConfigServerConfig(const google::protobuf::Message& message, ConfigPro
                   problems);
   RequirePositive("registration_window", config.registration_window(),
                   config.has_registration_window(), problems);
-  RequirePositive("certificate_validity", config.certificate_validity(),
-                  config.has_certificate_validity(), problems);
+  if (config.has_certificate_validity() && FromProto(config.certificate_validity()) < kValidityMin)
+    problems->Add("certificate_validity",
+                  absl::StrCat("must be at least ", absl::FormatDuration(kValidityMin)));
+  CheckProxy(config.proxy(), problems);
   RequirePositive("guest_shutdown_limit", config.guest_shutdown_limit(),
                   config.has_guest_shutdown_limit(), problems);
   RequirePositive("rpo_threshold", config.rpo_threshold(), config.has_rpo_threshold(), problems);

@@ -190,7 +190,8 @@ absl::StatusOr<std::string> ProbeVcenter(const vsphere::Endpoint& endpoint) {
     return ToStatus(MakeProblem(id, std::string(why)), absl::StatusCode::kFailedPrecondition);
   };
   if (endpoint.thumbprint.empty() && endpoint.trusted.empty()) {
-    const absl::StatusOr<std::string> shown = vsphere::ShownThumbprint(endpoint.address);
+    const absl::StatusOr<std::string> shown =
+        vsphere::ShownThumbprint(endpoint.address, endpoint.proxy);
     if (!shown.ok()) return refuse(ProblemId::kVcenterDisconnected, shown.status().message());
     return refuse(ProblemId::kVcenterCertificate,
                   absl::StrCat(FormatHostPort(endpoint.address),

@@ -23,8 +23,8 @@ absl::Status Exists(const std::string& message) {
 
 }  // namespace
 
-absl::StatusOr<vsphere::Endpoint> EndpointOf(const storage::v1::Vcenter& vcenter,
-                                             const std::string& password) {
+absl::StatusOr<vsphere::Endpoint> Vcenters::EndpointOf(const storage::v1::Vcenter& vcenter,
+                                                       const std::string& password) const {
   vsphere::Endpoint endpoint;
   absl::StatusOr<HostPort> address = ParseHostPort(vcenter.address());
   if (!address.ok()) address = ParseHostPort(absl::StrCat(vcenter.address(), ":443"));
@@ -33,11 +33,12 @@ absl::StatusOr<vsphere::Endpoint> EndpointOf(const storage::v1::Vcenter& vcenter
   endpoint.trusted = vcenter.trusted();
   endpoint.user = vcenter.user();
   endpoint.password = password;
+  endpoint.proxy = proxy_;
   return endpoint;
 }
 
-Vcenters::Vcenters(Store* store, const Clock& clock, Inventories* inventories)
-    : store_(*store), clock_(clock), inventories_(*inventories) {
+Vcenters::Vcenters(Store* store, const Clock& clock, Inventories* inventories, HttpsProxy proxy)
+    : store_(*store), clock_(clock), inventories_(*inventories), proxy_(std::move(proxy)) {
   for (const storage::v1::Vcenter& vcenter : All()) {
     const auto secret = store_.Get<storage::v1::VcenterSecret>(vcenter.name());
     absl::StatusOr<vsphere::Endpoint> endpoint =

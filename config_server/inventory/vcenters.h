@@ -14,8 +14,12 @@ namespace homeward {
 // Must run on the strand of the store. Statuses have problems of the catalogue.
 class Vcenters {
  public:
-  // Begins to follow all that are in the store. Both outlive it.
-  Vcenters(Store* store, const Clock& clock, Inventories* inventories);
+  // Begins to follow all that are in the store, through `proxy`. Both pointers outlive it.
+  Vcenters(Store* store, const Clock& clock, Inventories* inventories, HttpsProxy proxy);
+
+  // Of host:port, or of a host alone, which means port 443. INVALID_ARGUMENT. Thread-safe.
+  absl::StatusOr<vsphere::Endpoint> EndpointOf(const storage::v1::Vcenter& vcenter,
+                                               const std::string& password) const;
 
   // Before connecting: whether this one could be added. ALREADY_EXISTS, INVALID_ARGUMENT.
   absl::Status MayAdd(const storage::v1::Vcenter& vcenter) const;
@@ -32,11 +36,8 @@ class Vcenters {
   Store& store_;
   const Clock& clock_;
   Inventories& inventories_;
+  const HttpsProxy proxy_;
 };
-
-// host:port, or a host alone, which means port 443. INVALID_ARGUMENT.
-absl::StatusOr<vsphere::Endpoint> EndpointOf(const storage::v1::Vcenter& vcenter,
-                                             const std::string& password);
 
 }  // namespace homeward
 

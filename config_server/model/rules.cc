@@ -20,7 +20,8 @@ using storage::v1::Machine;
 constexpr int kRetiredBootsMax = 32;
 constexpr int kMasterTargetDisksMax = 60;
 constexpr uint64_t kDiskBytesMax = 62 * kTiB;
-constexpr double kRetentionFreeMin = 0.05;
+// A retention drive has room when a twentieth of it is free, or this much.
+constexpr uint64_t kRetentionBytesEnough = kGiB;
 constexpr uint32_t kVmdkSectorBytes = 512;
 constexpr char kPhysicalOnlyForward[] = "Windows Server 2008 R2";
 
@@ -223,8 +224,7 @@ Refusal CheckRetention(const control::v1::MasterTargetObserved& target) {
   if (!retention.unsuitable().empty())
     return MakeProblem(ProblemId::kRetentionDriveUnsuitable, retention.unsuitable());
   if (retention.total_bytes() != 0 &&
-      static_cast<double>(retention.free_bytes()) >=
-          kRetentionFreeMin * static_cast<double>(retention.total_bytes())) {
+      retention.free_bytes() >= std::min(retention.total_bytes() / 20, kRetentionBytesEnough)) {
     return std::nullopt;
   }
   return MakeProblem(

@@ -117,7 +117,8 @@ Status AdminService::AddVcenter(ServerContext* context, const admin::v1::AddVcen
   const Status may = Ask(context, [&] { return vcenters_.MayAdd(vcenter); });
   if (!may.ok()) return may;
   // Not on the strand: it takes as long as the vCenter does.
-  const absl::StatusOr<vsphere::Endpoint> endpoint = EndpointOf(vcenter, request->password());
+  const absl::StatusOr<vsphere::Endpoint> endpoint =
+      vcenters_.EndpointOf(vcenter, request->password());
   if (!endpoint.ok()) return ToGrpc(endpoint.status());
   absl::StatusOr<std::string> instance = ProbeVcenter(*endpoint);
   if (!instance.ok()) return ToGrpc(instance.status());

@@ -12,9 +12,15 @@ import signal
 import socket
 import subprocess
 import sys
+import tempfile
 import time
+import urllib.request
 
 PR_SET_PDEATHSIG = 1
+# A limit ends what hangs; nothing stands or falls with how fast this machine is.
+HANG_SECONDS = 600
+# The size of a process server's cache, so that its health does not depend on how full this machine's disk is.
+CACHE_BYTES = 512 << 20
 SANITIZERS = re.compile(r"runtime error: |(ERROR|WARNING): (Address|Leak|Thread)Sanitizer")
 
 
@@ -24,8 +30,18 @@ def free_port():
         return probe.getsockname()[1]
 
 
+def straight(*handlers):
+    """An opener of URLs that asks no proxy, whatever the environment says."""
+    return urllib.request.build_opener(urllib.request.ProxyHandler({}), *handlers)
+
+
 def die_with_parent():
     ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+
+
+def scratch(name):
+    """A new directory on a disk: in $TMPDIR where that is set, since /tmp may be memory."""
+    return pathlib.Path(tempfile.mkdtemp(prefix=f"homeward-{name}-", dir=os.environ.get("TMPDIR") or "/var/tmp"))
 
 
 def seconds_of(text):
@@ -78,7 +94,7 @@ class Daemon:
             self.process = None
             self.check_log()
 
-    def stop(self, limit=12):
+    def stop(self, limit=HANG_SECONDS):
         """SIGTERM; True when it ended with 0 in time."""
         self.note_memory()
         if self.process is None:
@@ -127,7 +143,7 @@ registration_window {{ seconds: 900 }}
 
     def start_config_server(self):
         self.daemons["config_server"].start()
-        self.await_("the configuration server answers", lambda: self.try_cli("version"), 30)
+        self.await_("the configuration server answers", lambda: self.try_cli("version"))
         if not self.enrolment.exists():
             self.enrolment.write_text(self.cli("enroll", "passphrase", "show"))
 
@@ -140,9 +156,11 @@ registration_window {{ seconds: 900 }}
 state_directory: "{self.directory}/{name}/state"
 """
 
-    def add_process_server(self, name="process_server", extra=""):
-        return self.daemon(name, "homeward-process-server",
-                           self.join(name) + f'listen_address: "127.0.0.1:{free_port()}"\n' + extra)
+    def add_process_server(self, name="process_server", extra="", cache_bytes=CACHE_BYTES):
+        return self.daemon(name, "homeward-process-server", self.join(name) + f"""
+listen_address: "127.0.0.1:{free_port()}"
+cache_bytes_max: {cache_bytes}
+""" + extra)
 
     def add_master_target(self, name="master_target", datastores=(), extra="", host="127.0.0.1"):
         lines = "".join(f'datastores: "{path}"\n' for path in datastores)
@@ -159,7 +177,7 @@ state_directory: "{self.directory}/{name}/state"
         return [str(self.binaries / "homeward"), "--server", self.address, "--identity",
                 f"{self.directory}/config_server/state/operator", *arguments]
 
-    def cli(self, *arguments, limit=600):
+    def cli(self, *arguments, limit=HANG_SECONDS):
         done = subprocess.run(self.command(*arguments), capture_output=True, text=True, timeout=limit)
         if done.returncode != 0:
             raise Refused(done.returncode, (done.stderr + done.stdout).strip())
@@ -180,8 +198,10 @@ state_directory: "{self.directory}/{name}/state"
         except Refused:
             return {}
 
-    def await_(self, what, holds, limit=60, interval=0.1):
-        """Looks until `holds()` is true and returns that; TimeoutError names what was awaited."""
+    def await_(self, what, holds, limit=HANG_SECONDS, interval=0.1):
+        """Looks until `holds()` is true and returns that; TimeoutError names what was awaited. A `limit` can only be longer
+        than the usual one."""
+        limit = max(limit, HANG_SECONDS)
         end = time.monotonic() + limit
         while True:
             value = holds()
@@ -197,7 +217,7 @@ state_directory: "{self.directory}/{name}/state"
             servers = self.try_json("servers", "list").get("servers", [])
             return sum(1 for server in servers if server["connected"] and (
                 int(server["cache_total_bytes"]) > 0 or server["datastores"])) >= count
-        self.await_(f"{count} servers connect", reported, 30)
+        self.await_(f"{count} servers connect", reported)
 
     def note_memory(self):
         for daemon in self.daemons.values():

@@ -216,7 +216,7 @@ class Demo:
         self.cluster.start_config_server()
         for name in ("datastore1", "datastore2"):
             (self.work / name).mkdir()
-        self.cluster.add_process_server().start()
+        self.cluster.add_process_server(cache_bytes=4 << 30).start()
         self.cluster.add_master_target(
             datastores=[self.work / "datastore1", self.work / "datastore2"]).start()
         self.socket = str(self.work / "tap.sock")

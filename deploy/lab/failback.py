@@ -110,7 +110,7 @@ class Story:
         self.cluster.await_("the inventory is there",
                             lambda: len(self.cluster.try_json("inventory", "vms").get("vms", [])) >= 2)
         (self.work / "azure").mkdir()
-        self.cluster.add_process_server().start()
+        self.cluster.add_process_server(cache_bytes=4 << 30).start()
         self.cluster.add_master_target(datastores=[self.work / "azure"], extra=f"""hardware_uuid: "{TARGET_UUID}"
 disk_links_directory: "{self.work}/hardware/mt-1"
 """).start()

@@ -12,7 +12,9 @@
 namespace homeward {
 namespace {
 
-constexpr double kFreeMin = 0.05;
+// Too full to take recovery points: less than a twentieth is free, and less than this. A large
+// volume that is nearly full still has room for many.
+constexpr uint64_t kFreeBytesEnough = kGiB;
 constexpr size_t kMachineCharacters = 32;
 constexpr char kProbe[] = "prepare-retention";
 
@@ -43,7 +45,7 @@ absl::Status CheckRetentionVolume(FileSystem& files, const std::string& director
     return absl::FailedPreconditionError(
         absl::StrCat(directory, " is on a volume of no size (", facts.file_system, ")"));
   }
-  if (static_cast<double>(space.free_bytes) < kFreeMin * static_cast<double>(space.total_bytes)) {
+  if (space.free_bytes < std::min(space.total_bytes / 20, kFreeBytesEnough)) {
     return absl::FailedPreconditionError(absl::StrCat(directory, " has ", space.free_bytes, " of ",
                                                       space.total_bytes, " bytes free"));
   }

@@ -18,6 +18,12 @@ absl::StatusOr<std::unique_ptr<Daemon>> StartProcessServer(const google::protobu
 std::vector<types::v1::HealthIssue> JudgeProcessServer(
     const control::v1::ProcessServerObserved& observed);
 
+// How large the cache is: what is configured, or else what its volume can spare: `free_bytes` of
+// it, of which `held_bytes` are in the cache already.
+uint64_t CacheBytesOf(uint64_t configured_bytes, uint64_t free_bytes, uint64_t held_bytes);
+// What is left of a cache that holds `pending_bytes`: never more than its volume has.
+uint64_t CacheFreeOf(uint64_t cache_bytes, uint64_t pending_bytes, uint64_t volume_free_bytes);
+
 }  // namespace homeward
 
 #endif  // HOMEWARD_PROCESS_SERVER_HOST_PROCESS_SERVER_H_

@@ -1,5 +1,6 @@
 #include <grpcpp/grpcpp.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -19,7 +20,9 @@ namespace {
 
 using config::v1::ProcessServerConfig;
 
-constexpr uint64_t kCacheBytesDefault = 8 * kGiB;
+constexpr uint64_t kCacheBytesDefaultMax = 8 * kGiB;
+// In steps, so that a heartbeat is not a new one at every write.
+constexpr uint64_t kStepBytes = 16 * kMiB;
 constexpr absl::Duration kRateWindow = absl::Seconds(10);
 
 class ProcessServer : public Daemon {
@@ -37,6 +40,10 @@ class ProcessServer : public Daemon {
 
   absl::Status Start() {
     HW_RETURN_IF_ERROR(environment_.files.MakeDirectories(cache_directory_));
+    HW_ASSIGN_OR_RETURN(const VolumeSpace space, environment_.files.Space(cache_directory_));
+    cache_bytes_ = CacheBytesOf(config_.cache_bytes_max(), space.free_bytes,
+                                Relays::HeldBytes(environment_.files, cache_directory_));
+    LogInfo("cache.size", {{"directory", cache_directory_}, {"bytes", cache_bytes_}});
     HW_ASSIGN_OR_RETURN(membership_,
                         JoinFabric(environment_.files, Joining(), environment_.stopping));
     dialer_ = std::make_unique<ReplicationDialer>(
@@ -48,10 +55,7 @@ class ProcessServer : public Daemon {
     common.bandwidth = &bandwidth_;
     relays_ = std::make_unique<Relays>(
         StreamRuntime{environment_.files, environment_.clock, MakeThreadStrand, dialer_.get()},
-        Relays::Limits{.cache_directory = cache_directory_,
-                       .cache_bytes_max = config_.cache_bytes_max() == 0
-                                              ? kCacheBytesDefault
-                                              : config_.cache_bytes_max()},
+        Relays::Limits{.cache_directory = cache_directory_, .cache_bytes_max = cache_bytes_},
         std::move(common));
     strand_ = MakeThreadStrand("process-server");
     HW_RETURN_IF_ERROR(endpoint_.StartLane(
@@ -162,10 +166,8 @@ class ProcessServer : public Daemon {
     absl::MutexLock lock(&mutex_);
     const absl::StatusOr<VolumeSpace> space = environment_.files.Space(cache_directory_);
     if (space.ok()) {
-      // In steps, so that a heartbeat is not a new one at every write.
-      constexpr uint64_t kStep = 16 * kMiB;
-      seen.set_cache_total_bytes(space->total_bytes);
-      seen.set_cache_free_bytes(space->free_bytes / kStep * kStep);
+      seen.set_cache_total_bytes(cache_bytes_);
+      seen.set_cache_free_bytes(CacheFreeOf(cache_bytes_, pending, space->free_bytes));
     }
     const absl::Duration now = environment_.clock.Monotonic();
     if (now - rate_since_ > kRateWindow) {
@@ -189,6 +191,7 @@ class ProcessServer : public Daemon {
   const Environment environment_;
   const ProcessServerConfig config_;
   const std::string cache_directory_;
+  uint64_t cache_bytes_ = 0;  // constant after Start()
   Membership membership_;
   Bandwidth bandwidth_;
   ProcessServerConfig limits_ ABSL_GUARDED_BY(mutex_);  // the bandwidth that is configured now
@@ -217,14 +220,31 @@ void Judge(double value, double warning, double critical, bool more_is_worse, co
 
 }  // namespace
 
+uint64_t CacheBytesOf(uint64_t configured_bytes, uint64_t free_bytes, uint64_t held_bytes) {
+  if (configured_bytes != 0) return configured_bytes;
+  return std::clamp((free_bytes + held_bytes) / 4 * 3, Relays::kShareBytesMin,
+                    kCacheBytesDefaultMax);
+}
+
+uint64_t CacheFreeOf(uint64_t cache_bytes, uint64_t pending_bytes, uint64_t volume_free_bytes) {
+  const uint64_t own = cache_bytes - std::min(cache_bytes, pending_bytes);
+  return std::min(own, volume_free_bytes) / kStepBytes * kStepBytes;
+}
+
 std::vector<types::v1::HealthIssue> JudgeProcessServer(
     const control::v1::ProcessServerObserved& seen) {
   std::vector<types::v1::HealthIssue> issues;
   if (seen.cache_total_bytes() > 0) {
     const double free = 100.0 * static_cast<double>(seen.cache_free_bytes()) /
                         static_cast<double>(seen.cache_total_bytes());
+    const uint64_t held = std::min(seen.pending_bytes(), seen.cache_total_bytes());
+    const bool volume_is_full =
+        seen.cache_free_bytes() + kStepBytes < seen.cache_total_bytes() - held;
     Judge(free, 30, 25, false, "CACHE_LOW",
-          absl::StrCat("the cache volume has ", static_cast<int>(free), " % free"), &issues);
+          absl::StrCat("the cache has ", static_cast<int>(free), " % free of ",
+                       seen.cache_total_bytes() / kMiB, " MiB",
+                       volume_is_full ? ": other data is on its volume" : ""),
+          &issues);
   }
   Judge(seen.cpu_percent(), 80, 95, true, "PROCESSOR_HIGH",
         absl::StrCat("processor load is ", static_cast<int>(seen.cpu_percent()), " %"), &issues);

@@ -103,6 +103,21 @@ void Relays::RemoveOldSpools(const Wanted& wanted) {
   }
 }
 
+uint64_t Relays::HeldBytes(FileSystem& files, const std::string& directory) {
+  const auto names_in = [&](const std::string& path) {
+    return files.List(path).value_or(std::vector<std::string>());
+  };
+  uint64_t bytes = 0;
+  for (const std::string& spool : names_in(directory)) {
+    const std::string path = JoinPath(directory, spool);
+    for (const std::string& segment : names_in(path)) {
+      const auto file = files.Open(JoinPath(path, segment), OpenMode::kReadOnly);
+      if (file.ok()) bytes += (*file)->Size().value_or(0);
+    }
+  }
+  return bytes;
+}
+
 uint64_t Relays::Observe(control::v1::ProcessServerObserved* seen) const {
   uint64_t forwarded = 0, pending = 0;
   absl::MutexLock lock(&mutex_);

@@ -31,6 +31,8 @@ class Relays {
 
   // Where the machine's stream goes. UNAVAILABLE: it is not assigned here (yet).
   absl::StatusOr<HostedInbox> Find(const std::string& machine_id) const;
+  // Of all spools that are in `directory`.
+  static uint64_t HeldBytes(FileSystem& files, const std::string& directory);
   // Fills in streams and pending bytes; returns the bytes forwarded by all.
   uint64_t Observe(control::v1::ProcessServerObserved* seen) const;
 

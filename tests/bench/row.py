@@ -122,7 +122,7 @@ class Row:
             cluster = Cluster(self.arguments.binaries, directory)
             keep.callback(cluster.stop)
             cluster.start_config_server()
-            cluster.add_process_server(extra=cache).start()
+            cluster.add_process_server(extra=cache, cache_bytes=8 << 30).start()
             cluster.add_master_target(datastores=[directory / "datastore"]).start()
             cluster.await_servers(2)
             yield cluster

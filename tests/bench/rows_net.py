@@ -47,7 +47,7 @@ class Wan(Copies):
             cluster = Cluster(self.arguments.binaries, directory, host=NEAR)
             try:
                 cluster.start_config_server()
-                cluster.add_process_server().start()
+                cluster.add_process_server(cache_bytes=8 << 30).start()
                 target = cluster.add_master_target(datastores=[directory / "datastore"], host=FAR)
                 target.prefix = ["ip", "netns", "exec", NAMESPACE]
                 target.start()

@@ -9,13 +9,12 @@ import shutil
 import socket
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "deploy" / "lab"))
-from cluster import Cluster, Refused  # noqa: E402
+from cluster import Cluster, Refused, scratch  # noqa: E402
 from nbd import Nbd  # noqa: E402
 
 MIB = 1 << 20
@@ -51,7 +50,7 @@ class Cases:
         return self.cluster.try_json("machines", "show", name)
 
     def await_machine(self, name):
-        self.cluster.await_(f"{name} registers", lambda: self.machine(name).get("agent_connected"), 30)
+        self.cluster.await_(f"{name} registers", lambda: self.machine(name).get("agent_connected"))
 
     # --- cases -----------------------------------------------------------------------------------
 
@@ -76,7 +75,7 @@ class Cases:
             agent.config.write_text(agent.config.read_text().replace(str(self.cluster.enrolment),
                                                                      str(other.enrolment)))
             agent.start()
-            self.cluster.await_("the agent says why it waits", lambda: "enrolment.waiting" in agent.log(), 20)
+            self.cluster.await_("the agent says why it waits", lambda: "enrolment.waiting" in agent.log())
             self.check("a server of another CA is not trusted with the proof", "enrolment.done" not in agent.log())
             agent.kill()
         finally:
@@ -176,7 +175,7 @@ class Cases:
             self.cluster.await_("the health says so", lambda: any(
                 "full" in issue["problem"]["message"].lower() or "No space" in issue["problem"]["message"] or
                 issue["problem"]["id"] in ("VOLUME_FULL", "STREAM_REFUSED")
-                for issue in self.machine("worker").get("health_errors", [])), 20)
+                for issue in self.machine("worker").get("health_errors", [])))
             said = True
         except TimeoutError:
             said = False
@@ -200,7 +199,7 @@ class Cases:
         try:
             self.cluster.await_("the health says so", lambda: any(
                 issue["problem"]["id"] == "DISK_RESIZED" and "recovery points" in issue["problem"]["action"]
-                for issue in self.machine("worker").get("health_errors", [])), 20)
+                for issue in self.machine("worker").get("health_errors", [])))
             said = True
         except TimeoutError:
             said = False
@@ -234,11 +233,11 @@ class Cases:
         agent.start()
         self.await_machine("calm")
         before = len(written)
-        self.cluster.await_("the writer goes on", lambda: len(written) > before + 50, 20)
+        self.cluster.await_("the writer goes on", lambda: len(written) > before + 50)
         stopping.set()
         writer.join()
         seen = self.cluster.await_("everything is durable", lambda: self.machine("calm") if int(
-            self.machine("calm").get("pending_bytes", 1)) == 0 else None, 30)
+            self.machine("calm").get("pending_bytes", 1)) == 0 else None)
         self.check("after a clean stop nothing is compared again", int(seen["sync_done_bytes"]) == 0, seen)
         self.cluster.cli("machines", "failback", "calm", "--point", "latest", "--wait")
         compared = subprocess.run(["qemu-img", "compare", "-f", "vmdk", "-F", "raw",
@@ -269,7 +268,7 @@ class Cases:
         agent.start()
         self.await_machine("worker")
         self.cluster.await_("synchronised again", lambda: not self.machine("worker").get("syncing") and
-                            (self.machine("worker").get("rpo_seconds") or 99) < 3, 60)
+                            (self.machine("worker").get("rpo_seconds") or 99) < 3)
         self.cluster.cli("machines", "failback", "worker", "--point", "latest", "--wait")
         descriptor = self.machine("worker")["disk_paths"][0]
         compared = subprocess.run(["qemu-img", "compare", "-f", "vmdk", "-F", "raw", descriptor, image],
@@ -337,7 +336,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--binaries", required=True)
     arguments = parser.parse_args()
-    directory = pathlib.Path(tempfile.mkdtemp(prefix="homeward-bad-input-", dir="/var/tmp"))
+    directory = scratch("bad-input")
     cases = Cases(arguments.binaries, directory)
     try:
         cases.run()

@@ -17,12 +17,11 @@ import re
 import shutil
 import subprocess
 import sys
-import tempfile
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "deploy" / "lab"))
-from cluster import Cluster, Refused  # noqa: E402
+from cluster import Cluster, Refused, scratch  # noqa: E402
 from nbd import Nbd  # noqa: E402
 
 MIB = 1 << 20
@@ -81,7 +80,7 @@ class Damage:
             self.write()
         spool = self.cluster.directory / "process_server" / "state"
         self.cluster.await_("the spool holds something", lambda: any(
-            path.stat().st_size > 4096 for path in spool.rglob("*") if path.is_file()), 30)
+            path.stat().st_size > 4096 for path in spool.rglob("*") if path.is_file()))
 
     def files(self, daemon):
         found = []
@@ -171,7 +170,7 @@ class Damage:
             part.kill()
             self.restore(daemon, kept)
             part.start()
-            self.cluster.await_("all is well again", self.works, 60, 0.2)
+            self.cluster.await_("all is well again", self.works, interval=0.2)
 
 
 def main():
@@ -179,7 +178,7 @@ def main():
     parser.add_argument("--binaries", required=True)
     parser.add_argument("--daemon", default="")
     arguments = parser.parse_args()
-    directory = pathlib.Path(tempfile.mkdtemp(prefix="homeward-cluster-", dir="/var/tmp"))
+    directory = scratch("cluster")
     cluster = Cluster(arguments.binaries, directory)
     damage = Damage(cluster, directory)
     try:

@@ -7,24 +7,30 @@ usage: features_test.py --binaries DIR
 * a failback that is cancelled: what the quiesce hook stopped, the resume hook starts, and replication goes on
 * a disk of 62 TiB
 * certificates that end while everything runs: each part has a new one before, and every later connection uses it
+* a network so slow that a handshake takes seconds, and a command that is given before its server runs
 """
 import argparse
 import os
 import pathlib
+import queue
 import shutil
+import socket
 import subprocess
 import sys
 import tempfile
+import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "deploy" / "lab"))
-from cluster import Cluster, Refused  # noqa: E402
+from cluster import Cluster, Refused, scratch  # noqa: E402
 from nbd import Nbd  # noqa: E402
 
 MIB, TIB = 1 << 20, 1 << 40
 DISK_BYTES = 64 * MIB
-CERTIFICATE_SECONDS = 24
+CERTIFICATE_SECONDS = 60  # the shortest that is allowed
+CERTIFIED = ("config_server", "process_server", "master_target", "certified")
+SLOW_SECONDS = 2
 
 
 def run(*command):
@@ -36,9 +42,9 @@ class Features:
         self.cluster, self.directory, self.devices, self.big = cluster, directory, devices, big
         self.failures = 0
 
-    def check(self, what, holds):
+    def check(self, what, holds, detail=""):
         self.failures += not holds
-        print(f"{'ok  ' if holds else 'FAIL'} {what}", flush=True)
+        print(f"{'ok  ' if holds else 'FAIL'} {what}{'' if holds else f': {detail}'}", flush=True)
 
     def seen(self, machine):
         return self.cluster.try_json("machines", "show", machine)
@@ -59,7 +65,7 @@ class Features:
 
     def await_state(self, name, state):
         self.cluster.await_(f"{name} is {state}", lambda: self.seen(name).get("protection_state") == state and
-                            not self.seen(name).get("job_id"), 60, 0.2)
+                            not self.seen(name).get("job_id"), interval=0.2)
 
     def refusal(self, *command):
         try:
@@ -96,7 +102,7 @@ class Features:
         image = self.image("rotten")
         self.machine("rotten", image)
         self.cluster.cli("machines", "protect", "rotten", "--point-interval", "1s", "--wait")
-        first = self.cluster.await_("a first pass", lambda: self.seen("rotten").get("scrubbed_at"), 60)
+        first = self.cluster.await_("a first pass", lambda: self.seen("rotten").get("scrubbed_at"))
         flat = self.seen("rotten")["disk_paths"][0].replace(".vmdk", "-flat.vmdk")
         with open(flat, "r+b") as file:
             file.seek(7 * MIB + 4711)
@@ -108,13 +114,13 @@ class Features:
         def errors():
             return [error["problem"]["id"] for error in self.seen("rotten").get("health_errors", [])]
         before = int(self.seen("rotten").get("received_bytes", 0))
-        self.cluster.await_("the scrub finds it, and it is mended", lambda: errors() == ["OLDER_POINTS_DOUBTFUL"], 60)
+        self.cluster.await_("the scrub finds it, and it is mended", lambda: "OLDER_POINTS_DOUBTFUL" in errors())
         same = subprocess.run(["cmp", "-n", str(DISK_BYTES), flat, str(image)], check=False).returncode == 0
         self.check("a byte of the replica that changed by itself is found and sent again", same)
         sent = int(self.seen("rotten").get("received_bytes", 0)) - before
         self.check(f"and little else: {sent} bytes", 0 < sent < 6 * MIB)
         self.check("the scrub goes on", self.cluster.await_(
-            "another pass", lambda: self.seen("rotten").get("scrubbed_at") != first, 60))
+            "another pass", lambda: self.seen("rotten").get("scrubbed_at") != first))
         self.cluster.daemons["rotten"].stop()
 
     def point_on_demand(self):
@@ -148,14 +154,14 @@ class Features:
         made = points()
         self.check("an application-consistent one ran its hooks",
                    made[-1]["kind"] == "APP_CONSISTENT" and frozen.exists())
-        self.cluster.await_("the application is thawed", thawed.exists, 10)
+        self.cluster.await_("the application is thawed", thawed.exists)
 
         # A quiesce hook that fails holds the failback, until the operator cancels it.
         self.cluster.cli("machines", "failback", "web", "--point", "latest")
-        self.cluster.await_("the quiesce hook runs", stopped.exists, 20)
+        self.cluster.await_("the quiesce hook runs", stopped.exists)
         self.cluster.cli("jobs", "cancel", self.seen("web")["job_id"])
         self.await_state("web", "Protected")
-        self.cluster.await_("the resume hook runs", resumed.exists, 20)
+        self.cluster.await_("the resume hook runs", resumed.exists)
         self.check("a cancelled failback resumes the machine", True)
         before = len(points())
         self.cluster.cli("points", "create", "web", "--wait")
@@ -193,29 +199,114 @@ class Features:
         self.check("and only they take room", os.stat(flat).st_blocks * 512 < 8 * MIB)
         self.cluster.daemons["big"].stop()
 
-
-    def certificates(self, validity):
-        """All of them have been renewed several times by now; those of the beginning have ended."""
-        began = time.monotonic()
+    def begin_certificates(self):
         image = self.image("certified")
         self.machine("certified", image)
         self.cluster.cli("machines", "protect", "certified", "--point-interval", "1s", "--directory", "certified",
                          "--wait")
-        first = self.certificate("certified")
-        time.sleep(max(0, began + 1.5 * validity - time.monotonic()))
+        self.first = {name: self.certificate(name) for name in CERTIFIED}
+        self.began = time.monotonic()
+
+    def certificates(self, validity):
+        """All of them have been renewed several times by now; those of the beginning have ended."""
+        time.sleep(max(0, self.began + 1.5 * validity - time.monotonic()))
         for name in ("process_server", "master_target"):
             self.cluster.daemons[name].kill()  # New connections, all over.
             self.cluster.daemons[name].start()
         self.cluster.await_servers(2)
         before = len(self.cluster.json("points", "list", "certified")["points"])
-        self.cluster.cli("points", "create", "certified", "--wait", limit=30)
+        self.cluster.cli("points", "create", "certified", "--wait")
         self.check("replication goes on after the first certificates have ended",
                    len(self.cluster.json("points", "list", "certified")["points"]) > before)
-        self.check("the agent's certificate is another one", self.certificate("certified") != first)
+        for name in CERTIFIED:
+            self.check(f"{name}: its certificate is another one", self.certificate(name) != self.first[name])
         self.cluster.daemons["certified"].stop()
+
+    def slow_network(self):
+        """A handshake of many seconds is one."""
+        slow = SlowRoad(self.cluster.address)
+        command = self.cluster.command("version")
+        command[command.index("--server") + 1] = slow.address
+        done = subprocess.run(command, capture_output=True, text=True)
+        self.check(f"a command is answered over a road that takes {SLOW_SECONDS} s each way", done.returncode == 0, done.stderr)
+        image = self.image("far")
+        agent = self.cluster.add_agent("far", f'disks {{ path: "{image}" nbd_socket: "{self.directory}/far.tap" }}\n')
+        agent.config.write_text(agent.config.read_text().replace(self.cluster.address, slow.address))
+        agent.start()
+        self.cluster.await_("an agent enrols and registers over it", lambda: self.seen("far").get("agent_connected"))
+        self.check("an agent enrols and registers over it", True)
+        agent.stop()
+
+    def server_away(self):
+        """A command waits for a server that is being restarted; one that changes something is sent once."""
+        server = self.cluster.daemons["config_server"]
+        server.kill()
+        reading = subprocess.Popen(self.cluster.command("machines", "list"), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
+                                   text=True)
+        changing = subprocess.Popen(self.cluster.command("enroll", "passphrase", "rotate"), stdout=subprocess.PIPE,
+                                    stderr=subprocess.PIPE, text=True)
+        told = [process.stderr.readline() for process in (reading, changing)]  # Both have tried by now.
+        server.start()
+        listed, shown = reading.communicate()[0], changing.communicate()[0]
+        self.check("both say what they wait for", all("does not answer" in line for line in told), told)
+        self.check("a command that was given before the server ran is answered",
+                   reading.returncode == 0 and "certified" in listed, listed)
+        self.check("so is one that changes something, and it is done once",
+                   changing.returncode == 0 and shown == self.cluster.cli("enroll", "passphrase", "show"), shown)
 
     def certificate(self, name):
         return (self.directory / name / "state" / "identity" / "certificate.pem").read_bytes()
+
+
+class SlowRoad:
+    """To a server of this host: whatever either side says, the other hears it SLOW_SECONDS later."""
+
+    def __init__(self, server):
+        self.server = server
+        self.listener = socket.create_server(("127.0.0.1", 0))
+        self.address = f"127.0.0.1:{self.listener.getsockname()[1]}"
+        self.start(self.take)
+
+    @staticmethod
+    def start(work, *arguments):
+        threading.Thread(target=work, args=arguments, daemon=True).start()
+
+    def take(self):
+        while True:
+            near, _ = self.listener.accept()
+            host, port = self.server.rsplit(":", 1)
+            try:
+                far = socket.create_connection((host, int(port)))
+            except OSError:
+                near.close()
+                continue
+            for source, sink in ((near, far), (far, near)):
+                said = queue.SimpleQueue()
+                self.start(self.listen, source, said)
+                self.start(self.pass_on, said, sink)
+
+    @staticmethod
+    def listen(source, said):
+        data = b"-"
+        while data:
+            try:
+                data = source.recv(65536)
+            except OSError:
+                data = b""
+            said.put((time.monotonic() + SLOW_SECONDS, data))
+
+    @staticmethod
+    def pass_on(said, sink):
+        while True:
+            when, data = said.get()
+            time.sleep(max(0, when - time.monotonic()))
+            try:
+                if not data:
+                    sink.shutdown(socket.SHUT_WR)
+                    return
+                sink.sendall(data)
+            except OSError:
+                return
 
 
 def make_devices(directory):
@@ -241,7 +332,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--binaries", required=True)
     arguments = parser.parse_args()
-    directory = pathlib.Path(tempfile.mkdtemp(prefix="homeward-features-", dir="/var/tmp"))
+    directory = scratch("features")
     # A file of 62 TiB needs a file system that has them.
     big = pathlib.Path(tempfile.mkdtemp(prefix="homeward-features-", dir="/dev/shm"))
     cluster = Cluster(arguments.binaries, directory,
@@ -258,11 +349,14 @@ def main():
                                       f'block_devices: "{path}"\n' for path in devices)).start()
         cluster.await_servers(2)
         features = Features(cluster, directory, devices, big)
-        features.certificates(CERTIFICATE_SECONDS)
+        features.begin_certificates()
+        features.slow_network()
         features.block_device()
         features.scrub()
         features.point_on_demand()
         features.big_disk()
+        features.certificates(CERTIFICATE_SECONDS)
+        features.server_away()
     except (TimeoutError, Refused, OSError, subprocess.CalledProcessError) as error:
         print(f"FAILED: {error} {getattr(error, 'text', '')}", flush=True)
         for name, daemon in cluster.daemons.items():

@@ -12,13 +12,11 @@ import pathlib
 import resource
 import shutil
 import sys
-import tempfile
 import time
-import urllib.request
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "deploy" / "lab"))
-from cluster import Cluster, Refused, free_port, seconds_of  # noqa: E402
+from cluster import HANG_SECONDS, Cluster, Refused, free_port, scratch, seconds_of, straight  # noqa: E402
 from hostile import SERVERS, Peers  # noqa: E402
 
 MIB = 1 << 20
@@ -41,7 +39,7 @@ class Hostile:
         image = self.directory / f"{name}.raw"
         image.write_bytes(os.urandom(48 * MIB))
         self.cluster.add_agent(name, f'disks {{ path: "{image}" nbd_socket: "{self.directory}/{name}.sock" }}\n').start()
-        self.cluster.await_(f"{name} registers", lambda: self.machine(name).get("agent_connected"), 30)
+        self.cluster.await_(f"{name} registers", lambda: self.machine(name).get("agent_connected"))
 
     def protect(self, name):
         began = time.monotonic()
@@ -54,7 +52,7 @@ class Hostile:
         def newer():
             point = self.machine(name).get("newest_point")
             return point and seconds_of(point["time"]) > began
-        return self.cluster.await_(f"{name} makes a point", newer, 30)
+        return self.cluster.await_(f"{name} makes a point", newer)
 
     def run(self):
         cluster = self.cluster
@@ -83,7 +81,7 @@ class Hostile:
         for name in SERVERS:
             log = cluster.daemons[name].log()
             self.check(f"{name}'s log names who it refused", "lane.refused" in log and "127.0.0.1:" in log)
-        metrics = urllib.request.urlopen(f"http://127.0.0.1:{monitoring}/metrics", timeout=10).read().decode()
+        metrics = straight().open(f"http://127.0.0.1:{monitoring}/metrics", timeout=HANG_SECONDS).read().decode()
         counted = [line for line in metrics.splitlines() if line.startswith("homeward_replication_refused_total")]
         self.check("the process server counts them", counted and float(counted[0].split()[-1]) >= self.connections // 5,
                    counted)
@@ -99,7 +97,7 @@ def main():
     # A connection is a file.
     hard = resource.getrlimit(resource.RLIMIT_NOFILE)[1]
     resource.setrlimit(resource.RLIMIT_NOFILE, (min(hard, 20000), hard))
-    directory = pathlib.Path(tempfile.mkdtemp(prefix="homeward-hostile-", dir="/var/tmp"))
+    directory = scratch("hostile")
     hostile = Hostile(arguments.binaries, directory, arguments.connections)
     try:
         hostile.run()

@@ -13,13 +13,12 @@ import random
 import shutil
 import subprocess
 import sys
-import tempfile
 import threading
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "deploy" / "lab"))
-from cluster import Cluster, Refused  # noqa: E402
+from cluster import Cluster, Refused, scratch  # noqa: E402
 from nbd import Nbd  # noqa: E402
 
 MIB = 1 << 20
@@ -96,7 +95,7 @@ class Round:
 
     def await_state(self, state):
         self.cluster.await_(f"{self.machine} is {state}", lambda: self.seen().get("protection_state") == state and
-                            not self.seen().get("job_id"), 120, 0.2)
+                            not self.seen().get("job_id"), interval=0.2)
 
     def run(self):
         image = self.directory / "disk.raw"
@@ -150,7 +149,7 @@ def main():
     parser.add_argument("--seed", type=int, default=int.from_bytes(os.urandom(4), "big"))
     arguments = parser.parse_args()
     print(f"seed {arguments.seed}", flush=True)
-    directory = pathlib.Path(tempfile.mkdtemp(prefix="homeward-cluster-", dir="/var/tmp"))
+    directory = scratch("cluster")
     cluster = Cluster(arguments.binaries, directory)
     good = 0
     try:

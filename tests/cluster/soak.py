@@ -325,7 +325,8 @@ class Soak:
         cluster = self.cluster
         cluster.start_config_server()
         (cluster.directory / "datastore").mkdir()
-        for server in (cluster.add_process_server(), cluster.add_process_server("process_server2"),
+        for server in (cluster.add_process_server(cache_bytes=8 << 30),
+                       cluster.add_process_server("process_server2", cache_bytes=8 << 30),
                        cluster.add_master_target(datastores=[cluster.directory / "datastore"])):
             server.start()
         cluster.await_servers(3)

@@ -8,11 +8,10 @@ import pathlib
 import shutil
 import socket
 import sys
-import tempfile
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "deploy" / "lab"))
-from cluster import Cluster, Refused  # noqa: E402
+from cluster import Cluster, Refused, scratch  # noqa: E402
 from vcenter import PASSWORD, Vcenter  # noqa: E402
 
 
@@ -148,7 +147,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--binaries", type=lambda text: pathlib.Path(text).resolve(), required=True)
     arguments = parser.parse_args()
-    directory = pathlib.Path(tempfile.mkdtemp(prefix="homeward-vcenters-", dir="/var/tmp"))
+    directory = scratch("vcenters")
     try:
         run(arguments.binaries, directory)
     finally:

@@ -276,7 +276,7 @@ TEST_F(Vsphere, OnlyTheCertificateThatWasNamedIsTrusted) {
   EXPECT_THAT(std::string(vcenter_->Order("{}").value()), ::testing::Not(HasSubstr("\"Login\":2")))
       << "no password was sent";
   endpoint.thumbprint.clear();
-  endpoint.trusted = HttpsClient::ShownCertificate(endpoint.address, absl::Seconds(5)).value();
+  endpoint.trusted = HttpsClient::ShownCertificate(endpoint.address, {}, absl::Seconds(5)).value();
   EXPECT_TRUE(Session::Open(endpoint).ok()) << "as its own CA";
   endpoint.password = "wrong";
   const absl::Status login = Session::Open(endpoint).status();
@@ -407,7 +407,7 @@ TEST_F(Vsphere, WhatIsNoVcenterIsSaidToBeNone) {
   HttpsOptions options;
   Endpoint endpoint = vcenter_->EndpointFor("homeward");
   options.address = endpoint.address;
-  options.trusted = HttpsClient::ShownCertificate(endpoint.address, absl::Seconds(5)).value();
+  options.trusted = HttpsClient::ShownCertificate(endpoint.address, {}, absl::Seconds(5)).value();
   options.check_name = false;
   HttpsClient client(options);
   HttpsRequest request;

@@ -60,14 +60,15 @@ FakeVcenter::~FakeVcenter() {
 }
 
 vsphere::Endpoint FakeVcenter::EndpointFor(const std::string& user) const {
-  return {address_, thumbprint_, "", user, "secret"};
+  return {address_, thumbprint_, "", user, "secret", {}};
 }
 
 absl::StatusOr<std::string> FakeVcenter::Order(const std::string& json) {
   HttpsOptions options;
   options.address = address_;
   options.check_name = false;
-  HW_ASSIGN_OR_RETURN(options.trusted, HttpsClient::ShownCertificate(address_, absl::Seconds(5)));
+  HW_ASSIGN_OR_RETURN(options.trusted,
+                      HttpsClient::ShownCertificate(address_, {}, absl::Seconds(5)));
   HttpsClient client(options);
   HttpsRequest request;
   request.path = "/control";
