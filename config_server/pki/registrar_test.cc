@@ -7,6 +7,12 @@
 namespace homeward {
 namespace {
 
+struct StoppedClock : public Clock {
+  absl::Time Now() const override { return now; }
+  absl::Duration Monotonic() const override { return now - absl::UnixEpoch(); }
+  absl::Time now = absl::FromUnixSeconds(1700000000);
+};
+
 class Enrolment : public ::testing::Test {
  protected:
   Enrolment() : store_(*Store::Open("")), registrar_(Open()) {}
@@ -85,6 +91,25 @@ TEST_F(Enrolment, AnIdentityThatChangedByItselfIsFoundAndMadeAnew) {
   disk.FailReads(1);
   EXPECT_FALSE(registrar_->KeepIdentity(disk, "/identity", Role::kConfigServer, id).ok());
   EXPECT_EQ(disk.Content(paths->key), key) << "one that could not be read is not made anew";
+}
+
+// What is shown is in a file that servers read again every five seconds.
+TEST_F(Enrolment, WhatAServerShowsOutlivesTheLongestHandshake) {
+  constexpr absl::Duration kReadAgain = absl::Seconds(5);
+  for (const absl::Duration valid : {kValidityMin, absl::Minutes(30), absl::Hours(24 * 30)}) {
+    StoppedClock clock;
+    const auto registrar = *Registrar::Open(store_.get(), clock, valid);
+    MemoryDisk disk(1);
+    for (int look = 0; look < 200; ++look) {
+      const auto paths = registrar->KeepIdentity(disk, "/identity", Role::kProcessServer, "host-1");
+      ASSERT_TRUE(paths.ok()) << paths.status();
+      const absl::Duration again = RenewalInterval(disk, clock, *paths);
+      const absl::Time end = CertificateValidity(disk.Content(paths->certificate))->end;
+      ASSERT_GE(end - (clock.now + again + kReadAgain), absl::Seconds(kHandshakeSecondsMax))
+          << "look " << look << " of a validity of " << valid;
+      clock.now += again;
+    }
+  }
 }
 
 TEST_F(Enrolment, AHostIdOfAnotherRoleIsRefused) {
