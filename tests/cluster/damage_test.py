@@ -27,7 +27,7 @@ from nbd import Nbd  # noqa: E402
 MIB = 1 << 20
 DISK_BYTES = 8 * MIB
 MACHINE = "machine"
-SETTLED_SECONDS = 20
+SETTLED_SECONDS = 600  # only a hang takes so long
 # Files whose content is nobody's state.
 IGNORED = ("LOCK", "LOG", "log", "config")
 
@@ -40,6 +40,7 @@ class Damage:
         self.counts = {"refused": 0, "mended": 0}
         self.failures = []
         self.written = 0
+        self.patience = 3  # seconds for a point
 
     def set_up(self):
         cluster, datastore = self.cluster, self.directory / "datastore"
@@ -105,9 +106,13 @@ class Damage:
         """A write made now becomes a point, and the replica is the disk."""
         try:
             self.write()
-            self.cluster.cli("points", "create", MACHINE, "--wait", limit=3)
-        except (Refused, OSError, subprocess.TimeoutExpired):
+            self.cluster.cli("points", "create", MACHINE, "--wait", limit=self.patience)
+        except subprocess.TimeoutExpired:
+            self.patience = min(2 * self.patience, 60)  # It does not work, or this machine is slow.
             return False
+        except (Refused, OSError):
+            return False
+        self.patience = 3
         return subprocess.run(["cmp", "-s", "-n", str(DISK_BYTES), self.flat, self.image], check=False).returncode == 0
 
     def outcome(self, daemon, path, began):

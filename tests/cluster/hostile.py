@@ -38,7 +38,7 @@ class Peers:
         context.load_cert_chain(self.identity / "certificate.pem", self.identity / "key.pem")
         context.set_alpn_protocols([LANE if is_lane else "h2"])
         raw = self.connect(port)
-        raw.settimeout(10)
+        raw.settimeout(60)
         self.open[-1] = context.wrap_socket(raw)
         return self.open[-1]
 

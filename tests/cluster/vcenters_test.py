@@ -11,7 +11,7 @@ import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "deploy" / "lab"))
-from cluster import Cluster, Refused, scratch  # noqa: E402
+from cluster import HANG_SECONDS, Cluster, Refused, scratch  # noqa: E402
 from vcenter import PASSWORD, Vcenter  # noqa: E402
 
 
@@ -122,7 +122,7 @@ def run(binaries, directory):
     second.process.wait()
     host, port = second.address.split(":")
     with socket.create_server((host, int(port))) as silent:
-        silent.settimeout(60)
+        silent.settimeout(HANG_SECONDS)
         silent.accept()[0].close()  # of the session that was
         while True:  # A goodbye gives up soon; a new session waits for the certificate.
             connection = silent.accept()[0]
@@ -133,8 +133,12 @@ def run(binaries, directory):
             except TimeoutError:
                 break
         began = time.monotonic()
+        cluster.cli("vcenters", "list")
+        usual = time.monotonic() - began
+        began = time.monotonic()
         cluster.cli("vcenters", "remove", "vc2")
-        check("one that says nothing is removed at once", time.monotonic() - began < 5 and state("vc2") == {})
+        # Whoever waited for it would wait 10 s, however fast this machine is.
+        check("one that says nothing is removed at once", time.monotonic() - began < 5 + 10 * usual and state("vc2") == {})
         connection.close()
 
     told = [path for path in (directory / "cluster").rglob("*") if path.is_file() and "store" not in path.parts and
