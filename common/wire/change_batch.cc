@@ -341,6 +341,11 @@ std::string EncodeMarker(const Marker& marker) {
   writer.U32(static_cast<uint32_t>(marker.id.size()));
   writer.U64(static_cast<uint64_t>(absl::ToUnixMicros(marker.time)));
   writer.Raw(marker.id);
+  if (marker.consistency == Consistency::kUnknown) return out;
+  HW_CHECK(marker.how.size() <= kMarkerHowBytesMax);
+  writer.U32(static_cast<uint32_t>(marker.consistency));
+  writer.U32(static_cast<uint32_t>(marker.how.size()));
+  writer.Raw(marker.how);
   return out;
 }
 
@@ -355,6 +360,14 @@ absl::StatusOr<Marker> DecodeMarker(absl::string_view bytes) {
     return Corrupt("malformed marker");
   }
   marker.kind = static_cast<PointKind>(kind);
+  if (reader.rest().empty()) return marker;
+  const uint32_t consistency = reader.U32();
+  const uint32_t how_bytes = reader.U32();
+  marker.how = std::string(reader.Raw(how_bytes));
+  if (!reader.ok() || how_bytes > kMarkerHowBytesMax) return Corrupt("malformed marker");
+  // Nobody here can vouch for a kind that a newer sender knows.
+  marker.consistency =
+      static_cast<Consistency>(std::clamp(consistency, 1U, static_cast<uint32_t>(Consistency::kNotOneInstant)));
   return marker;
 }
 

@@ -124,10 +124,21 @@ SealedBatch SealEpochBegin(BatchHeader header, const EpochBegin& begin);
 absl::StatusOr<EpochBegin> ParseEpochBegin(const ParsedBatch& batch);
 
 enum class PointKind : uint32_t { kCrashConsistent = 1, kApplicationConsistent = 2 };
+// How it is known that a point is one instant. As types.v1.Consistency.
+enum class Consistency : uint32_t {
+  kUnknown = 0,      // a sender of protocol 1.7 or older, which does not say
+  kFrozen = 1,       // what is on the disks stood still, and nothing was seen to write
+  kUndisturbed = 2,  // something could not be frozen, but nothing was seen to write
+  kWriteOrder = 3,   // between two writes that were captured in order
+  kNotOneInstant = 4
+};
+inline constexpr size_t kMarkerHowBytesMax = 512;
 struct Marker {
   PointKind kind = PointKind::kCrashConsistent;
   absl::Time time;
   std::string id;  // at most 64 bytes
+  Consistency consistency = Consistency::kUnknown;
+  std::string how = {};  // for people; at most kMarkerHowBytesMax
 };
 SealedBatch SealMarker(BatchHeader header, const Marker& marker);
 absl::StatusOr<Marker> ParseMarker(const ParsedBatch& batch);

@@ -91,6 +91,26 @@ TEST(ChangeBatch, ALongPayloadIsSealedWhereItWasPutAndLiesWhereDisksCanTakeIt) {
   EXPECT_EQ(*BatchHeadBytes(sealed.view()), sealed.size() - batch.payload.size());
 }
 
+TEST(ChangeBatch, AMarkerSaysHowItsInstantWasFound) {
+  Marker marker{PointKind::kCrashConsistent, absl::FromUnixSeconds(1700000000), "p-1",
+                Consistency::kFrozen, "stood still: ext4 on /"};
+  const std::string bytes = EncodeMarker(marker);
+  const absl::StatusOr<Marker> decoded = DecodeMarker(bytes);
+  ASSERT_TRUE(decoded.ok()) << decoded.status();
+  EXPECT_EQ(decoded->consistency, Consistency::kFrozen);
+  EXPECT_EQ(decoded->how, marker.how);
+  const size_t label = bytes.size() - marker.how.size() - 8;
+  for (size_t cut = label + 1; cut < bytes.size(); ++cut)
+    EXPECT_FALSE(DecodeMarker(absl::string_view(bytes).substr(0, cut)).ok()) << cut;
+  EXPECT_TRUE(DecodeMarker(absl::string_view(bytes).substr(0, label)).ok()) << "an older sender's";
+  std::string newer = bytes;
+  newer[label] = 9;
+  EXPECT_EQ(DecodeMarker(newer)->consistency, Consistency::kNotOneInstant);
+  std::string too_long = bytes;
+  too_long[label + 5] = 3;
+  EXPECT_FALSE(DecodeMarker(too_long).ok());
+}
+
 TEST(ChangeBatch, MarkerAndEpochBeginComeBack) {
   const Marker marker{PointKind::kApplicationConsistent, absl::FromUnixSeconds(1700000000), "p-1"};
   ParsedBatch batch;
@@ -100,6 +120,7 @@ TEST(ChangeBatch, MarkerAndEpochBeginComeBack) {
   ASSERT_TRUE(parsed.ok());
   EXPECT_EQ(parsed->id, "p-1");
   EXPECT_EQ(parsed->time, marker.time);
+  EXPECT_EQ(parsed->consistency, Consistency::kUnknown) << "as older senders leave it";
   ParsedBatch begin_batch;
   const SealedBatch begin =
       SealEpochBegin({BatchKind::kEpochBegin, {2, 0}, 1}, {{1, 5}, true, {{7, 9}}});

@@ -76,7 +76,7 @@ struct Arguments {
   uint32_t count = 0;
   bool wait = false;
   bool keep_disks = false;
-  bool source_lost = false, remove_snapshots = false;
+  bool source_lost = false, remove_snapshots = false, accept_not_one_instant = false;
   bool app_consistent = false;
 };
 
@@ -461,6 +461,7 @@ class CommandLine {
                        auto request = ForMachine<admin::v1::FailbackRequest>();
                        request.set_point(arguments_.point);
                        request.set_source_lost(arguments_.source_lost);
+                       request.set_accept_not_one_instant(arguments_.accept_not_one_instant);
                        return commands_.Start(client, &AdminClient::Stub::Failback, request);
                      }),
                 "machine", "name or id"));
@@ -468,6 +469,8 @@ class CommandLine {
                          "latest, latest-app-consistent, or a point's id");
     failback->add_flag("--source-lost", arguments_.source_lost,
                        "the machine is gone: do not wait for its agent");
+    failback->add_flag("--accept-not-one-instant", arguments_.accept_not_one_instant,
+                       "take the point even if something wrote while it was made");
     Waiting(Subject(Leaf(group, "commit", "keep the point a machine was failed back to",
                          "machines commit web-1 --wait",
                          [this](AdminClient& client) {

@@ -90,6 +90,21 @@ void AppendIssues(const google::protobuf::RepeatedPtrField<types::v1::HealthIssu
   }
 }
 
+std::string FormatConsistency(types::v1::Consistency consistency) {
+  switch (consistency) {
+    case types::v1::FROZEN:
+      return "frozen";
+    case types::v1::UNDISTURBED:
+      return "undisturbed";
+    case types::v1::WRITE_ORDER:
+      return "in write order";
+    case types::v1::NOT_ONE_INSTANT:
+      return "NOT ONE INSTANT";
+    default:
+      return "not told";
+  }
+}
+
 std::string FormatSeconds(double seconds) {
   return absl::FormatDuration(absl::Trunc(absl::Seconds(seconds), absl::Milliseconds(100)));
 }
@@ -214,7 +229,8 @@ std::string FormatMachine(const admin::v1::Machine& machine) {
   if (machine.has_newest_point()) {
     AppendField("Newest point",
                 absl::StrCat(machine.newest_point().id(), " at ",
-                             FormatTime(machine.newest_point().time())),
+                             FormatTime(machine.newest_point().time()), ", ",
+                             FormatConsistency(machine.newest_point().consistency())),
                 &out);
   }
   if (machine.has_rpo_seconds()) AppendField("RPO", FormatSeconds(machine.rpo_seconds()), &out);
@@ -230,11 +246,12 @@ std::string FormatFindings(const admin::v1::RepairFindings& findings) {
 }
 
 std::string FormatPoints(const admin::v1::ListPointsResponse& response) {
-  std::vector<std::vector<std::string>> rows = {{"ID", "TIME (UTC)", "KIND"}};
+  std::vector<std::vector<std::string>> rows = {{"ID", "TIME (UTC)", "KIND", "MADE", "HOW"}};
   for (const types::v1::RecoveryPoint& point : response.points()) {
     rows.push_back(
         {point.id(), FormatTime(point.time()),
-         point.kind() == types::v1::APP_CONSISTENT ? "app-consistent" : "crash-consistent"});
+         point.kind() == types::v1::APP_CONSISTENT ? "app-consistent" : "crash-consistent",
+         FormatConsistency(point.consistency()), point.how()});
   }
   return FormatTable(rows);
 }

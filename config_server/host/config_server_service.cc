@@ -118,11 +118,12 @@ class ConfigServer : public Daemon {
         metrics->SetGauge("homeward_machine_protected", "1 in state Protected", labels,
                           machine.state() == storage::v1::PROTECTED ? 1 : 0);
         const control::v1::ReplicaObserved* const replica = view.ReplicaOf(machine);
-        if (replica == nullptr || replica->points().empty()) continue;
+        const types::v1::RecoveryPoint* const instant =
+            replica == nullptr ? nullptr : NewestInstant(*replica);
+        if (instant == nullptr) continue;
         metrics->SetGauge(
-            "homeward_machine_rpo_seconds", "Age of the newest recovery point", labels,
-            absl::ToDoubleSeconds(environment_.clock.Now() -
-                                  FromProto(replica->points(replica->points_size() - 1).time())));
+            "homeward_machine_rpo_seconds", "Age of the newest recovery point of one instant",
+            labels, absl::ToDoubleSeconds(environment_.clock.Now() - FromProto(instant->time())));
       }
       metrics->SetGauge("homeward_servers", "Registered servers", {},
                         static_cast<double>(view.servers.size()));

@@ -147,6 +147,8 @@ class BrainFixture : public ::testing::Test {
         point->set_id(points_[i]);
         *point->mutable_time() = ToProto(times_[i]);
         point->set_kind(types::v1::CRASH_CONSISTENT);
+        // Of the newest one.
+        if (i + 1 == points_.size()) point->set_consistency(consistency_);
       }
     }
     brain_->fleet().Hear(kTarget, sessions_[kTarget], heartbeat);
@@ -209,6 +211,7 @@ class BrainFixture : public ::testing::Test {
   std::map<std::string, control::v1::Desired> desired_;
   std::vector<std::string> points_;
   std::vector<absl::Time> times_;
+  types::v1::Consistency consistency_ = types::v1::FROZEN;
   uint64_t quiesced_ = 0;
   std::string boot_id_ = "boot-1", hardware_uuid_ = "hardware-1";
   std::string target_uuid_;

@@ -205,6 +205,40 @@ TEST_F(BrainTest, ADiskThatCannotBeProtectedIsRefusedWithItsReason) {
   EXPECT_NE(placement.refusal->message().find("it is removable"), std::string::npos);
 }
 
+TEST_F(BrainTest, APointThatIsNotOneInstantIsTakenOnlyByWhoAcceptsIt) {
+  std::vector<types::v1::RecoveryPoint> points(3);
+  for (size_t i = 0; i < points.size(); ++i) points[i].set_id(absl::StrCat("p", i));
+  points[1].set_consistency(types::v1::FROZEN);
+  points[2].set_consistency(types::v1::NOT_ONE_INSTANT);
+  points[2].set_how("/dev/sdb was written to all the time, last by fio (pid 7)");
+  EXPECT_EQ(ChoosePoint(points, "latest").point.id(), "p1");
+  EXPECT_EQ(ChoosePoint(points, "latest", true).point.id(), "p2");
+  const Refusal refused = ChoosePoint(points, "p2").refusal;
+  ASSERT_TRUE(refused);
+  EXPECT_EQ(refused->id(), "POINT_NOT_ONE_INSTANT");
+  EXPECT_NE(refused->message().find("fio (pid 7)"), std::string::npos) << refused->message();
+  EXPECT_EQ(ChoosePoint(points, "p2", true).point.id(), "p2");
+  EXPECT_EQ(ChoosePoint({points[2]}, "latest").refusal->id(), "POINT_NOT_ONE_INSTANT");
+  EXPECT_EQ(ChoosePoint({points[2]}, "p7").refusal->id(), "POINT_NOT_FOUND");
+}
+
+TEST_F(BrainTest, ALastPointThatIsNotOneInstantEndsAFailbackToLatestBeforeAnythingIsTurnedOff) {
+  Obey();
+  ASSERT_EQ(Finish(Start("protect")->id()).state(), storage::v1::SUCCEEDED);
+  consistency_ = types::v1::NOT_ONE_INSTANT;
+  const storage::v1::Job refused = Finish(Start("failback", "latest")->id());
+  EXPECT_EQ(refused.state(), storage::v1::FAILED);
+  EXPECT_EQ(refused.problem().id(), "POINT_NOT_ONE_INSTANT");
+  EXPECT_EQ(Machine().state(), storage::v1::PROTECTED);
+  EXPECT_EQ(Machine().assignment().quiesce_token(), 0u) << "the machine goes on";
+  storage::v1::Job accepted;
+  accepted.set_workflow("failback");
+  accepted.set_machine_id(kMachine);
+  accepted.set_point("latest");
+  accepted.set_accept_not_one_instant(true);
+  EXPECT_EQ(Finish(brain_->StartJob(std::move(accepted))->id()).state(), storage::v1::SUCCEEDED);
+}
+
 TEST(StoreTest, ANewerSchemaIsRefusedAndATransactionIsAllOrNothing) {
   char pattern[] = "/tmp/homeward-store-XXXXXX";
   const std::string directory = ::mkdtemp(pattern);

@@ -23,6 +23,7 @@ enum class ProblemId {
   kNoRecoveryPoint,
   kPointNotFound,
   kPointRequired,
+  kPointNotOneInstant,
   kNotCommitted,
   kMachineRunning,
   kProcessServerDown,

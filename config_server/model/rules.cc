@@ -519,8 +519,16 @@ Placement Place(const View& view, const Machine& machine, const PlacementWish& w
   return placement;
 }
 
+const types::v1::RecoveryPoint* NewestInstant(const control::v1::ReplicaObserved& replica) {
+  const auto newest =
+      std::find_if(replica.points().rbegin(), replica.points().rend(), [](const auto& point) {
+        return point.consistency() != types::v1::NOT_ONE_INSTANT;
+      });
+  return newest == replica.points().rend() ? nullptr : &*newest;
+}
+
 ChosenPoint ChoosePoint(const std::vector<types::v1::RecoveryPoint>& points,
-                        const std::string& wish) {
+                        const std::string& wish, bool accept_not_one_instant) {
   ChosenPoint chosen;
   if (wish.empty()) {
     chosen.refusal = MakeProblem(ProblemId::kPointRequired, "choose a recovery point");
@@ -528,11 +536,20 @@ ChosenPoint ChoosePoint(const std::vector<types::v1::RecoveryPoint>& points,
   }
   const bool latest = wish == "latest", app = wish == "latest-app-consistent";
   for (auto it = points.rbegin(); it != points.rend(); ++it) {
-    if (latest || (app && it->kind() == types::v1::APP_CONSISTENT) || it->id() == wish) {
+    if (!latest && !(app && it->kind() == types::v1::APP_CONSISTENT) && it->id() != wish) continue;
+    if (it->consistency() != types::v1::NOT_ONE_INSTANT || accept_not_one_instant) {
+      chosen.refusal.reset();
       chosen.point = *it;
       return chosen;
     }
+    // The newest one says best what is in the way.
+    if (!chosen.refusal) {
+      chosen.refusal =
+          MakeProblem(ProblemId::kPointNotOneInstant,
+                      absl::StrCat("point ", it->id(), " is not one instant: ", it->how()));
+    }
   }
+  if (chosen.refusal) return chosen;
   chosen.refusal =
       latest || app
           ? MakeProblem(ProblemId::kNoRecoveryPoint,
@@ -541,6 +558,35 @@ ChosenPoint ChoosePoint(const std::vector<types::v1::RecoveryPoint>& points,
           : MakeProblem(ProblemId::kPointNotFound, absl::StrCat("there is no point ", wish));
   return chosen;
 }
+
+namespace {
+
+void JudgePoints(const View& view, const control::v1::ReplicaObserved& replica,
+                 std::vector<types::v1::HealthIssue>* issues) {
+  const types::v1::RecoveryPoint& newest = *replica.points().rbegin();
+  const types::v1::RecoveryPoint* const instant = NewestInstant(replica);
+  if (&newest != instant) {
+    issues->push_back(IssueOf(
+        types::v1::WARNING,
+        MakeProblem(ProblemId::kPointNotOneInstant,
+                    absl::StrCat("the newest recovery point is not one instant: ", newest.how()))));
+  }
+  const types::v1::RecoveryPoint& oldest = replica.points(0);
+  const absl::Duration age =
+      view.clock.Now() - FromProto((instant == nullptr ? oldest : *instant).time());
+  if (age <= view.settings.rpo_threshold) return;
+  const std::string for_long = absl::FormatDuration(absl::Trunc(age, absl::Seconds(1)));
+  issues->push_back(IssueOf(
+      types::v1::WARNING,
+      MakeProblem(ProblemId::kRpoThreshold,
+                  instant == nullptr
+                      ? absl::StrCat("for ", for_long, " no recovery point was of one instant")
+                      : absl::StrCat("the newest recovery point ",
+                                     instant == &newest ? "" : "that is of one instant ", "is ",
+                                     for_long, " old"))));
+}
+
+}  // namespace
 
 std::vector<types::v1::HealthIssue> JudgeMachine(const View& view, const Machine& machine) {
   std::vector<types::v1::HealthIssue> issues;
@@ -582,18 +628,8 @@ std::vector<types::v1::HealthIssue> JudgeMachine(const View& view, const Machine
   if (replica->has_problem()) issues.push_back(IssueOf(types::v1::CRITICAL, replica->problem()));
   if (replica->has_damage()) issues.push_back(IssueOf(types::v1::CRITICAL, replica->damage()));
   if (replica->has_mended()) issues.push_back(IssueOf(types::v1::WARNING, replica->mended()));
-  if (machine.state() == storage::v1::PROTECTED && !replica->points().empty()) {
-    const absl::Duration age =
-        view.clock.Now() - FromProto(replica->points(replica->points_size() - 1).time());
-    if (age > view.settings.rpo_threshold) {
-      issues.push_back(IssueOf(
-          types::v1::WARNING,
-          MakeProblem(
-              ProblemId::kRpoThreshold,
-              absl::StrCat("the newest recovery point is ",
-                           absl::FormatDuration(absl::Trunc(age, absl::Seconds(1))), " old"))));
-    }
-  }
+  if (machine.state() == storage::v1::PROTECTED && !replica->points().empty())
+    JudgePoints(view, *replica, &issues);
   return issues;
 }
 

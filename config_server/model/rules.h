@@ -56,13 +56,17 @@ struct Placement {
 };
 Placement Place(const View& view, const storage::v1::Machine& machine, const PlacementWish& wish);
 
-// The point that "latest", "latest-app-consistent" or an id names. `points` oldest first.
+// The newest that is of one instant, or, of an agent that does not say, may be. Null: none is.
+const types::v1::RecoveryPoint* NewestInstant(const control::v1::ReplicaObserved& replica);
+// The point that "latest", "latest-app-consistent" or an id names. `points` oldest first. One that
+// is of no one instant is refused, and is not among those that "latest" means, unless the operator
+// accepts it.
 struct ChosenPoint {
   types::v1::RecoveryPoint point;
   Refusal refusal;
 };
 ChosenPoint ChoosePoint(const std::vector<types::v1::RecoveryPoint>& points,
-                        const std::string& wish);
+                        const std::string& wish, bool accept_not_one_instant = false);
 
 // What is wrong with a machine's protection now.
 std::vector<types::v1::HealthIssue> JudgeMachine(const View& view,

@@ -357,12 +357,13 @@ Status AdminService::Failback(ServerContext* context, const admin::v1::FailbackR
     if (Refusal refusal = CheckOperation(view, machine, "failback")) return Refused(*refusal);
     // Before anything is stopped: the point that is asked for is there, now.
     const control::v1::ReplicaObserved& replica = *view.ReplicaOf(machine);
-    const ChosenPoint chosen =
-        ChoosePoint({replica.points().begin(), replica.points().end()}, request->point());
+    const ChosenPoint chosen = ChoosePoint({replica.points().begin(), replica.points().end()},
+                                           request->point(), request->accept_not_one_instant());
     if (chosen.refusal) return Refused(*chosen.refusal);
     storage::v1::Job job;
     job.set_point(request->point());
     job.set_source_lost(request->source_lost());
+    job.set_accept_not_one_instant(request->accept_not_one_instant());
     return StartSimple("failback", machine.machine_id(), std::move(job), response);
   });
 }

@@ -88,9 +88,10 @@ admin::v1::Machine ConvertMachine(const View& view, const storage::v1::Machine& 
     *out.mutable_disk_paths() = replica->disk_paths();
     if (!replica->points().empty()) {
       *out.mutable_newest_point() = replica->points(replica->points_size() - 1);
-      if (machine.state() == storage::v1::PROTECTED) {
+      const types::v1::RecoveryPoint* const instant = NewestInstant(*replica);
+      if (machine.state() == storage::v1::PROTECTED && instant != nullptr) {
         out.set_rpo_seconds(
-            absl::ToDoubleSeconds(view.clock.Now() - FromProto(out.newest_point().time())));
+            absl::ToDoubleSeconds(view.clock.Now() - FromProto(instant->time())));
       }
     }
   } else {

@@ -146,9 +146,16 @@ StepResult QuiesceSource(TaskContext& context) {
     StepResult waiting = StepResult::Wait("the machine to stop and to send its last writes");
     return waiting;
   }
-  return HasPoint(context, agent->quiesced_point()) || HW_FAULT("mutation.skip_last_point")
-             ? StepResult::Done()
-             : StepResult::Wait("the last recovery point");
+  if (HW_FAULT("mutation.skip_last_point")) return StepResult::Done();
+  if (!HasPoint(context, agent->quiesced_point()))
+    return StepResult::Wait("the last recovery point");
+  // Its last writes are asked for: an older point must not be taken in silence.
+  if (context.job->point() == "latest") {
+    const ChosenPoint last = ChoosePoint(PointsOf(context.view, machine), agent->quiesced_point(),
+                                         context.job->accept_not_one_instant());
+    if (last.refusal) return StepResult::Fail(*last.refusal);
+  }
+  return StepResult::Done();
 }
 
 StepResult TurnSourceOff(TaskContext& context) {
@@ -162,7 +169,8 @@ StepResult ChooseAndFence(TaskContext& context) {
       context.view.ReplicaOf(machine) == nullptr) {
     return StepResult::Wait("the master target to report its recovery points");
   }
-  const ChosenPoint chosen = ChoosePoint(PointsOf(context.view, machine), context.job->point());
+  const ChosenPoint chosen = ChoosePoint(PointsOf(context.view, machine), context.job->point(),
+                                         context.job->accept_not_one_instant());
   if (chosen.refusal) return StepResult::Fail(*chosen.refusal);
   assignment.set_point_id(chosen.point.id());
   assignment.set_phase(control::v1::RECOVER);

@@ -386,6 +386,8 @@ void HostedReplica::Publish() {
       out.set_kind(point.marker.kind == PointKind::kApplicationConsistent
                        ? types::v1::APP_CONSISTENT
                        : types::v1::CRASH_CONSISTENT);
+      out.set_consistency(static_cast<types::v1::Consistency>(point.marker.consistency));
+      out.set_how(point.marker.how);
     }
   }
   for (const types::v1::RecoveryPoint& point : points_) *seen.add_points() = point;

@@ -455,8 +455,16 @@ absl::StatusOr<std::vector<uint32_t>> Keeper::Differing(uint32_t disk, uint64_t 
 
 absl::StatusOr<std::vector<Marker>> Keeper::Retain(const RetentionPolicy& policy, absl::Time now) {
   std::vector<Marker> dropped;
+  const auto is_instant = [](const RecoveryJournal::Point& point) {
+    return point.marker.consistency != Consistency::kNotOneInstant;
+  };
+  // The last point that can be trusted is worth more than its age.
+  const auto precious = [&] {
+    return is_instant(points().front()) &&
+           std::none_of(points().begin() + 1, points().end(), is_instant);
+  };
   while (points().size() > 1 &&
-         (now - points().front().marker.time > policy.age_max ||
+         ((now - points().front().marker.time > policy.age_max && !precious()) ||
           journal_->size_bytes() > policy.bytes_max || HW_FAULT("mutation.keep_only_the_newest"))) {
     dropped.push_back(points().front().marker);
     HW_RETURN_IF_ERROR(journal_->DropOldestPoint());

@@ -86,7 +86,8 @@ class Keeper {
   absl::Status damage() const { return scrub_.damage(); }
   const std::vector<ExtentSet>& damaged() const { return scrub_.damaged(); }
 
-  // Drops what the policy does not keep and returns it, oldest first. The newest point stays.
+  // Drops what the policy does not keep and returns it, oldest first. The newest point stays,
+  // and, whatever its age, the newest that is one instant.
   absl::StatusOr<std::vector<Marker>> Retain(const RetentionPolicy& policy, absl::Time now);
 
  private:

@@ -72,12 +72,12 @@ class KeeperTest : public ::testing::Test {
     }
     return builder.Seal({BatchKind::kWrites, Next(), 1});
   }
-  SealedBatch Mark() {
+  SealedBatch Mark(Consistency consistency = Consistency::kUnknown) {
     const std::string id = absl::StrCat("p", points_.size());
     points_.push_back({id, content_});
     return SealMarker(
         {BatchKind::kMarker, Next(), 1},
-        {PointKind::kCrashConsistent, absl::FromUnixSeconds(1000 + points_.size()), id});
+        {PointKind::kCrashConsistent, absl::FromUnixSeconds(1000 + points_.size()), id, consistency});
   }
   absl::Status Apply(const SealedBatch& batch) { return Apply(std::vector<SealedBatch>{batch}); }
   absl::Status Apply(const std::vector<SealedBatch>& batches) {
@@ -339,6 +339,23 @@ TEST_F(KeeperTest, RetentionDropsTheOldestAndKeepsTheNewest) {
   ASSERT_EQ(keeper_->points().size(), 1);
   ASSERT_TRUE(keeper_->RecoverTo("p5").ok());
   ExpectDisks(points_[5].content);
+}
+
+TEST_F(KeeperTest, RetentionKeepsTheNewestPointThatIsOneInstantWhateverItsAge) {
+  Start(5);
+  for (const Consistency consistency :
+       {Consistency::kFrozen, Consistency::kFrozen, Consistency::kNotOneInstant,
+        Consistency::kNotOneInstant}) {
+    ASSERT_TRUE(Apply({Write(), Mark(consistency)}).ok());
+  }
+  ASSERT_TRUE(keeper_->Retain({.age_max = absl::Seconds(1)}, absl::FromUnixSeconds(2000)).ok());
+  ASSERT_TRUE(Open().ok());
+  EXPECT_EQ(keeper_->points().front().marker.id, "p1");
+  EXPECT_EQ(keeper_->points().front().marker.consistency, Consistency::kFrozen);
+  ExpectView("p1", points_[1].content);
+  ASSERT_TRUE(Apply({Write(), Mark(Consistency::kUndisturbed)}).ok());
+  ASSERT_TRUE(keeper_->Retain({.age_max = absl::Seconds(1)}, absl::FromUnixSeconds(2000)).ok());
+  EXPECT_EQ(keeper_->points().front().marker.id, "p4");
 }
 
 TEST_F(KeeperTest, DifferingNamesTheBlocksThatDiffer) {

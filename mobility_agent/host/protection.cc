@@ -18,6 +18,7 @@ constexpr absl::Duration kRetry = absl::Seconds(1);
 constexpr absl::Duration kLookInterval = absl::Seconds(2);
 // A disk that is away for longer may come back as another device of its name.
 constexpr absl::Duration kAwayMax = absl::Seconds(30);
+constexpr absl::Duration kSyncStandsStill = absl::Minutes(1);
 constexpr char kStreams[] = "streams";
 constexpr char kStateSuffix[] = ".state";
 
@@ -191,6 +192,7 @@ absl::Status Protection::Begin(const control::v1::Protection& desired) {
   stream.stopped_cleanly = std::exchange(stopped_cleanly_, false);
   stream.fresh_replica = desired.fresh_replica();
   stream.marker_interval = FromProto(desired.point_interval());
+  stream.disk_names.assign(desired.disks().begin(), desired.disks().end());
   HW_ASSIGN_OR_RETURN(shipper_, Shipper::Open(runtime_.files, runtime_.clock, std::move(stream),
                                               std::move(sources), options_.marker_taken));
   // All that another replica's stream remembered of use was its epoch. One that stays does no harm.
@@ -379,6 +381,21 @@ types::v1::HealthIssue Protection::AwayIssue() const {
                "may still be needed, fail back to it first.");
 }
 
+std::string Protection::SyncStandsStill() {
+  const absl::Duration now = runtime_.clock.Monotonic();
+  const Shipper::Progress progress = shipper_->progress();
+  if (!shipper_->syncing() || progress.done_bytes != sync_done_bytes_) sync_stands_since_ = now;
+  sync_done_bytes_ = progress.done_bytes;
+  const absl::Duration stands = now - sync_stands_since_;
+  // At its end it waits for what was read to be sent.
+  if (stands < kSyncStandsStill || progress.done_bytes == progress.total_bytes) return "";
+  return absl::StrCat("the synchronisation has stood at ", progress.done_bytes, " of ",
+                      progress.total_bytes, " bytes for ",
+                      absl::FormatDuration(absl::Trunc(stands, absl::Seconds(1))), "; ",
+                      shipper_->pending_bytes(), " bytes wait to be sent",
+                      shipper_->sender().streaming() ? "" : ", and there is no connection");
+}
+
 void Protection::Publish() {
   control::v1::AgentObserved seen;
   std::vector<types::v1::HealthIssue> issues;
@@ -434,6 +451,13 @@ void Protection::Publish() {
                          "reads it again; the next point needs a short stand-still",
                 "Check the process server and the network between the two."));
     }
+  }
+  const std::string stands_still = shipper_ == nullptr ? "" : SyncStandsStill();
+  if (!stands_still.empty()) {
+    issues.push_back(
+        Issue(types::v1::WARNING, "SYNCHRONISATION_STANDS_STILL", stands_still,
+              "Check the process server and the network between the two: more may be written to "
+              "the disks than they carry."));
   }
   if (!hook_error_.empty()) {
     issues.push_back(

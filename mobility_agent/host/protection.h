@@ -69,6 +69,8 @@ class Protection {
   bool RunHook(const char* name, const google::protobuf::RepeatedPtrField<std::string>& arguments);
   // Of the disk that is not what it was.
   types::v1::HealthIssue AwayIssue() const;
+  // Empty while a synchronisation comes on, or none runs.
+  std::string SyncStandsStill();
   void Publish();
 
   const StreamRuntime runtime_;
@@ -98,6 +100,8 @@ class Protection {
   absl::Duration last_app_point_;
   bool thaw_due_ = false;
   std::string hook_error_;
+  uint64_t sync_done_bytes_ = 0;  // and since when it is so
+  absl::Duration sync_stands_since_;
 
   mutable absl::Mutex mutex_;
   control::v1::AgentObserved observed_ ABSL_GUARDED_BY(mutex_);

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "absl/algorithm/container.h"
+#include "absl/strings/str_join.h"
 #include "common/base/aligned_buffer.h"
 #include "common/base/check.h"
 #include "common/fault/fault.h"
@@ -162,6 +163,7 @@ absl::Status Shipper::CollectAll() {
       for (size_t at = 0; at < collected.count; ++at) dirty_[i].Add(collected_[at]);
       more = collected.more;
     }
+    LeaveToSync(i);
     coarsened_ = coarsened_ || dirty_[i].range_count() > options_.ranges_max;
     dirty_[i].Coarsen(options_.ranges_max, sources_[i]->size_bytes());
   }
@@ -206,7 +208,8 @@ uint64_t Shipper::DirtyBytes() const {
 }
 
 Marker Shipper::MakeMarker() {
-  return {marker_kind_, clock_.Now(), absl::StrCat(epoch_, "-", ++markers_taken_)};
+  return {marker_kind_, clock_.Now(), absl::StrCat(epoch_, "-", ++markers_taken_),
+          Consistency::kWriteOrder, "every write was captured in its order"};
 }
 
 SealedBatch Shipper::SealAndRememberMarker(const Marker& marker) {
@@ -221,6 +224,7 @@ SealedBatch Shipper::SealAndRememberMarker(const Marker& marker) {
 }
 
 absl::Status Shipper::ApproachMarker() {
+  if (clock_.Monotonic() < next_attempt_) return absl::OkStatus();
   const auto small = [this] {
     // Small enough to be read while everything stands still. After a long chase that may be more,
     // but never what a freeze would be in vain for.
@@ -252,39 +256,107 @@ absl::Status Shipper::TakeMarker() {
   if (!still_.Begin(dirty_)) return absl::OkStatus();  // Another round of pre-copy.
   Marker marker = MakeMarker();
   log_.Open();
-
-  const absl::Duration begun = clock_.Monotonic();
-  for (WriteSource* source : sources_) source->BeginFreeze();
-  absl::Status status;
-  for (WriteSource* source : sources_) {
-    if (!status.ok()) break;
-    status = source->AwaitFrozen(options_.freeze_timeout - (clock_.Monotonic() - begun));
-  }
-  bool whole = false;
-  if (status.ok()) status = still_.Read(sources_, &whole);
-  if (whole) {
-    marker.time = clock_.Now();
-    if (marker_taken_) marker_taken_(marker);
-    logging_ = LogAll();
-  }
-  for (WriteSource* source : sources_) source->Thaw();
+  absl::Status frozen, status;
+  const StillCopy::Seen seen = CopyAtRest(&marker, &frozen, &status);
   long_write_backs_ = 0;
-
-  freezes_.push_back(clock_.Monotonic() - begun);
-  if (freezes_.size() > kFreezesMax) freezes_.pop_front();
-  if (!whole) {
-    still_.GiveBack(&dirty_);
+  const bool instant = status.ok() && seen == StillCopy::Seen::kNothing;
+  const absl::Duration now = clock_.Monotonic();
+  if (status.ok() && !instant && !instant_sought_since_.has_value()) instant_sought_since_ = now;
+  const bool given_up = status.ok() && !instant &&
+                        now - *instant_sought_since_ >= options_.instant_patience;
+  if (!instant && !given_up) {
+    still_.GiveBackAll(&dirty_);
+    attempt_pause_ = std::max(options_.instant_retry, attempt_pause_ * 2);
+    next_attempt_ = now + attempt_pause_;
     return status;
   }
+  Describe(frozen, instant, &marker);
+  not_one_instant_ = instant ? "" : marker.how;
   can_log_ = can_log_ || logging_;
   for (ExtentSet& dirty : dirty_) dirty.Clear();
+  still_.GiveBackUnread(&dirty_);
   SealStill();
   frozen_.push_back(SealAndRememberMarker(marker));
   marker_requested_ = false;
   marker_kind_ = PointKind::kCrashConsistent;
   precopy_rounds_ = 0;
+  instant_sought_since_.reset();
+  next_attempt_ = -absl::InfiniteDuration();
+  attempt_pause_ = absl::ZeroDuration();
   last_marker_ = clock_.Monotonic();
   return absl::OkStatus();
+}
+
+StillCopy::Seen Shipper::CopyAtRest(Marker* marker, absl::Status* frozen, absl::Status* status) {
+  const absl::Duration begun = clock_.Monotonic();
+  const auto thaw = [&] {
+    for (WriteSource* source : sources_) source->Thaw();
+    freezes_.push_back(clock_.Monotonic() - begun);
+    if (freezes_.size() > kFreezesMax) freezes_.pop_front();
+  };
+  for (WriteSource* source : sources_) source->BeginFreeze();
+  for (WriteSource* source : sources_) {
+    if (!frozen->ok()) break;
+    *frozen = source->AwaitFrozen(options_.freeze_timeout - (clock_.Monotonic() - begun));
+  }
+  // Where not all can be frozen nothing is: it is copied as it is, and what is written is seen.
+  if (!frozen->ok()) thaw();
+  const absl::StatusOr<StillCopy::Seen> seen =
+      Passes(frozen->ok() ? options_.frozen_passes_time : options_.passes_time);
+  marker->time = clock_.Now();
+  if (seen.ok() && *seen == StillCopy::Seen::kNothing) {
+    if (marker_taken_) marker_taken_(*marker);
+    logging_ = frozen->ok() && LogAll();
+  }
+  if (frozen->ok()) thaw();
+  *status = seen.status();
+  return seen.value_or(StillCopy::Seen::kTooMuch);
+}
+
+absl::StatusOr<StillCopy::Seen> Shipper::Passes(absl::Duration time) {
+  HW_ASSIGN_OR_RETURN(StillCopy::Seen seen, still_.Pass(sources_));
+  const absl::Duration end = clock_.Monotonic() + time;
+  while (seen == StillCopy::Seen::kWrites && clock_.Monotonic() < end &&
+         still_.passes() < options_.passes_max) {
+    HW_ASSIGN_OR_RETURN(seen, still_.Pass(sources_));
+  }
+  return seen;
+}
+
+void Shipper::Describe(const absl::Status& frozen, bool instant, Marker* marker) const {
+  std::vector<std::string> still, moving;
+  for (const WriteSource* source : sources_) {
+    const WriteSource::Rest& rest = source->rest();
+    for (const std::string& name : rest.still) {
+      if (!absl::c_linear_search(still, name)) still.push_back(name);
+    }
+    for (const std::string& name : rest.moving) {
+      if (!absl::c_linear_search(moving, name)) moving.push_back(name);
+    }
+  }
+  if (!frozen.ok()) moving = {std::string(frozen.message())};
+  if (instant && frozen.ok() && moving.empty() && !still.empty()) {
+    marker->consistency = Consistency::kFrozen;
+    marker->how = absl::StrCat("stood still: ", absl::StrJoin(still, ", "));
+  } else if (instant) {
+    marker->consistency = Consistency::kUndisturbed;
+    marker->how = absl::StrCat(
+        "nothing was written while the last of it was read; not frozen: ",
+        moving.empty() ? "no file system is mounted" : absl::StrJoin(moving, ", "));
+  } else {
+    const uint32_t disk = still_.disturbed_disk();
+    const std::string writer = sources_[disk]->LastWriter();
+    marker->kind = PointKind::kCrashConsistent;
+    marker->consistency = Consistency::kNotOneInstant;
+    marker->how = absl::StrCat(
+        disk < options_.disk_names.size() ? options_.disk_names[disk] : absl::StrCat("disk ", disk),
+        " was written to all the time", writer.empty() ? "" : absl::StrCat(", last by ", writer),
+        moving.empty() ? "" : absl::StrCat("; not frozen: ", absl::StrJoin(moving, ", ")));
+  }
+  if (marker->how.size() > kMarkerHowBytesMax) {
+    marker->how.resize(kMarkerHowBytesMax - 3);
+    marker->how += "...";
+  }
 }
 
 void Shipper::SealStill() {
@@ -334,6 +406,7 @@ SealedBatch Shipper::NextFromLog() {
     const Marker marker = MakeMarker();
     if (log_.Mark(marker)) {
       if (marker_taken_) marker_taken_(marker);
+      not_one_instant_.clear();
       freezes_.push_back(absl::ZeroDuration());
       if (freezes_.size() > kFreezesMax) freezes_.pop_front();
       marker_requested_ = false;
@@ -538,16 +611,35 @@ absl::StatusOr<SealedBatch> Shipper::NextBatch() {
     if (!frozen_.empty()) return NextBatch();
   }
   BatchBuilder builder;
-  HW_RETURN_IF_ERROR(FillFromDirty(&dirty_, &builder));
-  if (!builder.empty()) return SealAndRemember(BatchKind::kWrites, &builder);
-  if (!syncing_) return SealedBatch();
-  HW_RETURN_IF_ERROR(FillFromDirty(&sync_dirty_, &builder));
-  if (builder.empty()) HW_RETURN_IF_ERROR(SyncStep(&builder));
-  if (!builder.empty()) return SealAndRemember(BatchKind::kSyncChunk, &builder);
-  if (!SyncFinished()) return SealedBatch();
+  BatchKind kind = BatchKind::kWrites;
+  HW_RETURN_IF_ERROR(FillNext(&builder, &kind));
+  if (!builder.empty()) return SealAndRemember(kind, &builder);
+  if (!syncing_ || !SyncFinished()) return SealedBatch();
   syncing_ = false;
   marker_requested_ = true;
   return SealAndRemember(BatchKind::kSyncEnd, &builder);
+}
+
+absl::Status Shipper::FillNext(BatchBuilder* builder, BatchKind* kind) {
+  // By turns: writes that never end must not hold a synchronisation up.
+  for (int turn = 0; turn < 2 && builder->empty(); ++turn) {
+    const bool sync = std::exchange(sync_turn_, !sync_turn_);
+    *kind = sync ? BatchKind::kSyncChunk : BatchKind::kWrites;
+    if (!sync) {
+      HW_RETURN_IF_ERROR(FillFromDirty(&dirty_, builder));
+    } else if (syncing_) {
+      HW_RETURN_IF_ERROR(FillFromDirty(&sync_dirty_, builder));
+      if (builder->empty()) HW_RETURN_IF_ERROR(SyncStep(builder));
+      // It ends only when all of it was sent, whatever is written meanwhile.
+      if (builder->empty() && SyncFinished()) return absl::OkStatus();
+    }
+  }
+  return absl::OkStatus();
+}
+
+void Shipper::LeaveToSync(size_t disk) {
+  if (!syncing_ || disk < sync_disk_) return;
+  dirty_[disk].Remove({disk == sync_disk_ ? sync_offset_ : 0, sources_[disk]->size_bytes()});
 }
 
 bool Shipper::SyncFinished() const { return sync_disk_ == sources_.size() && queries_.empty(); }

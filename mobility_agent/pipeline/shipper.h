@@ -41,6 +41,18 @@ class Shipper : public Outbox {
         false;  // the replica reads as zeroes: send what is not zero, compare nothing
     absl::Duration marker_interval = absl::Minutes(5);
     absl::Duration freeze_timeout = absl::Seconds(5);
+    // What the disks are called in a point's `how`, in stream order. Missing ones: by number.
+    std::vector<std::string> disk_names = {};
+    // Where something writes although the disks should be at rest, what it wrote is read again until
+    // nothing was written meanwhile: for so long while file systems are frozen, for so long while
+    // they are not, and so often at the most.
+    absl::Duration frozen_passes_time = absl::Milliseconds(40);
+    absl::Duration passes_time = absl::Milliseconds(200);
+    size_t passes_max = 1000;
+    // Then tried again, after ever longer pauses, for so long. A point that is made after that is
+    // said to be of no one instant.
+    absl::Duration instant_patience = absl::Seconds(15);
+    absl::Duration instant_retry = absl::Milliseconds(250);
     absl::Duration digest_timeout = absl::Seconds(3);
     uint64_t batch_bytes = kMiB;
     // Writes wait so long, or until there are so many bytes, to travel together: each group that
@@ -60,8 +72,8 @@ class Shipper : public Outbox {
     absl::Duration write_back_short = absl::Milliseconds(100);
     int long_write_backs_max = 4;
   };
-  // Called at the instant of a marker: all disks stand still, or no write is under way that the
-  // point has and the caller does not see. For tests.
+  // Called at the instant of a marker: what the disks hold now is what the point has, unless its
+  // consistency is kNotOneInstant. For tests.
   using MarkerTaken = std::function<void(const Marker&)>;
   // What the agent remembers of writes that it has not sent.
   enum class Tracking { kData, kExtents, kBitmap };
@@ -109,6 +121,8 @@ class Shipper : public Outbox {
   // Markers sealed since Open(), and the newest one's id.
   uint64_t markers_sealed() const { return markers_sealed_; }
   const std::string& last_point() const { return last_point_; }
+  // Why the newest marker is of no one instant: who wrote to what. Empty: it is of one.
+  const std::string& not_one_instant() const { return not_one_instant_; }
   // The newest marker is a recovery point now.
   bool last_marker_durable() const { return durable_ >= last_marker_position_; }
   // Markers that will not become one: their epoch ended before they were durable.
@@ -168,6 +182,11 @@ class Shipper : public Outbox {
   // A step towards the freeze of the marker that was asked for; frozen_ is filled when it is taken.
   absl::Status ApproachMarker();
   absl::Status TakeMarker();
+  // Freezes and thaws. `frozen`: whether all came to rest.
+  StillCopy::Seen CopyAtRest(Marker* marker, absl::Status* frozen, absl::Status* status);
+  absl::StatusOr<StillCopy::Seen> Passes(absl::Duration time);
+  // Says in `marker` how its content was found to be of one instant, or that it was not.
+  void Describe(const absl::Status& frozen, bool instant, Marker* marker) const;
   void SealStill();
   bool LogAll();
   // Whether what is there can wait for more.
@@ -177,6 +196,10 @@ class Shipper : public Outbox {
   // Moves logged_, or as much of it as fits, into the builder.
   void TakeLogged(BatchBuilder* builder);
   void LeaveLog();
+  // What the synchronisation will read anyway need not be sent before.
+  void LeaveToSync(size_t disk);
+  // The next batch of writes or of the synchronisation; empty when there is nothing to send.
+  absl::Status FillNext(BatchBuilder* builder, BatchKind* kind);
   absl::Status SyncStep(BatchBuilder* builder);
   absl::Status ReadAhead(BatchBuilder* builder);
   absl::Status AskDigests();
@@ -213,6 +236,7 @@ class Shipper : public Outbox {
   absl::optional<LoggedWrite> logged_;          // taken from log_ and not sent whole
   std::vector<ExtentSet> sync_dirty_;           // by disk: found to differ
   bool syncing_ = true;
+  bool sync_turn_ = false;  // the next batch is the synchronisation's, if it has one
   bool fresh_ = false;
   StreamPosition sync_base_;  // the epoch begin that started the synchronisation
   size_t sync_disk_ = 0;
@@ -226,6 +250,10 @@ class Shipper : public Outbox {
   bool writing_back_ = false;
   absl::Duration write_back_begun_;
   int long_write_backs_ = 0;
+  absl::optional<absl::Duration> instant_sought_since_;  // in vain
+  absl::Duration next_attempt_ = -absl::InfiniteDuration();
+  absl::Duration attempt_pause_;
+  std::string not_one_instant_;
   uint64_t markers_taken_ = 0;
   uint64_t markers_lost_ = 0;
   uint64_t markers_sealed_ = 0;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "common/fault/fault.h"
 #include "common/status/status_macros.h"
 
 namespace homeward {
@@ -19,6 +20,9 @@ StillCopy::StillCopy(uint64_t bytes_max, size_t extents_max)
 
 bool StillCopy::Begin(const std::vector<ExtentSet>& dirty) {
   pieces_.clear();
+  read_ = 0;
+  content_bytes_ = 0;
+  passes_ = 0;
   for (uint32_t disk = 0; disk < dirty.size(); ++disk) {
     if (dirty[disk].range_count() > pieces_.capacity() - pieces_.size()) return false;
     for (const Extent& range : dirty[disk].Ranges()) pieces_.push_back({disk, range});
@@ -26,35 +30,47 @@ bool StillCopy::Begin(const std::vector<ExtentSet>& dirty) {
   return true;
 }
 
-absl::Status StillCopy::Read(const std::vector<WriteSource*>& sources, bool* whole) {
+absl::StatusOr<bool> StillCopy::Collect(const std::vector<WriteSource*>& sources) {
   for (uint32_t disk = 0; disk < sources.size(); ++disk) {
     const size_t room = std::min(collected_.size(), pieces_.capacity() - pieces_.size());
-    if (room < kCollectedMin) return absl::OkStatus();
+    if (room < kCollectedMin) return false;
     HW_ASSIGN_OR_RETURN(const WriteSource::Collected collected,
                         sources[disk]->Collect({collected_.data(), room}));
     for (size_t i = 0; i < collected.count; ++i) pieces_.push_back({disk, collected_[i]});
-    if (collected.more) return absl::OkStatus();
+    if (collected.more) return false;
   }
-  uint64_t at = 0;
-  for (const auto& [disk, extent] : pieces_) {
-    if (extent.length > content_.size() - at) return absl::OkStatus();
-    HW_RETURN_IF_ERROR(sources[disk]->Read(extent.offset, content_.Part(at, extent.length)));
-    at += extent.length;
-  }
-  *whole = true;
-  return absl::OkStatus();
+  return true;
 }
 
-void StillCopy::GiveBack(std::vector<ExtentSet>* dirty) const {
-  for (const auto& [disk, extent] : pieces_) (*dirty)[disk].Add(extent);
+absl::StatusOr<StillCopy::Seen> StillCopy::Pass(const std::vector<WriteSource*>& sources) {
+  // The end of one pass is the beginning of the next.
+  if (passes_++ == 0) {
+    HW_ASSIGN_OR_RETURN(const bool all, Collect(sources));
+    if (!all) return Seen::kTooMuch;
+  }
+  for (; read_ < pieces_.size(); ++read_) {
+    const auto& [disk, extent] = pieces_[read_];
+    if (extent.length > content_.size() - content_bytes_) return Seen::kTooMuch;
+    HW_RETURN_IF_ERROR(
+        sources[disk]->Read(extent.offset, content_.Part(content_bytes_, extent.length)));
+    content_bytes_ += extent.length;
+  }
+  if (HW_FAULT("mutation.assume_stillness")) return Seen::kNothing;
+  HW_ASSIGN_OR_RETURN(const bool all, Collect(sources));
+  if (!all) return Seen::kTooMuch;
+  return read_ == pieces_.size() ? Seen::kNothing : Seen::kWrites;
+}
+
+void StillCopy::GiveBack(size_t first, std::vector<ExtentSet>* dirty) const {
+  for (size_t i = first; i < pieces_.size(); ++i) (*dirty)[pieces_[i].disk].Add(pieces_[i].extent);
 }
 
 void StillCopy::Visit(
     const std::function<void(uint32_t disk, Extent extent, ConstBytes content)>& visit) const {
   uint64_t at = 0;
-  for (const auto& [disk, extent] : pieces_) {
-    visit(disk, extent, content_.Part(at, extent.length));
-    at += extent.length;
+  for (size_t i = 0; i < read_; ++i) {
+    visit(pieces_[i].disk, pieces_[i].extent, content_.Part(at, pieces_[i].extent.length));
+    at += pieces_[i].extent.length;
   }
 }
 

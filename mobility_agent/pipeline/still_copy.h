@@ -1,31 +1,51 @@
-// StillCopy: what is read of a machine's disks while they stand still for a marker.
+// StillCopy: what is read of a machine's disks for a marker, and whether anything wrote meanwhile.
 #ifndef HOMEWARD_MOBILITY_AGENT_PIPELINE_STILL_COPY_H_
 #define HOMEWARD_MOBILITY_AGENT_PIPELINE_STILL_COPY_H_
 
 #include <functional>
 #include <vector>
 
-#include "absl/status/status.h"
+#include "absl/status/statusor.h"
 #include "common/base/aligned_buffer.h"
 #include "common/base/extent_set.h"
 #include "mobility_agent/capture/write_source.h"
 
 namespace homeward {
 
+// The copy is made in passes: a pass reads what is dirty, then asks the sources what was written
+// since the pass began. Only that is read again by the next one. Once a pass has seen no write from
+// its beginning to its end, what was read by it and by all before it is the content of one instant
+// of that pass: nothing that was read earlier has changed since, or the next pass would have read
+// it again.
+//
 // Not thread-safe. All its memory is made and touched at construction: the agent's own root file
 // system may be the one that stands still, and finding memory could wait for it.
 class StillCopy {
  public:
+  enum class Seen {
+    kNothing,  // no write during the pass: the copy is of one instant
+    kWrites,   // another pass may be tried
+    kTooMuch   // there is not room for what has to be read
+  };
+
   StillCopy(uint64_t bytes_max, size_t extents_max);
 
   // Before the freeze: what is known to be dirty, by disk. False: there is not room for it.
   bool Begin(const std::vector<ExtentSet>& dirty);
-  // Between freeze and thaw; allocates nothing when it is OK. Adds what the sources collected, then
-  // reads all of it. `*whole` stays false when there was not room for all.
-  absl::Status Read(const std::vector<WriteSource*>& sources, bool* whole);
-  // After the thaw, when it is not whole: nothing that was collected is forgotten.
-  void GiveBack(std::vector<ExtentSet>* dirty) const;
-  // After the thaw, when it is whole. Extents may overlap; then their content is the same.
+  // Between freeze and thaw; allocates nothing when it is OK. The first pass also reads what the
+  // sources have collected until then.
+  absl::StatusOr<Seen> Pass(const std::vector<WriteSource*>& sources);
+  // A disk that the last pass saw a write to, where it did not say kNothing.
+  uint32_t disturbed_disk() const {
+    return read_ < pieces_.size() ? pieces_[read_].disk : pieces_.empty() ? 0 : pieces_.back().disk;
+  }
+  size_t passes() const { return passes_; }
+
+  // After the thaw. All that was taken from the sources or from `dirty`: when the copy is of no use.
+  void GiveBackAll(std::vector<ExtentSet>* dirty) const { GiveBack(0, dirty); }
+  // What was written meanwhile and not read again.
+  void GiveBackUnread(std::vector<ExtentSet>* dirty) const { GiveBack(read_, dirty); }
+  // What was read, in the order in which it was: where extents overlap, the later content holds.
   void Visit(
       const std::function<void(uint32_t disk, Extent extent, ConstBytes content)>& visit) const;
 
@@ -34,9 +54,16 @@ class StillCopy {
     uint32_t disk = 0;
     Extent extent;
   };
+  // False: there is not room for all.
+  absl::StatusOr<bool> Collect(const std::vector<WriteSource*>& sources);
+  void GiveBack(size_t first, std::vector<ExtentSet>* dirty) const;
+
   std::vector<Piece> pieces_;  // never beyond its capacity
   std::vector<Extent> collected_;
-  const AlignedBuffer content_;  // of the pieces, one behind the other
+  const AlignedBuffer content_;  // of the pieces that were read, one behind the other
+  size_t read_ = 0;              // so many pieces
+  uint64_t content_bytes_ = 0;   // of them
+  size_t passes_ = 0;
 };
 
 }  // namespace homeward

@@ -58,6 +58,7 @@ constexpr Mutation kMutations[] = {
     {"mutation.forget_damage", kStream},           {"mutation.believe_a_short_log", kStream},
     {"mutation.keep_a_damaged_spool", kStream},    {"mutation.rewind_to_newest", kStream},
     {"mutation.zeroes_without_undo", kStream},     {"mutation.keep_only_the_newest", kStream},
+    {"mutation.assume_stillness", kStream},
     {"mutation.keep_clean_stop", kFabric},         {"mutation.retire_nothing", kFabric},
     {"mutation.admit_left_behind", kFabric},       {"mutation.repeat_token", kFabric},
     {"mutation.choose_without_fence", kFabric},    {"mutation.forget_generation", kFabric},

@@ -28,6 +28,8 @@ Cluster::Cluster(uint64_t seed, const RunOptions& options)
   fault_gap_max_ = world_.Between(absl::Milliseconds(300), absl::Seconds(12));
   damages_ = world_.Chance(0.2);
   few_kinds_ = world_.Chance(0.5);
+  if (!logs && world_.Chance(0.3)) restless_ = world_.Chance(0.2) ? 1 : world_.Pick(90) / 100.0;
+  if (restless_ > 0) DisturbSources();
 }
 
 Outcome Cluster::Run() {
@@ -57,6 +59,18 @@ void Cluster::WriteSomething() {
     for (size_t i = 0; i < bytes.size(); i += 64) bytes[i] = static_cast<char>(world_.random());
   }
   disk.Write(first * kSectorBytes, bytes);
+}
+
+void Cluster::DisturbSources() {
+  for (auto& source : sources_) {
+    // The instant of a point is when the changes of the first disk are collected: what is written
+    // to it while those of the others are is not in the point, and would be in the model.
+    source->set_restless(
+        [this] {
+          if (faulty() && world_.Chance(restless_)) WriteSomething();
+        },
+        /*at_collect=*/source == sources_.front());
+  }
 }
 
 void Cluster::ScheduleWrite() {
@@ -92,6 +106,8 @@ void Cluster::StartAgent() {
   options.digest_timeout = absl::Seconds(2);
   options.batch_bytes = 8 * kKiB;
   options.frozen_bytes_max = 48 * kKiB;
+  options.passes_max = 1 + world_.Pick(8);  // Time stands still in them.
+  options.instant_patience = world_.Between(absl::ZeroDuration(), absl::Seconds(10));
   options.log_bytes_max = log_bytes_max_;
   options.digest_block_bytes = 4 * kKiB;
   options.digest_blocks_max = 4;

@@ -65,6 +65,8 @@ class Cluster : public Scenario {
 
   void WriteSomething();
   void ScheduleWrite();
+  // In some runs something writes to the disks that no freeze holds.
+  void DisturbSources();
 
   // --- the agent
 
@@ -149,6 +151,8 @@ class Cluster : public Scenario {
   // Looking takes part in nothing: no fault is used up by it.
   void CheckView(const std::string& id);
   void CompareView(const std::string& id);
+  // The agent says that the point is of no one instant, so nothing is asked of its content.
+  bool IsNoInstant(const std::string& id) const;
   // Sets the byte that was made to change, if it is on `disk`, to what it should be.
   void ForgiveFlipped(size_t disk, const std::string& expected, std::string* seen) const;
   std::string ReplicaContent(size_t disk, const std::string& expected) const;
@@ -164,6 +168,7 @@ class Cluster : public Scenario {
   StreamPosition durable_;
   bool drained_ = false;
   bool few_kinds_ = false;  // of faults
+  double restless_ = 0;     // how likely a look at a disk is disturbed by a write
   bool damages_ = false;    // this run may damage the recovery journal or the replica
   std::string damaged_;     // a file of the one, or a disk of the other
   std::optional<std::pair<uint32_t, uint64_t>> flipped_;  // disk and byte of the replica

@@ -168,6 +168,14 @@ class SourceDisk : public WriteSource {
     seen_away_ = false;
     changed_.Clear();
   }
+  // Whoever writes although the disk should be at rest: gets a turn after each read of the disk,
+  // and, if so wanted, before its changes are collected.
+  void set_restless(std::function<void()> writes, bool at_collect) {
+    restless_ = std::move(writes);
+    restless_at_collect_ = at_collect;
+  }
+  // The next freeze does not come about.
+  void FailFreeze() { fails_freeze_ = true; }
   const std::string& content() const { return content_; }
   bool logs() const { return logs_; }
   void FailReads(uint64_t count) { failing_reads_ = count; }
@@ -189,6 +197,7 @@ class SourceDisk : public WriteSource {
   }
   absl::StatusOr<Collected> Collect(absl::Span<Extent> changed) override {
     if (away_) return Present();
+    if (restless_ && restless_at_collect_) restless_();
     const size_t count = changed_.TakeInto(changed);
     return Collected{count, !changed_.empty()};
   }
@@ -199,14 +208,20 @@ class SourceDisk : public WriteSource {
       return absl::UnavailableError("the simulated disk cannot be read");
     }
     std::memcpy(out.data(), content_.data() + offset, out.size());
+    if (restless_) restless_();
     return absl::OkStatus();
   }
   // Takes a few looks.
   void BeginWriteBack() override { write_back_ = 3; }
   bool WrittenBack() override { return write_back_ == 0 || --write_back_ == 0; }
   void BeginFreeze() override {}
-  absl::Status AwaitFrozen(absl::Duration) override { return absl::OkStatus(); }
+  absl::Status AwaitFrozen(absl::Duration) override {
+    return std::exchange(fails_freeze_, false)
+               ? absl::DeadlineExceededError("the simulated disk cannot be frozen")
+               : absl::OkStatus();
+  }
   void Thaw() override {}
+  const Rest& rest() const override { return restless_ ? moving_ : still_; }
   bool LogTo(WriteLog* log, uint32_t disk) override {
     log_ = logs_ ? log : nullptr;
     disk_ = disk;
@@ -225,6 +240,11 @@ class SourceDisk : public WriteSource {
   uint64_t failing_reads_ = 0;
   uint64_t failing_writes_ = 0;
   int write_back_ = 0;
+  std::function<void()> restless_;
+  bool restless_at_collect_ = false;
+  bool fails_freeze_ = false;
+  const Rest still_{.still = {"a simulated file system"}, .moving = {}};
+  const Rest moving_{.still = {"a simulated file system"}, .moving = {"what is restless"}};
 };
 
 }  // namespace homeward::simulation

@@ -35,6 +35,7 @@ class NbdTap : public WriteSource, public NbdExport {
   void BeginFreeze() override;
   absl::Status AwaitFrozen(absl::Duration timeout) override;
   void Thaw() override;
+  const Rest& rest() const override { return rest_; }
   bool LogTo(WriteLog* log, uint32_t disk) override;
   // Ends all writes: clients get an error from then on, and come again when the agent is back.
   bool KeepForNextOpen() override;
@@ -67,6 +68,7 @@ class NbdTap : public WriteSource, public NbdExport {
   uint32_t disk_ ABSL_GUARDED_BY(mutex_) = 0;
   ExtentSet changed_ ABSL_GUARDED_BY(mutex_);
   std::unique_ptr<NbdServer> server_;  // last: its threads use all above
+  const Rest rest_{.still = {"all writes to the image"}, .moving = {}};
 };
 
 }  // namespace homeward

@@ -60,8 +60,10 @@ class HeldDisk : public ScanSource {
   void BeginFreeze() override {}
   absl::Status AwaitFrozen(absl::Duration) override { return absl::OkStatus(); }
   void Thaw() override {}
+  const Rest& rest() const override { return rest_; }
 
  private:
+  const Rest rest_{.still = {"a disk that the agent alone has open"}, .moving = {}};
   const UniqueFd fd_;
   const uint64_t size_bytes_;
   timespec modified_;
