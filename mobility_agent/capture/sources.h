@@ -23,11 +23,17 @@ struct CapturedDisk {
   bool missed = false;                  // whoever protects the machine expects it to be usable
 };
 
+// What the configuration wants to stand still together with the disks.
+class PausedServices;
+// INVALID_ARGUMENT names a service that cannot be paused: it holds the agent itself, for one.
+absl::StatusOr<std::shared_ptr<PausedServices>> OpenPausedServices(
+    const config::v1::AgentConfig& config);
+
 // Opens those that are not open, in the order of the configuration; without one, all disks of this
 // machine, those that appeared since behind the others. What cannot be opened is there with its
 // reason, and tried when this is called again.
 void OpenDisks(FileSystem& files, const config::v1::AgentConfig& config,
-               std::vector<CapturedDisk>* disks);
+               const std::shared_ptr<PausedServices>& services, std::vector<CapturedDisk>* disks);
 
 }  // namespace homeward
 

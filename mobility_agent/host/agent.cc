@@ -1,12 +1,14 @@
 #include "mobility_agent/host/agent.h"
 
 #include <algorithm>
+#include <array>
 #include <cmath>
 #include <random>
 #include <utility>
 
 #include "absl/algorithm/container.h"
 #include "absl/strings/ascii.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/name.h"
 #include "common/control/control_client.h"
@@ -22,6 +24,7 @@ namespace {
 using config::v1::AgentConfig;
 
 constexpr size_t kUuidCharacters = 32;
+constexpr std::array<const char*, 3> kUnitSuffixes = {".service", ".scope", ".slice"};
 
 class Agent : public Daemon {
  public:
@@ -33,7 +36,8 @@ class Agent : public Daemon {
     HW_ASSIGN_OR_RETURN(const bool stopped_cleanly,
                         Protection::TakeCleanStops(environment_.files, config_.state_directory()));
     // Before anything else: what the machine writes from now on is seen.
-    OpenDisks(environment_.files, config_, &disks_);
+    HW_ASSIGN_OR_RETURN(services_, OpenPausedServices(config_));
+    OpenDisks(environment_.files, config_, services_, &disks_);
     if (disks_.empty())
       LogWarn("disk.none", {{"why", "this machine seems to have none; name them under disks"}});
     if (!config_.boot_id_file().empty()) {
@@ -55,7 +59,7 @@ class Agent : public Daemon {
         DurationOr(config_.freeze_timeout(), config_.has_freeze_timeout(), absl::Seconds(5));
     options.stream.epoch_stride = std::random_device{}() % kMiB;
     options.open_disks = [this](std::vector<CapturedDisk>* disks) {
-      OpenDisks(environment_.files, config_, disks);
+      OpenDisks(environment_.files, config_, services_, disks);
     };
     protection_ = std::make_unique<Protection>(
         StreamRuntime{environment_.files, environment_.clock, MakeThreadStrand, dialer_.get()},
@@ -135,6 +139,7 @@ class Agent : public Daemon {
   const AgentConfig config_;
   std::string boot_id_;  // instead of the kernel's
   Membership membership_;
+  std::shared_ptr<PausedServices> services_;
   std::vector<CapturedDisk> disks_;  // protection_'s, once it is there
   std::unique_ptr<StreamDialer> dialer_;
   std::unique_ptr<Protection> protection_;
@@ -199,6 +204,17 @@ void CheckAgentConfig(const google::protobuf::Message& message, ConfigProblems* 
         problems->Add(key + ".uuid", absl::StrCat(disk.uuid(), " is named twice"));
       if (config.disks(j).path() == disk.path())
         problems->Add(key + ".path", absl::StrCat(disk.path(), " is named twice"));
+    }
+  }
+  for (int i = 0; i < config.pause_services_size(); ++i) {
+    const std::string& service = config.pause_services(i);
+    const bool unit = !service.empty() && !absl::StrContains(service, '/') &&
+                      absl::c_any_of(kUnitSuffixes, [&](const char* suffix) {
+                        return absl::EndsWith(service, suffix);
+                      });
+    if (!unit && !absl::StartsWith(service, "/")) {
+      problems->Add(absl::StrCat("pause_services[", i, "]"),
+                    "must be a systemd unit, like db.service, or a control group's absolute path");
     }
   }
   if (config.registration().has_delay()) CheckDelay(config.registration().delay(), problems);

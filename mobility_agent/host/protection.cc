@@ -5,6 +5,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "common/log/log.h"
 #include "common/os/run_program.h"
 #include "common/status/status_macros.h"
@@ -458,6 +459,20 @@ void Protection::Publish() {
         Issue(types::v1::WARNING, "SYNCHRONISATION_STANDS_STILL", stands_still,
               "Check the process server and the network between the two: more may be written to "
               "the disks than they carry."));
+  }
+  std::vector<std::string> troubles;
+  for (const CapturedDisk& disk : disks_) {
+    if (shipper_ == nullptr || disk.source == nullptr) continue;
+    for (const std::string& trouble : disk.source->Troubles())
+      troubles.push_back(absl::StrCat(disk.name, ": ", trouble));
+  }
+  if (!troubles.empty()) {
+    issues.push_back(
+        Issue(types::v1::WARNING, "MOUNT_DOES_NOT_ANSWER",
+              absl::StrCat("not all that is on the disks can be brought to rest for a point: ",
+                           absl::StrJoin(troubles, "; ")),
+              "Look at what is named on the machine; correct pause_services in the agent's "
+              "configuration where a service is named. Points are made without it."));
   }
   if (!hook_error_.empty()) {
     issues.push_back(

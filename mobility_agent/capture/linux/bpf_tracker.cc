@@ -13,6 +13,7 @@
 #include <unistd.h>
 
 #include <algorithm>
+#include <array>
 #include <atomic>
 #include <cerrno>
 #include <filesystem>
@@ -20,11 +21,11 @@
 #include <utility>
 #include <vector>
 
-#include "absl/types/optional.h"
+#include "absl/strings/ascii.h"
 #include "common/base/aligned_buffer.h"
 #include "common/os/posix/unique_fd.h"
 #include "common/status/status_macros.h"
-#include "mobility_agent/capture/linux/frozen_mounts.h"
+#include "mobility_agent/capture/linux/disk_rest.h"
 #include "tracker.skel.h"
 
 namespace homeward {
@@ -32,7 +33,8 @@ namespace {
 
 constexpr uint64_t kBlocksMax = 16 * kMiB;
 constexpr size_t kBounceBytes = kMiB;
-constexpr uint64_t kLanes = 8;  // marks in an element of the map
+constexpr uint64_t kLanes = 8;            // marks in an element of the map
+constexpr uint64_t kGroupElements = 512;  // as GROUP_SHIFT in tracker.bpf.c
 
 struct SkeletonDeleter {
   void operator()(tracker_bpf* skeleton) const { tracker_bpf__destroy(skeleton); }
@@ -70,15 +72,19 @@ std::string PinsOf(const std::string& directory, dev_t device) {
 
 class LoadedTracker : public BpfTracker {
  public:
-  LoadedTracker(UniqueFd fd, uint64_t size_bytes, dev_t device, std::string pins)
+  LoadedTracker(UniqueFd fd, uint64_t size_bytes, dev_t device, std::string pins,
+                std::shared_ptr<PausedServices> services)
       : fd_(std::move(fd)),
         size_bytes_(size_bytes),
         device_(device),
         shift_(BlockShift(size_bytes)),
-        pins_(std::move(pins)) {}
+        pins_(std::move(pins)),
+        disk_rest_(absl::StrCat(major(device), ":", minor(device)), std::move(services)) {}
 
   ~LoadedTracker() override {
-    if (lanes_ != nullptr) ::munmap(lanes_, lanes_bytes_);
+    for (const Marks& marks : {lanes_, groups_}) {
+      if (marks.at != nullptr) ::munmap(marks.at, marks.mapped_bytes);
+    }
   }
 
   absl::Status Load() {
@@ -90,14 +96,11 @@ class LoadedTracker : public BpfTracker {
     const uint64_t blocks = (size_bytes_ + (uint64_t{1} << shift_) - 1) >> shift_;
     elements_ = (blocks + 7) / 8;
     bpf_map__set_max_entries(skeleton_->maps.dirty, static_cast<uint32_t>(elements_));
+    bpf_map__set_max_entries(skeleton_->maps.groups, static_cast<uint32_t>(GroupElements()));
     const bool adopted = Adopt();
     if (tracker_bpf__load(skeleton_.get()) != 0) return Refused("load the BPF program");
-    const size_t page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
-    lanes_bytes_ = (elements_ * sizeof(uint64_t) + page - 1) / page * page;
-    void* const mapped = ::mmap(nullptr, lanes_bytes_, PROT_READ | PROT_WRITE, MAP_SHARED,
-                                bpf_map__fd(skeleton_->maps.dirty), 0);
-    if (mapped == MAP_FAILED) return Refused("map the dirty map");
-    lanes_ = static_cast<std::atomic<uint64_t>*>(mapped);
+    HW_ASSIGN_OR_RETURN(lanes_, Map(skeleton_->maps.dirty));
+    HW_ASSIGN_OR_RETURN(groups_, Map(skeleton_->maps.groups));
     ring_.reset(ring_buffer__new(bpf_map__fd(skeleton_->maps.long_ranges),
                                  &LoadedTracker::OnLongRange, this, nullptr));
     if (ring_ == nullptr) return Refused("map the ring of long ranges");
@@ -119,14 +122,15 @@ class LoadedTracker : public BpfTracker {
     const int consumed = ring_buffer__consume(ring_.get());
     if (carried_.length > 0) return Collected{count_, true};
     if (consumed < 0) return absl::DataLossError("the ring of long ranges cannot be read");
-    const uint64_t block_bytes = uint64_t{1} << shift_;
-    for (uint64_t element = 0; element < elements_; ++element) {
-      if (lanes_[element].load(std::memory_order_relaxed) == 0) continue;
-      if (count_ + kLanes > out_.size()) return Collected{count_, true};
-      const uint64_t marks = lanes_[element].exchange(0, std::memory_order_acq_rel);
+    for (uint64_t element = 0; element < GroupElements(); ++element) {
+      if (groups_.at[element].load(std::memory_order_relaxed) == 0) continue;
+      const uint64_t groups = groups_.at[element].exchange(0, std::memory_order_acq_rel);
       for (uint64_t lane = 0; lane < kLanes; ++lane) {
-        if (((marks >> (8 * lane)) & 0xff) != 0)
-          Report({(element * kLanes + lane) * block_bytes, block_bytes});
+        if (((groups >> (8 * lane)) & 0xff) == 0) continue;
+        if (CollectGroup(element * kLanes + lane)) continue;
+        // No room: this one and those behind it stay marked.
+        groups_.at[element].fetch_or(groups >> (8 * lane) << (8 * lane), std::memory_order_acq_rel);
+        return Collected{count_, true};
       }
     }
     if (skeleton_->bss->lost != 0) {
@@ -181,21 +185,30 @@ class LoadedTracker : public BpfTracker {
   }
   bool continues() const override { return continues_; }
 
-  void BeginWriteBack() override { write_back_.emplace(major(device_), minor(device_)); }
-  bool WrittenBack() override { return !write_back_.has_value() || write_back_->done(); }
-  void BeginFreeze() override {
-    // One that never came to an end is not asked again: each would leave a thread behind.
-    stuck_ = frozen_.has_value() && !frozen_->over();
-    if (!stuck_) frozen_.emplace(major(device_), minor(device_));
-  }
+  void BeginWriteBack() override { disk_rest_.BeginWriteBack(); }
+  bool WrittenBack() override { return disk_rest_.WrittenBack(); }
+  void BeginFreeze() override { disk_rest_.BeginFreeze(); }
   absl::Status AwaitFrozen(absl::Duration timeout) override {
-    if (stuck_) return absl::UnavailableError("an earlier freeze has not come to its end");
-    return frozen_->Await(timeout);
+    absl::Status frozen = disk_rest_.AwaitFrozen(timeout);
+    // Whoever writes from here on is of interest.
+    if (frozen.ok()) skeleton_->bss->writer_process = 0;
+    return frozen;
   }
   void Thaw() override {
-    frozen_->Thaw();
-    // What holds a directory of a file system keeps it from being unmounted.
-    if (frozen_->over()) frozen_.reset();
+    late_writer_ = SeenWriter();
+    disk_rest_.Thaw();
+  }
+  const Rest& rest() const override { return disk_rest_.rest(); }
+  std::vector<std::string> Troubles() const override { return disk_rest_.Troubles(); }
+  std::string LastWriter() const override {
+    const Writer writer = late_writer_.process != 0 ? late_writer_ : SeenWriter();
+    if (writer.process == 0) return "";
+    std::string command;
+    for (const char c : writer.command) {
+      if (c == 0) break;
+      command += absl::ascii_isprint(static_cast<unsigned char>(c)) ? c : '?';
+    }
+    return absl::StrCat(command, " (pid ", writer.process, ")");
   }
 
  private:
@@ -209,6 +222,21 @@ class LoadedTracker : public BpfTracker {
     }
     tracker.carried_ = extent;
     return -ENOSPC;
+  }
+  // False: there was not room for all of it.
+  bool CollectGroup(uint64_t group) {
+    const uint64_t block_bytes = uint64_t{1} << shift_;
+    const uint64_t end = std::min((group + 1) * kGroupElements, elements_);
+    for (uint64_t element = group * kGroupElements; element < end; ++element) {
+      if (lanes_.at[element].load(std::memory_order_relaxed) == 0) continue;
+      if (count_ + kLanes > out_.size()) return false;
+      const uint64_t marks = lanes_.at[element].exchange(0, std::memory_order_acq_rel);
+      for (uint64_t lane = 0; lane < kLanes; ++lane) {
+        if (((marks >> (8 * lane)) & 0xff) != 0)
+          Report({(element * kLanes + lane) * block_bytes, block_bytes});
+      }
+    }
+    return true;
   }
   // Requires: room for one more.
   void Report(Extent extent) {
@@ -235,12 +263,41 @@ class LoadedTracker : public BpfTracker {
     }
     return absl::OkStatus();
   }
+  struct Writer {
+    uint32_t process = 0;
+    std::array<char, 16> command = {};
+  };
+  Writer SeenWriter() const {
+    Writer writer{skeleton_->bss->writer_process, {}};
+    static_assert(sizeof(skeleton_->bss->writer_command) == sizeof(writer.command));
+    std::memcpy(writer.command.data(), skeleton_->bss->writer_command, sizeof(writer.command));
+    return writer;
+  }
+  // A map of the kernel's that is shared with this process.
+  struct Marks {
+    std::atomic<uint64_t>* at = nullptr;
+    size_t mapped_bytes = 0;
+  };
+  static absl::StatusOr<Marks> Map(bpf_map* map) {
+    const size_t page = static_cast<size_t>(::sysconf(_SC_PAGESIZE));
+    const size_t bytes = bpf_map__max_entries(map) * sizeof(uint64_t);
+    const size_t mapped_bytes = (bytes + page - 1) / page * page;
+    void* const mapped =
+        ::mmap(nullptr, mapped_bytes, PROT_READ | PROT_WRITE, MAP_SHARED, bpf_map__fd(map), 0);
+    if (mapped == MAP_FAILED) return Refused("map the dirty map");
+    return Marks{static_cast<std::atomic<uint64_t>*>(mapped), mapped_bytes};
+  }
+  uint64_t GroupElements() const {
+    const uint64_t groups = (elements_ + kGroupElements - 1) / kGroupElements;
+    return (groups + kLanes - 1) / kLanes;
+  }
   struct Pinned {
     const char* name;
     bpf_map* map;
   };
   std::vector<Pinned> PinnedMaps() const {
     return {{"dirty", skeleton_->maps.dirty},
+            {"groups", skeleton_->maps.groups},
             {"long_ranges", skeleton_->maps.long_ranges},
             {"lost", skeleton_->maps.bss}};
   }
@@ -260,13 +317,17 @@ class LoadedTracker : public BpfTracker {
     for (const char* link : {"on_queue", "on_complete"}) {
       if (!UniqueFd(bpf_obj_get(PinPath(link).c_str())).valid()) return false;
     }
-    bpf_map_info info = {};
-    uint32_t info_bytes = sizeof(info);
-    if (bpf_obj_get_info_by_fd(maps.front().get(), &info, &info_bytes) != 0 ||
-        info.max_entries != elements_) {
-      return false;
-    }
     const std::vector<Pinned> ours = PinnedMaps();
+    for (size_t i = 0; i < ours.size(); ++i) {
+      // Those of another version of the agent are of another form.
+      bpf_map_info info = {};
+      uint32_t info_bytes = sizeof(info);
+      if (bpf_obj_get_info_by_fd(maps[i].get(), &info, &info_bytes) != 0 ||
+          info.max_entries != bpf_map__max_entries(ours[i].map) ||
+          info.value_size != bpf_map__value_size(ours[i].map)) {
+        return false;
+      }
+    }
     for (size_t i = 0; i < ours.size(); ++i)
       HW_CHECK(bpf_map__reuse_fd(ours[i].map, maps[i].get()) == 0);
     return true;
@@ -289,21 +350,20 @@ class LoadedTracker : public BpfTracker {
   const AlignedBuffer bounce_{kBounceBytes};
   std::unique_ptr<tracker_bpf, SkeletonDeleter> skeleton_;
   std::unique_ptr<ring_buffer, RingDeleter> ring_;
-  std::atomic<uint64_t>* lanes_ = nullptr;
   uint64_t elements_ = 0;
-  size_t lanes_bytes_ = 0;
+  Marks lanes_, groups_;
   absl::Span<Extent> out_;  // of the Collect() that runs
   size_t count_ = 0;
   Extent carried_;
-  absl::optional<MountWriteBack> write_back_;
-  absl::optional<FrozenMounts> frozen_;
-  bool stuck_ = false;
+  DiskRest disk_rest_;
+  Writer late_writer_;  // while the disk last stood still
 };
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<BpfTracker>> BpfTracker::Open(const std::string& device,
-                                                             const std::string& pin_directory) {
+absl::StatusOr<std::unique_ptr<BpfTracker>> BpfTracker::Open(
+    const std::string& device, const std::string& pin_directory,
+    std::shared_ptr<PausedServices> services) {
   UniqueFd fd(::open(device.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC));
   if (!fd.valid()) return absl::ErrnoToStatus(errno, absl::StrCat("open ", device));
   struct stat info;
@@ -318,8 +378,9 @@ absl::StatusOr<std::unique_ptr<BpfTracker>> BpfTracker::Open(const std::string& 
     return absl::InvalidArgumentError(
         absl::StrCat(device, " is a partition: name the whole disk, all of it is tracked"));
   }
-  auto tracker = std::make_unique<LoadedTracker>(std::move(fd), size_bytes, info.st_rdev,
-                                                 PinsOf(pin_directory, info.st_rdev));
+  auto tracker =
+      std::make_unique<LoadedTracker>(std::move(fd), size_bytes, info.st_rdev,
+                                      PinsOf(pin_directory, info.st_rdev), std::move(services));
   HW_RETURN_IF_ERROR(Annotate(tracker->Load(), device));
   return tracker;
 }

@@ -8,6 +8,7 @@
 #include <string>
 
 #include "absl/status/statusor.h"
+#include "mobility_agent/capture/linux/paused_services.h"
 #include "mobility_agent/capture/write_source.h"
 
 namespace homeward {
@@ -20,9 +21,11 @@ class BpfTracker : public WriteSource {
   // blocks are coarser.
   // `pin_directory` is a directory directly under a mounted bpffs, made when needed: there the
   // kernel keeps tracking between KeepForNextOpen() and the next Open(). A crash leaves nothing
-  // there, nor does a reboot; then the disk is compared.
-  static absl::StatusOr<std::unique_ptr<BpfTracker>> Open(const std::string& device,
-                                                          const std::string& pin_directory);
+  // there, nor does a reboot; then the disk is compared. `services` are paused for each
+  // stand-still; null: none.
+  static absl::StatusOr<std::unique_ptr<BpfTracker>> Open(
+      const std::string& device, const std::string& pin_directory,
+      std::shared_ptr<PausedServices> services = nullptr);
 };
 
 }  // namespace homeward

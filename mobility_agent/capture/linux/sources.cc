@@ -14,6 +14,7 @@
 #include "common/status/status_macros.h"
 #include "mobility_agent/capture/linux/bpf_tracker.h"
 #include "mobility_agent/capture/linux/machine_disks.h"
+#include "mobility_agent/capture/linux/paused_services.h"
 #include "mobility_agent/capture/nbd/nbd_tap.h"
 #include "mobility_agent/capture/scan/scan_source.h"
 
@@ -24,7 +25,8 @@ constexpr char kPinDirectory[] = "/sys/fs/bpf/homeward";
 
 constexpr char kSysfs[] = "/sys";
 
-absl::Status OpenDisk(FileSystem& files, const config::v1::AgentDisk& disk, CapturedDisk* opened) {
+absl::Status OpenDisk(FileSystem& files, const config::v1::AgentDisk& disk,
+                      const std::shared_ptr<PausedServices>& services, CapturedDisk* opened) {
   CapturedDisk& captured = *opened;
   captured.uuid = disk.uuid().empty() ? DiskUuidOf(disk.path()) : disk.uuid();
   captured.logical_sector_bytes = LogicalSectorBytesOf(disk.path());
@@ -48,7 +50,7 @@ absl::Status OpenDisk(FileSystem& files, const config::v1::AgentDisk& disk, Capt
       // room for. Pages are locked as they are first used.
       if (::mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) != 0)
         return absl::ErrnoToStatus(errno, "lock the agent's memory (CAP_IPC_LOCK)");
-      HW_ASSIGN_OR_RETURN(captured.source, BpfTracker::Open(disk.path(), kPinDirectory));
+      HW_ASSIGN_OR_RETURN(captured.source, BpfTracker::Open(disk.path(), kPinDirectory, services));
       break;
     }
   }
@@ -77,8 +79,13 @@ std::vector<Wanted> WantedDisks(FileSystem& files, const config::v1::AgentConfig
 
 }  // namespace
 
+absl::StatusOr<std::shared_ptr<PausedServices>> OpenPausedServices(
+    const config::v1::AgentConfig& config) {
+  return PausedServices::Open({config.pause_services().begin(), config.pause_services().end()});
+}
+
 void OpenDisks(FileSystem& files, const config::v1::AgentConfig& config,
-               std::vector<CapturedDisk>* disks) {
+               const std::shared_ptr<PausedServices>& services, std::vector<CapturedDisk>* disks) {
   const std::vector<Wanted> wanted = WantedDisks(files, config);
   std::erase_if(*disks, [&](const CapturedDisk& disk) {
     return disk.source == nullptr &&
@@ -93,7 +100,7 @@ void OpenDisks(FileSystem& files, const config::v1::AgentConfig& config,
     }
     if (disk->source != nullptr) continue;
     std::string why = one.unusable;
-    if (why.empty()) why = std::string(OpenDisk(files, one.disk, &*disk).message());
+    if (why.empty()) why = std::string(OpenDisk(files, one.disk, services, &*disk).message());
     if (disk->source != nullptr) {
       LogInfo("disk.captured", {{"disk", disk->name},
                                 {"capture", disk->capture},

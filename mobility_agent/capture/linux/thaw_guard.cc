@@ -23,7 +23,7 @@
 namespace homeward {
 namespace {
 
-constexpr size_t kDescriptorsMax = ThawGuard::kMountsMax + 1;
+constexpr size_t kDescriptorsMax = ThawGuard::kItemsMax + 1;
 constexpr size_t kWatchesMax = 64;  // at once: disks of one machine that stand still together
 constexpr int kGuardSocket = 3;
 constexpr int kReleaseMs = 1000;
@@ -32,7 +32,7 @@ constexpr int kReleaseMs = 1000;
 struct Watched {
   int agent_lives = -1;
   size_t count = 0;
-  std::array<int, ThawGuard::kMountsMax> mounts;
+  std::array<ThawGuard::Item, ThawGuard::kItemsMax> items;
 };
 
 union Control {
@@ -43,8 +43,8 @@ union Control {
 // Another watch, or false when the agent has gone.
 bool Receive(Watched* watched) {
   static Control control;
-  char byte = 0;
-  iovec data = {&byte, 1};
+  std::array<char, kDescriptorsMax> kinds;
+  iovec data = {kinds.data(), kinds.size()};
   msghdr message = {};
   message.msg_iov = &data;
   message.msg_iovlen = 1;
@@ -62,7 +62,8 @@ bool Receive(Watched* watched) {
   std::memcpy(descriptors.data(), CMSG_DATA(header), count * sizeof(int));
   watched->agent_lives = descriptors[0];
   watched->count = count - 1;
-  std::memcpy(watched->mounts.data(), descriptors.data() + 1, watched->count * sizeof(int));
+  for (size_t i = 0; i < watched->count; ++i)
+    watched->items[i] = {static_cast<ThawGuard::Kind>(kinds[i + 1]), descriptors[i + 1]};
   return true;
 }
 
@@ -70,8 +71,8 @@ void End(Watched* watched) {
   char released = 0;
   const bool thaw = ::read(watched->agent_lives, &released, 1) != 1;
   for (size_t i = watched->count; i-- > 0;) {
-    if (thaw) ::ioctl(watched->mounts[i], FITHAW, 0);  // One that is not frozen says so.
-    ::close(watched->mounts[i]);
+    if (thaw) ThawGuard::Thaw(watched->items[i]);
+    ::close(watched->items[i].descriptor);
   }
   ::close(watched->agent_lives);
   watched->agent_lives = -1;
@@ -115,11 +116,11 @@ absl::Status Failed(absl::string_view what) { return absl::ErrnoToStatus(errno, 
 // The agent's end of the way to its guard. One that ended is replaced.
 class GuardProcess {
  public:
-  absl::Status Send(const std::vector<UniqueFd>& mounts, int agent_lives) {
+  absl::Status Send(const std::vector<ThawGuard::Item>& items, int agent_lives) {
     absl::MutexLock lock(&mutex_);
-    if (socket_.valid() && Pass(mounts, agent_lives)) return absl::OkStatus();
+    if (socket_.valid() && Pass(items, agent_lives)) return absl::OkStatus();
     HW_RETURN_IF_ERROR(Start());
-    return Pass(mounts, agent_lives) ? absl::OkStatus() : Failed("reach the process that thaws");
+    return Pass(items, agent_lives) ? absl::OkStatus() : Failed("reach the process that thaws");
   }
 
  private:
@@ -142,14 +143,17 @@ class GuardProcess {
     return status == 0 ? absl::OkStatus() : absl::ResourceExhaustedError("no process can be made");
   }
 
-  bool Pass(const std::vector<UniqueFd>& mounts, int agent_lives)
+  bool Pass(const std::vector<ThawGuard::Item>& items, int agent_lives)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     std::array<int, kDescriptorsMax> descriptors = {agent_lives};
-    for (size_t i = 0; i < mounts.size(); ++i) descriptors[i + 1] = mounts[i].get();
-    const size_t bytes = (mounts.size() + 1) * sizeof(int);
+    std::array<char, kDescriptorsMax> kinds = {};
+    for (size_t i = 0; i < items.size(); ++i) {
+      descriptors[i + 1] = items[i].descriptor;
+      kinds[i + 1] = static_cast<char>(items[i].kind);
+    }
+    const size_t bytes = (items.size() + 1) * sizeof(int);
     Control control = {};
-    char byte = 0;
-    iovec data = {&byte, 1};
+    iovec data = {kinds.data(), items.size() + 1};
     msghdr message = {};
     message.msg_iov = &data;
     message.msg_iovlen = 1;
@@ -160,7 +164,8 @@ class GuardProcess {
     header->cmsg_type = SCM_RIGHTS;
     header->cmsg_len = CMSG_LEN(bytes);
     std::memcpy(CMSG_DATA(header), descriptors.data(), bytes);
-    return ::sendmsg(socket_.get(), &message, MSG_NOSIGNAL) == 1;
+    return ::sendmsg(socket_.get(), &message, MSG_NOSIGNAL) ==
+           static_cast<ssize_t>(items.size() + 1);
   }
 
   absl::Mutex mutex_;
@@ -169,18 +174,32 @@ class GuardProcess {
 
 }  // namespace
 
-absl::StatusOr<ThawGuard> ThawGuard::Watch(const std::vector<UniqueFd>& mounts) {
-  if (mounts.size() > kMountsMax) {
-    return absl::ResourceExhaustedError(
-        absl::StrCat(mounts.size(), " file systems on one disk cannot be frozen together; at most ",
-                     kMountsMax));
+void ThawGuard::Thaw(const Item& item) {
+  [[maybe_unused]] ssize_t written = 0;
+  switch (item.kind) {
+    case Kind::kFileSystem:
+      ::ioctl(item.descriptor, FITHAW, 0);  // One that is not frozen says so.
+      return;
+    case Kind::kControlGroup:
+      written = ::pwrite(item.descriptor, "0", 1, 0);
+      return;
+    case Kind::kFreezerGroup:
+      written = ::pwrite(item.descriptor, "THAWED", 6, 0);
+      return;
+  }
+}
+
+absl::StatusOr<ThawGuard> ThawGuard::Watch(const std::vector<Item>& items) {
+  if (items.size() > kItemsMax) {
+    return absl::ResourceExhaustedError(absl::StrCat(
+        items.size(), " file systems or services cannot be frozen together; at most ", kItemsMax));
   }
   static auto& guard = *new GuardProcess;
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return Failed("pipe");
   const UniqueFd guards(ends[0]);
   ThawGuard watch{UniqueFd(ends[1])};
-  HW_RETURN_IF_ERROR(guard.Send(mounts, guards.get()));
+  HW_RETURN_IF_ERROR(guard.Send(items, guards.get()));
   return watch;
 }
 

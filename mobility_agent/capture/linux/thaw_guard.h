@@ -1,6 +1,6 @@
 // ThawGuard: a process beside the agent that thaws what the agent froze and can no longer thaw, be
-// it killed or ended in between: the kernel keeps a file system frozen without its freezer, and
-// everything that writes to it would stand still for ever.
+// it killed or ended in between: the kernel keeps a file system or the processes of a control group
+// frozen without their freezer, and they would stand still for ever.
 #ifndef HOMEWARD_MOBILITY_AGENT_CAPTURE_LINUX_THAW_GUARD_H_
 #define HOMEWARD_MOBILITY_AGENT_CAPTURE_LINUX_THAW_GUARD_H_
 
@@ -13,14 +13,26 @@
 
 namespace homeward {
 
-// Directories of file systems that are about to be frozen. Destroying it thaws them too.
+// What is about to be frozen. Destroying it thaws that too.
 class ThawGuard {
  public:
-  static constexpr size_t kMountsMax = 200;
+  static constexpr size_t kItemsMax = 200;
+  enum class Kind : char {
+    kFileSystem = 'f',    // anything of it that is open
+    kControlGroup = 'g',  // its cgroup.freeze (version 2)
+    kFreezerGroup = 'z',  // its freezer.state (version 1)
+  };
+  struct Item {
+    Kind kind = Kind::kFileSystem;
+    int descriptor = -1;
+  };
+  // What Watch()'s process does; an item that is not frozen stays as it is. Allocates nothing.
+  static void Thaw(const Item& item);
 
-  // Starts the process when there is none. RESOURCE_EXHAUSTED: more than kMountsMax. Whoever gets
-  // an error must not freeze. Thread-safe.
-  static absl::StatusOr<ThawGuard> Watch(const std::vector<UniqueFd>& mounts);
+  // Starts the process when there is none; it keeps descriptors of its own, and thaws the last
+  // first. RESOURCE_EXHAUSTED: more than kItemsMax. Whoever gets an error must not freeze.
+  // Thread-safe.
+  static absl::StatusOr<ThawGuard> Watch(const std::vector<Item>& items);
   ThawGuard(ThawGuard&&) = default;
   ThawGuard& operator=(ThawGuard&&) = default;
 
