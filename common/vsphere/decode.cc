@@ -17,6 +17,7 @@ std::string TextOf(const Properties& properties, const char* name) {
   const auto it = properties.find(name);
   return it == properties.end() ? std::string() : it->second.text().as_string();
 }
+std::string NameOf(const Properties& properties) { return DecodeName(TextOf(properties, "name")); }
 int64_t NumberOf(const Properties& properties, const char* name) {
   const auto it = properties.find(name);
   return it == properties.end() ? 0 : it->second.text().as_llong();
@@ -92,10 +93,16 @@ bool HasOption(pugi::xml_node options, absl::string_view key, absl::string_view 
   return false;
 }
 
-Folder DecodeFolder(const Properties& properties) {
+Folder DecodeFolder(const Ref& ref, const Properties& properties) {
   Folder folder;
-  folder.name = TextOf(properties, "name");
+  folder.name = NameOf(properties);
   folder.parent = RefOf(properties, "parent");
+  // The parent of a VirtualApp is a resource pool. It has a folder, or lies in another one.
+  if (ref.type == "VirtualApp") {
+    folder.parent = RefOf(properties, "parentFolder");
+    if (folder.parent.empty()) folder.parent = RefOf(properties, "parentVApp");
+    if (folder.parent.empty()) folder.parent = RefOf(properties, "owner");
+  }
   folder.vm_folder = RefOf(properties, "vmFolder");
   folder.resource_pool = RefOf(properties, "resourcePool");
   return folder;
@@ -103,7 +110,7 @@ Folder DecodeFolder(const Properties& properties) {
 
 Host DecodeHost(const Properties& properties) {
   Host host;
-  host.name = TextOf(properties, "name");
+  host.name = NameOf(properties);
   host.parent = RefOf(properties, "parent");
   host.connection_state = TextOf(properties, "runtime.connectionState");
   host.in_maintenance = IsTrue(properties, "runtime.inMaintenanceMode");
@@ -134,8 +141,9 @@ Datastore DecodeDatastore(const Properties& properties) {
 
 Vm DecodeVm(const Properties& properties) {
   Vm vm;
-  vm.name = TextOf(properties, "name");
+  vm.name = NameOf(properties);
   vm.parent = RefOf(properties, "parent");
+  vm.parent_vapp = RefOf(properties, "parentVApp");
   vm.host = RefOf(properties, "runtime.host");
   vm.resource_pool = RefOf(properties, "resourcePool");
   vm.change_version = TextOf(properties, "config.changeVersion");
@@ -168,6 +176,9 @@ const std::vector<TypeProperties>& FollowedTypes() {
       {"Folder", {"name", "parent"}, {"name", "parent"}},
       {"Datacenter", {"name", "parent", "vmFolder"}, {"name", "parent"}},
       {"ComputeResource", {"name", "parent", "resourcePool"}, {"name", "parent"}},
+      {"VirtualApp",
+       {"name", "parentFolder", "parentVApp", "owner"},
+       {"name", "parentFolder", "parentVApp"}},
       {"HostSystem",
        {"name", "parent", "runtime.connectionState", "runtime.inMaintenanceMode",
         "summary.hardware.uuid"},
@@ -179,6 +190,7 @@ const std::vector<TypeProperties>& FollowedTypes() {
       {"VirtualMachine",
        {"name",
         "parent",
+        "parentVApp",
         "resourcePool",
         "runtime.host",
         "runtime.powerState",
@@ -199,8 +211,9 @@ const std::vector<TypeProperties>& FollowedTypes() {
         "config.hardware.device",
         "guest.toolsRunningStatus",
         "snapshot"},
-       {"name", "parent", "runtime.host", "runtime.powerState", "runtime.connectionState",
-        "config.changeVersion", "config.hardware.device", "guest.toolsRunningStatus", "snapshot"}},
+       {"name", "parent", "parentVApp", "runtime.host", "runtime.powerState",
+        "runtime.connectionState", "config.changeVersion", "config.hardware.device",
+        "guest.toolsRunningStatus", "snapshot"}},
   };
   return types;
 }
@@ -217,8 +230,8 @@ bool DecodeObject(pugi::xml_node content, Inventory* inventory) {
   } else if (ref.type == "VirtualMachine") {
     inventory->vms[ref] = DecodeVm(properties);
   } else if (ref.type == "Folder" || ref.type == "StoragePod" || ref.type == "Datacenter" ||
-             absl::EndsWith(ref.type, "ComputeResource")) {
-    inventory->folders[ref] = DecodeFolder(properties);
+             ref.type == "VirtualApp" || absl::EndsWith(ref.type, "ComputeResource")) {
+    inventory->folders[ref] = DecodeFolder(ref, properties);
   } else {
     return false;
   }

@@ -4,8 +4,16 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 
 namespace homeward::vsphere {
+namespace {
+
+// Deeper than any inventory: one that is a circle ends too.
+constexpr int kDepthMax = 64;
+
+}  // namespace
 
 bool Controller::scsi() const {
   return absl::StrContains(type, "SCSI") || absl::StrContains(type, "LsiLogic") ||
@@ -18,6 +26,16 @@ const Disk* Vm::FindDisk(const std::string& uuid) const {
     return !disk.uuid.empty() && PlainHex(disk.uuid) == plain;
   });
   return it == disks.end() ? nullptr : &*it;
+}
+
+const Disk* Vm::FindFile(const std::string& file) const {
+  const auto it =
+      std::find_if(disks.begin(), disks.end(), [&](const Disk& disk) { return disk.file == file; });
+  return it == disks.end() ? nullptr : &*it;
+}
+
+bool Vm::on_deltas() const {
+  return std::any_of(disks.begin(), disks.end(), [](const Disk& disk) { return disk.has_parent; });
 }
 
 const Controller* Vm::FindController(int32_t key) const {
@@ -34,8 +52,6 @@ const Controller* Vm::FindController(const std::string& type, int32_t bus) const
 }
 
 absl::optional<Ref> Inventory::DatacenterOf(Ref at) const {
-  // Deeper than any inventory: one that is a circle ends too.
-  constexpr int kDepthMax = 64;
   for (int depth = 0; depth < kDepthMax && !at.empty(); ++depth) {
     if (at.type == "Datacenter") return at;
     const auto folder = folders.find(at);
@@ -48,6 +64,30 @@ absl::optional<Ref> Inventory::DatacenterOf(Ref at) const {
     at = host->second.parent;
   }
   return absl::nullopt;
+}
+
+absl::optional<Ref> Inventory::DatacenterOf(const Vm& vm) const {
+  for (const Ref& at : {vm.parent, vm.parent_vapp, vm.host}) {
+    const absl::optional<Ref> datacenter = DatacenterOf(at);
+    if (datacenter.has_value()) return datacenter;
+  }
+  return absl::nullopt;
+}
+
+std::string Inventory::PathOf(const Vm& vm) const {
+  const absl::optional<Ref> datacenter = DatacenterOf(vm);
+  const auto top = datacenter.has_value() ? folders.find(*datacenter) : folders.end();
+  const Ref own = top == folders.end() ? Ref() : top->second.vm_folder;
+  std::string path = vm.name;
+  auto at = folders.find(vm.parent.empty() ? vm.parent_vapp : vm.parent);
+  if (at == folders.end() && datacenter.has_value()) at = top;
+  for (int depth = 0; depth < kDepthMax && at != folders.end(); ++depth) {
+    const Folder& folder = at->second;
+    const bool topmost = folder.parent.empty() && at->first.type == "Folder";
+    if (!topmost && !(at->first == own)) path = absl::StrCat(folder.name, "/", path);
+    at = folders.find(folder.parent);
+  }
+  return path;
 }
 
 const Datastore* Inventory::FindDatastore(const std::string& path, const Ref& datacenter) const {
@@ -68,6 +108,15 @@ std::string PlainHex(absl::string_view text) {
       plain.push_back(absl::ascii_tolower(static_cast<unsigned char>(c)));
   }
   return plain;
+}
+
+std::string EncodeName(absl::string_view name) {
+  return absl::StrReplaceAll(name, {{"%", "%25"}, {"/", "%2f"}, {"\\", "%5c"}});
+}
+
+std::string DecodeName(absl::string_view encoded) {
+  return absl::StrReplaceAll(
+      encoded, {{"%25", "%"}, {"%2f", "/"}, {"%2F", "/"}, {"%5c", "\\"}, {"%5C", "\\"}});
 }
 
 absl::optional<std::pair<std::string, std::string>> SplitDatastorePath(const std::string& path) {

@@ -27,8 +27,9 @@ struct Ref {
   }
 };
 
-struct Folder {  // Folder, Datacenter, ComputeResource or ClusterComputeResource
+struct Folder {  // Folder, Datacenter, ComputeResource, ClusterComputeResource or VirtualApp
   std::string name;
+  // Of a VirtualApp: the folder or the VirtualApp that it is shown in.
   Ref parent;
   Ref vm_folder;      // of a Datacenter
   Ref resource_pool;  // of a compute resource
@@ -91,7 +92,9 @@ struct NetworkCard {
 
 struct Vm {
   std::string name;
-  Ref parent, host, resource_pool;
+  // One of the two: a VM in a vApp has no parent.
+  Ref parent, parent_vapp;
+  Ref host, resource_pool;
   // Another one after each change of its configuration.
   std::string change_version;
   std::string bios_uuid;
@@ -113,8 +116,11 @@ struct Vm {
 
   bool on() const { return power_state == "poweredOn"; }
   bool off() const { return power_state == "poweredOff"; }
+  // It is written to deltas: for its snapshots, or for ones that nobody knows of any more.
+  bool on_deltas() const;
   // Null when there is none.
   const Disk* FindDisk(const std::string& uuid) const;
+  const Disk* FindFile(const std::string& file) const;
   const Controller* FindController(int32_t key) const;
   const Controller* FindController(const std::string& type, int32_t bus) const;
 };
@@ -131,6 +137,10 @@ struct Inventory {
 
   // The Datacenter above `at`, or none.
   absl::optional<Ref> DatacenterOf(Ref at) const;
+  // The VM's, by its folder, its vApp or its host.
+  absl::optional<Ref> DatacenterOf(const Vm& vm) const;
+  // "dc1/production/web-1": the folders above it but the topmost and the datacenter's own.
+  std::string PathOf(const Vm& vm) const;
   // Of a datastore path "[name] ...", as a VM of that datacenter means it.
   const Datastore* FindDatastore(const std::string& path, const Ref& datacenter) const;
 };
@@ -138,6 +148,9 @@ struct Inventory {
 // UUIDs and thumbprints as they compare: "6000C29a-1b2c-..." and "6000c29a1b2c..." are one.
 // Lower-case hexadecimal without what stands between.
 std::string PlainHex(absl::string_view text);
+// Names of objects as vSphere has them: "/", "\\" and "%" are "%2f", "%5c" and "%25".
+std::string EncodeName(absl::string_view name);
+std::string DecodeName(absl::string_view encoded);
 // "[ds1] web/web.vmdk": {"ds1", "web/web.vmdk"}; none for what is no such path.
 absl::optional<std::pair<std::string, std::string>> SplitDatastorePath(const std::string& path);
 

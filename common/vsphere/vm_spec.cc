@@ -71,7 +71,7 @@ void WriteVmChange(absl::string_view name, const VmChange& change, XmlWriter* ou
 
 void WriteVmToCreate(absl::string_view name, const VmToCreate& vm, XmlWriter* out) {
   int32_t key = kFirstNewKey;
-  out->Begin(name).Text("name", vm.name);
+  out->Begin(name).Text("name", EncodeName(vm.name));
   if (!vm.bios_uuid.empty()) out->Text("uuid", vm.bios_uuid);
   if (!vm.instance_uuid.empty()) out->Text("instanceUuid", vm.instance_uuid);
   out->Text("guestId", vm.guest_id);

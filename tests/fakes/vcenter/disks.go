@@ -2,6 +2,7 @@ package main
 
 import (
 	"crypto/rand"
+	"encoding/hex"
 	"fmt"
 	"os"
 	"os/exec"
@@ -20,6 +21,7 @@ type Disks struct {
 	mutex    sync.Mutex
 	hardware map[types.ManagedObjectReference]*hardware
 	rdm      map[string]string // by file: the mode
+	uuids    map[string]string // by file: the UUID that it is to be made with
 }
 
 // hardware is a directory where a guest finds its disks by UUID, as a Linux has them in /dev/disk/by-id.
@@ -31,7 +33,8 @@ type hardware struct {
 
 // NewDisks has none yet.
 func NewDisks() *Disks {
-	return &Disks{hardware: map[types.ManagedObjectReference]*hardware{}, rdm: map[string]string{}}
+	return &Disks{hardware: map[types.ManagedObjectReference]*hardware{}, rdm: map[string]string{},
+		uuids: map[string]string{}}
 }
 
 // Close takes every disk away.
@@ -70,6 +73,13 @@ func (d *Disks) SetRDM(file, mode string) {
 	d.mutex.Lock()
 	defer d.mutex.Unlock()
 	d.rdm[file] = mode
+}
+
+// SetUUID says what UUID a disk is made with that is yet to be made: 32 hex digits.
+func (d *Disks) SetUUID(file, uuid string) {
+	d.mutex.Lock()
+	defer d.mutex.Unlock()
+	d.uuids[file] = uuid
 }
 
 // Mapped gives raw device mappings their own backing in what a client is to see.
@@ -122,7 +132,7 @@ func (d *Disks) Complete(vm *simulator.VirtualMachine) error {
 			return err
 		}
 		if len(text) == 0 {
-			if text, err = makeDisk(path, disk.CapacityInKB<<10); err != nil {
+			if text, err = makeDisk(path, disk.CapacityInKB<<10, d.uuids[backingFile(disk)]); err != nil {
 				return err
 			}
 		}
@@ -149,13 +159,16 @@ func (d *Disks) Complete(vm *simulator.VirtualMachine) error {
 
 func flatOf(descriptor string) string { return strings.TrimSuffix(descriptor, ".vmdk") + "-flat.vmdk" }
 
-// makeDisk writes a descriptor as a datastore has it, and a flat file of holes.
-func makeDisk(path string, bytes int64) ([]byte, error) {
+// makeDisk writes a descriptor as a datastore has it, and a flat file of holes. Without a UUID it gets one of its own.
+func makeDisk(path string, bytes int64, given string) ([]byte, error) {
 	var random [16]byte
 	if _, err := rand.Read(random[:]); err != nil {
 		return nil, err
 	}
 	copy(random[:], []byte{0x60, 0x00, 0xc2, 0x90 | random[3]&0x0f}) // VMware's prefix
+	if known, err := hex.DecodeString(given); err == nil && len(known) == len(random) {
+		copy(random[:], known)
+	}
 	uuid := fmt.Sprintf("% x-% x", random[:8], random[8:])
 	text := fmt.Sprintf(`# Disk DescriptorFile
 version=1

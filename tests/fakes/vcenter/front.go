@@ -148,10 +148,12 @@ func (f *Front) control(w http.ResponseWriter, r *http.Request) {
 		DownMS         int    `json:"down_ms"`
 		Disconnect     string `json:"disconnect_host"`
 		Connect        string `json:"connect_host"`
+		Orphan         string `json:"orphan_deltas"`
 		Rename         string `json:"rename_vm"`
 		To             string `json:"to"`
 	}
-	if err := json.NewDecoder(r.Body).Decode(&order); err != nil {
+	err := json.NewDecoder(r.Body).Decode(&order)
+	if err != nil {
 		http.Error(w, err.Error(), http.StatusBadRequest)
 		return
 	}
@@ -175,6 +177,18 @@ func (f *Front) control(w http.ResponseWriter, r *http.Request) {
 				simulator.Map.Update(host, []types.PropertyChange{{Name: "runtime.connectionState", Val: state},
 					{Name: "summary.runtime.connectionState", Val: state}})
 			}
+		}
+	}
+	if order.Orphan != "" {
+		for _, entity := range simulator.Map.All("VirtualMachine") {
+			vm := entity.(*simulator.VirtualMachine)
+			if vm.Name == order.Orphan {
+				simulator.Map.WithLock(vm, func() { err = f.site.disks.BeginDeltas(vm) })
+			}
+		}
+		if err != nil {
+			http.Error(w, err.Error(), http.StatusInternalServerError)
+			return
 		}
 	}
 	if order.Rename != "" {
@@ -390,7 +404,8 @@ func (f *Front) retrieve(w *httptest.ResponseRecorder, r *http.Request, body []b
 		return
 	}
 	objects := envelope.Body.Response.Returnval.Objects
-	for _, object := range objects {
+	for i, object := range objects {
+		objects[i].PropSet = shown(object)
 		for _, property := range object.PropSet {
 			switch value := property.Val.(type) {
 			case types.ArrayOfVirtualDevice:
@@ -417,6 +432,21 @@ func (f *Front) retrieve(w *httptest.ResponseRecorder, r *http.Request, body []b
 	f.pages[token] = objects
 	f.mutex.Unlock()
 	f.nextOf(w, token, int(asked.Options.MaxObjects))
+}
+
+// shown leaves out the parent of a VM in a vApp, which has none.
+func shown(object types.ObjectContent) []types.DynamicProperty {
+	vm, ok := simulator.Map.Get(object.Obj).(*simulator.VirtualMachine)
+	if !ok || vm.ParentVApp == nil {
+		return object.PropSet
+	}
+	var kept []types.DynamicProperty
+	for _, property := range object.PropSet {
+		if property.Name != "parent" {
+			kept = append(kept, property)
+		}
+	}
+	return kept
 }
 
 // nextOf answers with a page; `most` 0: as large as the last one.

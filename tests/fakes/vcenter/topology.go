@@ -6,6 +6,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strings"
 
 	"github.com/vmware/govmomi/object"
 	"github.com/vmware/govmomi/simulator"
@@ -72,6 +73,9 @@ type VMOf struct {
 	ToolsRunning bool              `json:"tools_running"`
 	Hardware     string            `json:"hardware"`      // directory where its guest sees its disks
 	HardwareKind string            `json:"hardware_kind"` // file or loop
+	Folder       string            `json:"folder"`        // "a/b", under the datacenter's folder of VMs
+	VApp         string            `json:"vapp"`          // the name of the one that it is in
+	Mac          string            `json:"mac"`           // of its network card
 }
 
 // DiskOf is made with its files, unless `file` is there already.
@@ -81,6 +85,7 @@ type DiskOf struct {
 	Controller int    `json:"controller"`
 	Unit       int32  `json:"unit"`
 	RDM        string `json:"rdm"` // physicalMode or virtualMode: a raw device mapping
+	UUID       string `json:"uuid"` // 32 hex digits, as copies by file have that of another; empty: its own
 }
 
 // BulkOf adds many small VMs without disks.
@@ -259,6 +264,10 @@ func (s *Site) addVM(ctx context.Context, folder *object.Folder, host *object.Ho
 		if err != nil {
 			return err
 		}
+		if wanted.Mac != "" {
+			one := card.(types.BaseVirtualEthernetCard).GetVirtualEthernetCard()
+			one.AddressType, one.MacAddress = string(types.VirtualEthernetCardMacTypeManual), wanted.Mac
+		}
 		spec.DeviceChange = append(spec.DeviceChange, &types.VirtualDeviceConfigSpec{
 			Operation: types.VirtualDeviceConfigSpecOperationAdd, Device: card})
 	}
@@ -272,6 +281,9 @@ func (s *Site) addVM(ctx context.Context, folder *object.Folder, host *object.Ho
 			Key: int32(-100 - i), ControllerKey: keys[disk.Controller], UnitNumber: &unit}}
 		file := types.VirtualDeviceFileBackingInfo{
 			FileName: fmt.Sprintf("[%s] %s/%s", wanted.Datastore, wanted.Name, disk.File)}
+		if disk.UUID != "" {
+			s.disks.SetUUID(file.FileName, disk.UUID)
+		}
 		if disk.RDM != "" {
 			s.disks.SetRDM(file.FileName, disk.RDM)
 		}
@@ -285,6 +297,14 @@ func (s *Site) addVM(ctx context.Context, folder *object.Folder, host *object.Ho
 	if err != nil {
 		return err
 	}
+	if wanted.VApp != "" {
+		if pool, err = s.vapp(ctx, pool, wanted.VApp); err != nil {
+			return err
+		}
+	}
+	if folder, err = subfolder(ctx, folder, wanted.Folder); err != nil {
+		return err
+	}
 	task, err := folder.CreateVM(ctx, spec, pool, host)
 	if err != nil {
 		return err
@@ -294,6 +314,11 @@ func (s *Site) addVM(ctx context.Context, folder *object.Folder, host *object.Ho
 		return err
 	}
 	vm := simulator.Map.Get(info.Result.(types.ManagedObjectReference)).(*simulator.VirtualMachine)
+	if wanted.VApp != "" {
+		// The library keeps its parent, which it needs; no client is shown it (Front.retrieve).
+		in := pool.Reference()
+		vm.ParentVApp = &in
+	}
 	if wanted.ToolsRunning {
 		vm.Guest.ToolsRunningStatus = string(types.VirtualMachineToolsRunningStatusGuestToolsRunning)
 	} else {
@@ -315,6 +340,47 @@ func (s *Site) addVM(ctx context.Context, folder *object.Folder, host *object.Ho
 		}
 	}
 	return s.disks.Present(vm)
+}
+
+// vapp is the vApp of that name in the resource pool, made when it is first asked for.
+func (s *Site) vapp(ctx context.Context, pool *object.ResourcePool, name string) (*object.ResourcePool, error) {
+	for _, entity := range simulator.Map.All("VirtualApp") {
+		if entity.Entity().Name == name && entity.Entity().Parent != nil && *entity.Entity().Parent == pool.Reference() {
+			return object.NewResourcePool(s.client, entity.Reference()), nil
+		}
+	}
+	made, err := pool.CreateVApp(ctx, name, types.DefaultResourceConfigSpec(), types.VAppConfigSpec{}, nil)
+	if err != nil {
+		return nil, err
+	}
+	return object.NewResourcePool(s.client, made.Reference()), nil
+}
+
+// subfolder is "a/b" under a folder of VMs, made where it is not there.
+func subfolder(ctx context.Context, folder *object.Folder, path string) (*object.Folder, error) {
+	for _, name := range strings.Split(path, "/") {
+		if name == "" {
+			continue
+		}
+		children, err := folder.Children(ctx)
+		if err != nil {
+			return nil, err
+		}
+		var found *object.Folder
+		for _, child := range children {
+			one, ok := child.(*object.Folder)
+			if ok && simulator.Map.Get(one.Reference()).(mo.Entity).Entity().Name == name {
+				found = one
+			}
+		}
+		if found == nil {
+			if found, err = folder.CreateFolder(ctx, name); err != nil {
+				return nil, err
+			}
+		}
+		folder = found
+	}
+	return folder, nil
 }
 
 func (s *Site) addBulk(ctx context.Context, wanted *BulkOf) error {
