@@ -122,6 +122,7 @@ control::v1::Registration DescribeHost(const JoinOptions& options, const Members
   registration.set_hardware_uuid(facts.hardware_uuid);
   registration.set_os_type(types::v1::LINUX);
   registration.set_os_name(facts.os_name);
+  for (const std::string& mac : facts.mac_addresses) registration.add_mac_addresses(mac);
   *registration.mutable_booted_at() = ToProto(RealClock().Now() - facts.uptime);
   return registration;
 }

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/status/statusor.h"
@@ -18,6 +19,8 @@ class AttachedDisks {
   virtual ~AttachedDisks() = default;
   // The disk's path. NOT_FOUND: it is not attached, or not seen yet.
   virtual absl::StatusOr<std::string> Find(const std::string& uuid) const = 0;
+  // Of all disks that are seen now and say one.
+  virtual std::vector<std::string> Uuids() const = 0;
   // Has the buses looked through for disks that were attached while the host ran. What there is
   // appears some time later.
   virtual void Rescan() = 0;

@@ -4,6 +4,7 @@
 
 #include <cstdint>
 #include <string>
+#include <vector>
 
 #include "absl/time/time.h"
 
@@ -15,6 +16,8 @@ struct HostFacts {
   std::string hardware_uuid;  // SMBIOS; empty when it cannot be read
   std::string os_name;        // "Debian GNU/Linux 12 (bookworm)"
   absl::Duration uptime;
+  // Of its network cards: 12 hex digits in lower case. Not those of a loopback.
+  std::vector<std::string> mac_addresses;
 };
 HostFacts ReadHostFacts();
 

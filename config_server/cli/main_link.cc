@@ -66,7 +66,7 @@ struct Arguments {
   std::string subject;  // machine, server or job
   std::vector<std::string> machines;
   std::string address, thumbprint, ca_file, user, password_file;
-  std::string point, process_server, master_target, datastore, directory, location;
+  std::string point, process_server, master_target, datastore, directory, location, vm;
   admin::v1::NewVm new_vm;
   bool apply = false;
   std::vector<std::string> block_devices;
@@ -251,6 +251,7 @@ absl::Status FillPlacement(const Arguments& arguments, const std::string& machin
   request->set_master_target(arguments.master_target);
   request->set_datastore(arguments.datastore);
   request->set_directory(arguments.directory);
+  request->set_vm(arguments.vm);
   for (const std::string& device : arguments.block_devices) request->add_block_devices(device);
   return ReadPolicy(arguments, request->mutable_policy());
 }
@@ -346,6 +347,9 @@ class CommandLine {
                      "in the datastore; default: the machine's name");
     leaf->add_option("--block-device", arguments_.block_devices,
                      "of the master target, instead of a datastore; once for each disk, in order");
+    leaf->add_option("--vm", arguments_.vm,
+                     "which VM the machine is or was, where several can be: reference or path, as "
+                     "VM_AMBIGUOUS names them");
     leaf->add_option("--point-interval", arguments_.point_interval,
                      "between crash-consistent points; default 5m");
     leaf->add_option("--app-point-interval", arguments_.app_point_interval,
@@ -365,9 +369,10 @@ class CommandLine {
   absl::Status Protect(AdminClient& client) {
     if (arguments_.machines.size() > 1 &&
         !(arguments_.directory.empty() && arguments_.block_devices.empty() &&
-          arguments_.disks.empty())) {
+          arguments_.disks.empty() && arguments_.vm.empty())) {
       return absl::InvalidArgumentError(
-          "--directory, --block-device and --disk are for one machine: protect these one by one");
+          "--directory, --block-device, --disk and --vm are for one machine: protect these one by "
+          "one");
     }
     std::vector<admin::v1::ProtectRequest> requests;
     for (const std::string& machine : arguments_.machines) {

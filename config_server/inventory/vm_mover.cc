@@ -1,6 +1,9 @@
 #include "config_server/inventory/vm_mover.h"
 
 #include <algorithm>
+#include <optional>
+#include <set>
+#include <string>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -14,7 +17,7 @@
 #include "common/vsphere/follower.h"
 #include "common/vsphere/operations.h"
 #include "config_server/model/problems.h"
-#include "config_server/model/vm_record.h"
+#include "config_server/model/vm_search.h"
 
 namespace homeward {
 namespace {
@@ -44,11 +47,45 @@ const char* NameOf(VmStep::Kind kind) {
   }
 }
 
-std::vector<vsphere::Ref> Known(const vsphere::Ref& vm, const vsphere::Ref& target) {
+std::vector<vsphere::Ref> Known(const MoveVms& vms) {
   std::vector<vsphere::Ref> known;
-  if (!vm.empty()) known.push_back(vm);
-  if (!target.empty()) known.push_back(target);
+  for (const std::optional<FoundVm>& one : {vms.vm, vms.master_target}) {
+    if (one.has_value()) known.push_back(one->ref);
+  }
   return known;
+}
+
+// The candidates as the vCenter has them now. Those of other vCenters as they were seen last.
+struct Fresh {
+  vsphere::Inventory read;
+  std::vector<FoundVm> vms, targets;
+};
+absl::Status ReadFresh(vsphere::Session& session, const std::string& vcenter,
+                       const std::vector<FoundVm>& vms, const std::vector<FoundVm>& targets,
+                       const vsphere::CallLimit& limit, Fresh* fresh) {
+  std::set<vsphere::Ref> refs;
+  for (const std::vector<FoundVm>* const some : {&vms, &targets}) {
+    for (const FoundVm& one : *some) {
+      if (one.vcenter == vcenter) refs.insert(one.ref);
+    }
+  }
+  if (!refs.empty()) {
+    HW_RETURN_IF_ERROR(
+        vsphere::ReadObjects(session, {refs.begin(), refs.end()}, limit, &fresh->read).status());
+  }
+  const auto as_read = [&](const std::vector<FoundVm>& some, std::vector<FoundVm>* out) {
+    for (FoundVm one : some) {
+      if (one.vcenter == vcenter) {
+        const auto it = fresh->read.vms.find(one.ref);
+        if (it == fresh->read.vms.end()) continue;
+        one.vm = &it->second;
+      }
+      out->push_back(one);
+    }
+  };
+  as_read(vms, &fresh->vms);
+  as_read(targets, &fresh->targets);
+  return absl::OkStatus();
 }
 
 bool IsReached(const absl::Status& status) {
@@ -159,11 +196,8 @@ class VmMover::Run {
       return absl::UnavailableError(absl::StrCat(
           "vCenter ", move_.vcenter, " is not reached: ", state->second.error.message()));
     }
-    vsphere::Ref vm, target;
-    for (const auto& [ref, one] : state->second.inventory->vms) {
-      if (one.instance_uuid == move_.vm_instance_uuid) vm = ref;
-      if (!one.is_template && SameBiosUuid(one.bios_uuid, move_.master_target_uuid)) target = ref;
-    }
+    const std::vector<FoundVm> vms = CandidatesFor(states, move_.vm);
+    const std::vector<FoundVm> targets = CandidatesFor(states, move_.master_target);
     HW_ASSIGN_OR_RETURN(const vsphere::Endpoint endpoint,
                         mover_.inventories_.EndpointOf(move_.vcenter));
     vsphere::CallLimit limit;
@@ -172,40 +206,35 @@ class VmMover::Run {
                         vsphere::Session::Open(endpoint, limit));
     // A VM that is powered on or off is nobody else's matter, and takes long.
     const bool both = move_.kind != VmMove::Kind::kTurnOff && move_.kind != VmMove::Kind::kTurnOn;
-    if (both) mover_.Lock(target.value);
+    const std::string target_uuid = vsphere::PlainHex(move_.master_target.bios_uuid);
+    if (both) mover_.Lock(target_uuid);
     const absl::Cleanup unlock = [&] {
-      if (both) mover_.Unlock(target.value);
+      if (both) mover_.Unlock(target_uuid);
     };
     // What an earlier process began may come about yet, and what it changes is to be seen.
-    HW_ASSIGN_OR_RETURN(const bool at_work, vsphere::IsAtWork(*session, Known(vm, target), limit));
+    HW_ASSIGN_OR_RETURN(const bool at_work,
+                        vsphere::IsAtWork(*session, Known(VmsOf(move_, vms, targets)), limit));
     if (at_work) return absl::AbortedError("the vCenter is at work on the VM");
     for (int steps = 0; steps < kStepsMax; ++steps) {
       if (!Pause(absl::ZeroDuration())) return absl::CancelledError("another move is wanted");
-      vsphere::Inventory now;
-      const std::vector<vsphere::Ref> refs = Known(vm, target);
-      if (!refs.empty())
-        HW_RETURN_IF_ERROR(vsphere::ReadObjects(*session, refs, limit, &now).status());
-      const auto find = [&](const vsphere::Ref& ref) {
-        const auto it = now.vms.find(ref);
-        return it == now.vms.end() ? nullptr : &it->second;
-      };
-      const vsphere::Vm* const found = find(vm);
-      const VmStep step = NextStep(move_, found, find(target));
-      if (step.kind == VmStep::Kind::kReached)
-        return move_.folder.empty()
-                   ? absl::OkStatus()
-                   : RemoveFolder(*session, *state->second.inventory, target, limit);
+      Fresh fresh;
+      HW_RETURN_IF_ERROR(ReadFresh(*session, move_.vcenter, vms, targets, limit, &fresh));
+      const MoveVms now = VmsOf(move_, fresh.vms, fresh.targets);
+      const VmStep step = NextStep(move_, now);
+      if (step.kind == VmStep::Kind::kReached) {
+        return move_.folder.empty() ? absl::OkStatus() : RemoveFolder(*session, states, limit);
+      }
       if (step.kind == VmStep::Kind::kRefused)
         return ToStatus(step.problem, absl::StatusCode::kFailedPrecondition);
       const bool of_target = step.kind == VmStep::Kind::kChangeMasterTarget;
-      const vsphere::Ref& which = of_target ? target : vm;
-      const std::string what = absl::StrCat(which.empty() ? move_.create.name : find(which)->name,
+      const std::optional<FoundVm>& which = of_target ? now.master_target : now.vm;
+      const std::string what = absl::StrCat(which.has_value() ? which->vm->name : move_.create.name,
                                             ": ", NameOf(step.kind));
       Say(what);
       LogInfo("vm.step", {{"machine", machine_id_}, {"step", what}});
       HW_RETURN_IF_ERROR(Annotate(step.kind == VmStep::Kind::kCreateVm
-                                      ? Create(*session, *state->second.inventory, target, limit)
-                                      : Perform(*session, which, step, limit),
+                                      ? Create(*session, *now.master_target, limit)
+                                      : Perform(*session, which->ref, step, limit),
                                   what));
       // What it is called there is seen in the followed inventory, some time later.
       if (step.kind == VmStep::Kind::kCreateVm) return absl::OkStatus();
@@ -249,33 +278,54 @@ class VmMover::Run {
   }
 
   // On the master target's host, in its datacenter's folder of VMs.
-  absl::Status Create(vsphere::Session& session, const vsphere::Inventory& inventory,
-                      const vsphere::Ref& target, const vsphere::CallLimit& limit) {
-    const vsphere::Vm& beside = inventory.vms.at(target);
+  absl::Status Create(vsphere::Session& session, const FoundVm& target,
+                      const vsphere::CallLimit& limit) {
+    const vsphere::Inventory& inventory = *target.state->inventory;
+    const vsphere::Vm& beside = *target.vm;
     const auto host = inventory.hosts.find(beside.host);
-    const auto datacenter = inventory.DatacenterOf(beside.parent);
+    const auto datacenter = inventory.DatacenterOf(beside);
     const auto compute = host == inventory.hosts.end()
                              ? inventory.folders.end()
                              : inventory.folders.find(host->second.parent);
     const auto top =
         datacenter.has_value() ? inventory.folders.find(*datacenter) : inventory.folders.end();
-    if (compute == inventory.folders.end() || top == inventory.folders.end())
-      return absl::UnavailableError(absl::StrCat("the host of ", beside.name, " is not known yet"));
+    if (compute == inventory.folders.end() || top == inventory.folders.end()) {
+      return ToStatus(MakeProblem(ProblemId::kHostNotDiscovered,
+                                  absl::StrCat("the inventory of ", move_.vcenter,
+                                               " has no datacenter or no "
+                                               "compute resource above the host of ",
+                                               beside.name)),
+                      absl::StatusCode::kFailedPrecondition);
+    }
     const vsphere::VmPlace place = {top->second.vm_folder, compute->second.resource_pool,
                                     beside.host};
     return Await(session, vsphere::BeginCreateVm(session, place, move_.create, limit));
   }
 
-  absl::Status RemoveFolder(vsphere::Session& session, const vsphere::Inventory& inventory,
-                            const vsphere::Ref& target, const vsphere::CallLimit& limit) {
-    const auto beside = inventory.vms.find(target);
-    const auto datacenter = beside == inventory.vms.end()
-                                ? absl::optional<vsphere::Ref>()
-                                : inventory.DatacenterOf(beside->second.parent);
-    if (!datacenter.has_value())
-      return absl::UnavailableError("the master target's datacenter is not known");
-    const absl::Status removed =
-        Await(session, vsphere::BeginDeleteFile(session, move_.folder, *datacenter, limit));
+  // Of a VM that is gone: in the datacenter of the datastore that it was made on.
+  absl::Status RemoveFolder(vsphere::Session& session,
+                            const std::map<std::string, VcenterState>& states,
+                            const vsphere::CallLimit& limit) {
+    const vsphere::Inventory& inventory = *states.at(move_.vcenter).inventory;
+    std::set<vsphere::Ref> datacenters;
+    const auto path = vsphere::SplitDatastorePath(move_.folder);
+    for (const auto& [ref, datastore] : inventory.datastores) {
+      const auto its = inventory.DatacenterOf(datastore.parent);
+      if (path.has_value() && datastore.name == path->first && its.has_value())
+        datacenters.insert(*its);
+    }
+    const VmSearch target = FindOne(states, move_.master_target);
+    if (target.found.has_value() && datacenters.size() > 1) {
+      const auto its = target.found->state->inventory->DatacenterOf(*target.found->vm);
+      if (its.has_value()) datacenters = {*its};
+    }
+    // Only files are left, and nobody knows where: the operator is told, and the undoing ends.
+    if (datacenters.size() != 1) {
+      LogWarn("vm.folder_is_left", {{"machine", machine_id_}, {"folder", move_.folder}});
+      return absl::OkStatus();
+    }
+    const absl::Status removed = Await(
+        session, vsphere::BeginDeleteFile(session, move_.folder, *datacenters.begin(), limit));
     return absl::IsNotFound(removed) ? absl::OkStatus() : removed;
   }
 

@@ -17,9 +17,9 @@
 namespace homeward {
 
 // Thread-safe. A thread for each move that is under way, and at most kMovesMax of them: further
-// ones wait. Nothing is believed of earlier calls: before each step the VMs are read as they are,
-// and a change is made only if the VM is still as it was read. So a move may be begun again from
-// anywhere, by another process too.
+// ones wait. Nothing is believed of earlier calls: before each step all VMs that could be meant are
+// read as they are, and it must be clear again which are; a change is made only if the VM is still
+// as it was read. So a move may be begun again from anywhere, by another process too.
 class VmMover : public Hypervisor {
  public:
   static constexpr int kMovesMax = 16;
@@ -39,7 +39,7 @@ class VmMover : public Hypervisor {
 
  private:
   class Run;
-  // Held while a master target's VM is changed: several machines use it.
+  // Held while a master target's VM is changed: several machines use it. By its BIOS UUID.
   void Lock(const std::string& vm);
   void Unlock(const std::string& vm);
 

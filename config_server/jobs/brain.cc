@@ -179,7 +179,7 @@ const StepResult* Brain::ProgressOf(const std::string& job_id) const {
   return it == progress_.end() ? nullptr : &it->second;
 }
 
-absl::StatusOr<Job> Brain::StartJob(Job job) {
+absl::StatusOr<Job> Brain::StartJob(Job job, const std::string& chosen_vm) {
   const Workflow* const workflow = FindWorkflow(job.workflow());
   HW_CHECK(workflow != nullptr);
   HW_ASSIGN_OR_RETURN(Machine machine, FindMachine(job.machine_id()));
@@ -204,6 +204,7 @@ absl::StatusOr<Job> Brain::StartJob(Job job) {
   if (workflow->running != storage::v1::PROTECTION_STATE_UNSPECIFIED)
     machine.set_state(workflow->running);
   machine.set_job_id(job.id());
+  if (!chosen_vm.empty()) machine.set_chosen_vm(chosen_vm);
   Store::Transaction transaction;
   transaction.Put(job.id(), job);
   transaction.Put(machine.machine_id(), machine);
@@ -241,6 +242,16 @@ void Brain::EndJob(storage::v1::TaskState state, Machine* machine, Job* job) {
   *job->mutable_ended() = ToProto(clock_.Now());
   machine->clear_job_id();
   progress_.erase(job->id());
+  waits_.erase(job->id());
+}
+
+bool Brain::WaitedTooLong(const Job& job, const StepResult& result) {
+  const absl::Duration now = clock_.Monotonic();
+  const auto [it, is_new] = waits_.try_emplace(job.id());
+  Waiting& waiting = it->second;
+  if (is_new || waiting.detail != result.detail || waiting.done_bytes != result.done_bytes)
+    waiting = {result.detail, result.done_bytes, now};
+  return now - waiting.since > result.limit;
 }
 
 void Brain::RunTask(const Workflow& workflow, Machine* machine, Job* job) {
@@ -254,9 +265,15 @@ void Brain::RunTask(const Workflow& workflow, Machine* machine, Job* job) {
       *task.mutable_started() = ToProto(clock_.Now());
     }
     StepResult result = workflow.tasks[static_cast<size_t>(i)].run(context);
-    if (result.state == StepResult::State::kWaiting) {
+    if (result.state == StepResult::State::kWaiting && !WaitedTooLong(*job, result)) {
       progress_[job->id()] = std::move(result);
       return;
+    }
+    if (result.state == StepResult::State::kWaiting) {
+      result = StepResult::Fail(result.problem.value_or(
+          MakeProblem(ProblemId::kWaitedTooLong,
+                      absl::StrCat("\"", task.name(), "\" waited for ", result.detail, ", ",
+                                   absl::FormatDuration(result.limit), " without any progress"))));
     }
     *task.mutable_ended() = ToProto(clock_.Now());
     if (result.state == StepResult::State::kFailed) {

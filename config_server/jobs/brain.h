@@ -45,7 +45,10 @@ class Brain {
   absl::StatusOr<storage::v1::Machine> FindMachine(const std::string& id_or_name) const;
 
   // Starts a job. `job` names workflow and machine, and has what the workflow wants.
-  absl::StatusOr<storage::v1::Job> StartJob(storage::v1::Job job);
+  // `chosen_vm`: which VM the machine is, as an operator says (ChoiceOf); recorded with the job.
+  // Empty: as it is recorded.
+  absl::StatusOr<storage::v1::Job> StartJob(storage::v1::Job job,
+                                            const std::string& chosen_vm = "");
   absl::StatusOr<storage::v1::Job> CancelJob(const std::string& job_id);
   absl::StatusOr<storage::v1::Job> FindJob(const std::string& job_id) const;
   // What the running task of a job said last.
@@ -56,6 +59,8 @@ class Brain {
 
  private:
   void StepJob(storage::v1::Job job);
+  // The job waits for the same thing for longer than it may.
+  bool WaitedTooLong(const storage::v1::Job& job, const StepResult& result);
   void RunTask(const Workflow& workflow, storage::v1::Machine* machine, storage::v1::Job* job);
   void Undo(const Workflow& workflow, storage::v1::Machine* machine, storage::v1::Job* job);
   void EndJob(storage::v1::TaskState state, storage::v1::Machine* machine, storage::v1::Job* job);
@@ -77,6 +82,13 @@ class Brain {
   OriginalVm original_vm_;
   AlternateVm alternate_vm_;
   std::map<std::string, StepResult> progress_;  // by running job
+  // For what a job waits, and since when. A server that starts again counts anew.
+  struct Waiting {
+    std::string detail;
+    uint64_t done_bytes = 0;
+    absl::Duration since;
+  };
+  std::map<std::string, Waiting> waits_;  // by running job
   bool stepping_ = false;
 };
 

@@ -164,9 +164,11 @@ class BrainFixture : public ::testing::Test {
     if (workflow == "protect" || workflow == "reprotect") {
       if (Refusal refusal = CheckOperation(brain_->MakeView(), Machine(), workflow))
         return Refused(*refusal);
-      Placement placement = Place(brain_->MakeView(), Machine(), {.directory = directory});
+      const PlacementWish wish = {.directory = directory, .vm = said_vm_};
+      Placement placement = Place(brain_->MakeView(), Machine(), wish);
       if (placement.refusal) return Refused(*placement.refusal);
       *job.mutable_wanted() = placement.assignment;
+      return brain_->StartJob(std::move(job), placement.chosen_vm);
     }
     return brain_->StartJob(std::move(job));
   }
@@ -215,6 +217,7 @@ class BrainFixture : public ::testing::Test {
   uint64_t quiesced_ = 0;
   std::string boot_id_ = "boot-1", hardware_uuid_ = "hardware-1";
   std::string target_uuid_;
+  std::string said_vm_;  // --vm
   bool agent_runs_ = true;
   Hypervisor* const hypervisor_;
   std::set<std::pair<uint64_t, std::string>> streamed_;

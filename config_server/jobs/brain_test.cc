@@ -113,6 +113,26 @@ TEST_F(BrainTest, AFailbackWaitsForASourceThatLives) {
   EXPECT_EQ(Finish(job->id()).state(), storage::v1::SUCCEEDED);
 }
 
+TEST_F(BrainTest, AWaitThatLeadsNowhereEndsByName) {
+  Obey();
+  Obey();
+  const auto job = Start("protect");
+  ASSERT_TRUE(job.ok()) << job.status();
+  agent_runs_ = false;
+  brain_->fleet().Disconnect(kMachine, sessions_[kMachine]);
+  sessions_.erase(kMachine);
+  for (int i = 0; i < 20; ++i) Obey();
+  clock_.now += absl::Hours(20);
+  for (int i = 0; i < 20; ++i) Obey();
+  EXPECT_EQ(brain_->FindJob(job->id())->state(), storage::v1::RUNNING);
+  clock_.now += absl::Hours(5);
+  const storage::v1::Job ended = Finish(job->id());
+  EXPECT_EQ(ended.state(), storage::v1::FAILED);
+  EXPECT_EQ(ended.problem().id(), "WAITED_TOO_LONG");
+  EXPECT_NE(ended.problem().message().find("Start replication"), std::string::npos)
+      << ended.problem().message();
+}
+
 TEST_F(BrainTest, ACancelledProtectLeavesNothingBehind) {
   Obey();
   Obey();

@@ -31,9 +31,12 @@ class ModelVcenter : public Hypervisor {
   StepResult Move(const std::string& machine_id, const VmMove& move) override {
     const auto it = ended_.find(machine_id);
     if (it != ended_.end() && it->second.first == move) return it->second.second;
-    const vsphere::Vm& target = world.target();
-    if (busy_.count(move.vm_instance_uuid) > 0 || busy_.count(target.instance_uuid) > 0)
-      return StepResult::Wait("the vCenter is at work");
+    const std::map<std::string, VcenterState> states = States();
+    // It works on one of a VM's tasks at a time.
+    const std::set<std::string> works_on = {move.vm.instance_uuid, move.master_target.bios_uuid};
+    for (const std::string& uuid : works_on) {
+      if (busy_.count(uuid) > 0) return StepResult::Wait("the vCenter is at work");
+    }
     if (world.link != VcenterState::Link::kConnected) {
       // Patience ends, except with a VM that may have been started.
       const bool gives_up = !move.for_ever && move.kind != VmMove::Kind::kTurnOn;
@@ -44,8 +47,9 @@ class ModelVcenter : public Hypervisor {
     }
     if (Chance(fault_one_in)) return StepResult::Wait("the vCenter does not answer");
     NoteDisks();
-    vsphere::Vm* const vm = Find(move.vm_instance_uuid);
-    const VmStep step = NextStep(move, vm, &target);
+    const MoveVms vms =
+        VmsOf(move, CandidatesFor(states, move.vm), CandidatesFor(states, move.master_target));
+    const VmStep step = NextStep(move, vms);
     if (step.kind == VmStep::Kind::kReached) return End(machine_id, move, StepResult::Done());
     if (step.kind == VmStep::Kind::kRefused) {
       if (move.for_ever) return StepResult::Wait(step.problem.message());
@@ -57,14 +61,16 @@ class ModelVcenter : public Hypervisor {
     }
     ++steps;
     if (before_step) before_step(move);
+    const std::optional<FoundVm>& found =
+        step.kind == VmStep::Kind::kChangeMasterTarget ? vms.master_target : vms.vm;
+    const vsphere::Ref ref = found.has_value() ? found->ref : vsphere::Ref();
     if (!later) {
-      Perform(move, step);
+      Perform(move, step, ref);
     } else {
       // It comes about, whether or not anybody still waits for it.
-      const std::set<std::string> works_on = {move.vm_instance_uuid, target.instance_uuid};
       busy_.insert(works_on.begin(), works_on.end());
-      later([this, move, step, works_on] {
-        Perform(move, step);
+      later([this, move, step, ref, works_on] {
+        Perform(move, step, ref);
         for (const std::string& uuid : works_on) busy_.erase(uuid);
       });
     }
@@ -143,10 +149,9 @@ class ModelVcenter : public Hypervisor {
       for (const vsphere::Disk& disk : vm.disks) uuids_[disk.file] = disk.uuid;
     }
   }
-  void Perform(const VmMove& move, const VmStep& step) {
-    vsphere::Vm* const vm = step.kind == VmStep::Kind::kChangeMasterTarget
-                                ? &world.target()
-                                : Find(move.vm_instance_uuid);
+  void Perform(const VmMove& move, const VmStep& step, const vsphere::Ref& ref) {
+    const auto it = world.inventory.vms.find(ref);
+    vsphere::Vm* const vm = it == world.inventory.vms.end() ? nullptr : &it->second;
     if (vm == nullptr && step.kind != VmStep::Kind::kCreateVm) return;
     switch (step.kind) {
       case VmStep::Kind::kShutDownGuest:
@@ -173,7 +178,9 @@ class ModelVcenter : public Hypervisor {
     vm.parent = world.datacenter;
     vm.host = world.target_host;
     vm.instance_uuid = wanted.instance_uuid;
-    vm.bios_uuid = wanted.bios_uuid;
+    vm.bios_uuid = wanted.bios_uuid.empty()
+                       ? absl::StrFormat("4207f072-edd8-4b16-8a4d-%012d", next_key_)
+                       : wanted.bios_uuid;
     vm.change_version = "1";
     vm.power_state = "poweredOff";
     vm.vmx_path = absl::StrCat("[", wanted.datastore, "] ", wanted.name, "/", wanted.name, ".vmx");
@@ -206,7 +213,7 @@ class ModelVcenter : public Hypervisor {
   int32_t next_key_ = 3000;
   uint64_t changes_ = 1;
   std::map<std::string, std::string> uuids_;  // by file
-  std::set<std::string> busy_;                // instance UUIDs
+  std::set<std::string> busy_;                // UUIDs
   std::map<std::string, std::pair<VmMove, StepResult>> ended_;
 };
 

@@ -383,6 +383,86 @@ TEST_F(VmWorkflowTest, WhatAnOperatorChangedIsShownAndPutRight) {
   EXPECT_TRUE(findings().empty());
 }
 
+// Beside the machine's VM and the master target's stand copies that come first in the inventory.
+class BystanderTest : public VmWorkflowTest {
+ protected:
+  void AddCopies() {
+    Named("a copy of web-1", vm()).power_state = "poweredOff";
+    Named("a copy of mt-1", target()).power_state = "poweredOff";
+  }
+  vsphere::Vm& Named(const std::string& name, const vsphere::Vm& of) {
+    vsphere::Inventory& inventory = vcenter().world.inventory;
+    vsphere::Vm copy = of;
+    copy.name = name;
+    copy.instance_uuid = absl::StrCat("5007f072-edd8-4b16-8a4c-00000000000", copies_.size());
+    for (vsphere::Disk& disk : copy.disks)
+      disk.file = absl::StrCat("[ds1] ", name, disk.file.substr(disk.file.find('/')));
+    const vsphere::Ref ref{"VirtualMachine", absl::StrCat("a-", copies_.size())};
+    copies_.push_back(ref);
+    return inventory.vms[ref] = copy;
+  }
+  // What they are, for a comparison.
+  std::string Copies() {
+    std::string text;
+    for (const vsphere::Ref& ref : copies_) {
+      const vsphere::Vm& one = vcenter().world.inventory.vms[ref];
+      absl::StrAppend(&text, one.name, " ", one.power_state, " ", one.change_version);
+      for (const vsphere::Disk& disk : one.disks) absl::StrAppend(&text, " ", disk.file);
+    }
+    return text;
+  }
+
+  std::vector<vsphere::Ref> copies_;
+};
+
+TEST_F(BystanderTest, CopiesAreNeverTouched) {
+  AddCopies();
+  const std::string before = Copies();
+  RunInAzure();
+  EXPECT_EQ(Machine().vm().instance_uuid(), kVmInstance);
+  for (unsigned seed = 1; seed <= 10; ++seed) {
+    random_.seed(seed);
+    vcenter().fault_one_in = 3;
+    ASSERT_EQ(RunChecked("reprotect", 3).state(), storage::v1::SUCCEEDED);
+    EXPECT_NE(target().FindDisk(kFirstDisk), nullptr);
+    ASSERT_EQ(Copies(), before);
+    ASSERT_EQ(RunChecked("failback", 3).state(), storage::v1::SUCCEEDED);
+    EXPECT_TRUE(vm().on());
+    ASSERT_EQ(Copies(), before);
+    EXPECT_EQ(RunChecked("commit", 3).state(), storage::v1::SUCCEEDED);
+    LeaveAgain(seed);
+    if (HasFatalFailure()) return;
+  }
+}
+
+TEST_F(BystanderTest, OneThatNothingTellsApartIsAskedFor) {
+  Named("a copy of web-1", vm());
+  Obey();
+  Obey();
+  EXPECT_EQ(IdOf(Start("protect", "", "azure").status()), "VM_AMBIGUOUS");
+  EXPECT_FALSE(Machine().has_vm());
+  said_vm_ = "dc1/another";
+  EXPECT_EQ(IdOf(Start("protect", "", "azure").status()), "VM_NOT_THAT_ONE");
+  EXPECT_EQ(Machine().chosen_vm(), "");
+  said_vm_ = "dc1/web-1";
+  Run("protect", "", "azure");
+  EXPECT_EQ(Machine().vm().instance_uuid(), kVmInstance);
+  EXPECT_EQ(Machine().chosen_vm(), "vc1:vm-1");
+}
+
+// The copy appears when the job has begun: nothing is turned off, and nothing moved.
+TEST_F(BystanderTest, WhatBecomesUnclearMeanwhileEndsTheJob) {
+  RunInAzure();
+  vm().power_state = "poweredOn";
+  const auto job = Start("reprotect");
+  ASSERT_TRUE(job.ok()) << job.status();
+  Named("a copy of mt-1", target());
+  const storage::v1::Job ended = FinishChecked(job->id(), 0);
+  EXPECT_EQ(ended.state(), storage::v1::FAILED);
+  EXPECT_EQ(ended.problem().id(), "VM_AMBIGUOUS");
+  EXPECT_NE(vm().FindDisk(kFirstDisk), nullptr);
+}
+
 TEST_F(VmWorkflowTest, WhatIsRefusedTouchesNothing) {
   RunInAzure();
   target().snapshots = 1;

@@ -12,6 +12,7 @@
 #include "common/vsphere/objects.h"
 #include "common/vsphere/vm_spec.h"
 #include "config_server/model/step_result.h"
+#include "config_server/model/vm_identity.h"
 
 namespace homeward {
 
@@ -48,14 +49,16 @@ struct VmMove {
     int32_t bus = 0, unit = 0;
     std::string disk_mode;
     uint64_t size_bytes = 0;
+    // It is attached to the VM, as the record says: one that has it not is another VM.
+    bool at_vm = false;
     bool operator==(const Disk&) const = default;
   };
 
   Kind kind = Kind::kTurnOff;
   std::string job_id;  // the same for another job is another move
   std::string vcenter;
-  std::string vm_instance_uuid;
-  std::string master_target_uuid;  // BIOS UUID
+  // Looked for among the VMs as they are, before each step.
+  VmIdentity vm, master_target;
   std::vector<Disk> disks;
   vsphere::VmToCreate create;     // for kCreateVm
   bool remove_snapshots = false;  // for kTurnOff

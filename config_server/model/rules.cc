@@ -492,13 +492,26 @@ Refusal CheckOperation(const View& view, const Machine& machine, const std::stri
   return std::nullopt;
 }
 
-Placement Place(const View& view, const Machine& machine, const PlacementWish& wish) {
+Placement Place(const View& view, const Machine& as_recorded, const PlacementWish& wish) {
   Placement placement;
+  Machine machine = as_recorded;
   if (wish.hyperv) {
     placement.refusal = MakeProblem(ProblemId::kHypervTarget,
                                     absl::StrCat(NameOf(machine), " cannot come back to Hyper-V"));
     return placement;
   }
+  if (!wish.vm.empty()) {
+    // Of a machine that runs elsewhere, the VM that it was.
+    const bool was = machine.has_vm() && !RunsInItsVm(machine);
+    Choice choice =
+        ChooseVm(view, was ? IdentityOfRecorded(machine) : IdentityOfSource(machine), wish.vm);
+    placement.refusal = std::move(choice.refusal);
+    if (placement.refusal) return placement;
+    placement.chosen_vm = choice.recorded;
+    machine.set_chosen_vm(choice.recorded);
+  }
+  placement.refusal = CheckSource(view, machine);
+  if (placement.refusal) return placement;
   storage::v1::Assignment assignment;
   const storage::v1::Location location =
       wish.location.value_or(machine.has_vm() && !RunsInItsVm(machine) && wish.datastore.empty() &&

@@ -46,12 +46,14 @@ struct PlacementWish {
   } new_vm = {};
   bool remove_snapshots = false;  // of the original VM
   bool hyperv = false;            // always refused
+  std::string vm = {};            // which VM the machine is, or was, as an operator names it
   // Nothing: the original VM, where the machine was one and runs elsewhere now.
   std::optional<storage::v1::Location> location = {};
 };
 // Chooses servers, datastore and disks. On a refusal nothing is chosen.
 struct Placement {
   storage::v1::Assignment assignment;
+  std::string chosen_vm = {};  // what to record of PlacementWish::vm
   Refusal refusal;
 };
 Placement Place(const View& view, const storage::v1::Machine& machine, const PlacementWish& wish);

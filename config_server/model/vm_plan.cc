@@ -5,6 +5,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "config_server/model/problems.h"
 
 namespace homeward {
@@ -43,10 +44,27 @@ VmStep Change(VmStep::Kind kind, const Vm& vm, VmChange change) {
 VmStep Gone(const VmMove& move) {
   return Refuse(
       ProblemId::kVmGone,
-      absl::StrCat("vCenter ", move.vcenter, " has no VM with the UUID ", move.vm_instance_uuid));
+      absl::StrCat("vCenter ", move.vcenter, " has no VM with the UUID ", move.vm.instance_uuid));
 }
 
-VmStep TurnOff(const VmMove& move, const Vm& vm) {
+// What is in the way of attaching disks to a master target's VM, whatever else is done.
+std::optional<VmStep> RefuseTarget(const Vm& target) {
+  if (target.snapshots == 0 && !target.on_deltas()) return std::nullopt;
+  return Refuse(ProblemId::kMasterTargetHasSnapshots, SnapshotsOf(target));
+}
+
+VmStep TurnOff(const VmMove& move, const Vm& vm, const Vm* target) {
+  for (const VmMove::Disk& disk : move.disks) {
+    if (!disk.at_vm || vm.FindDisk(disk.uuid) != nullptr) continue;
+    return Refuse(ProblemId::kVmDisksChanged,
+                  absl::StrCat(vm.name, " is not turned off: it has no disk ", disk.uuid,
+                               " any more, which was ", disk.file));
+  }
+  if (!move.for_ever && target != nullptr) {
+    if (std::optional<VmStep> refused = RefuseTarget(*target)) return *refused;
+  }
+  if (vm.snapshots == 0 && vm.on_deltas() && !move.for_ever)
+    return Refuse(ProblemId::kVmHasSnapshots, SnapshotsOf(vm));
   if (vm.off()) {
     return move.remove_snapshots && vm.snapshots > 0 ? Do(VmStep::Kind::kRemoveSnapshots)
                                                      : VmStep();
@@ -64,12 +82,6 @@ VmStep TurnOn(const VmMove& move, const Vm& vm) {
     }
   }
   return Do(VmStep::Kind::kPowerOn);
-}
-
-const Disk* FindByFile(const Vm& vm, const std::string& file) {
-  const auto it = std::find_if(vm.disks.begin(), vm.disks.end(),
-                               [&](const Disk& disk) { return disk.file == file; });
-  return it == vm.disks.end() ? nullptr : &*it;
 }
 
 // At the next of the free places; false when there is none.
@@ -96,6 +108,7 @@ VmStep NoPlace(const Vm& target) {
 VmStep ToMasterTarget(const VmMove& move, const Vm& vm, const Vm& target) {
   VmChange detach, attach;
   const std::vector<std::pair<int32_t, int32_t>> places = FreePlaces(target);
+  const std::optional<VmStep> refused = RefuseTarget(target);
   for (const VmMove::Disk& wanted : move.disks) {
     const bool there = target.FindDisk(wanted.uuid) != nullptr;
     if (const Disk* const disk = vm.FindDisk(wanted.uuid)) {
@@ -103,6 +116,11 @@ VmStep ToMasterTarget(const VmMove& move, const Vm& vm, const Vm& target) {
         return Refuse(ProblemId::kVmDisksChanged,
                       absl::StrCat("disk ", wanted.uuid, " of ", vm.name, " is in ", disk->file,
                                    " now, and not in ", wanted.file));
+      }
+      if (there) {
+        return Refuse(ProblemId::kDiskUuidClash,
+                      absl::StrCat("disk ", wanted.uuid, " is attached to ", vm.name, " and to ",
+                                   target.name));
       }
       detach.detach_disks.push_back(disk->key);
     }
@@ -112,18 +130,21 @@ VmStep ToMasterTarget(const VmMove& move, const Vm& vm, const Vm& target) {
     if (!vm.off())
       return Refuse(ProblemId::kVmNotOff,
                     absl::StrCat(vm.name, " is on, and its disks are to be moved"));
-    if (vm.snapshots > 0) {
-      return Refuse(ProblemId::kVmHasSnapshots,
-                    absl::StrCat(vm.name, " has ", vm.snapshots, " snapshots"));
-    }
+    if (vm.snapshots > 0 || vm.on_deltas())
+      return Refuse(ProblemId::kVmHasSnapshots, SnapshotsOf(vm));
+    if (refused) return *refused;
     return Change(VmStep::Kind::kChangeVm, vm, std::move(detach));
   }
   if (attach.empty()) return {};
-  if (target.snapshots > 0) {
-    return Refuse(ProblemId::kMasterTargetHasSnapshots,
-                  absl::StrCat(target.name, " has ", target.snapshots, " snapshots"));
-  }
+  if (refused) return *refused;
   return Change(VmStep::Kind::kChangeMasterTarget, target, std::move(attach));
+}
+
+// Copies of a disk have its UUID: then it is the one in its file.
+const Disk* FindOurs(const Vm& target, const VmMove::Disk& wanted) {
+  const Disk* const in_file = target.FindFile(wanted.file);
+  if (in_file != nullptr && vsphere::PlainHex(in_file->uuid) == wanted.uuid) return in_file;
+  return target.FindDisk(wanted.uuid);
 }
 
 // Where the disk belongs is taken by something else.
@@ -137,7 +158,7 @@ const Disk* TakenBy(const Vm& vm, const Controller& controller, int32_t unit) {
 VmStep ToVm(const VmMove& move, const Vm& vm, const Vm* target) {
   VmChange leave, change;
   for (const VmMove::Disk& wanted : move.disks) {
-    const Disk* const there = target == nullptr ? nullptr : target->FindDisk(wanted.uuid);
+    const Disk* const there = target == nullptr ? nullptr : FindOurs(*target, wanted);
     if (there != nullptr) leave.detach_disks.push_back(there->key);
     const Controller* const controller = vm.FindController(wanted.controller_type, wanted.bus);
     const Disk* const here = vm.FindDisk(wanted.uuid);
@@ -188,7 +209,7 @@ VmStep CreateDisks(const VmMove& move, const Vm& target) {
   VmChange create;
   const std::vector<std::pair<int32_t, int32_t>> places = FreePlaces(target);
   for (const VmMove::Disk& wanted : move.disks) {
-    if (FindByFile(target, wanted.file) != nullptr) continue;
+    if (target.FindFile(wanted.file) != nullptr) continue;
     if (!AddNext(places, wanted, wanted.size_bytes, &create)) return NoPlace(target);
   }
   if (create.empty()) return {};
@@ -199,11 +220,21 @@ VmStep Destroy(const VmMove& move, const Vm* vm, const Vm* target) {
   VmChange detach;
   for (const VmMove::Disk& disk : move.disks) {
     const Disk* const there =
-        target == nullptr || disk.file.empty() ? nullptr : FindByFile(*target, disk.file);
+        target == nullptr || disk.file.empty() ? nullptr : target->FindFile(disk.file);
     if (there != nullptr) detach.detach_disks.push_back(there->key);
   }
   if (!detach.empty()) return Change(VmStep::Kind::kChangeMasterTarget, *target, std::move(detach));
   if (vm == nullptr) return {};
+  // Removing a VM removes its disks.
+  for (const Disk& disk : vm->disks) {
+    const bool ours = std::any_of(move.disks.begin(), move.disks.end(),
+                                  [&](const VmMove::Disk& one) { return one.file == disk.file; });
+    if (!ours) {
+      return Refuse(
+          ProblemId::kVmDisksChanged,
+          absl::StrCat(vm->name, " is not removed: somebody attached ", disk.file, " to it"));
+    }
+  }
   return Do(vm->off() ? VmStep::Kind::kDestroyVm : VmStep::Kind::kPowerOff);
 }
 
@@ -212,6 +243,56 @@ VmStep Destroy(const VmMove& move, const Vm* vm, const Vm* target) {
 bool IsLsiLogic(const Controller& controller) {
   return controller.type == "VirtualLsiLogicController" ||
          controller.type == "VirtualLsiLogicSASController";
+}
+
+std::string SnapshotsOf(const Vm& vm) {
+  if (vm.snapshots > 0) {
+    return absl::StrCat(vm.name, " has ", vm.snapshots, " snapshot", vm.snapshots == 1 ? "" : "s");
+  }
+  std::vector<std::string> deltas;
+  for (const Disk& disk : vm.disks) {
+    if (disk.has_parent) deltas.push_back(disk.file);
+  }
+  return absl::StrCat(vm.name, " has no snapshot that is listed, and writes to deltas: ",
+                      absl::StrJoin(deltas, ", "));
+}
+
+std::string HolderOf(const FoundVm& vm, const std::set<std::string>& files,
+                     const vsphere::Ref& but) {
+  const vsphere::Inventory& inventory = *vm.state->inventory;
+  const auto datacenter = inventory.DatacenterOf(*vm.vm);
+  for (const auto& [ref, other] : inventory.vms) {
+    if (ref == vm.ref || ref == but) continue;
+    for (const Disk& disk : other.disks) {
+      if (files.count(disk.file) > 0 && inventory.DatacenterOf(other) == datacenter)
+        return absl::StrCat(disk.file, " is attached to ", inventory.PathOf(other), " too");
+    }
+  }
+  return "";
+}
+
+VmStep NextStep(const VmMove& move, const MoveVms& vms) {
+  if (vms.refusal) {
+    VmStep refused;
+    refused.kind = VmStep::Kind::kRefused;
+    refused.problem = *vms.refusal;
+    return refused;
+  }
+  VmStep step = NextStep(move, vms.vm.has_value() ? vms.vm->vm : nullptr,
+                         vms.master_target.has_value() ? vms.master_target->vm : nullptr);
+  const bool of_target = step.kind == VmStep::Kind::kChangeMasterTarget;
+  if (!of_target && step.kind != VmStep::Kind::kChangeVm) return step;
+  const FoundVm& changed = of_target ? *vms.master_target : *vms.vm;
+  const std::optional<FoundVm>& other = of_target ? vms.vm : vms.master_target;
+  std::set<std::string> files;
+  for (const vsphere::DiskToAdd& add : step.change.add_disks) files.insert(add.file);
+  for (const Disk& disk : changed.vm->disks) {
+    const auto& detached = step.change.detach_disks;
+    if (std::count(detached.begin(), detached.end(), disk.key) > 0) files.insert(disk.file);
+  }
+  const std::string held =
+      HolderOf(changed, files, other.has_value() ? other->ref : vsphere::Ref());
+  return held.empty() ? step : Refuse(ProblemId::kVmDisksChanged, held);
 }
 
 std::vector<std::pair<int32_t, int32_t>> FreePlaces(const Vm& master_target) {
@@ -232,7 +313,7 @@ VmStep NextStep(const VmMove& move, const Vm* vm, const Vm* master_target) {
   if (vm == nullptr && made) return Gone(move);
   switch (move.kind) {
     case VmMove::Kind::kTurnOff:
-      return TurnOff(move, *vm);
+      return TurnOff(move, *vm, master_target);
     case VmMove::Kind::kTurnOn:
       return TurnOn(move, *vm);
     case VmMove::Kind::kToVm:
@@ -243,7 +324,8 @@ VmStep NextStep(const VmMove& move, const Vm* vm, const Vm* master_target) {
   if (master_target == nullptr) {
     return Refuse(ProblemId::kHostNotDiscovered,
                   absl::StrCat("vCenter ", move.vcenter, " has no VM with the BIOS UUID ",
-                               move.master_target_uuid, ", which the master target says it has"));
+                               move.master_target.bios_uuid,
+                               " and the disks, which the master target says it has"));
   }
   if (!made) return vm == nullptr ? Do(VmStep::Kind::kCreateVm) : VmStep();
   if (move.kind == VmMove::Kind::kCreateDisks) return CreateDisks(move, *master_target);

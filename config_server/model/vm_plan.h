@@ -4,12 +4,15 @@
 #define HOMEWARD_CONFIG_SERVER_MODEL_VM_PLAN_H_
 
 #include <optional>
+#include <set>
+#include <string>
 #include <utility>
 #include <vector>
 
 #include "common/vsphere/objects.h"
 #include "common/vsphere/vm_spec.h"
 #include "config_server/model/hypervisor.h"
+#include "config_server/model/vm_search.h"
 
 namespace homeward {
 
@@ -32,7 +35,16 @@ struct VmStep {
 };
 // Null: the vCenter has no such VM.
 VmStep NextStep(const VmMove& move, const vsphere::Vm* vm, const vsphere::Vm* master_target);
+// As well, but refused where it is not clear which VMs those are, or where a disk that the step
+// attaches or detaches is attached to a third VM, whose disk it would be too.
+VmStep NextStep(const VmMove& move, const MoveVms& vms);
+// Which of these files another VM of that datacenter than `vm` and `but` has, for people. Empty:
+// none.
+std::string HolderOf(const FoundVm& vm, const std::set<std::string>& files,
+                     const vsphere::Ref& but);
 
+// For people: its snapshots, or its deltas that belong to none.
+std::string SnapshotsOf(const vsphere::Vm& vm);
 // Controllers of a master target's VM that disks may be attached to: LSI Logic, parallel or SAS.
 bool IsLsiLogic(const vsphere::Controller& controller);
 // Free places on them, in order: key of the controller, and unit.

@@ -9,21 +9,6 @@ namespace {
 using storage::v1::Machine;
 using vsphere::Vm;
 
-// The first three groups, byte by byte the other way round.
-std::string Swapped(const std::string& plain) {
-  if (plain.size() != 32) return plain;
-  std::string swapped = plain;
-  size_t begin = 0;
-  for (const size_t bytes : {4, 2, 2}) {
-    for (size_t i = 0; i < bytes; ++i) {
-      const size_t from = begin + 2 * i, to = begin + 2 * (bytes - 1 - i);
-      swapped.replace(to, 2, plain.substr(from, 2));
-    }
-    begin += 2 * bytes;
-  }
-  return swapped;
-}
-
 std::vector<const vsphere::Disk*> InOrder(const Vm& vm) {
   std::vector<const vsphere::Disk*> disks;
   for (const vsphere::Disk& disk : vm.disks) disks.push_back(&disk);
@@ -34,12 +19,6 @@ std::vector<const vsphere::Disk*> InOrder(const Vm& vm) {
   std::sort(disks.begin(), disks.end(),
             [&](const auto* a, const auto* b) { return place(a) < place(b); });
   return disks;
-}
-
-bool HasDisks(const Vm& vm, const storage::v1::Vm& recorded) {
-  return recorded.disks_size() > 0 &&
-         std::all_of(recorded.disks().begin(), recorded.disks().end(),
-                     [&](const auto& disk) { return vm.FindDisk(disk.uuid()) != nullptr; });
 }
 
 // A MAC address that its vCenter made is not given again; one that an operator set is.
@@ -76,35 +55,6 @@ vsphere::VmToCreate CreateOf(const storage::v1::Vm& vm) {
 std::string HostName(const VcenterState& state, const vsphere::Ref& host) {
   const auto it = state.inventory->hosts.find(host);
   return it == state.inventory->hosts.end() ? host.value : it->second.name;
-}
-
-bool SameBiosUuid(const std::string& a, const std::string& b) {
-  const std::string plain = vsphere::PlainHex(a), other = vsphere::PlainHex(b);
-  return !plain.empty() && (plain == other || Swapped(plain) == other);
-}
-
-std::optional<FoundVm> FindVmByBiosUuid(const View& view, const std::string& uuid,
-                                        const std::string& vcenter) {
-  for (const auto& [name, state] : view.vcenters) {
-    if (!vcenter.empty() && name != vcenter) continue;
-    for (const auto& [ref, vm] : state.inventory->vms) {
-      if (!vm.is_template && SameBiosUuid(vm.bios_uuid, uuid)) return FoundVm{name, &state, &vm};
-    }
-  }
-  return std::nullopt;
-}
-
-std::optional<FoundVm> FindVm(const View& view, const storage::v1::Vm& recorded) {
-  std::optional<FoundVm> alike;
-  for (const auto& [name, state] : view.vcenters) {
-    for (const auto& [ref, vm] : state.inventory->vms) {
-      if (vm.is_template) continue;
-      if (vm.instance_uuid == recorded.instance_uuid()) return FoundVm{name, &state, &vm};
-      if (SameBiosUuid(vm.bios_uuid, recorded.bios_uuid()) && HasDisks(vm, recorded))
-        alike = FoundVm{name, &state, &vm};
-    }
-  }
-  return alike;
 }
 
 storage::v1::Vm RecordVm(const FoundVm& found,
@@ -191,8 +141,16 @@ storage::v1::Vm* MutableVmOf(Machine* machine) {
 }
 
 bool RunsInItsVm(const Machine& machine) {
-  return machine.has_vm() &&
-         SameBiosUuid(machine.registration().hardware_uuid(), machine.vm().bios_uuid());
+  if (!machine.has_vm()) return false;
+  const control::v1::Registration& registration = machine.registration();
+  if (SameBiosUuid(registration.hardware_uuid(), machine.vm().bios_uuid())) return true;
+  // Somebody may have given the VM another UUID.
+  for (const storage::v1::VmCard& card : machine.vm().cards()) {
+    const std::string mac = vsphere::PlainHex(card.mac());
+    const auto& seen = registration.mac_addresses();
+    if (!mac.empty() && std::find(seen.begin(), seen.end(), mac) != seen.end()) return true;
+  }
+  return false;
 }
 
 VmMove MoveOf(const View& view, const Machine& machine, VmMove::Kind kind) {
@@ -201,13 +159,16 @@ VmMove MoveOf(const View& view, const Machine& machine, VmMove::Kind kind) {
   move.job_id = machine.job_id();
   const storage::v1::Vm& vm = VmOf(machine);
   move.vcenter = vm.vcenter();
-  move.vm_instance_uuid = vm.instance_uuid();
+  move.vm = IdentityOfRecorded(machine);
+  move.vm.vcenter = vm.vcenter();
   const storage::v1::Server* const server =
       view.FindServer(machine.assignment().master_target_id(), types::v1::MASTER_TARGET);
-  if (server != nullptr) move.master_target_uuid = server->registration().hardware_uuid();
+  if (server != nullptr) move.master_target = IdentityOfServer(view, *server);
   for (const storage::v1::VmDisk* const disk : StreamedDisks(vm)) {
     move.disks.push_back({disk->uuid(), disk->file(), disk->controller_type(), disk->bus(),
-                          disk->unit(), disk->disk_mode(), disk->size_bytes()});
+                          disk->unit(), disk->disk_mode(), disk->size_bytes(),
+                          disk->place() == storage::v1::AT_VM &&
+                              disk->moving_to() == storage::v1::DISK_PLACE_UNSPECIFIED});
   }
   if (kind == VmMove::Kind::kCreateVm) move.create = CreateOf(vm);
   if (kind == VmMove::Kind::kDestroyVm)

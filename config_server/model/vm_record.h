@@ -1,4 +1,4 @@
-// What is recorded of a machine's VM, and how the VM is known again by it. Pure.
+// What is recorded of a machine's VM, and what a move of it is made from. Pure.
 #ifndef HOMEWARD_CONFIG_SERVER_MODEL_VM_RECORD_H_
 #define HOMEWARD_CONFIG_SERVER_MODEL_VM_RECORD_H_
 
@@ -7,26 +7,9 @@
 #include <vector>
 
 #include "config_server/model/view.h"
+#include "config_server/model/vm_search.h"
 
 namespace homeward {
-
-// Points into a View.
-struct FoundVm {
-  std::string vcenter;  // its record's name
-  const VcenterState* state = nullptr;
-  const vsphere::Vm* vm = nullptr;
-};
-
-// A guest says its UUID as its firmware has it; a VM of an older hardware version has the first
-// three groups the other way round than its configuration.
-bool SameBiosUuid(const std::string& a, const std::string& b);
-
-// The VM that says so of itself, in any vCenter, or in that one.
-std::optional<FoundVm> FindVmByBiosUuid(const View& view, const std::string& uuid,
-                                        const std::string& vcenter = "");
-// By instance UUID. Where that is another's now, by BIOS UUID and all its disks: a VM that was
-// removed from the inventory and registered again.
-std::optional<FoundVm> FindVm(const View& view, const storage::v1::Vm& recorded);
 
 // What is worth remembering of the VM. `disks` are its agent's, in stream order; each is matched by
 // UUID, or, where the agent does not know it, as the next disk of that size.
@@ -37,7 +20,8 @@ std::vector<const storage::v1::VmDisk*> StreamedDisks(const storage::v1::Vm& rec
 // The VM that the machine's replica belongs to: a new one, or the one that it was.
 const storage::v1::Vm& VmOf(const storage::v1::Machine& machine);
 storage::v1::Vm* MutableVmOf(storage::v1::Machine* machine);
-// The machine runs in the VM that it was recorded as.
+// The machine runs in the VM that it was recorded as: its agent says the UUID of that VM, or has
+// one of its network cards.
 bool RunsInItsVm(const storage::v1::Machine& machine);
 
 // A move of the machine's VM, for the job that works on it.

@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "config_server/model/vm_name.h"
 #include "config_server/model/vm_plan.h"
 
 namespace homeward {
@@ -24,9 +25,8 @@ Refusal CheckConnected(const std::string& name, const VcenterState& state) {
 }
 
 Refusal CheckSnapshots(const Vm& vm, ProblemId id) {
-  if (vm.snapshots == 0) return std::nullopt;
-  return MakeProblem(
-      id, absl::StrCat(vm.name, " has ", vm.snapshots, " snapshot", vm.snapshots == 1 ? "" : "s"));
+  if (vm.snapshots == 0 && !vm.on_deltas()) return std::nullopt;
+  return MakeProblem(id, SnapshotsOf(vm));
 }
 
 Refusal CheckMasterTargetVm(const Vm& target, size_t more_disks) {
@@ -57,7 +57,7 @@ Refusal CheckMasterTargetVm(const Vm& target, size_t more_disks) {
 Refusal CheckDatastore(const VcenterState& state, const Vm& vm, const Vm& target,
                        const vsphere::Disk& disk) {
   const auto path = vsphere::SplitDatastorePath(disk.file);
-  const auto datacenter = state.inventory->DatacenterOf(vm.parent);
+  const auto datacenter = state.inventory->DatacenterOf(vm);
   const vsphere::Datastore* const datastore =
       path && datacenter ? state.inventory->FindDatastore(disk.file, *datacenter) : nullptr;
   if (datastore == nullptr) {
@@ -85,8 +85,9 @@ Refusal CheckDatastore(const VcenterState& state, const Vm& vm, const Vm& target
                    mount->read_write ? ", which it cannot reach now" : " mounted read-only"));
 }
 
-Refusal CheckDisk(const VcenterState& state, const Vm& vm, const Vm& target,
-                  const storage::v1::VmDisk& recorded, const types::v1::Disk& wanted) {
+Refusal CheckDisk(const FoundVm& found, const Vm& target, const storage::v1::VmDisk& recorded,
+                  const types::v1::Disk& wanted) {
+  const Vm& vm = *found.vm;
   const vsphere::Disk* const disk = vm.FindDisk(recorded.uuid());
   if (disk == nullptr) {
     return MakeProblem(ProblemId::kVmDisksChanged,
@@ -108,31 +109,39 @@ Refusal CheckDisk(const VcenterState& state, const Vm& vm, const Vm& target,
                        absl::StrCat("disk ", recorded.uuid(), " of ", vm.name, " and one of ",
                                     target.name, " have the same UUID"));
   }
-  return CheckDatastore(state, vm, target, *disk);
+  const std::string held = HolderOf(found, {disk->file}, {});
+  if (!held.empty()) return MakeProblem(ProblemId::kVmDisksChanged, held);
+  return CheckDatastore(*found.state, vm, target, *disk);
+}
+
+std::string NoSuchTarget(const storage::v1::Server& server) {
+  return absl::StrCat("no vCenter has a VM with the BIOS UUID ",
+                      server.registration().hardware_uuid(),
+                      server.registration().disks().empty() ? "" : " and the disks",
+                      ", which the master target ", server.registration().name(), " says it has");
 }
 
 // The master target's VM, in the vCenter that has the machine's.
 struct FoundTarget {
-  const Vm* vm = nullptr;
+  std::optional<FoundVm> found;
   Refusal refusal;
 };
-FoundTarget FindTarget(const View& view, const FoundVm& found, const storage::v1::Server& server) {
+FoundTarget FindTarget(const View& view, const std::string& vcenter, const std::string& vm_name,
+                       const storage::v1::Server& server) {
   FoundTarget target;
-  const std::string& uuid = server.registration().hardware_uuid();
-  const std::optional<FoundVm> there = FindVmByBiosUuid(view, uuid, found.vcenter);
-  if (there.has_value()) {
-    target.vm = there->vm;
+  const VmSearch search = FindOne(view.vcenters, IdentityOfServer(view, server));
+  target.refusal = search.ambiguous;
+  if (target.refusal) return target;
+  if (search.found.has_value() && search.found->vcenter == vcenter) {
+    target.found = search.found;
     return target;
   }
-  const std::optional<FoundVm> elsewhere = FindVmByBiosUuid(view, uuid);
   target.refusal = MakeProblem(
       ProblemId::kHostNotDiscovered,
-      elsewhere.has_value()
+      search.found.has_value()
           ? absl::StrCat("the master target ", server.registration().name(), " is a VM of ",
-                         elsewhere->vcenter, ", and ", found.vm->name, " one of ", found.vcenter)
-          : absl::StrCat("no vCenter has a VM with the BIOS UUID ", uuid,
-                         ", which the master target ", server.registration().name(),
-                         " says it has"));
+                         search.found->vcenter, ", and ", vm_name, " one of ", vcenter)
+          : NoSuchTarget(server));
   return target;
 }
 
@@ -143,22 +152,18 @@ struct FoundHost {
 };
 FoundHost FindHost(const View& view, const storage::v1::Server& server) {
   FoundHost host;
-  const std::string& uuid = server.registration().hardware_uuid();
-  const std::optional<FoundVm> found = FindVmByBiosUuid(view, uuid);
-  if (found.has_value()) {
-    host.target = *found;
-    host.refusal = CheckConnected(found->vcenter, *found->state);
-  } else {
-    for (const auto& [name, state] : view.vcenters) {
-      if (!host.refusal) host.refusal = CheckConnected(name, state);
-    }
-    if (!host.refusal) {
-      host.refusal = MakeProblem(
-          ProblemId::kHostNotDiscovered,
-          absl::StrCat("no vCenter has a VM with the BIOS UUID ", uuid,
-                       ", which the master target ", server.registration().name(), " says it has"));
-    }
+  const VmSearch search = FindOne(view.vcenters, IdentityOfServer(view, server));
+  host.refusal = search.ambiguous;
+  if (search.found.has_value()) {
+    host.target = *search.found;
+    host.refusal = CheckConnected(host.target.vcenter, *host.target.state);
+    return host;
   }
+  for (const auto& [name, state] : view.vcenters) {
+    if (!host.refusal) host.refusal = CheckConnected(name, state);
+  }
+  if (!host.refusal)
+    host.refusal = MakeProblem(ProblemId::kHostNotDiscovered, NoSuchTarget(server));
   return host;
 }
 
@@ -245,7 +250,9 @@ Refusal CheckOriginalVm(const View& view, const Machine& machine,
   if (named != view.vcenters.end()) {
     if (Refusal refusal = CheckConnected(named->first, named->second)) return refusal;
   }
-  const std::optional<FoundVm> found = FindVm(view, recorded);
+  const VmSearch search = FindOne(view.vcenters, IdentityOfRecorded(machine));
+  if (search.ambiguous) return search.ambiguous;
+  const std::optional<FoundVm>& found = search.found;
   if (!found.has_value()) {
     return named == view.vcenters.end()
                ? MakeProblem(
@@ -265,13 +272,15 @@ Refusal CheckOriginalVm(const View& view, const Machine& machine,
                        absl::StrCat("the host ", HostName(*found->state, vm.host), " of ", vm.name,
                                     " is not connected to ", found->vcenter));
   }
-  if (!assignment.remove_snapshots()) {
+  // Deltas that belong to no snapshot do not go away with them.
+  if (!assignment.remove_snapshots() || vm.snapshots == 0) {
     if (Refusal refusal = CheckSnapshots(vm, ProblemId::kVmHasSnapshots)) return refusal;
   }
-  const FoundTarget target = FindTarget(view, *found, master_target);
+  const FoundTarget target = FindTarget(view, found->vcenter, vm.name, master_target);
   if (target.refusal) return target.refusal;
+  const Vm& target_vm = *target.found->vm;
   const std::vector<const storage::v1::VmDisk*> disks = StreamedDisks(recorded);
-  if (Refusal refusal = CheckMasterTargetVm(*target.vm, disks.size())) return refusal;
+  if (Refusal refusal = CheckMasterTargetVm(target_vm, disks.size())) return refusal;
   if (disks.size() != static_cast<size_t>(assignment.disks_size())) {
     return MakeProblem(
         ProblemId::kVmDisksChanged,
@@ -279,8 +288,8 @@ Refusal CheckOriginalVm(const View& view, const Machine& machine,
                      disks.size(), " of the VM ", recorded.name(), " are known as the machine's"));
   }
   for (size_t i = 0; i < disks.size(); ++i) {
-    if (Refusal refusal = CheckDisk(*found->state, vm, *target.vm, *disks[i],
-                                    assignment.disks(static_cast<int>(i)))) {
+    if (Refusal refusal =
+            CheckDisk(*found, target_vm, *disks[i], assignment.disks(static_cast<int>(i)))) {
       return refusal;
     }
   }
@@ -324,7 +333,9 @@ PlannedVm PlanAlternateVm(const View& view, const Machine& machine,
     vm.add_cards()->set_network(wish.new_vm.network);
   }
   // The machine is known by its UUID; another VM that has it keeps it.
-  if (FindVmByBiosUuid(view, vm.bios_uuid()).has_value()) vm.clear_bios_uuid();
+  VmIdentity same;
+  same.bios_uuid = vm.bios_uuid();
+  if (!CandidatesFor(view.vcenters, same).empty()) vm.clear_bios_uuid();
   for (int i = 0; i < assignment.disks_size(); ++i) {
     storage::v1::VmDisk* const disk = vm.add_disks();
     if (recorded.size() == static_cast<size_t>(assignment.disks_size())) {
@@ -340,6 +351,7 @@ PlannedVm PlanAlternateVm(const View& view, const Machine& machine,
     disk->set_place(storage::v1::NOT_MADE);
     disk->clear_moving_to();
   }
+  planned.refusal = CheckVmName(vm.name());
   for (const auto& [ref, other] : target.state->inventory->vms) {
     if (other.name != vm.name()) continue;
     planned.refusal = MakeProblem(ProblemId::kVmNameExists,
@@ -363,7 +375,9 @@ Refusal CheckVmFailback(const View& view, const Machine& machine) {
                        absl::StrCat("the disks of ", NameOf(machine), " were given to the VM ",
                                     recorded.name(), ", which may have written to them"));
   }
-  if (!FindVm(view, recorded).has_value()) {
+  const VmSearch home = FindOne(view.vcenters, IdentityOfRecorded(machine));
+  if (home.ambiguous) return home.ambiguous;
+  if (!home.found.has_value()) {
     return MakeProblem(
         ProblemId::kVmGone,
         absl::StrCat("vCenter ", recorded.vcenter(), " has no VM ", recorded.name(), " any more"));
@@ -371,15 +385,13 @@ Refusal CheckVmFailback(const View& view, const Machine& machine) {
   const storage::v1::Server* const server =
       view.FindServer(machine.assignment().master_target_id(), types::v1::MASTER_TARGET);
   if (server == nullptr) return std::nullopt;  // Another rule's matter.
-  const std::optional<FoundVm> target =
-      FindVmByBiosUuid(view, server->registration().hardware_uuid(), recorded.vcenter());
-  if (!target.has_value()) {
-    return MakeProblem(
-        ProblemId::kHostNotDiscovered,
-        absl::StrCat("vCenter ", recorded.vcenter(), " has no VM of the master target ",
-                     server->registration().name(), " any more"));
-  }
-  return CheckSnapshots(*target->vm, ProblemId::kMasterTargetHasSnapshots);
+  const FoundTarget target = FindTarget(view, recorded.vcenter(), recorded.name(), *server);
+  return target.refusal ? target.refusal
+                        : CheckSnapshots(*target.found->vm, ProblemId::kMasterTargetHasSnapshots);
+}
+
+Refusal CheckSource(const View& view, const Machine& machine) {
+  return FindOne(view.vcenters, IdentityOfSource(machine)).ambiguous;
 }
 
 VmFindings LookForChanges(const View& view, const Machine& machine) {
@@ -399,12 +411,18 @@ VmFindings LookForChanges(const View& view, const Machine& machine) {
   }
   found.refusal = CheckConnected(vcenter->first, vcenter->second);
   if (found.refusal) return found;
-  const std::optional<FoundVm> home = FindVm(view, recorded);
+  const VmSearch search = FindOne(view.vcenters, IdentityOfRecorded(machine));
   const storage::v1::Server* const server =
       view.FindServer(machine.assignment().master_target_id(), types::v1::MASTER_TARGET);
-  std::optional<FoundVm> target;
-  if (server != nullptr)
-    target = FindVmByBiosUuid(view, server->registration().hardware_uuid(), recorded.vcenter());
+  VmSearch target_search;
+  if (server != nullptr) {
+    VmIdentity identity = IdentityOfServer(view, *server);
+    identity.vcenter = recorded.vcenter();
+    target_search = FindOne(view.vcenters, identity);
+  }
+  found.refusal = search.ambiguous ? search.ambiguous : target_search.ambiguous;
+  if (found.refusal) return found;
+  const std::optional<FoundVm>&home = search.found, &target = target_search.found;
   if (!home.has_value()) {
     found.findings.push_back(absl::StrCat("the VM ", recorded.name(), " is not there any more"));
   }

@@ -11,6 +11,8 @@
 
 namespace homeward {
 
+// Whether it is clear which VM the machine runs in, where it runs in one.
+Refusal CheckSource(const View& view, const storage::v1::Machine& machine);
 // Whether the machine can be replicated to the disks of its VM by `master_target`.
 Refusal CheckOriginalVm(const View& view, const storage::v1::Machine& machine,
                         const storage::v1::Assignment& assignment,

@@ -5,6 +5,7 @@
 #include <algorithm>
 #include <random>
 
+#include "config_server/model/vm_name.h"
 #include "config_server/model/vm_plan.h"
 #include "config_server/model/vm_world.h"
 #include "gtest/gtest.h"
@@ -30,13 +31,18 @@ class VmRulesTest : public ::testing::Test {
       disk->set_size_bytes(kVmDiskBytes);
     }
     const View view = MakeView();
-    *machine_.mutable_vm() = RecordVm(*FindVmByBiosUuid(view, kVmUuid), assignment_.disks());
+    *machine_.mutable_vm() = RecordVm(Home(view), assignment_.disks());
     target_.set_host_id("t");
     target_.set_role(types::v1::MASTER_TARGET);
     target_.mutable_registration()->set_name("mt");
     target_.mutable_registration()->set_hardware_uuid(kTargetUuid);
   }
   View MakeView() const { return {fleet_, clock_, settings_, {}, {}, world_.States()}; }
+  static FoundVm Home(const View& view) {
+    const auto& [name, state] = *view.vcenters.begin();
+    const auto vm = state.inventory->vms.find(VmWorld().vm_ref);
+    return {name, &state, vm->first, &vm->second};
+  }
   std::string Refused() const {
     const Refusal refusal = CheckOriginalVm(MakeView(), machine_, assignment_, target_);
     if (refusal) {
@@ -167,7 +173,8 @@ TEST_F(VmRulesTest, AGuestMaySayItsUuidTheOtherWayRound) {
 TEST_F(VmRulesTest, DisksAreMatchedByUuidAndElseBySizeInOrder) {
   google::protobuf::RepeatedPtrField<types::v1::Disk> disks = assignment_.disks();
   disks[0].set_uuid(kSecondDisk);
-  const storage::v1::Vm recorded = RecordVm(*FindVmByBiosUuid(MakeView(), kVmUuid), disks);
+  const View view = MakeView();
+  const storage::v1::Vm recorded = RecordVm(Home(view), disks);
   ASSERT_EQ(recorded.disks_size(), 2);
   EXPECT_EQ(recorded.disks(0).uuid(), kFirstDisk);
   EXPECT_EQ(recorded.disks(0).stream_index(), 2u);
@@ -175,7 +182,186 @@ TEST_F(VmRulesTest, DisksAreMatchedByUuidAndElseBySizeInOrder) {
   EXPECT_EQ(recorded.disks(1).bus(), 1);
   EXPECT_EQ(recorded.disks(1).unit(), 2);
   disks[1].set_size_bytes(7);
-  EXPECT_EQ(StreamedDisks(RecordVm(*FindVmByBiosUuid(MakeView(), kVmUuid), disks)).size(), 1u);
+  EXPECT_EQ(StreamedDisks(RecordVm(Home(view), disks)).size(), 1u);
+}
+
+TEST_F(VmRulesTest, DeltasThatBelongToNoSnapshotAreSnapshots) {
+  world_.vm().disks[1].has_parent = true;
+  EXPECT_EQ(Refused(), "VM_HAS_SNAPSHOTS");
+  assignment_.set_remove_snapshots(true);
+  EXPECT_EQ(Refused(), "VM_HAS_SNAPSHOTS") << "they do not go away with any snapshot";
+  world_.vm().snapshots = 1;
+  EXPECT_EQ(Refused(), "") << "these do";
+  world_.target().disks[0].has_parent = true;
+  EXPECT_EQ(Refused(), "MASTER_TARGET_HAS_SNAPSHOTS");
+}
+
+TEST_F(VmRulesTest, AVmInAVAppHasNoParent) {
+  const vsphere::Ref vapp{"VirtualApp", "resgroup-v1"};
+  world_.inventory.folders[vapp] = {"shop", world_.datacenter, {}, {}};
+  for (vsphere::Vm* const vm : {&world_.vm(), &world_.target()}) {
+    vm->parent = {};
+    vm->parent_vapp = vapp;
+  }
+  EXPECT_EQ(Refused(), "");
+  EXPECT_EQ(world_.inventory.PathOf(world_.vm()), "dc1/shop/web-1");
+  world_.inventory.folders.erase(vapp);
+  EXPECT_EQ(Refused(), "") << "its host is in a datacenter too";
+}
+
+TEST_F(VmRulesTest, ADiskThatAThirdVmHasTooIsNotTaken) {
+  vsphere::Vm& third = world_.AddCopy("web-1 again");
+  third.bios_uuid = "another";
+  third.disks[0].file = world_.vm().disks[0].file;
+  EXPECT_EQ(Refused(), "VM_DISKS_CHANGED");
+}
+
+TEST_F(VmRulesTest, NamesAreWhatVsphereTakes) {
+  EXPECT_FALSE(CheckVmName("web/1 of 100% \\ \xc3\xa4"));
+  EXPECT_FALSE(CheckVmName(std::string(80, 'x')));
+  std::string umlauts;
+  for (int i = 0; i < 80; ++i) umlauts += "\xc3\xa4";
+  EXPECT_FALSE(CheckVmName(umlauts)) << "characters count, not bytes";
+  for (const std::string& name : {std::string(81, 'x'), umlauts + "x", std::string(),
+                                  std::string("a\nb"), std::string("a\0b", 3), std::string("\xff"),
+                                  std::string(" a"), std::string("a "), std::string("\xc2\x85")}) {
+    const Refusal refusal = CheckVmName(name);
+    ASSERT_TRUE(refusal) << name;
+    EXPECT_EQ(refusal->id(), "VM_NAME_UNSUITABLE");
+  }
+  EXPECT_EQ(vsphere::EncodeName("a/b\\c%2f"), "a%2fb%5cc%252f");
+  for (const char* const name : {"a/b\\c%2f", "%", "%25", "plain"})
+    EXPECT_EQ(vsphere::DecodeName(vsphere::EncodeName(name)), name);
+}
+
+// --- which one
+
+class VmSearchTest : public VmRulesTest {
+ protected:
+  VmSearchTest() {
+    control::v1::Registration& registration = *machine_.mutable_registration();
+    registration.set_hardware_uuid(kVmUuid);
+    copy_ = &world_.AddCopy("web-1 copy");
+    world_.vm().cards = {{"VirtualVmxnet3", "00:50:56:aa:00:01", "lan", "", ""}};
+    copy_->cards = {{"VirtualVmxnet3", "00:50:56:aa:00:02", "lan", "", ""}};
+  }
+  // The name of the VM that the machine's agent runs in; or the problem's id; or "none".
+  std::string Source() {
+    const View view = MakeView();
+    const VmSearch search = FindOne(view.vcenters, IdentityOfSource(machine_));
+    if (search.ambiguous) return search.ambiguous->id();
+    return search.found.has_value() ? search.found->vm->name : "none";
+  }
+  std::string Server() {
+    const View view = MakeView();
+    const VmSearch search = FindOne(view.vcenters, IdentityOfServer(view, target_));
+    if (search.ambiguous) return search.ambiguous->id();
+    return search.found.has_value() ? search.found->vm->name : "none";
+  }
+  void Names(const char* uuid) {
+    types::v1::Disk* const disk = machine_.mutable_registration()->add_disks();
+    disk->set_name("/dev/sda");
+    disk->set_uuid(uuid);
+  }
+
+  vsphere::Vm* copy_;
+};
+
+TEST_F(VmSearchTest, TwoVmsThatNothingTellsApartAreNamedBothAndNoneIsTaken) {
+  EXPECT_EQ(Source(), "VM_AMBIGUOUS");
+  const Refusal refusal = CheckSource(MakeView(), machine_);
+  ASSERT_TRUE(refusal);
+  for (const char* const name : {"dc1/web-1 (vm-1 of vc1)", "dc1/web-1 copy (a-copy-1 of vc1)"})
+    EXPECT_NE(refusal->message().find(name), std::string::npos) << refusal->message();
+}
+
+TEST_F(VmSearchTest, TheDisksThatTheAgentNamesTellThemApart) {
+  Names(kFirstDisk);
+  EXPECT_EQ(Source(), "VM_AMBIGUOUS") << "a copy by file has their UUIDs";
+  copy_->disks[0].uuid = "6000c2900000000000000000000000aa";
+  EXPECT_EQ(Source(), "web-1");
+  // The real one is in no vCenter that is known.
+  world_.inventory.vms.erase(world_.vm_ref);
+  EXPECT_EQ(Source(), "none");
+  machine_.mutable_registration()->mutable_disks(0)->set_uuid("0123456789abcdef0123456789abcdef");
+  EXPECT_EQ(Source(), "web-1 copy") << "what is not VMware's contradicts nothing";
+}
+
+TEST_F(VmSearchTest, PowerStateAndMacAddressesTellThemApartUnlessTheyContradict) {
+  copy_->power_state = "poweredOff";
+  EXPECT_EQ(Source(), "web-1");
+  machine_.mutable_registration()->add_mac_addresses("005056aa0001");
+  EXPECT_EQ(Source(), "web-1");
+  copy_->power_state = "poweredOn";
+  EXPECT_EQ(Source(), "web-1");
+  world_.vm().power_state = "poweredOff";
+  EXPECT_EQ(Source(), "VM_AMBIGUOUS") << "the inventory may be a moment old";
+}
+
+TEST_F(VmSearchTest, AnOperatorSaysWhichByReferenceOrPath) {
+  const VmIdentity identity = IdentityOfSource(machine_);
+  for (const char* const text : {"vm-1", "vc1:vm-1", "dc1/web-1", "vc1:dc1/web-1"}) {
+    const Choice choice = ChooseVm(MakeView(), identity, text);
+    ASSERT_FALSE(choice.refusal) << choice.refusal->message();
+    EXPECT_EQ(choice.recorded, "vc1:vm-1");
+  }
+  machine_.set_chosen_vm("vc1:a-copy-1");
+  EXPECT_EQ(Source(), "web-1 copy");
+  machine_.set_chosen_vm("vc1:vm-99");
+  EXPECT_EQ(Source(), "VM_AMBIGUOUS") << "what was said is not there any more";
+  for (const char* const text : {"web-1", "vm-2", "dc1/mt-1"}) {
+    const Choice choice = ChooseVm(MakeView(), identity, text);
+    ASSERT_TRUE(choice.refusal);
+    EXPECT_EQ(choice.refusal->id(), "VM_NOT_THAT_ONE");
+  }
+  Names("6000c2900000000000000000000000bb");
+  EXPECT_EQ(ChooseVm(MakeView(), IdentityOfSource(machine_), "vm-1").refusal->id(),
+            "VM_NOT_THAT_ONE")
+      << "its disks are not the machine's";
+}
+
+TEST_F(VmSearchTest, ACopyOfTheMasterTargetIsNotTheMasterTarget) {
+  EXPECT_EQ(Server(), "mt-1");
+  vsphere::Vm& copy = world_.AddCopy("mt-1 copy", &world_.target());
+  EXPECT_EQ(Server(), "VM_AMBIGUOUS");
+  machine_.mutable_registration()->set_hardware_uuid("azure");
+  EXPECT_EQ(Refused(), "VM_AMBIGUOUS");
+  copy.power_state = "poweredOff";
+  EXPECT_EQ(Server(), "mt-1");
+  copy.power_state = "poweredOn";
+  target_.mutable_registration()->add_disks()->set_uuid("6000c290000000000000000000000009");
+  copy.disks[0].uuid = "6000c2900000000000000000000000cc";
+  EXPECT_EQ(Server(), "mt-1");
+  EXPECT_EQ(Refused(), "");
+  world_.inventory.vms.erase(world_.target_ref);
+  EXPECT_EQ(Refused(), "HOST_NOT_DISCOVERED") << "the copy alone is not it";
+}
+
+// Of the VM that is recorded: its own UUIDs count, and a copy that has some of them is another VM.
+TEST_F(VmSearchTest, ACopyByFileIsNotTheVmThatWasRecorded) {
+  machine_.mutable_registration()->set_hardware_uuid("azure");
+  EXPECT_EQ(Refused(), "") << "its instance UUID is its own";
+  world_.inventory.vms.erase(world_.vm_ref);
+  EXPECT_EQ(Refused(), "VM_GONE") << "with the UUIDs of its disks, in other files";
+  machine_.set_chosen_vm("vc1:a-copy-1");
+  EXPECT_EQ(Refused(), "") << "unless an operator says that it is";
+}
+
+TEST_F(VmSearchTest, AVmThatTwoVCentersShowIsAmbiguousUntilItIsChosen) {
+  std::map<std::string, VcenterState> states = world_.States();
+  states["esx1"] = states["vc1"];
+  machine_.mutable_registration()->set_hardware_uuid("azure");
+  EXPECT_TRUE(FindOne(states, IdentityOfRecorded(machine_)).ambiguous);
+  machine_.set_chosen_vm("esx1:vm-1");
+  EXPECT_EQ(FindOne(states, IdentityOfRecorded(machine_)).found->vcenter, "esx1");
+}
+
+TEST_F(VmSearchTest, AMachineIsKnownToRunInItsVmByItsCardsToo) {
+  machine_.mutable_registration()->set_hardware_uuid("changed");
+  EXPECT_FALSE(RunsInItsVm(machine_));
+  machine_.mutable_vm()->add_cards()->set_mac("00:50:56:AA:00:01");
+  machine_.mutable_registration()->add_mac_addresses("005056aa0001");
+  EXPECT_TRUE(RunsInItsVm(machine_));
 }
 
 // --- moves
@@ -312,6 +498,71 @@ TEST_F(VmPlanTest, AGuestIsAskedFirst) {
   EXPECT_EQ(NextStep(move_, &world_.vm(), nullptr).kind, VmStep::Kind::kPowerOff);
   world_.vm().power_state = "suspended";
   EXPECT_EQ(NextStep(move_, &world_.vm(), nullptr).kind, VmStep::Kind::kPowerOff);
+}
+
+TEST_F(VmPlanTest, AVmThatHasNotItsDisksIsNotTurnedOff) {
+  move_.kind = VmMove::Kind::kTurnOff;
+  for (VmMove::Disk& disk : move_.disks) disk.at_vm = true;
+  world_.vm().power_state = "poweredOn";
+  EXPECT_EQ(NextStep(move_, &world_.vm(), &world_.target()).kind, VmStep::Kind::kShutDownGuest);
+  world_.vm().disks[1].uuid = "6000c2900000000000000000000000ff";
+  EXPECT_EQ(NextStep(move_, &world_.vm(), &world_.target()).problem.id(), "VM_DISKS_CHANGED");
+}
+
+TEST_F(VmPlanTest, WhatKeepsTheMasterTargetFromTakingDisksIsSeenBeforeTheyLeave) {
+  move_.kind = VmMove::Kind::kToMasterTarget;
+  world_.target().disks[0].has_parent = true;
+  EXPECT_EQ(NextStep(move_, &world_.vm(), &world_.target()).problem.id(),
+            "MASTER_TARGET_HAS_SNAPSHOTS");
+  move_.kind = VmMove::Kind::kTurnOff;
+  EXPECT_EQ(NextStep(move_, &world_.vm(), &world_.target()).problem.id(),
+            "MASTER_TARGET_HAS_SNAPSHOTS");
+  world_.target().disks[0].has_parent = false;
+  world_.vm().disks[1].has_parent = true;
+  EXPECT_EQ(NextStep(move_, &world_.vm(), &world_.target()).problem.id(), "VM_HAS_SNAPSHOTS");
+  move_.kind = VmMove::Kind::kToMasterTarget;
+  EXPECT_EQ(NextStep(move_, &world_.vm(), &world_.target()).problem.id(), "VM_HAS_SNAPSHOTS");
+  world_.vm().disks[1].has_parent = false;
+  world_.target().disks[0].uuid = kFirstDisk;
+  EXPECT_EQ(NextStep(move_, &world_.vm(), &world_.target()).problem.id(), "DISK_UUID_CLASH");
+}
+
+TEST_F(VmPlanTest, ADiskThatSomebodyAttachedToANewVmIsNotRemovedWithIt) {
+  move_.kind = VmMove::Kind::kDestroyVm;
+  EXPECT_EQ(NextStep(move_, &world_.vm(), &world_.target()).kind, VmStep::Kind::kDestroyVm);
+  world_.vm().disks.push_back(
+      VmWorld::MakeDisk(2009, 1000, 9, "6000c2900000000000000000000000ff", "[ds1] other/x.vmdk"));
+  EXPECT_EQ(NextStep(move_, &world_.vm(), &world_.target()).problem.id(), "VM_DISKS_CHANGED");
+}
+
+// As the VMs are right before each step: whatever was clear when the job began.
+TEST_F(VmPlanTest, ACopyThatAppearsMeanwhileIsNotTouched) {
+  move_.kind = VmMove::Kind::kToMasterTarget;
+  const auto next = [&] {
+    const View view = MakeView();
+    move_.vm = IdentityOfRecorded(machine_);
+    move_.master_target = IdentityOfServer(view, target_);
+    return NextStep(move_, VmsOf(move_, CandidatesFor(view.vcenters, move_.vm),
+                                 CandidatesFor(view.vcenters, move_.master_target)));
+  };
+  EXPECT_EQ(next().kind, VmStep::Kind::kChangeVm);
+  vsphere::Vm& copy = world_.AddCopy("mt-1 copy", &world_.target());
+  EXPECT_EQ(next().problem.id(), "VM_AMBIGUOUS");
+  copy.power_state = "poweredOff";
+  vsphere::Vm& third = world_.AddCopy("web-1 copy");
+  EXPECT_EQ(next().kind, VmStep::Kind::kChangeVm);
+  third.disks[0].file = world_.vm().disks[0].file;
+  EXPECT_EQ(next().problem.id(), "VM_DISKS_CHANGED");
+  // Back from the one that has them, whichever else is like it.
+  third.disks.clear();
+  copy.power_state = "poweredOn";
+  world_.target().disks.push_back(
+      VmWorld::MakeDisk(2001, 1000, 1, kFirstDisk, "[ds1] web-1/web-1.vmdk"));
+  world_.vm().disks.erase(world_.vm().disks.begin());
+  move_.kind = VmMove::Kind::kToVm;
+  const VmStep back = next();
+  ASSERT_EQ(back.kind, VmStep::Kind::kChangeMasterTarget) << back.problem.message();
+  EXPECT_EQ(back.change.detach_disks, std::vector<int32_t>{2001});
 }
 
 TEST_F(VmPlanTest, AVmWithoutItsDisksIsNotTurnedOn) {

@@ -80,6 +80,17 @@ struct VmWorld {
     return disk;
   }
 
+  // A copy of the VM, or of `of`, by file: with its BIOS UUID and the UUIDs of its disks. It comes
+  // before all others in the inventory.
+  vsphere::Vm& AddCopy(const std::string& name, const vsphere::Vm* of = nullptr) {
+    vsphere::Vm copy = of == nullptr ? vm() : *of;
+    const std::string number = std::to_string(inventory.vms.size() - 1);
+    copy.name = name;
+    copy.instance_uuid = "5007f072-edd8-4b16-8a4c-00000000000" + number;
+    for (vsphere::Disk& disk : copy.disks)
+      disk.file = "[ds1] " + name + disk.file.substr(disk.file.find('/'));
+    return inventory.vms[{"VirtualMachine", "a-copy-" + number}] = copy;
+  }
   vsphere::Vm& vm() { return inventory.vms[vm_ref]; }
   vsphere::Vm& target() { return inventory.vms[target_ref]; }
   std::map<std::string, VcenterState> States() const {

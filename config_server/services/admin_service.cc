@@ -29,6 +29,7 @@ PlacementWish WishOf(const Request& request) {
   wish.datastore = request.datastore();
   wish.directory = request.directory();
   wish.block_devices = {request.block_devices().begin(), request.block_devices().end()};
+  wish.vm = request.vm();
   return wish;
 }
 
@@ -277,10 +278,11 @@ Status AdminService::GetVersion(ServerContext* context, const admin::v1::GetVers
 }
 
 absl::Status AdminService::StartSimple(const char* workflow, const std::string& machine,
-                                       storage::v1::Job job, admin::v1::Job* response) {
+                                       storage::v1::Job job, admin::v1::Job* response,
+                                       const std::string& chosen_vm) {
   job.set_workflow(workflow);
   job.set_machine_id(machine);
-  HW_ASSIGN_OR_RETURN(const storage::v1::Job started, brain_.StartJob(std::move(job)));
+  HW_ASSIGN_OR_RETURN(const storage::v1::Job started, brain_.StartJob(std::move(job), chosen_vm));
   *response = ConvertJob(brain_, started);
   return absl::OkStatus();
 }
@@ -299,7 +301,8 @@ Status AdminService::Protect(ServerContext* context, const admin::v1::ProtectReq
     HW_RETURN_IF_ERROR(ApplyPolicy(request->policy(), &placement.assignment));
     storage::v1::Job job;
     *job.mutable_wanted() = std::move(placement.assignment);
-    return StartSimple("protect", machine.machine_id(), std::move(job), response);
+    return StartSimple("protect", machine.machine_id(), std::move(job), response,
+                       placement.chosen_vm);
   });
 }
 
@@ -328,7 +331,8 @@ Status AdminService::Reprotect(ServerContext* context, const admin::v1::Reprotec
     HW_RETURN_IF_ERROR(ApplyPolicy(request->policy(), &placement.assignment));
     storage::v1::Job job;
     *job.mutable_wanted() = std::move(placement.assignment);
-    return StartSimple("reprotect", machine.machine_id(), std::move(job), response);
+    return StartSimple("reprotect", machine.machine_id(), std::move(job), response,
+                       placement.chosen_vm);
   });
 }
 

@@ -9,6 +9,15 @@ namespace {
 using storage::v1::Machine;
 using storage::v1::VmDisk;
 
+// What a vCenter has done, its inventory shows seconds later.
+constexpr absl::Duration kShownWithin = absl::Minutes(10);
+
+types::v1::Problem NotShown(const storage::v1::Vm& vm, absl::string_view what) {
+  return MakeProblem(ProblemId::kVsphereTaskFailed,
+                     absl::StrCat("vCenter ", vm.vcenter(), " does not show ", what, ", ",
+                                  vm.name(), ", after ", absl::FormatDuration(kShownWithin)));
+}
+
 bool HasUnmade(const storage::v1::Vm& vm) {
   for (const VmDisk& disk : vm.disks()) {
     if (disk.place() == storage::v1::NOT_MADE) return true;
@@ -17,15 +26,16 @@ bool HasUnmade(const storage::v1::Vm& vm) {
 }
 
 // What the vCenter called the VM's folder, and what the disks are to be called in it.
-bool NoteFiles(const View& view, storage::v1::Vm* vm) {
-  const std::optional<FoundVm> found = FindVm(view, *vm);
+bool NoteFiles(const View& view, Machine* machine) {
+  storage::v1::Vm* const vm = MutableVmOf(machine);
+  const std::optional<FoundVm> found = FindOne(view.vcenters, IdentityOfRecorded(*machine)).found;
   if (!found.has_value() || found->vm->vmx_path.empty()) return false;
   vm->set_vmx_path(found->vm->vmx_path);
   vm->set_bios_uuid(found->vm->bios_uuid);
-  const std::string folder = vm->vmx_path().substr(0, vm->vmx_path().rfind('/'));
+  // "[ds1] folder/name": what the vCenter made of a name that no file can have.
+  const std::string stem = vm->vmx_path().substr(0, vm->vmx_path().rfind('.'));
   for (int i = 0; i < vm->disks_size(); ++i) {
-    vm->mutable_disks(i)->set_file(
-        absl::StrCat(folder, "/", vm->name(), i == 0 ? "" : absl::StrCat("_", i), ".vmdk"));
+    vm->mutable_disks(i)->set_file(absl::StrCat(stem, i == 0 ? "" : absl::StrCat("_", i), ".vmdk"));
     vm->mutable_disks(i)->set_moving_to(storage::v1::AT_MASTER_TARGET);
   }
   return true;
@@ -38,7 +48,7 @@ bool NoteUuids(const View& view, Machine* machine) {
   if (server == nullptr) return false;
   storage::v1::Vm& vm = *MutableVmOf(machine);
   const std::optional<FoundVm> target =
-      FindVmByBiosUuid(view, server->registration().hardware_uuid(), vm.vcenter());
+      FindOne(view.vcenters, IdentityOfServer(view, *server)).found;
   if (!target.has_value()) return false;
   for (int i = 0; i < vm.disks_size(); ++i) {
     VmDisk& disk = *vm.mutable_disks(i);
@@ -67,14 +77,18 @@ StepResult AlternateVm::AttachDisks(const View& view, Machine* machine) {
   if (vm.vmx_path().empty()) {
     StepResult made = Move(view, *machine, VmMove::Kind::kCreateVm, /*for_ever=*/false);
     if (!made.done()) return made;
-    return StepResult::Wait(NoteFiles(view, &vm) ? "the disks' names to be noted"
-                                                 : "the vCenter to show the new VM");
+    return NoteFiles(view, machine)
+               ? StepResult::Wait("the disks' names to be noted")
+               : StepResult::Wait("the vCenter to show the new VM")
+                     .AtMost(kShownWithin, NotShown(vm, "the VM that it made"));
   }
   if (HasUnmade(vm)) {
     StepResult made = Move(view, *machine, VmMove::Kind::kCreateDisks, /*for_ever=*/false);
     if (!made.done()) return made;
-    return StepResult::Wait(NoteUuids(view, machine) ? "the disks' UUIDs to be noted"
-                                                     : "the vCenter to show the new disks");
+    return NoteUuids(view, machine)
+               ? StepResult::Wait("the disks' UUIDs to be noted")
+               : StepResult::Wait("the vCenter to show the new disks")
+                     .AtMost(kShownWithin, NotShown(vm, "the disks that it made"));
   }
   return AwaitPhase(view, machine, control::v1::FOLLOW, "the master target to find the disks");
 }

@@ -1,6 +1,7 @@
 #include "common/fault/fault.h"
 #include "common/wire/time_proto.h"
 #include "config_server/model/problems.h"
+#include "config_server/model/vm_plan.h"
 #include "config_server/model/vm_record.h"
 #include "config_server/workflows/location.h"
 
@@ -24,7 +25,7 @@ bool AllAre(const Machine& machine, storage::v1::DiskPlace place) {
 // What the VM looks like may have changed since it was recorded: its host, its files' names, the
 // disks' places.
 void Refresh(const View& view, Machine* machine) {
-  const std::optional<FoundVm> found = FindVm(view, machine->vm());
+  const std::optional<FoundVm> found = FindOne(view.vcenters, IdentityOfRecorded(*machine)).found;
   if (!found.has_value()) return;
   storage::v1::Vm& recorded = *machine->mutable_vm();
   const storage::v1::Vm now = RecordVm(*found, {});
@@ -43,11 +44,18 @@ void Refresh(const View& view, Machine* machine) {
   }
 }
 
+types::v1::Problem NoHypervisor() {
+  return MakeProblem(ProblemId::kVcenterUnknown, "this server has no vCenters");
+}
+
+// What a vCenter has done, its inventory shows seconds later.
+constexpr absl::Duration kShownWithin = absl::Minutes(10);
+
 }  // namespace
 
 StepResult OriginalVm::Move(const View& view, const Machine& machine, VmMove::Kind kind,
                             bool for_ever) {
-  if (hypervisor_ == nullptr) return StepResult::Wait("a vCenter to be known");
+  if (hypervisor_ == nullptr) return StepResult::Fail(NoHypervisor());
   VmMove move = MoveOf(view, machine, kind);
   move.for_ever = for_ever;
   return hypervisor_->Move(machine.machine_id(), move);
@@ -79,7 +87,7 @@ StepResult OriginalVm::MoveDisks(const View& view, Machine* machine, storage::v1
 }
 
 StepResult OriginalVm::TurnHomeOff(const View& view, Machine* machine) {
-  if (hypervisor_ == nullptr) return StepResult::Wait("a vCenter to be known");
+  if (hypervisor_ == nullptr) return StepResult::Fail(NoHypervisor());
   if (HW_FAULT("mutation.leave_home_on")) return StepResult::Done();
   if (AllAre(*machine, AT_VM)) Refresh(view, machine);
   VmMove move = MoveOf(view, *machine, VmMove::Kind::kTurnOff);
@@ -87,9 +95,11 @@ StepResult OriginalVm::TurnHomeOff(const View& view, Machine* machine) {
   StepResult off = hypervisor_->Move(machine->machine_id(), move);
   if (!off.done() || !move.remove_snapshots) return off;
   // The disks' files are what they are without them.
-  const std::optional<FoundVm> found = FindVm(view, machine->vm());
-  if (found.has_value() && found->vm->snapshots > 0)
-    return StepResult::Wait("the vCenter to show the VM without snapshots");
+  const std::optional<FoundVm> found = FindOne(view.vcenters, IdentityOfRecorded(*machine)).found;
+  if (found.has_value() && (found->vm->snapshots > 0 || found->vm->on_deltas())) {
+    return StepResult::Wait("the vCenter to show the VM without snapshots")
+        .AtMost(kShownWithin, MakeProblem(ProblemId::kVmHasSnapshots, SnapshotsOf(*found->vm)));
+  }
   return off;
 }
 

@@ -30,10 +30,10 @@ StepResult TakeAssignment(TaskContext& context) {
     return StepResult::Done();
   if (Refusal refusal = CheckAgent(context.view, machine)) return StepResult::Fail(*refusal);
   // What it looks like, as long as it runs there.
-  const std::optional<FoundVm> vm =
-      FindVmByBiosUuid(context.view, machine.registration().hardware_uuid());
-  if (vm.has_value()) {
-    *machine.mutable_vm() = RecordVm(*vm, context.job->wanted().disks());
+  const VmSearch vm = FindOne(context.view.vcenters, IdentityOfSource(machine));
+  if (vm.ambiguous) return StepResult::Fail(*vm.ambiguous);
+  if (vm.found.has_value()) {
+    *machine.mutable_vm() = RecordVm(*vm.found, context.job->wanted().disks());
     *machine.mutable_vm()->mutable_recorded() = ToProto(context.view.clock.Now());
   }
   *machine.mutable_assignment() = context.job->wanted();
@@ -243,8 +243,10 @@ StepResult UndoFailback(TaskContext& context) {
 StepResult ReleasePoints(TaskContext& context) {
   StepResult result = context.location.Discard(context.view, context.machine, /*keep_disks=*/true);
   if (result.state != StepResult::State::kDone) return result;
-  if (context.machine->assignment().has_new_vm())
+  if (context.machine->assignment().has_new_vm()) {
     *context.machine->mutable_vm() = context.machine->assignment().new_vm();
+    context.machine->clear_chosen_vm();
+  }
   context.machine->clear_assignment();
   context.machine->set_generation(context.machine->generation() + 1);
   return result;

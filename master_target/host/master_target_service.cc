@@ -133,6 +133,8 @@ class MasterTarget : public Daemon {
                                              : config_.advertised_address());
     for (const std::string& path : config_.datastores())
       *registration.add_datastores() = Measured(path);
+    // By them its VM is told from a copy of it.
+    for (const std::string& uuid : attached_->Uuids()) registration.add_disks()->set_uuid(uuid);
     return registration;
   }
 

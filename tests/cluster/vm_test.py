@@ -1,7 +1,7 @@
 """A VM of a simulated vCenter comes home to the VM that it was, with everything in the way that may be: what rules refuse, before
 anything is touched; the configuration server killed at each step; a vCenter that fails, restarts and loses replies.
 
-  vm_test.py --binaries build/dev/bin [--only refusals|kills|faults|kills_alternate|undone_alternate|host_alone|vsan_and_rdm|repair]
+  vm_test.py --binaries build/dev/bin [--only PART]
 """
 import argparse
 import pathlib
@@ -15,11 +15,13 @@ sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "deploy" / 
 import disks  # noqa: E402
 from cluster import Refused  # noqa: E402
 from failback import MACHINE, Story  # noqa: E402
+from bystanders import Bystanders, InVApp, Twins  # noqa: E402
 from refusals import Refusals  # noqa: E402
 
 SIZES = (48, 24)  # MiB
 SLOW_MS = 2500
-PARTS = ("refusals", "kills", "faults", "kills_alternate", "undone_alternate", "host_alone", "vsan_and_rdm", "repair")
+PARTS = ("refusals", "kills", "faults", "kills_alternate", "undone_alternate", "host_alone", "vsan_and_rdm", "repair",
+         "bystanders", "twins", "orphans", "vapp", "vapp_new_vm")
 
 
 class HostAlone(Story):
@@ -48,9 +50,10 @@ class VsanAndRdm(Story):
 
 class Test:
     def __init__(self, binaries, work, part):
-        kind = {"refusals": Refusals, "host_alone": HostAlone, "vsan_and_rdm": VsanAndRdm}.get(part, Story)
+        kind = {"refusals": Refusals, "host_alone": HostAlone, "vsan_and_rdm": VsanAndRdm, "bystanders": Bystanders,
+                "twins": Twins, "vapp": InVApp, "vapp_new_vm": InVApp}.get(part, Story)
         self.story = kind(binaries, work, SIZES, say=lambda text: print(f"     {text}", flush=True))
-        self.failures = 0
+        self.failures, self.part = 0, part
 
     def check(self, name, holds, detail=""):
         self.failures += not holds
@@ -72,9 +75,92 @@ class Test:
         self.story.set_up()
         self.home = self.story.boot_at_home()
         self.story.fill(self.home)
-        self.story.protect("--master-target", "master_target")
+        self.story.protect("--master-target", "master_target", *(self.say_which() if self.part == "twins" else ()))
         self.azure = self.story.fail_over(self.home)
         self.story.change(self.azure)
+
+    def refused(self, label, problem, *command):
+        """`problem` is told, with these words, and nothing was touched."""
+        words = (problem,) if isinstance(problem, str) else problem
+        before = self.story.vcenter.vms(), self.story.machine().get("protection_state")
+        try:
+            self.cluster.cli(*command)
+            text = "It was accepted."
+        except Refused as refusal:
+            text = refusal.text
+        self.check(f"{label}: {words[0]}", all(word in text for word in words), text)
+        now = self.story.vcenter.vms(), self.story.machine().get("protection_state")
+        self.check(f"{label}: nothing was touched", now == before, now)
+
+    # --- who is alike
+
+    def bystanders(self):
+        """Copies of the VM and of the master target's, told apart by their disks or by being off."""
+        self.check("the machine's VM is recorded, not a copy", self.story.machine()["vm"]["name"] == MACHINE, self.story.machine()["vm"])
+        self.story.reprotect("original")
+        self.check("its own disks are at the master target's own VM",
+                   set(self.story.places) <= set(self.story.vcenter.vms()["mt-1"]["disks"]), self.story.vcenter.vms())
+        self.check("reprotect: the bystanders are as before, byte for byte", self.story.untouched(), self.story.theirs()[0])
+        self.story.fail_back()
+        self.check("failback: the bystanders are as before, byte for byte", self.story.untouched(), self.story.theirs()[0])
+        self.home_again("bystanders")
+
+    def say_which(self):
+        """Nothing tells the VM from its twin: an operator must say."""
+        protect = ("machines", "protect", MACHINE, "--datastore", str(self.story.work / "azure"), "--master-target", "master_target")
+        self.refused("a twin of the VM", ("VM_AMBIGUOUS", f"dc1/{MACHINE} (", f"dc1/backup/copies/{MACHINE}-twin ("), *protect)
+        self.refused("one that cannot be it", "VM_NOT_THAT_ONE", *protect, "--vm", "dc1/mt-1")
+        return "--vm", f"dc1/{MACHINE}"
+
+    def twins(self):
+        self.check("the VM that was said is recorded", self.story.machine()["vm"]["name"] == MACHINE, self.story.machine()["vm"])
+        original = ("machines", "reprotect", MACHINE, "--location", "original", "--master-target", "master_target")
+        self.refused("a twin of the master target", ("VM_AMBIGUOUS", "dc1/mt-1 (", "dc1/backup/copies/mt-1-twin ("), *original)
+        self.story.vcenter.ask('done(vms["mt-1-twin"].PowerOff())')
+        self.cluster.await_("it is seen", lambda: any(vm["name"] == "mt-1-twin" and vm["power_state"] == "poweredOff"
+                                                      for vm in self.cluster.json("inventory", "vms")["vms"]))
+        self.story.before[0]["mt-1-twin"]["on"] = False
+        self.story.reprotect("original")
+        self.story.fail_back()
+        self.check("the twins are as before, byte for byte", self.story.untouched(), self.story.theirs()[0])
+        self.home_again("twins")
+
+    def orphans(self):
+        """Deltas that belong to no snapshot that is listed."""
+        original = ("machines", "reprotect", MACHINE, "--location", "original", "--master-target", "master_target", "--wait")
+        for name, problem in (("mt-1", "MASTER_TARGET_HAS_SNAPSHOTS"), (MACHINE, "VM_HAS_SNAPSHOTS")):
+            self.story.vcenter.order(orphan_deltas=name)
+            self.cluster.await_("it is seen", lambda: any(vm["name"] == name and "-000001" in str(vm["disks"])
+                                                          for vm in self.cluster.json("inventory", "vms")["vms"]))
+            self.refused(f"deltas of {name}", (problem, "no snapshot that is listed", "-000001.vmdk"), *original)
+            self.story.vcenter.ask(f'done(vms["{name}"].RemoveAllSnapshots())')
+            self.cluster.await_("its end is seen", lambda: not any("-000001" in str(vm["disks"])
+                                                                   for vm in self.cluster.json("inventory", "vms")["vms"]))
+        self.story.reprotect("original")
+        self.check("without them it goes", self.story.machine()["protection_state"] == "Protected")
+
+    def vapp(self):
+        """Home to a VM in a vApp, by a master target in one."""
+        self.story.reprotect("original")
+        self.check("reprotected to a VM in a vApp", self.story.machine()["protection_state"] == "Protected")
+        self.story.fail_back()
+        self.home_again("vApp")
+
+    def vapp_new_vm(self):
+        """To a new VM beside a master target in a vApp, with a name that vSphere writes otherwise."""
+        alternate = ("machines", "reprotect", MACHINE, "--location", "alternate", "--datastore", "ds2", "--point-interval", "2s", "--wait",
+                     "--vm-name")
+        for name in ("", " web", "web\n1", "x" * 81):
+            self.refused(f"the name {name[:8]!r}", "VM_NAME_UNSUITABLE" if name else "VM_NAME_EXISTS", *alternate, name)
+        name, written = "shop/web 100%\\1", "shop%2fweb 100%25%5c1"
+        self.cluster.cli(*alternate, name)
+        vms = self.story.vcenter.vms()
+        self.check("the new VM is there, written vSphere's way", written in vms and not vms[written]["disks"], vms)
+        self.check("it is shown as it was named", any(vm["name"] == name for vm in self.cluster.json("inventory", "vms")["vms"]),
+                   self.cluster.json("inventory", "vms"))
+        self.cluster.cli("machines", "failback", MACHINE, "--point", "latest", "--wait")
+        vms = self.story.vcenter.vms()
+        self.check("failed back to it", vms[written]["on"] and len(vms[written]["disks"]) == 2, vms)
 
     def refusals(self):
         self.story.walk()

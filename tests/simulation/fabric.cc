@@ -54,6 +54,7 @@ Fabric::Fabric(uint64_t seed, const RunOptions& options, bool with_vcenter)
     std::vector<std::string> uuids;
     for (const vsphere::Disk& disk : vm.disks) uuids.push_back(disk.uuid);
     PutIntoVm(machine->copies.back().get(), vm, uuids);
+    BuildBystander(machine.get(), vm);
   }
 }
 
@@ -151,7 +152,12 @@ control::v1::Registration Fabric::RegistrationOf(const Part& part) {
   out.set_name(part.name);
   out.set_os_type(types::v1::LINUX);
   out.set_replication_address(part.name);
-  if (part.is_target && vcenter_ != nullptr) out.set_hardware_uuid(kTargetUuid);
+  if (part.is_target && vcenter_ != nullptr) {
+    out.set_hardware_uuid(kTargetUuid);
+    for (const std::string& uuid : vcenter_->hot_added.Uuids()) out.add_disks()->set_uuid(uuid);
+    for (const vsphere::NetworkCard& card : vcenter_->model.world.target().cards)
+      out.add_mac_addresses(vsphere::PlainHex(card.mac));
+  }
   return out;
 }
 
@@ -163,6 +169,7 @@ control::v1::Registration Fabric::RegistrationOf(const Copy& copy) {
   out.set_os_type(types::v1::LINUX);
   out.set_boot_id(absl::StrCat(copy.machine.id, "-", copy.number, "-", copy.boot));
   out.set_hardware_uuid(copy.hardware_uuid);
+  for (const std::string& mac : copy.mac_addresses) out.add_mac_addresses(mac);
   for (size_t i = 0; i < copy.machine.disk_bytes.size(); ++i) {
     types::v1::Disk* const disk = out.add_disks();
     disk->set_name(absl::StrCat("disk", i));

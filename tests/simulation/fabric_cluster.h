@@ -184,6 +184,7 @@ class Fabric : public Scenario {
   void TurnOff(Copy* copy);
   void TurnOffByHand(Copy* copy);
   void DeleteVm(const Machine& machine);
+  void BuildBystander(Guest* guest, const vsphere::Vm& vm);
   // Runs in the VM from now on, which has its disks.
   void PutIntoVm(Copy* copy, const vsphere::Vm& vm, const std::vector<std::string>& disk_uuids);
   void CheckNoted(const VmMove& move);

@@ -85,6 +85,7 @@ void Fabric::Start(Brain& brain, Guest* guest, const Machine& machine,
   Job job;
   job.set_workflow(operation);
   job.set_machine_id(machine.machine_id());
+  std::string chosen_vm;
   absl::Status wrong;
   const View view = brain.MakeView();
   Copy& copy = *guest->copies.back();
@@ -96,6 +97,7 @@ void Fabric::Start(Brain& brain, Guest* guest, const Machine& machine,
       Fail(absl::StrCat(guest->id, " can be reprotected before its agent registers"));
     Placement placement = Place(view, machine, WishOf(view, *guest, machine, operation));
     if (wrong.ok() && placement.refusal) wrong = Refused(*placement.refusal);
+    chosen_vm = placement.chosen_vm;
     *placement.assignment.mutable_point_interval() = ToProto(guest->point_interval);
     *placement.assignment.mutable_retention_age() = ToProto(absl::Hours(24));
     *job.mutable_wanted() = std::move(placement.assignment);
@@ -118,7 +120,7 @@ void Fabric::Start(Brain& brain, Guest* guest, const Machine& machine,
                           view.fleet.alive(machine.machine_id()) && copy.host.up;
       guest->wish = job.point();
     }
-    const absl::StatusOr<Job> started = brain.StartJob(job);
+    const absl::StatusOr<Job> started = brain.StartJob(job, chosen_vm);
     wrong = started.status();
     if (started.ok()) jobs_[started->id()] = started->state();
   }

@@ -32,6 +32,8 @@ void Fabric::LookAtMachines() {
     if (vcenter_ != nullptr && machine->has_vm()) CheckPlaces(*machine);
     CheckOnePast(*guest, *machine);
   }
+  const std::string touched = vcenter_ == nullptr ? "" : vcenter_->BystanderFault();
+  if (!touched.empty()) Fail(absl::StrCat("a bystander was touched: ", touched));
 }
 
 void Fabric::CheckOnePast(const Guest& guest, const Machine& machine) {

@@ -183,6 +183,7 @@ struct Copy {
   bool running = false;      // it writes
   bool left_behind = false;  // a failback ended its time
   std::string hardware_uuid;
+  std::vector<std::string> mac_addresses;
   // Of one that runs in a VM of the vCenter: its instance UUID, those of its disks, and whether the
   // VM was not turned off yet.
   std::string in_vm;
@@ -209,6 +210,7 @@ struct Guest {
   std::map<std::string, Made> points;
   uint64_t circles = 0;              // how often it came home
   bool boots = false;                // it came home and has not been started yet
+  bool has_double = false;           // another VM is alike in all that can be known
   bool vm_home = false;              // it came to a VM, not to a directory
   bool resting = false;              // writes no more
   bool home = false;                 // brought home at the end, and compared

@@ -20,6 +20,14 @@ void Fabric::BuildVcenter(uint64_t seed) {
                    LookAtMachines();
                  });
   };
+  vsphere::Vm& own = model.world.target();
+  own.cards = {{"VirtualVmxnet3", "00:50:56:98:00:01", "lan", "", ""}};
+  if (world_.Chance(0.6)) {
+    using Bystander = FabricVcenter::Bystander;
+    constexpr Bystander kKinds[] = {Bystander::kOtherDisks, Bystander::kOff,
+                                    Bystander::kOtherCards};
+    vcenter_->AddBystander(own, kKinds[world_.Pick(std::size(kKinds))]);
+  }
   model.before_step = [this](const VmMove& move) { CheckNoted(move); };
   model.power_changed = [this](const vsphere::Vm& vm) {
     Say(absl::StrCat("VM ", vm.name, " is ", vm.power_state));
@@ -32,12 +40,12 @@ void Fabric::BuildVcenter(uint64_t seed) {
   model.attached = [this](const vsphere::Vm& vm, const std::string& uuid, uint64_t made_bytes) {
     Say(absl::StrCat("disk ", uuid, " is attached to ", vm.name));
     if (made_bytes > 0) vcenter_->datastore[uuid] = std::string(made_bytes, '\0');
-    if (vm.bios_uuid != kTargetUuid) return;
+    if (&vm != &vcenter_->model.world.target()) return;
     vcenter_->target_host.disk.Attach(HotAdded::PathOf(uuid), vcenter_->datastore[uuid]);
   };
   model.detached = [this, target](const vsphere::Vm& vm, const std::string& uuid) {
     Say(absl::StrCat("disk ", uuid, " is detached from ", vm.name));
-    if (vm.bios_uuid != kTargetUuid) return;
+    if (&vm != &vcenter_->model.world.target()) return;
     if (target->host.up && vcenter_->hot_added.IsInUse(uuid))
       Fail(absl::StrCat("disk ", uuid, " is taken from a master target that writes to it"));
     vcenter_->datastore[uuid] = vcenter_->target_host.disk.Detach(HotAdded::PathOf(uuid));
@@ -73,6 +81,9 @@ void Fabric::PutIntoVm(Copy* copy, const vsphere::Vm& vm,
                        const std::vector<std::string>& disk_uuids) {
   copy->in_vm = vm.instance_uuid;
   copy->hardware_uuid = vm.bios_uuid;
+  copy->mac_addresses.clear();
+  for (const vsphere::NetworkCard& card : vm.cards)
+    copy->mac_addresses.push_back(vsphere::PlainHex(card.mac));
   copy->disk_uuids = disk_uuids;
   copy->vm_on = true;
 }
@@ -95,6 +106,17 @@ void Fabric::TurnOffByHand(Copy* copy) {
 }
 
 // It is gone with its disks, and the machine must come home to another one.
+// Whoever is alike must not notice anything.
+void Fabric::BuildBystander(Guest* guest, const vsphere::Vm& vm) {
+  using Bystander = FabricVcenter::Bystander;
+  constexpr Bystander kKinds[] = {Bystander::kOtherDisks, Bystander::kOff, Bystander::kOtherCards,
+                                  Bystander::kAllAlike};
+  if (!world_.Chance(0.5)) return;
+  const Bystander kind = kKinds[world_.Pick(std::size(kKinds))];
+  guest->has_double = kind == Bystander::kAllAlike;
+  vcenter_->AddBystander(vm, kind);
+}
+
 void Fabric::DeleteVm(const Machine& machine) {
   ModelVcenter& model = vcenter_->model;
   vsphere::Vm* const vm = model.Find(machine.vm().instance_uuid());
@@ -108,12 +130,19 @@ PlacementWish Fabric::WishOf(const View& view, const Guest& guest, const Machine
                              const std::string& operation) {
   // Where its disks are, it cannot be replicated to; the place before that is free again.
   PlacementWish wish = {.directory = absl::StrCat(guest.id, "-", guest.circles % 2)};
+  // Only its operator knows which of two it is.
+  const vsphere::Vm* const in_vm =
+      vcenter_ == nullptr ? nullptr : vcenter_->model.Find(guest.copies.back()->in_vm);
+  if (guest.has_double && in_vm != nullptr) {
+    const bool mistyped = faulty() && world_.Chance(0.1);
+    wish.vm = absl::StrCat("dc1/", in_vm->name, mistyped ? "-mistyped" : "");
+  }
   const bool has_home =
       vcenter_ != nullptr && operation == "reprotect" && machine.has_vm() && !RunsInItsVm(machine);
   if (!has_home || (faulty() && world_.Chance(0.1))) return wish;
   wish.directory.clear();
   wish.location = storage::v1::ORIGINAL_VM;
-  if (FindVm(view, machine.vm()).has_value()) return wish;
+  if (FindOne(view.vcenters, IdentityOfRecorded(machine)).found.has_value()) return wish;
   wish.location = storage::v1::ALTERNATE_VM;
   wish.datastore = "ds1";
   wish.new_vm.instance_uuid = absl::StrCat("new-", ++vms_made_);
@@ -123,7 +152,7 @@ PlacementWish Fabric::WishOf(const View& view, const Guest& guest, const Machine
 void Fabric::CheckNoted(const VmMove& move) {
   SimulatedStore stored(&records_);
   for (const Machine& machine : stored.All<Machine>()) {
-    if (VmOf(machine).instance_uuid() != move.vm_instance_uuid) continue;
+    if (VmOf(machine).instance_uuid() != move.vm.instance_uuid) continue;
     const std::string fault = ModelVcenter::NoteFault(machine, move);
     if (!fault.empty()) Fail(absl::StrCat("a disk of ", VmOf(machine).name(), " ", fault));
   }

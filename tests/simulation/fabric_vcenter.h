@@ -3,6 +3,7 @@
 #ifndef HOMEWARD_TESTS_SIMULATION_FABRIC_VCENTER_H_
 #define HOMEWARD_TESTS_SIMULATION_FABRIC_VCENTER_H_
 
+#include <algorithm>
 #include <map>
 #include <set>
 #include <string>
@@ -24,6 +25,11 @@ class HotAdded : public AttachedDisks {
     if (world_.target().FindDisk(uuid) == nullptr) return absl::NotFoundError(uuid);
     in_use_.insert(uuid);
     return PathOf(uuid);
+  }
+  std::vector<std::string> Uuids() const override {
+    std::vector<std::string> uuids;
+    for (const vsphere::Disk& disk : world_.target().disks) uuids.push_back(disk.uuid);
+    return uuids;
   }
   void Rescan() override {}
   absl::Status LetGo(const std::string& uuid) override {
@@ -70,6 +76,7 @@ struct FabricVcenter {
     vm.tools_running = number % 2 == 0 ? "guestToolsRunning" : "";
     vm.vmx_path = absl::StrCat("[ds1] ", guest.id, "/", guest.id, ".vmx");
     vm.controllers = {{1000, "VirtualLsiLogicController", 0}};
+    vm.cards = {{"VirtualVmxnet3", absl::StrFormat("00:50:56:99:00:%02x", number), "lan", "", ""}};
     for (size_t i = 0; i < guest.disk_bytes.size(); ++i) {
       vm.disks.push_back(VmWorld::MakeDisk(2000 + static_cast<int32_t>(i), 1000,
                                            static_cast<int32_t>(2 * i),
@@ -78,6 +85,43 @@ struct FabricVcenter {
     }
     return world.inventory.vms[{"VirtualMachine", absl::StrCat("vm-of-", guest.id)}] = vm;
   }
+  // A copy that stands beside it and is nobody's: with its BIOS UUID, seen before it, and told from
+  // it by one thing. Where `all_alike`, by nothing that can be known here.
+  enum class Bystander { kOtherDisks, kOff, kOtherCards, kAllAlike };
+  void AddBystander(const vsphere::Vm& of, Bystander kind) {
+    VmWorld& world = model.world;
+    vsphere::Vm copy = of;
+    copy.name = absl::StrCat("copy of ", of.name);
+    copy.instance_uuid = absl::StrCat("copy-", of.instance_uuid);
+    copy.vmx_path = absl::StrCat("[ds1] ", copy.name, "/", copy.name, ".vmx");
+    if (kind == Bystander::kOff) copy.power_state = "poweredOff";
+    for (size_t i = 0; i < copy.disks.size(); ++i) {
+      copy.disks[i].file = absl::StrCat("[ds1] ", copy.name, "/disk", i, ".vmdk");
+      if (kind == Bystander::kOtherDisks) copy.disks[i].uuid.replace(8, 4, "beef");
+    }
+    if (kind == Bystander::kOtherCards) {
+      for (vsphere::NetworkCard& card : copy.cards) card.mac.replace(0, 2, "02");
+    }
+    const vsphere::Ref ref{"VirtualMachine", absl::StrCat("copy-of-", of.name)};
+    world.inventory.vms[ref] = copy;
+    bystanders[ref] = copy;
+  }
+  // What was done to one of them; empty: nothing.
+  std::string BystanderFault() const {
+    for (const auto& [ref, before] : bystanders) {
+      const auto it = model.world.inventory.vms.find(ref);
+      if (it == model.world.inventory.vms.end()) return absl::StrCat(before.name, " was removed");
+      const vsphere::Vm& now = it->second;
+      if (now.power_state != before.power_state)
+        return absl::StrCat(before.name, " is ", now.power_state);
+      const bool same = std::equal(
+          now.disks.begin(), now.disks.end(), before.disks.begin(), before.disks.end(),
+          [](const auto& a, const auto& b) { return a.key == b.key && a.file == b.file; });
+      if (!same) return absl::StrCat(before.name, " has other disks than before");
+    }
+    return "";
+  }
+
   // Of the machine's disks, in stream order, where they are.
   std::vector<std::string> ContentOf(const storage::v1::Vm& vm) {
     std::vector<std::string> content;
@@ -91,7 +135,8 @@ struct FabricVcenter {
   ModelVcenter model;
   Host& target_host;
   HotAdded hot_added;
-  std::map<std::string, std::string> datastore;  // by UUID: disks that no running guest has
+  std::map<std::string, std::string> datastore;    // by UUID: disks that no running guest has
+  std::map<vsphere::Ref, vsphere::Vm> bystanders;  // as they are to stay
 };
 
 }  // namespace homeward::simulation

@@ -67,6 +67,7 @@ constexpr Mutation kMutations[] = {
     {"mutation.move_unnoted", kVcenter},           {"mutation.believe_the_call", kVcenter},
     {"mutation.leave_home_on", kVcenter},          {"mutation.keep_attached", kVcenter},
     {"mutation.leave_disks_home", kVcenter},       {"mutation.attached_as_new", kVcenter},
+    {"mutation.take_first_match", kVcenter},
 };
 
 // Leaves out faults while the run still fails, many at once and then fewer; prints what is left.

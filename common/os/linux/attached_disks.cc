@@ -6,6 +6,7 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <climits>
 #include <cstdlib>
@@ -16,6 +17,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/strip.h"
 #include "common/os/posix/unique_fd.h"
 
 namespace homeward {
@@ -51,6 +53,20 @@ class LinkedDisks : public AttachedDisks {
     std::error_code error;
     if (std::filesystem::exists(path, error)) return path;
     return absl::NotFoundError(absl::StrCat("disk ", uuid, " is not attached: there is no ", path));
+  }
+
+  std::vector<std::string> Uuids() const override {
+    std::vector<std::string> uuids;
+    std::error_code error;
+    for (const auto& link : std::filesystem::directory_iterator(directory_, error)) {
+      const std::string name = link.path().filename();
+      absl::string_view uuid = name;
+      // A partition's link has "-part1" behind it.
+      if (absl::ConsumePrefix(&uuid, "wwn-0x") && uuid.size() == kUuidCharacters)
+        uuids.emplace_back(uuid);
+    }
+    std::sort(uuids.begin(), uuids.end());
+    return uuids;
   }
 
   void Rescan() override {

@@ -1,10 +1,16 @@
 #include "common/os/host.h"
 
+#include <ifaddrs.h>
 #include <malloc.h>
+#include <net/ethernet.h>
+#include <net/if_arp.h>
+#include <netpacket/packet.h>
 #include <sys/random.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
+#include <algorithm>
+#include <cstring>
 #include <fstream>
 #include <sstream>
 #include <thread>
@@ -45,6 +51,29 @@ uint64_t MemInfo(absl::string_view key) {
   return 0;
 }
 
+// Ethernet addresses, each once, those of the interfaces that the kernel made first before others:
+// a host of many containers has hundreds.
+std::vector<std::string> MacAddresses() {
+  constexpr size_t kAddressesMax = 64;
+  std::vector<std::string> found;
+  ifaddrs* all = nullptr;
+  if (::getifaddrs(&all) != 0) return found;
+  for (const ifaddrs* one = all; one != nullptr && found.size() < kAddressesMax;
+       one = one->ifa_next) {
+    if (one->ifa_addr == nullptr || one->ifa_addr->sa_family != AF_PACKET) continue;
+    sockaddr_ll address = {};
+    std::memcpy(&address, one->ifa_addr, sizeof(address));
+    if (address.sll_hatype != ARPHRD_ETHER || address.sll_halen != ETH_ALEN) continue;
+    std::string mac = absl::BytesToHexString(
+        absl::string_view(reinterpret_cast<const char*>(address.sll_addr), ETH_ALEN));
+    if (mac.find_first_not_of('0') != mac.npos &&
+        std::find(found.begin(), found.end(), mac) == found.end())
+      found.push_back(std::move(mac));
+  }
+  ::freeifaddrs(all);
+  return found;
+}
+
 }  // namespace
 
 HostFacts ReadHostFacts() {
@@ -59,6 +88,7 @@ HostFacts ReadHostFacts() {
   const std::vector<absl::string_view> uptime = absl::StrSplit(uptime_text, ' ');
   double seconds = 0;
   if (absl::SimpleAtod(uptime[0], &seconds)) facts.uptime = absl::Seconds(seconds);
+  facts.mac_addresses = MacAddresses();
   return facts;
 }
 
