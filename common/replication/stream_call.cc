@@ -94,17 +94,17 @@ void RunReceiver(const HostedInbox& host, UpstreamMessage first, ReceiverCall* c
   StreamReceiver receiver(host.inbox, &link, lane_port);
   Strand& strand = *host.strand;
   Unhandled unhandled;
-  strand.Run([&] {
-    if (host.attach) host.attach(&receiver);
-  });
   auto message = std::make_shared<UpstreamMessage>(std::move(first));
   do {
     const uint64_t bytes = message->batch.size() + message->message.ByteSizeLong();
     unhandled.Add(bytes);
-    strand.Post([&receiver, &strand, &unhandled, bytes, message] {
+    strand.Post([&host, &receiver, &strand, &unhandled, bytes, message] {
+      const bool greeted = receiver.greeted();
       const bool flush = message->batch.empty() ? receiver.OnMessage(std::move(message->message))
                                                 : receiver.OnBatch(std::move(message->batch));
       unhandled.Remove(bytes);
+      // Who is refused takes nobody's place.
+      if (receiver.greeted() && !greeted && host.attach) host.attach(&receiver);
       if (flush) strand.Post([&receiver] { receiver.Flush(); });
     });
     message = std::make_shared<UpstreamMessage>();

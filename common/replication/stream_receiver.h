@@ -24,12 +24,17 @@ class DownstreamLink {
 
 class StreamReceiver;
 
+// For Inbox::Admit(): ABORTED when `fence`, of the session that may stream, is not the hello's. 0:
+// any may.
+absl::Status CheckFence(const replication::v1::Hello& hello, uint64_t fence);
+
 // Stores one machine's stream. Implemented by the process server's Relay and the master target's
 // KeeperStream.
 class Inbox {
  public:
   virtual ~Inbox() = default;
-  // Whether this hello may stream here; then what is held. ABORTED: stale generation.
+  // Whether this hello may stream here; then what is held. ABORTED: stale generation, or the fence
+  // of another session.
   virtual absl::StatusOr<StreamPosition> Admit(const replication::v1::Hello& hello) = 0;
   // Takes the batches in order. What of them is safe is said by spooled() and durable(). Errors as
   // Keeper::Apply().
@@ -62,6 +67,8 @@ class StreamReceiver {
   void SendMendRequest(const replication::v1::MendRequest& request);
   void Refuse(const absl::Status& status);
   bool closed() const { return link_ == nullptr; }
+  // Its hello was admitted.
+  bool greeted() const { return greeted_; }
 
  private:
   void OnHello(const replication::v1::Hello& hello);

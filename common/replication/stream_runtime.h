@@ -42,7 +42,7 @@ struct HostedInbox {
   Strand* strand = nullptr;
   Inbox* inbox = nullptr;
   std::function<void(StreamReceiver*)>
-      attach;  // on the strand, before the first message; may be empty
+      attach;  // on the strand, once its hello was admitted; may be empty
   std::function<void(StreamReceiver*)>
       release;                       // on the strand, after the last message; may be empty
   std::shared_ptr<void> keep_alive;  // held by the call: strand and inbox live as long

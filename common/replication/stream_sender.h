@@ -14,7 +14,7 @@
 namespace homeward {
 
 inline constexpr uint32_t kReplicationVersionMajor = 1;
-inline constexpr uint32_t kReplicationVersionMinor = 4;
+inline constexpr uint32_t kReplicationVersionMinor = 8;
 
 StreamPosition FromProto(const replication::v1::Position& position);
 void ToProto(StreamPosition position, replication::v1::Position* out);

@@ -1,5 +1,5 @@
 // A newer minor version only adds what an older peer may ignore. The bytes below were recorded from
-// a peer of version 1.7 that knows fields and messages this one does not.
+// a peer of version 1.11 that knows fields and messages this one does not.
 #include <fstream>
 #include <sstream>
 
@@ -46,9 +46,9 @@ class Recorder : public DownstreamLink, public UpstreamLink {
 
 TEST(Versions, AHelloOfANewerMinorVersionIsTaken) {
   Upstream hello, unknown;
-  ASSERT_TRUE(hello.ParseFromString(Golden("replication_hello_v1_7.bin")));
-  ASSERT_TRUE(unknown.ParseFromString(Golden("replication_unknown_message_v1_7.bin")));
-  EXPECT_EQ(hello.hello().version_minor(), 7u);
+  ASSERT_TRUE(hello.ParseFromString(Golden("replication_hello_v1_11.bin")));
+  ASSERT_TRUE(unknown.ParseFromString(Golden("replication_unknown_message_v1_11.bin")));
+  EXPECT_EQ(hello.hello().version_minor(), 11u);
   EXPECT_EQ(unknown.message_case(), Upstream::MESSAGE_NOT_SET) << "it is not of our time";
   EmptyInbox inbox;
   Recorder link;
@@ -77,9 +77,37 @@ class NothingToSend : public Outbox {
   bool refused = false;
 };
 
+TEST(Versions, TheHelloOfTodayIsTheOneThatWasRecorded) {
+  NothingToSend outbox;
+  Recorder link;
+  StreamSender sender(&outbox);
+  replication::v1::Hello hello;
+  hello.set_machine_id("m1");
+  hello.set_generation(3);
+  hello.add_disk_bytes(kMiB);
+  ToProto({4, 2}, hello.mutable_durable());
+  hello.set_fence(0x1122334455667788);
+  sender.Connect(&link, hello);
+  ASSERT_EQ(link.up.size(), 1u);
+  EXPECT_EQ(link.up[0].SerializeAsString(), Golden("replication_hello_v1_8.bin"));
+}
+
+TEST(Versions, AStreamIsOfTheSessionWithTheFenceThatTheReceiverWasTold) {
+  Upstream hello;
+  ASSERT_TRUE(hello.ParseFromString(Golden("replication_hello_v1_8.bin")));
+  const uint64_t fence = hello.hello().fence();
+  EXPECT_TRUE(CheckFence(hello.hello(), fence).ok());
+  EXPECT_TRUE(CheckFence(hello.hello(), 0).ok()) << "it was told none";
+  EXPECT_TRUE(absl::IsAborted(CheckFence(hello.hello(), fence + 1)));
+  Upstream none;
+  ASSERT_TRUE(none.ParseFromString(Golden("replication_hello_v1_4.bin")));
+  EXPECT_TRUE(CheckFence(none.hello(), 0).ok());
+  EXPECT_TRUE(absl::IsAborted(CheckFence(none.hello(), fence)));
+}
+
 TEST(Versions, AReplyOfANewerMinorVersionIsTaken) {
   Downstream reply;
-  ASSERT_TRUE(reply.ParseFromString(Golden("replication_hello_reply_v1_7.bin")));
+  ASSERT_TRUE(reply.ParseFromString(Golden("replication_hello_reply_v1_11.bin")));
   NothingToSend outbox;
   Recorder link;
   StreamSender sender(&outbox);
@@ -91,7 +119,7 @@ TEST(Versions, AReplyOfANewerMinorVersionIsTaken) {
 
 TEST(Versions, AnotherMajorVersionIsRefusedInWords) {
   Upstream hello;
-  ASSERT_TRUE(hello.ParseFromString(Golden("replication_hello_v1_7.bin")));
+  ASSERT_TRUE(hello.ParseFromString(Golden("replication_hello_v1_11.bin")));
   hello.mutable_hello()->set_version_major(2);
   EmptyInbox inbox;
   Recorder link;

@@ -80,6 +80,12 @@ types::v1::Problem ProblemFor(const absl::Status& status) {
   return problem;
 }
 
+// But for the fence, which changes while the replica is the same.
+std::string WithoutFence(control::v1::Replica replica) {
+  replica.clear_fence();
+  return replica.SerializeAsString();
+}
+
 // What waits for somebody to put it right, as a device that is in use elsewhere: looked at again,
 // and not often. An I/O error may be over at once, and everything is opened anew.
 bool IsSlow(const absl::Status& status) {
@@ -104,14 +110,23 @@ HostedReplica::~HostedReplica() { strand_->Stop(); }
 void HostedReplica::Want(const control::v1::Replica& desired, ScrubPace scrub) {
   strand_->Post([this, desired, scrub] {
     scrub_pace_ = scrub;
-    const bool same = desired.SerializeAsString() == desired_.SerializeAsString();
+    const bool same = WithoutFence(desired) == WithoutFence(desired_);
     desired_ = desired;
+    SetFence();
     if (!same) {
       failure_ = absl::OkStatus();
       backend_ = MakeDiskBackend(files_, attached_, desired_);
     }
     Reconcile();
   });
+}
+
+void HostedReplica::SetFence() {
+  if (stream_ == nullptr || stream_->fence() == desired_.fence()) return;
+  stream_->SetFence(desired_.fence());
+  if (receiver_ == nullptr) return;
+  receiver_->Refuse(absl::AbortedError(
+      absl::StrCat("another session of machine ", desired_.machine_id(), " streams from now on")));
 }
 
 void HostedReplica::Retire() {
@@ -142,6 +157,7 @@ absl::Status HostedReplica::Open() {
   stream_ = std::make_unique<KeeperStream>(
       keeper_.get(),
       KeeperStream::Options{.machine_id = desired_.machine_id(), .disk_bytes = std::move(sizes)});
+  stream_->SetFence(desired_.fence());
   LogInfo("replica.opened", {{"replica", desired_.replica_id()},
                              {"position", keeper_->position().ToString()},
                              {"points", keeper_->points().size()}});

@@ -49,6 +49,8 @@ class HostedReplica : public Inbox {
  private:
   // All on the strand.
   void Reconcile();
+  // A call of a session that may not stream any more ends.
+  void SetFence();
   absl::Status Open();
   void Close();
   absl::Status Recover();

@@ -24,6 +24,7 @@ absl::StatusOr<StreamPosition> KeeperStream::Admit(const replication::v1::Hello&
         absl::StrCat("generation ", hello.generation(), " of machine ", hello.machine_id(),
                      " is over; this master target follows ", keeper_.state().generation));
   }
+  HW_RETURN_IF_ERROR(CheckFence(hello, fence_));
   if (!std::equal(hello.disk_bytes().begin(), hello.disk_bytes().end(), options_.disk_bytes.begin(),
                   options_.disk_bytes.end())) {
     return absl::FailedPreconditionError(

@@ -22,6 +22,9 @@ class KeeperStream : public Inbox {
 
   // The replica failed in a way that only opening it anew can mend.
   const absl::Status& broken() const { return broken_; }
+  // Of the agent's session that may stream from now on. 0: any may, as may a process server.
+  void SetFence(uint64_t fence) { fence_ = fence; }
+  uint64_t fence() const { return fence_; }
 
   absl::StatusOr<StreamPosition> Admit(const replication::v1::Hello& hello) override;
   absl::Status Store(std::vector<SealedBatch> batches) override;
@@ -35,6 +38,7 @@ class KeeperStream : public Inbox {
  private:
   Keeper& keeper_;
   const Options options_;
+  uint64_t fence_ = 0;
   absl::Status broken_;
 };
 

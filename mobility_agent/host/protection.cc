@@ -151,12 +151,19 @@ void Protection::Reconcile() {
     stream_key_ = "none";
     return;
   }
-  if (address_ == wanted.address() || wanted.address().empty()) return;
+  if ((address_ == wanted.address() && fence_ == wanted.fence()) || wanted.address().empty())
+    return;
   link_.reset();
   address_ = wanted.address();
+  fence_ = wanted.fence();
   StreamSender* sender = nullptr;
   stream_->Run([&] { sender = &shipper_->sender(); });
-  link_ = runtime_.dialer->Dial(stream_.get(), sender, [this] { return shipper_->MakeHello(); },
+  link_ = runtime_.dialer->Dial(stream_.get(), sender,
+                                [this] {
+                                  replication::v1::Hello hello = shipper_->MakeHello();
+                                  hello.set_fence(desired_.fence());
+                                  return hello;
+                                },
                                 {.address = address_, .master_target = wanted.direct()});
 }
 

@@ -571,6 +571,8 @@ absl::Status Shipper::BeginBeyond(uint64_t epoch) {
 }
 
 absl::Status Shipper::GoOnBehind(StreamPosition held) {
+  // It takes the stream after all: it had not been told of this session.
+  if (absl::IsAborted(refused_)) refused_ = absl::OkStatus();
   if (held.epoch > epoch_) return BeginBeyond(held.epoch);
   frozen_.clear();
   // What was asked on the connection before may be lost: ask again at once.

@@ -48,6 +48,10 @@ void HostedRelay::SetBytesMax(uint64_t spool_bytes, uint64_t memory_bytes) {
   strand_->Post([=, this] { relay_->SetBytesMax(spool_bytes, memory_bytes); });
 }
 
+void HostedRelay::SetFence(uint64_t fence) {
+  strand_->Post([this, fence] { relay_->SetFence(fence); });
+}
+
 void HostedRelay::Tick() {
   relay_->Tick();
   if (relay_->start_over_count() != start_overs_) {

@@ -21,12 +21,15 @@ class HostedRelay {
       Relay::Options options);
   ~HostedRelay();
 
+  // Its fence may have changed since.
   const control::v1::RelayedStream& stream() const { return stream_; }
   HostedInbox inbox();
   // Thread-safe.
   void SetBytesMax(uint64_t spool_bytes, uint64_t memory_bytes);
   control::v1::RelayObserved observed() const;
   uint64_t forwarded_bytes() const;
+  // As Relay::SetFence().
+  void SetFence(uint64_t fence);
   // Touches its spool no more once this returns; the agent is told to come again.
   void Retire();
   // Its disk failed; a new one is needed.

@@ -13,6 +13,12 @@ namespace {
 // Of batches on their way past the spool, all streams.
 constexpr uint64_t kMemoryBytesMax = 128 * kMiB;
 
+// But for the fence, which changes while the stream is the same.
+std::string WithoutFence(control::v1::RelayedStream stream) {
+  stream.clear_fence();
+  return stream.SerializeAsString();
+}
+
 std::string KeyOf(const control::v1::RelayedStream& stream) {
   return absl::StrCat(stream.machine_id(), "-g", stream.generation());
 }
@@ -48,10 +54,10 @@ void Relays::Reconcile() {
     absl::MutexLock lock(&mutex_);
     for (auto it = relays_.begin(); it != relays_.end();) {
       const auto found = wanted.find(it->first);
-      const bool keep =
-          found != wanted.end() && !it->second->broken() &&
-          found->second->SerializeAsString() == it->second->stream().SerializeAsString();
+      const bool keep = found != wanted.end() && !it->second->broken() &&
+                        WithoutFence(*found->second) == WithoutFence(it->second->stream());
       if (keep) {
+        it->second->SetFence(found->second->fence());
         ++it;
       } else {
         ended.insert(relays_.extract(it++));
@@ -78,6 +84,7 @@ void Relays::Start(const std::string& key, const control::v1::RelayedStream& str
   Relay::Options options = common_;
   options.machine_id = stream.machine_id();
   options.generation = stream.generation();
+  options.fence = stream.fence();
   options.disk_bytes = {stream.disk_bytes().begin(), stream.disk_bytes().end()};
   options.spool.directory = JoinPath(limits_.cache_directory, key);
   std::shared_ptr<LinkMeter>& link = links_[stream.master_target_address()];

@@ -23,6 +23,7 @@ Relay::Relay(FileSystem& files, Options options, std::unique_ptr<Spool> spool)
     : files_(files),
       options_(std::move(options)),
       spool_(std::move(spool)),
+      fence_(options_.fence),
       spool_bytes_max_(options_.spool_bytes_max),
       memory_bytes_max_(options_.memory_bytes_max) {}
 
@@ -49,6 +50,12 @@ void Relay::Retire(const absl::Status& why) {
   if (receiver_ != nullptr) receiver_->Refuse(why);
 }
 
+void Relay::SetFence(uint64_t fence) {
+  if (std::exchange(fence_, fence) == fence || receiver_ == nullptr) return;
+  receiver_->Refuse(absl::AbortedError(
+      absl::StrCat("another session of machine ", options_.machine_id, " streams from now on")));
+}
+
 absl::StatusOr<StreamPosition> Relay::Admit(const replication::v1::Hello& hello) {
   HW_RETURN_IF_ERROR(broken_);
   if (hello.machine_id() != options_.machine_id) {
@@ -63,6 +70,7 @@ absl::StatusOr<StreamPosition> Relay::Admit(const replication::v1::Hello& hello)
     return hello.generation() > options_.generation ? absl::UnavailableError(what)
                                                     : absl::AbortedError(what);
   }
+  HW_RETURN_IF_ERROR(CheckFence(hello, fence_));
   // An agent that was told of more than what is here needs none of it again.
   const StreamPosition durable = FromProto(hello.durable());
   if (durable > received()) {

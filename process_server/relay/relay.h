@@ -26,6 +26,7 @@ class Relay : public Inbox, public Outbox {
     std::string machine_id;
     uint64_t generation = 0;
     std::vector<uint64_t> disk_bytes;
+    uint64_t fence = 0;  // of the agent's session that may stream; 0: any may
     Spool::Options spool;
     uint64_t spool_bytes_max = kGiB;
     uint64_t window_bytes = 8 * kMiB;
@@ -41,7 +42,10 @@ class Relay : public Inbox, public Outbox {
   // A damaged spool is discarded: it is soft state, and using it would not be safe.
   static absl::StatusOr<std::unique_ptr<Relay>> Open(FileSystem& files, const Options& options);
 
-  // A call from the agent; it replaces an older one. `receiver` must outlive it or call Detach().
+  // Another session of the agent may stream from now on; a call of an older one ends.
+  void SetFence(uint64_t fence);
+  // A call from the agent that was admitted; it replaces an older one. `receiver` must outlive it
+  // or call Detach().
   void AttachReceiver(StreamReceiver* receiver) { receiver_ = receiver; }
   void DetachReceiver(const StreamReceiver* receiver) {
     if (receiver_ == receiver) receiver_ = nullptr;
@@ -110,6 +114,7 @@ class Relay : public Inbox, public Outbox {
   std::unique_ptr<Spool> spool_;
   StreamSender sender_{this};
   StreamReceiver* receiver_ = nullptr;
+  uint64_t fence_;
   uint64_t spool_bytes_max_;
   uint64_t memory_bytes_max_;
   std::deque<Waiting> waiting_;  // in order, behind all that is in the spool

@@ -101,6 +101,52 @@ TEST(Relay, WhatIsForwardedInTimeIsWaitedForAndWhatIsNotGoesToTheSpool) {
   relay->sender().Disconnect();
 }
 
+class Answers : public DownstreamLink {
+ public:
+  void Send(replication::v1::Downstream message) override { last = std::move(message); }
+  void Close() override { closed = true; }
+  replication::v1::Downstream last;
+  bool closed = false;
+};
+
+TEST(Relay, OnlyTheAdmittedSessionStreamsAndWhoIsRefusedTakesNobodysPlace) {
+  MemoryDisk disk(1);
+  auto relay = *Relay::Open(disk, {.machine_id = "m",
+                                   .generation = 1,
+                                   .disk_bytes = {kMiB},
+                                   .fence = 5,
+                                   .spool = {"/spool", kMiB}});
+  const auto hello = [](uint64_t fence) {
+    replication::v1::Upstream message;
+    message.mutable_hello()->set_version_major(kReplicationVersionMajor);
+    message.mutable_hello()->set_machine_id("m");
+    message.mutable_hello()->set_generation(1);
+    message.mutable_hello()->set_fence(fence);
+    return message;
+  };
+  for (const uint64_t other : {uint64_t{0}, uint64_t{4}}) {
+    Answers link;
+    StreamReceiver clone(relay.get(), &link);
+    clone.OnMessage(hello(other));
+    EXPECT_FALSE(clone.greeted());
+    EXPECT_EQ(link.last.refusal().code(), static_cast<uint32_t>(absl::StatusCode::kAborted));
+    EXPECT_TRUE(link.closed);
+  }
+  Answers link;
+  StreamReceiver original(relay.get(), &link);
+  original.OnMessage(hello(5));
+  ASSERT_TRUE(original.greeted());
+  relay->AttachReceiver(&original);
+  relay->SetFence(5);
+  EXPECT_FALSE(original.closed()) << "the same session goes on";
+  relay->SetFence(6);
+  EXPECT_TRUE(original.closed());
+  EXPECT_EQ(link.last.refusal().code(), static_cast<uint32_t>(absl::StatusCode::kAborted));
+  relay->DetachReceiver(&original);
+  EXPECT_TRUE(absl::IsAborted(relay->Admit(hello(5).hello()).status()));
+  EXPECT_TRUE(relay->Admit(hello(6).hello()).ok());
+}
+
 TEST(BandwidthSchedule, TheFirstWindowThatHoldsIsUsedAlsoOverMidnight) {
   config::v1::ProcessServerConfig config;
   config.set_bandwidth_bytes_per_second(1);

@@ -165,13 +165,13 @@ class Call : public UpstreamLink, public DownstreamLink, public std::enable_shar
       if (!inbox.ok()) return Cut(absl::ZeroDuration());
       inbox_ = *std::move(inbox);
       receiver_ = std::make_unique<StreamReceiver>(inbox_.inbox, this);
-      OnReceiver([](Call& call) {
-        if (call.inbox_.attach) call.inbox_.attach(call.receiver_.get());
-      });
     }
     OnReceiver([message = std::move(message)](Call& call) {
-      if (call.receiver_->OnMessage(message))
-        call.OnReceiver([](Call& later) { later.receiver_->Flush(); });
+      const bool greeted = call.receiver_->greeted();
+      const bool flush = call.receiver_->OnMessage(message);
+      if (call.receiver_->greeted() && !greeted && call.inbox_.attach)
+        call.inbox_.attach(call.receiver_.get());
+      if (flush) call.OnReceiver([](Call& later) { later.receiver_->Flush(); });
     });
   }
   void OnReceiver(std::function<void(Call&)> callback) {
