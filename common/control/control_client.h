@@ -42,6 +42,11 @@ class ControlClient {
     std::function<uint64_t()> registration_revision = nullptr;
     std::function<control::v1::Heartbeat()> observe;
     std::function<void(const control::v1::Desired&)> desired;
+    // After each attempt that the server refused with a problem, from the thread that calls
+    // `registration`; the next one waits for it. May be empty.
+    std::function<void(const types::v1::Problem&)> refused = nullptr;
+    // The server took the registration. May be empty.
+    std::function<void()> registered = nullptr;
   };
   ControlClient(FileSystem& files, const Clock& clock, Options options, Callbacks callbacks);
   // Blocks until the session has ended.

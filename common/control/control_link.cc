@@ -4,9 +4,12 @@
 #include <random>
 #include <utility>
 
+#include "absl/cleanup/cleanup.h"
+#include "absl/synchronization/notification.h"
 #include "common/control/control_client.h"
 #include "common/log/log.h"
 #include "common/os/host.h"
+#include "common/rpc/problem_status.h"
 #include "common/wire/time_proto.h"
 #include "homeward/control/v1/control.grpc.pb.h"
 
@@ -14,6 +17,12 @@ namespace homeward {
 
 using control::v1::Down;
 using control::v1::Up;
+
+namespace {
+
+constexpr absl::Duration kReporterLimit = absl::Seconds(2);
+
+}  // namespace
 
 ControlClient::ControlClient(FileSystem& files, const Clock& clock, Options options,
                              Callbacks callbacks)
@@ -87,8 +96,10 @@ bool ControlClient::RunOnce() {
   absl::Duration interval = absl::Seconds(1);  // guarded by mutex
   uint64_t revision = 0;                       // guarded by mutex
   std::thread reporter;
+  absl::Notification reported;
   if (stream->Write(registration)) {
     reporter = std::thread([&] {
+      const absl::Cleanup over = [&reported] { reported.Notify(); };
       std::string last;
       absl::Duration last_sent;
       absl::Duration last_renewal = clock_.Monotonic();
@@ -127,6 +138,7 @@ bool ControlClient::RunOnce() {
       if (down.has_registered()) {
         greeted = true;
         connected_ = true;
+        if (callbacks_.registered) callbacks_.registered();
         LogInfo("control.registered", {{"config_server", options_.address}});
         absl::MutexLock lock(&mutex);
         interval = FromProto(down.registered().heartbeat_interval());
@@ -141,16 +153,22 @@ bool ControlClient::RunOnce() {
     absl::MutexLock lock(&mutex);
     ended = true;
   }
-  context.TryCancel();
+  // A call that has ended fails the reporter's write by itself; cancelled, it would not tell why it
+  // ended.
+  if (reporter.joinable() && !reported.WaitForNotificationWithTimeout(kReporterLimit))
+    context.TryCancel();
   if (reporter.joinable()) reporter.join();
   const grpc::Status status = stream->Finish();
   connected_ = false;
-  absl::MutexLock lock(&mutex_);
-  context_ = nullptr;
-  if (!stopping_) {
+  {
+    absl::MutexLock lock(&mutex_);
+    context_ = nullptr;
+    if (stopping_) return greeted;
     LogWarn("control.disconnected",
             {{"config_server", options_.address}, {"error", FromGrpc(status)}});
   }
+  const std::optional<types::v1::Problem> problem = ProblemOf(FromGrpc(status));
+  if (problem.has_value() && callbacks_.refused) callbacks_.refused(*problem);
   return greeted;
 }
 

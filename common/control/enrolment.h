@@ -46,6 +46,10 @@ struct JoinOptions {
 absl::StatusOr<Membership> JoinFabric(FileSystem& files, const JoinOptions& options,
                                       const absl::Notification& stopping);
 
+// Renames identity and stream state, so that the next JoinFabric() makes a new host id and key, and
+// nothing is gone. Returns what was renamed, a line each. NOT_FOUND: there is no identity.
+absl::StatusOr<std::string> SetIdentityAside(FileSystem& files, const std::string& state_directory);
+
 // What every part's registration says: role, host id, name, version, boot, operating system.
 control::v1::Registration DescribeHost(const JoinOptions& options, const Membership& membership,
                                        absl::string_view version);

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_split.h"
@@ -15,6 +16,8 @@
 namespace homeward {
 namespace {
 
+constexpr char kIdentity[] = "identity";
+constexpr char kStreams[] = "streams";
 constexpr char kPassphraseKey[] = "passphrase: ";
 constexpr absl::Duration kRetryMax = absl::Seconds(10);
 // The handshake, and then the call.
@@ -110,6 +113,27 @@ Role RoleOf(types::v1::ServerRole role) {
   }
 }
 
+absl::StatusOr<std::string> SetIdentityAside(FileSystem& files,
+                                             const std::string& state_directory) {
+  HW_ASSIGN_OR_RETURN(const std::vector<std::string> names, files.List(state_directory));
+  const auto has = [&](const std::string& name) { return absl::c_linear_search(names, name); };
+  if (!has(kIdentity))
+    return absl::NotFoundError(absl::StrCat(state_directory, " has no identity to set aside"));
+  std::string suffix = ".set_aside";
+  for (int number = 2; has(kIdentity + suffix) || has(kStreams + suffix); ++number)
+    suffix = absl::StrCat(".set_aside.", number);
+  std::string told;
+  // The identity last: without it, what a stream remembers would be another machine's.
+  for (const char* const name : {kStreams, kIdentity}) {
+    if (!has(name)) continue;
+    const std::string from = JoinPath(state_directory, name);
+    HW_RETURN_IF_ERROR(files.Rename(from, from + suffix));
+    absl::StrAppend(&told, from, " is now ", from, suffix, "\n");
+  }
+  HW_RETURN_IF_ERROR(files.SyncDirectory(state_directory));
+  return told;
+}
+
 control::v1::Registration DescribeHost(const JoinOptions& options, const Membership& membership,
                                        absl::string_view version) {
   const HostFacts facts = ReadHostFacts();
@@ -119,6 +143,9 @@ control::v1::Registration DescribeHost(const JoinOptions& options, const Members
   registration.set_name(options.join.name().empty() ? facts.name : options.join.name());
   registration.set_version(std::string(version));
   registration.set_boot_id(facts.boot_id);
+  static const std::string& start = *new std::string(RandomHexId());
+  registration.set_incarnation(start);
+  *registration.mutable_running_for() = ToProto(ProcessAge());
   registration.set_hardware_uuid(facts.hardware_uuid);
   registration.set_os_type(types::v1::LINUX);
   registration.set_os_name(facts.os_name);
@@ -137,7 +164,7 @@ absl::StatusOr<TlsIdentity> ReadIdentity(FileSystem& files, const IdentityFiles&
 
 absl::StatusOr<Membership> JoinFabric(FileSystem& files, const JoinOptions& options,
                                       const absl::Notification& stopping) {
-  const std::string directory = JoinPath(options.state_directory, "identity");
+  const std::string directory = JoinPath(options.state_directory, kIdentity);
   HW_RETURN_IF_ERROR(files.MakeDirectories(directory));
   Membership membership;
   membership.files = {JoinPath(directory, "ca.pem"), JoinPath(directory, "certificate.pem"),

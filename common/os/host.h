@@ -31,6 +31,8 @@ HostLoad ReadHostLoad();
 // and as many descriptors as the system allows (each stream and each peer that stalls is one). Call
 // it first.
 void TuneProcess();
+// Since this process began.
+absl::Duration ProcessAge();
 // Peak resident memory of this process.
 uint64_t PeakResidentBytes();
 // 16 random bytes in hex, from the system's generator.

@@ -65,6 +65,7 @@ struct Arguments {
   std::string output = "table";
   std::string subject;  // machine, server or job
   std::vector<std::string> machines;
+  std::string copy;
   std::string address, thumbprint, ca_file, user, password_file;
   std::string point, process_server, master_target, datastore, directory, location, vm;
   admin::v1::NewVm new_vm;
@@ -413,6 +414,18 @@ class CommandLine {
                                          ForMachine<admin::v1::GetMachineRequest>(), FormatMachine);
                  }),
             "machine", "name or id");
+    Subject(
+        Leaf(group, "accept", "a copy that is refused with AGENT_CLONED is the machine from now on",
+             "machines accept web-1 --copy 564d1f0c-5a52-4b6c-9b3a-0d6f6e1c2a11",
+             [this](AdminClient& client) {
+               auto request = ForMachine<admin::v1::AcceptMachineRequest>();
+               request.set_copy(arguments_.copy);
+               return commands_.Show(client, &AdminClient::Stub::AcceptMachine, request,
+                                     FormatMachine);
+             }),
+        "machine", "name or id")
+        ->add_option("--copy", arguments_.copy,
+                     "its hardware UUID or boot id, where several are refused");
     CLI::App* const protect =
         Waiting(Leaf(group, "protect", "replicate machines",
                      "machines protect web-1 web-2 --datastore /vmfs/ds1 --wait",

@@ -109,6 +109,12 @@ std::string FormatSeconds(double seconds) {
   return absl::FormatDuration(absl::Trunc(absl::Seconds(seconds), absl::Milliseconds(100)));
 }
 
+std::string FormatCopy(const admin::v1::MachineCopy& copy) {
+  return absl::StrCat(copy.name(), ", hardware UUID ",
+                      copy.hardware_uuid().empty() ? "unknown" : copy.hardware_uuid(), ", boot ",
+                      copy.boot_id(), ", from ", copy.address());
+}
+
 }  // namespace
 
 std::string ToJson(const google::protobuf::Message& message) {
@@ -195,6 +201,10 @@ std::string FormatMachine(const admin::v1::Machine& machine) {
                            machine.agent_version()),
               &out);
   AppendField("Registered", FormatTime(machine.registered_at()), &out);
+  if (machine.has_admitted_copy())
+    AppendField("Runs as", FormatCopy(machine.admitted_copy()), &out);
+  for (const admin::v1::MachineCopy& copy : machine.refused_copies())
+    AppendField("Refused copy", FormatCopy(copy), &out);
   for (const types::v1::Disk& disk : machine.disks())
     AppendField("Disk", absl::StrCat(disk.name(), FormatSize(disk)), &out);
   for (const types::v1::UnusableDisk& disk : machine.unusable_disks())

@@ -6,24 +6,33 @@
 #include <functional>
 #include <map>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "common/clock/clock.h"
 #include "homeward/control/v1/control.pb.h"
+#include "homeward/storage/v1/storage.pb.h"
 
 namespace homeward {
 
 // Must run on one strand.
 class Fleet {
  public:
-  // `heartbeat_timeout`: a part that has been silent for longer is gone.
-  Fleet(const Clock& clock, absl::Duration heartbeat_timeout)
-      : clock_(clock), heartbeat_timeout_(heartbeat_timeout), started_(clock.Monotonic()) {}
+  // `heartbeat_timeout`: a part that has been silent for longer is gone. `ask_interval`: what is
+  // desired is sent that often even if it is the same, so that the answer shows who still runs.
+  Fleet(const Clock& clock, absl::Duration heartbeat_timeout,
+        absl::Duration ask_interval = absl::Seconds(10))
+      : clock_(clock),
+        heartbeat_timeout_(heartbeat_timeout),
+        ask_interval_(ask_interval),
+        started_(clock.Monotonic()) {}
 
   // A part's way down. Never calls back from within.
   struct Session {
     std::function<void(const control::v1::Down&)> send;
     std::function<void(const absl::Status&)> end;
+    std::string incarnation = {};  // of the part: what one proved says nothing of another
+    std::string address = {};      // where it calls from
   };
   // Replaces, and ends, an older session of the host. Returns its number.
   uint64_t Connect(const std::string& host_id, Session session);
@@ -32,8 +41,28 @@ class Fleet {
   bool Hear(const std::string& host_id, uint64_t session, const control::v1::Heartbeat& heartbeat);
   // Ends the host's session, if there is one.
   void Expel(const std::string& host_id, const absl::Status& why);
-  // Sends the desired state when it is not the one sent last.
+  // Sends the desired state when it is not the one sent last, or that was a while ago.
   void Want(const std::string& host_id, control::v1::Desired desired);
+
+  // A session may be half open: nobody is there any more, and nothing has said so. Ask() sends to
+  // it what it was sent last, and says, when it is called again, whether an answer has come. `who`
+  // wants to know: an answer counts for the one on whose behalf it was asked.
+  enum class Answer { kAwaited, kGiven, kMissing };
+  Answer Ask(const std::string& host_id, const std::string& who);
+  // The newest time (Clock::Monotonic()) at which the incarnation that has, or had, the session
+  // certainly ran: when something was sent that it has answered. The infinite past: it never did.
+  absl::Duration proven_at(const std::string& host_id) const;
+
+  // A copy of a machine that asked for a session and was refused: `why` is for operators.
+  struct RefusedCopy {
+    storage::v1::Incarnation copy;
+    std::string why;
+    absl::Duration at;  // the last time
+  };
+  void NoteRefused(const std::string& host_id, RefusedCopy refused);
+  void ForgetRefused(const std::string& host_id) { refused_.erase(host_id); }
+  // Those that still ask.
+  std::vector<RefusedCopy> Refused(const std::string& host_id) const;
 
   bool connected(const std::string& host_id) const;
   // Connected, or heard of within the time-out, or not yet missed since this server started.
@@ -54,13 +83,21 @@ class Fleet {
     bool informed = false;  // in this session
     std::string sent;       // the desired state, without its revision
     uint64_t revision = 0;
+    std::map<uint64_t, absl::Duration> unanswered;  // revisions of this session, and when sent
+    absl::Duration sent_at;
+    absl::Duration proven_at = -absl::InfiniteDuration();
+    std::string asked_by;  // empty: nobody asks
+    absl::Duration asked_at;
   };
   const Member* Find(const std::string& host_id) const;
+  void Send(Member* member);
 
   const Clock& clock_;
   const absl::Duration heartbeat_timeout_;
+  const absl::Duration ask_interval_;
   const absl::Duration started_;
   std::map<std::string, Member> members_;
+  std::map<std::string, std::vector<RefusedCopy>> refused_;
   uint64_t next_session_ = 1;
 };
 

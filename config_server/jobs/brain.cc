@@ -11,6 +11,7 @@
 #include "common/rpc/problem_status.h"
 #include "common/status/status_macros.h"
 #include "common/wire/time_proto.h"
+#include "config_server/model/copies.h"
 #include "config_server/model/vm_record.h"
 
 namespace homeward {
@@ -35,7 +36,7 @@ Brain::Brain(const Clock& clock, Settings settings, std::unique_ptr<Store> store
     : clock_(clock),
       settings_(settings),
       store_(std::move(store)),
-      fleet_(clock, settings.heartbeat_timeout),
+      fleet_(clock, settings.heartbeat_timeout, settings.heartbeat_interval),
       hypervisor_(hypervisor),
       original_vm_(hypervisor),
       alternate_vm_(hypervisor) {}
@@ -124,6 +125,9 @@ absl::StatusOr<uint64_t> Brain::Register(const control::v1::Registration& regist
                                  " was left behind by a failback; the machine is at generation ",
                                  machine.generation())));
   }
+  session.incarnation = absl::StrCat(registration.boot_id(), "/", registration.incarnation());
+  const storage::v1::Incarnation copy = IncarnationOf(registration, session.address);
+  if (absl::Status admitted = Admit(registration, copy, &machine); !admitted.ok()) return admitted;
   if (machine.machine_id().empty()) {
     machine.set_machine_id(id);
     machine.set_state(storage::v1::UNPROTECTED);
@@ -146,6 +150,79 @@ absl::StatusOr<uint64_t> Brain::Register(const control::v1::Registration& regist
   PutEvent(&transaction, event);
   Commit(transaction);
   return fleet_.Connect(id, std::move(session));
+}
+
+absl::Status Brain::Admit(const control::v1::Registration& registration,
+                          const storage::v1::Incarnation& copy, Machine* machine) {
+  const std::string& id = registration.host_id();
+  const absl::Duration started = registration.has_running_for()
+                                     ? clock_.Monotonic() - FromProto(registration.running_for())
+                                     : absl::InfiniteDuration();
+  CopyVerdict verdict = JudgeCopy(MakeView(), *machine, copy, started);
+  if (verdict.kind == CopyVerdict::Kind::kAsk) {
+    const std::string asker =
+        absl::StrCat(copy.hardware_uuid(), "/", copy.boot_id(), "/", copy.start());
+    switch (fleet_.Ask(id, asker)) {
+      case Fleet::Answer::kAwaited:
+        verdict.kind = CopyVerdict::Kind::kLater;
+        break;
+      case Fleet::Answer::kGiven:
+        verdict = {CopyVerdict::Kind::kClone,
+                   absl::StrCat(DescribeCopy(copy), " has the identity of ",
+                                DescribeCopy(machine->admission().admitted()),
+                                ", which is the machine, and runs")};
+        break;
+      case Fleet::Answer::kMissing:
+        break;
+    }
+  }
+  if (verdict.kind == CopyVerdict::Kind::kLater) return absl::UnavailableError(verdict.why);
+  if (verdict.kind != CopyVerdict::Kind::kClone) {
+    AdmitCopy(copy, machine);
+    return absl::OkStatus();
+  }
+  fleet_.NoteRefused(id, {copy, verdict.why, {}});
+  if (NoteRefusedCopy(copy, machine)) {
+    Store::Transaction transaction;
+    transaction.Put(id, *machine);
+    storage::v1::Event event;
+    event.set_name("machine.clone_refused");
+    event.set_machine_id(id);
+    event.set_text(verdict.why);
+    PutEvent(&transaction, event);
+    Commit(transaction);
+  }
+  return Refused(MakeProblem(ProblemId::kAgentCloned, verdict.why));
+}
+
+absl::StatusOr<Machine> Brain::AcceptCopy(const std::string& id_or_name, const std::string& wish) {
+  HW_ASSIGN_OR_RETURN(Machine machine, FindMachine(id_or_name));
+  std::vector<storage::v1::Incarnation> found;
+  for (const Fleet::RefusedCopy& refused : fleet_.Refused(machine.machine_id())) {
+    const storage::v1::Incarnation& copy = refused.copy;
+    if (wish.empty() || wish == copy.hardware_uuid() || wish == copy.boot_id())
+      found.push_back(copy);
+  }
+  if (found.size() != 1) {
+    std::string text = absl::StrCat(found.size(), " copies of ", machine.registration().name(),
+                                    " ask to be the machine");
+    if (!wish.empty()) absl::StrAppend(&text, " by ", wish);
+    for (const storage::v1::Incarnation& copy : found)
+      absl::StrAppend(&text, "; ", DescribeCopy(copy));
+    return Refused(MakeProblem(ProblemId::kCopyNotChosen, text));
+  }
+  *machine.mutable_admission()->mutable_accepted() = found.front();
+  Store::Transaction transaction;
+  transaction.Put(machine.machine_id(), machine);
+  storage::v1::Event event;
+  event.set_name("machine.copy_accepted");
+  event.set_machine_id(machine.machine_id());
+  event.set_text(absl::StrCat(DescribeCopy(found.front()), " is the machine from now on, not ",
+                              DescribeCopy(machine.admission().admitted())));
+  PutEvent(&transaction, event);
+  Commit(transaction);
+  fleet_.ForgetRefused(machine.machine_id());
+  return machine;
 }
 
 absl::StatusOr<Machine> Brain::FindMachine(const std::string& id_or_name) const {
@@ -382,6 +459,7 @@ control::v1::AgentDesired Brain::AgentDesiredOf(const View& view, const Machine&
   protection.set_machine_id(machine.machine_id());
   protection.set_generation(machine.generation());
   protection.set_replica_id(assignment.replica_id());
+  protection.set_fence(FenceOf(machine));
   for (const types::v1::Disk& disk : assignment.disks()) protection.add_disks(disk.name());
   protection.set_address(server->registration().replication_address());
   protection.set_direct(direct);
@@ -431,12 +509,14 @@ void Brain::TellAll() {
     replica->set_retention_bytes(assignment.retention_bytes());
     replica->set_phase(assignment.phase());
     replica->set_point_id(assignment.point_id());
+    if (assignment.process_server_id().empty()) replica->set_fence(FenceOf(machine));
     if (!assignment.streaming() || assignment.process_server_id().empty()) continue;
     control::v1::RelayedStream* const stream =
         desired[assignment.process_server_id()].mutable_process_server()->add_streams();
     stream->set_machine_id(machine.machine_id());
     stream->set_generation(machine.generation());
     stream->set_replica_id(assignment.replica_id());
+    stream->set_fence(FenceOf(machine));
     stream->set_master_target_address(target->registration().replication_address());
     for (const types::v1::Disk& disk : assignment.disks())
       stream->add_disk_bytes(disk.size_bytes());

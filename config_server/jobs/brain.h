@@ -33,9 +33,15 @@ class Brain {
   const Settings& settings() const { return settings_; }
   View MakeView() const;
 
-  // A part opened a session. FAILED_PRECONDITION with a problem: this copy of the machine is over.
+  // A part opened a session. FAILED_PRECONDITION with a problem: this copy of the machine is over,
+  // or another copy is the machine. UNAVAILABLE: that is not known yet, come again.
   absl::StatusOr<uint64_t> Register(const control::v1::Registration& registration,
                                     Fleet::Session session);
+
+  // A copy that is refused is the machine from now on. `wish`: its hardware UUID or boot id; empty
+  // where there is only one. NOT_FOUND or FAILED_PRECONDITION with a problem.
+  absl::StatusOr<storage::v1::Machine> AcceptCopy(const std::string& id_or_name,
+                                                  const std::string& wish);
 
   // Moves every job as far as it goes, and tells each part what is desired. Call after every change
   // and often (every 200 ms).
@@ -58,6 +64,9 @@ class Brain {
                 const std::string& text);
 
  private:
+  // Whether `copy` may have the machine's session; then the record says so, and is to be stored.
+  absl::Status Admit(const control::v1::Registration& registration,
+                     const storage::v1::Incarnation& copy, storage::v1::Machine* machine);
   void StepJob(storage::v1::Job job);
   // The job waits for the same thing for longer than it may.
   bool WaitedTooLong(const storage::v1::Job& job, const StepResult& result);

@@ -94,6 +94,7 @@ class BrainFixture : public ::testing::Test {
       }
       heartbeat.mutable_process_server()->set_cache_total_bytes(100);
       heartbeat.mutable_process_server()->set_cache_free_bytes(90);
+      heartbeat.set_desired_revision(desired_[kServer].revision());
       brain_->fleet().Hear(kServer, sessions_[kServer], heartbeat);
     }
     ObeyAgent();
@@ -122,6 +123,7 @@ class BrainFixture : public ::testing::Test {
       }
       if (protection.quiesce_token() != 0) seen.set_quiesced_point(points_.back());
     }
+    heartbeat.set_desired_revision(desired_[kMachine].revision());
     brain_->fleet().Hear(kMachine, sessions_[kMachine], heartbeat);
   }
   void ObeyTarget() {
@@ -151,6 +153,7 @@ class BrainFixture : public ::testing::Test {
         if (i + 1 == points_.size()) point->set_consistency(consistency_);
       }
     }
+    heartbeat.set_desired_revision(desired_[kTarget].revision());
     brain_->fleet().Hear(kTarget, sessions_[kTarget], heartbeat);
   }
 

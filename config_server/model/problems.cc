@@ -261,6 +261,27 @@ const std::vector<ProblemEntry>& ProblemCatalogue() {
        {"it is the copy that a failback left behind and that was started again"},
        "Turn this copy off. The machine lives where it was failed back to.",
        false},
+      {ProblemId::kAgentCloned,
+       "AGENT_CLONED",
+       0,
+       "a copy of a machine registers with the machine's identity, and is not the machine",
+       {"the VM was cloned, or restored beside the original, with its agent and the agent's state",
+        "the machine's disks were put into other hardware",
+        "the machine was set back to a snapshot of its memory"},
+       "If it is a machine of its own, run on it, with its agent stopped: homeward-agent --config "
+       "FILE "
+       "--enrol_anew. If it is the machine from now on, turn the other one off, then: homeward "
+       "machines accept MACHINE. Otherwise turn it off.",
+       false},
+      {ProblemId::kCopyNotChosen,
+       "COPY_NOT_CHOSEN",
+       0,
+       "no copy of the machine asks to be accepted, or several do",
+       {"its agent does not run, or was not refused within the last 40 s",
+        "several clones run with the machine's identity"},
+       "See the refused copies: homeward machines show. Name one by its hardware UUID or boot id: "
+       "--copy.",
+       false},
       {ProblemId::kVcenterUnknown,
        "VCENTER_UNKNOWN",
        0,

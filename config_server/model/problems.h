@@ -45,6 +45,8 @@ enum class ProblemId {
   kRpoThreshold,
   kEnrolmentRefused,
   kForeignConfigServer,
+  kAgentCloned,
+  kCopyNotChosen,
   kVcenterUnknown,
   kVcenterExists,
   kVcenterDisconnected,

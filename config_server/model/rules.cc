@@ -606,6 +606,9 @@ std::vector<types::v1::HealthIssue> JudgeMachine(const View& view, const Machine
   if (const control::v1::Heartbeat* heartbeat = view.fleet.heartbeat(machine.machine_id())) {
     issues.insert(issues.end(), heartbeat->issues().begin(), heartbeat->issues().end());
   }
+  for (const Fleet::RefusedCopy& refused : view.fleet.Refused(machine.machine_id()))
+    issues.push_back(
+        IssueOf(types::v1::CRITICAL, MakeProblem(ProblemId::kAgentCloned, refused.why)));
   const bool replicating = machine.state() == storage::v1::PROTECTED ||
                            machine.state() == storage::v1::ENABLING ||
                            machine.state() == storage::v1::REPROTECTING;

@@ -109,6 +109,17 @@ Status AdminService::GetMachine(ServerContext* context, const admin::v1::GetMach
   });
 }
 
+Status AdminService::AcceptMachine(ServerContext* context,
+                                   const admin::v1::AcceptMachineRequest* request,
+                                   admin::v1::Machine* response) {
+  return Ask(context, [&]() -> absl::Status {
+    HW_ASSIGN_OR_RETURN(const storage::v1::Machine machine,
+                        brain_.AcceptCopy(request->machine(), request->copy()));
+    *response = ConvertMachine(brain_.MakeView(), machine);
+    return absl::OkStatus();
+  });
+}
+
 Status AdminService::ListPoints(ServerContext* context, const admin::v1::ListPointsRequest* request,
                                 admin::v1::ListPointsResponse* response) {
   return Ask(context, [&]() -> absl::Status {

@@ -29,6 +29,7 @@ class AdminService : public admin::v1::AdminService::Service {
                     admin::v1::Response* response) override;
   HOMEWARD_ADMIN_METHOD(ListMachines, ListMachinesRequest, ListMachinesResponse)
   HOMEWARD_ADMIN_METHOD(GetMachine, GetMachineRequest, Machine)
+  HOMEWARD_ADMIN_METHOD(AcceptMachine, AcceptMachineRequest, Machine)
   HOMEWARD_ADMIN_METHOD(ListPoints, ListPointsRequest, ListPointsResponse)
   HOMEWARD_ADMIN_METHOD(ListServers, ListServersRequest, ListServersResponse)
   HOMEWARD_ADMIN_METHOD(GetServer, GetServerRequest, Server)

@@ -1,6 +1,7 @@
 #include "config_server/services/control_service.h"
 
 #include "absl/strings/escaping.h"
+#include "absl/strings/str_replace.h"
 #include "absl/synchronization/notification.h"
 #include "common/base/name.h"
 #include "common/log/log.h"
@@ -19,6 +20,13 @@ const std::vector<Role>& Parts() {
   static const auto& parts =
       *new std::vector<Role>{Role::kAgent, Role::kProcessServer, Role::kMasterTarget};
   return parts;
+}
+
+// Of gRPC's "ipv4:10.0.0.1:1234", "ipv6:%5B::1%5D:1234".
+std::string HostOfPeer(const std::string& peer) {
+  const size_t begin = peer.find(':') + 1, end = peer.rfind(':');
+  if (begin == 0 || end < begin) return peer;
+  return absl::StrReplaceAll(peer.substr(begin, end - begin), {{"%5B", "["}, {"%5D", "]"}});
 }
 
 }  // namespace
@@ -77,7 +85,8 @@ grpc::Status ControlService::Connect(grpc::ServerContext* context,
                                              [&](const absl::Status& why) {
                                                ended_why = why;
                                                context->TryCancel();
-                                             }});
+                                             },
+                                         .address = HostOfPeer(context->peer())});
       if (!session.ok()) return;
       Down down;
       down.mutable_registered()->set_config_server_id(

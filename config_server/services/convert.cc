@@ -50,6 +50,15 @@ admin::v1::RecordedVm ConvertVm(const storage::v1::Vm& vm) {
   return out;
 }
 
+admin::v1::MachineCopy ConvertCopy(const storage::v1::Incarnation& copy) {
+  admin::v1::MachineCopy out;
+  out.set_name(copy.name());
+  out.set_hardware_uuid(copy.hardware_uuid());
+  out.set_boot_id(copy.boot_id());
+  out.set_address(copy.address());
+  return out;
+}
+
 }  // namespace
 
 admin::v1::Machine ConvertMachine(const View& view, const storage::v1::Machine& machine) {
@@ -79,6 +88,10 @@ admin::v1::Machine ConvertMachine(const View& view, const storage::v1::Machine& 
   out.set_master_target_id(assignment.master_target_id());
   out.set_datastore(assignment.datastore());
   out.set_job_id(machine.job_id());
+  if (machine.admission().has_admitted())
+    *out.mutable_admitted_copy() = ConvertCopy(machine.admission().admitted());
+  for (const Fleet::RefusedCopy& refused : view.fleet.Refused(machine.machine_id()))
+    *out.add_refused_copies() = ConvertCopy(refused.copy);
   if (machine.has_vm() || assignment.has_new_vm()) *out.mutable_vm() = ConvertVm(VmOf(machine));
   if (const control::v1::ReplicaObserved* replica = view.ReplicaOf(machine)) {
     out.set_point_count(static_cast<uint64_t>(replica->points_size()));

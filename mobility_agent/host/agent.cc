@@ -7,9 +7,11 @@
 #include <utility>
 
 #include "absl/algorithm/container.h"
+#include "absl/base/thread_annotations.h"
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
 #include "common/base/name.h"
 #include "common/control/control_client.h"
 #include "common/log/log.h"
@@ -25,6 +27,7 @@ using config::v1::AgentConfig;
 
 constexpr size_t kUuidCharacters = 32;
 constexpr std::array<const char*, 3> kUnitSuffixes = {".service", ".scope", ".slice"};
+constexpr char kCloned[] = "AGENT_CLONED";
 
 class Agent : public Daemon {
  public:
@@ -82,8 +85,12 @@ class Agent : public Daemon {
                   return heartbeat;
                 },
             .desired =
-                [this](const control::v1::Desired& desired) {
-                  protection_->Want(desired.agent());
+                [this](const control::v1::Desired& desired) { protection_->Want(desired.agent()); },
+            .refused = [this](const types::v1::Problem& problem) { Refused(problem); },
+            .registered =
+                [this] {
+                  absl::MutexLock lock(&mutex_);
+                  refusal_.Clear();
                 }});
     return absl::OkStatus();
   }
@@ -98,7 +105,12 @@ class Agent : public Daemon {
   }
   std::vector<types::v1::HealthIssue> Health() override {
     std::vector<types::v1::HealthIssue> issues = protection_->issues();
-    if (!control_->connected()) {
+    absl::MutexLock lock(&mutex_);
+    if (!refusal_.id().empty()) {
+      types::v1::HealthIssue& issue = issues.emplace_back();
+      issue.set_severity(types::v1::CRITICAL);
+      *issue.mutable_problem() = refusal_;
+    } else if (!control_->connected()) {
       types::v1::HealthIssue& issue = issues.emplace_back();
       issue.set_severity(types::v1::WARNING);
       issue.mutable_problem()->set_id("CONFIG_SERVER_UNREACHABLE");
@@ -120,6 +132,37 @@ class Agent : public Daemon {
   }
 
  private:
+  // The configuration server does not take this copy for the machine.
+  void Refused(const types::v1::Problem& problem) {
+    {
+      absl::MutexLock lock(&mutex_);
+      if (refusal_.id() != problem.id()) {
+        LogError(
+            "registration.refused",
+            {{"problem", problem.id()}, {"why", problem.message()}, {"action", problem.action()}});
+      }
+      refusal_ = problem;
+    }
+    if (problem.id() != kCloned || !config_.registration().clone_enrols_anew()) return;
+    // What it shipped, if it ever did, was another machine's.
+    protection_->Want(control::v1::AgentDesired());
+    const absl::Status enrolled = EnrolAnew();
+    if (!enrolled.ok()) LogError("enrolment.anew_failed", {{"error", enrolled}});
+  }
+  absl::Status EnrolAnew() {
+    const absl::StatusOr<std::string> told =
+        SetIdentityAside(environment_.files, config_.state_directory());
+    // Once it is aside, what is left to do is to enrol.
+    if (!told.ok() && !absl::IsNotFound(told.status())) return told.status();
+    if (told.ok()) LogWarn("identity.set_aside", {{"what", *told}});
+    HW_ASSIGN_OR_RETURN(const Membership anew,
+                        JoinFabric(environment_.files, Joining(), environment_.stopping));
+    // Its files are where they were.
+    membership_.host_id = anew.host_id;
+    LogInfo("enrolment.anew", {{"host_id", anew.host_id}});
+    return absl::OkStatus();
+  }
+
   JoinOptions Joining() const {
     return {.role = types::v1::AGENT,
             .state_directory = config_.state_directory(),
@@ -143,6 +186,8 @@ class Agent : public Daemon {
   std::vector<CapturedDisk> disks_;  // protection_'s, once it is there
   std::unique_ptr<StreamDialer> dialer_;
   std::unique_ptr<Protection> protection_;
+  absl::Mutex mutex_;
+  types::v1::Problem refusal_ ABSL_GUARDED_BY(mutex_);  // of the last attempt; without id: none
   std::unique_ptr<ControlClient> control_;
 };
 
@@ -250,6 +295,14 @@ absl::Duration DrawRegistrationDelay(const config::v1::Delay& delay, uint64_t ra
       return absl::ZeroDuration();
   }
   return absl::ZeroDuration();
+}
+
+absl::StatusOr<std::string> EnrolAnewAtNextStart(const google::protobuf::Message& config) {
+  HW_ASSIGN_OR_RETURN(const std::string told,
+                      SetIdentityAside(RealFileSystem(),
+                                       static_cast<const AgentConfig&>(config).state_directory()));
+  return absl::StrCat(
+      told, "The agent enrols as another machine when it is started; restart it if it runs.\n");
 }
 
 absl::StatusOr<std::unique_ptr<Daemon>> StartAgent(const google::protobuf::Message& config,

@@ -13,6 +13,9 @@ void CheckAgentConfig(const google::protobuf::Message& config, ConfigProblems* p
 absl::StatusOr<std::unique_ptr<Daemon>> StartAgent(const google::protobuf::Message& config,
                                                    const Environment& environment);
 
+// For a copy of a machine that is to be a machine of its own: sets its identity aside and says so.
+absl::StatusOr<std::string> EnrolAnewAtNextStart(const google::protobuf::Message& config);
+
 // How long this start waits before it registers. `random_seed` is used where the configuration has
 // no seed.
 absl::Duration DrawRegistrationDelay(const config::v1::Delay& delay, uint64_t random_seed);

@@ -1,6 +1,8 @@
 #include "mobility_agent/host/agent.h"
 
 #include <algorithm>
+#include <filesystem>
+#include <fstream>
 #include <vector>
 
 #include "common/wire/time_proto.h"
@@ -37,6 +39,30 @@ TEST(RegistrationDelay, ALogNormalOneHasItsMedianAndItsLimit) {
   EXPECT_GT(drawn[500], absl::Seconds(85));
   EXPECT_LT(drawn[500], absl::Seconds(115));
   EXPECT_EQ(drawn.back(), absl::Seconds(200));
+}
+
+TEST(EnrolAnew, WhatTheOriginalHadIsSetAsideAndNothingIsLost) {
+  char pattern[] = "/tmp/homeward-agent-XXXXXX";
+  const std::filesystem::path state = ::mkdtemp(pattern);
+  config::v1::AgentConfig config;
+  config.set_state_directory(state.string());
+  EXPECT_TRUE(absl::IsNotFound(EnrolAnewAtNextStart(config).status()));
+  for (const std::string suffix : {"", ".2"}) {
+    std::filesystem::create_directories(state / "identity");
+    std::filesystem::create_directories(state / "streams");
+    std::ofstream(state / "identity" / "key.pem") << "key" << suffix;
+    std::ofstream(state / "streams" / "r.state") << "state";
+    const auto told = EnrolAnewAtNextStart(config);
+    ASSERT_TRUE(told.ok()) << told.status();
+    EXPECT_NE(told->find((state / "identity.set_aside").string() + suffix), std::string::npos);
+    EXPECT_FALSE(std::filesystem::exists(state / "identity"));
+    EXPECT_FALSE(std::filesystem::exists(state / "streams"));
+    std::string key;
+    std::ifstream(state / ("identity.set_aside" + suffix) / "key.pem") >> key;
+    EXPECT_EQ(key, "key" + suffix);
+    EXPECT_TRUE(std::filesystem::exists(state / ("streams.set_aside" + suffix) / "r.state"));
+  }
+  std::filesystem::remove_all(state);
 }
 
 TEST(AgentConfig, AWrongOneIsToldWhatIsWrong) {

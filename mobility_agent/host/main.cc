@@ -10,5 +10,8 @@ int main(int argc, char** argv) {
        .purpose = "captures a machine's writes and registers it after every boot",
        .check = homeward::CheckAgentConfig,
        .new_config = [] { return std::make_unique<homeward::config::v1::AgentConfig>(); },
-       .start = homeward::StartAgent});
+       .start = homeward::StartAgent,
+       .commands = {{.flag = "enrol_anew",
+                     .purpose = "set the identity of the machine that this one is a clone of aside",
+                     .run = homeward::EnrolAnewAtNextStart}}});
 }

@@ -81,7 +81,7 @@ class Protection {
   control::v1::AgentDesired wanted_;
   std::string stream_key_, address_;  // of what runs
   absl::Status logged_failure_;
-  uint64_t fence_ = 0;                // in its hello
+  uint64_t fence_ = 0;  // in its hello
   std::unique_ptr<StreamLink> link_;
 
   // Touched only on stream_.

@@ -2,12 +2,15 @@
 
 #include <algorithm>
 
+#include "common/rpc/problem_status.h"
+#include "common/wire/time_proto.h"
 #include "tests/simulation/fabric_cluster.h"
 
 namespace homeward::simulation {
 namespace {
 
 constexpr char kStateDirectory[] = "/agent";
+constexpr size_t kClones = 1000;  // their numbers begin here
 
 }  // namespace
 
@@ -65,6 +68,7 @@ Outcome Fabric::Run() {
     StartCopy(machine->copies.back().get());
     ScheduleWrite(machine.get());
     ScheduleOperator(machine.get());
+    ScheduleClone(machine.get());
   }
   KeepStepping();
   ScheduleFault();
@@ -76,6 +80,7 @@ Outcome Fabric::Run() {
   for (auto& part : parts_) StopPart(part.get());
   for (auto& machine : machines_) {
     for (auto& copy : machine->copies) StopCopy(copy.get(), false);
+    for (auto& clone : machine->clones) StopClone(clone.get());
   }
   return outcome_;
 }
@@ -112,6 +117,8 @@ void Fabric::StopServer() {
   for (auto& machine : machines_) {
     for (auto& copy : machine->copies)
       LoseSession(&copy->session, [this, &copy] { KeepSession(copy.get()); });
+    for (auto& clone : machine->clones)
+      LoseSession(&clone->session, [this, &clone] { KeepSession(clone.get()); });
   }
   world_.After(world_.Between(absl::Milliseconds(100), absl::Seconds(4)), [this] {
     if (brain_ == nullptr) StartServer();
@@ -142,7 +149,7 @@ absl::Duration Fabric::Arrival(absl::Duration* last) {
 }
 
 std::string Fabric::NameOf(const Copy& copy) {
-  return absl::StrCat(copy.machine.id, " copy ", copy.number);
+  return absl::StrCat(copy.machine.id, copy.is_clone ? " clone " : " copy ", copy.number);
 }
 
 control::v1::Registration Fabric::RegistrationOf(const Part& part) {
@@ -170,6 +177,8 @@ control::v1::Registration Fabric::RegistrationOf(const Copy& copy) {
   out.set_boot_id(absl::StrCat(copy.machine.id, "-", copy.number, "-", copy.boot));
   out.set_hardware_uuid(copy.hardware_uuid);
   for (const std::string& mac : copy.mac_addresses) out.add_mac_addresses(mac);
+  out.set_incarnation(absl::StrCat(copy.number, "-", copy.host.incarnation));
+  *out.mutable_running_for() = ToProto(world_.Monotonic() - copy.started);
   for (size_t i = 0; i < copy.machine.disk_bytes.size(); ++i) {
     types::v1::Disk* const disk = out.add_disks();
     disk->set_name(absl::StrCat("disk", i));
@@ -182,6 +191,14 @@ control::v1::Registration Fabric::RegistrationOf(const Copy& copy) {
 void Fabric::NoteRegistered(const Copy& copy) {
   if (copy.left_behind)
     Fail(absl::StrCat(NameOf(copy), " was left behind by a failback and registered"));
+  if (copy.is_clone) Fail(absl::StrCat(NameOf(copy), " was taken for the machine"));
+}
+
+void Fabric::NoteRefused(Copy& copy, const absl::Status& why) {
+  const auto problem = ProblemOf(why);
+  const bool as_a_clone = problem.has_value() && problem->id() == "AGENT_CLONED";
+  if (as_a_clone && !copy.is_clone) Fail(absl::StrCat(NameOf(copy), " was taken for a clone"));
+  copy.refused = copy.refused || as_a_clone;
 }
 
 control::v1::Heartbeat Fabric::Observe(Part& part) {
@@ -227,6 +244,7 @@ void Fabric::Obey(Copy* copy, const control::v1::Desired& desired) {
   Guest& guest = copy->machine;
   guest.streamed_generation =
       std::max(guest.streamed_generation, desired.agent().protection().generation());
+  copy->told = desired.agent();
   copy->protection->Want(desired.agent());
 }
 
@@ -322,6 +340,7 @@ void Fabric::StartCopy(Copy* copy) {
   Host& host = copy->host;
   host.up = true;
   ++host.incarnation;
+  copy->started = world_.Monotonic();
   copy->captured.clear();
   const absl::StatusOr<bool> stopped_cleanly =
       Protection::TakeCleanStops(host.disk, kStateDirectory);
@@ -387,6 +406,9 @@ void Fabric::ScheduleWrite(Guest* machine) {
       const bool current = copy == machine->copies.back();
       if (copy->running && !(current && machine->resting)) WriteSomething(copy.get());
     }
+    for (auto& clone : machine->clones) {
+      if (clone->running) WriteSomething(clone.get());
+    }
     ScheduleWrite(machine);
   });
 }
@@ -410,6 +432,60 @@ void Fabric::TakePoint(const Copy& copy, const Marker& marker) {
   Say(absl::StrCat("point ", marker.id, " of ", NameOf(copy)));
   if (!copy.machine.points.emplace(marker.id, std::move(made)).second)
     Fail(absl::StrCat("point ", marker.id, " of ", copy.machine.id, " was made twice"));
+}
+
+void Fabric::ScheduleClone(Guest* guest) {
+  world_.After(world_.Between(absl::Seconds(1), absl::Seconds(30)), [this, guest] {
+    if (!faulty()) return;
+    Clone(guest);
+    ScheduleClone(guest);
+  });
+}
+
+void Fabric::Clone(Guest* guest) {
+  Copy& original = *guest->copies.back();
+  const auto machine = brain_ == nullptr ? std::nullopt : brain_->store().Get<Machine>(guest->id);
+  const bool runs = original.running && original.host.up && !original.left_behind;
+  // Before the server has seen the machine, or while it moves, there is no telling them apart.
+  if (!runs || guest->boots || !machine.has_value() || machine->state() != storage::v1::PROTECTED ||
+      !machine->job_id().empty() ||
+      machine->admission().admitted().hardware_uuid() != original.hardware_uuid)
+    return;
+  const size_t number = kClones + guest->clones.size();
+  auto clone = std::make_unique<Copy>(guest, number, world_.random());
+  clone->is_clone = true;
+  clone->hardware_uuid = absl::StrCat(guest->id, "-clone-", number);
+  for (auto& disk : original.disks) {
+    clone->disks.push_back(std::make_unique<SourceDisk>(disk->size_bytes(), guest->logs));
+    clone->disks.back()->Write(0, disk->content());
+  }
+  clone->disk_uuids = original.disk_uuids;
+  clone->in_vm = original.in_vm;
+  const std::string streams = JoinPath(kStateDirectory, "streams");
+  const absl::StatusOr<std::vector<std::string>> names = original.host.disk.List(streams);
+  if (names.ok() && clone->host.disk.MakeDirectories(streams).ok()) {
+    for (const std::string& name : *names) {
+      const std::string path = JoinPath(streams, name);
+      WriteFileAtomically(clone->host.disk, path, original.host.disk.Content(path)).IgnoreError();
+    }
+  }
+  Say(absl::StrCat(NameOf(original), " is cloned"));
+  guest->clones.push_back(std::move(clone));
+  Copy* const made = guest->clones.back().get();
+  StartCopy(made);
+  // It knows all that its original was told but the fence, which is the session's.
+  control::v1::AgentDesired stolen = original.told;
+  if (stolen.has_protection() && made->protection != nullptr) {
+    stolen.mutable_protection()->set_fence(world_.Chance(0.5) ? 0 : 1 + world_.Pick(kMiB));
+    made->protection->Want(stolen);
+  }
+  world_.After(world_.Between(absl::Seconds(2), absl::Seconds(20)),
+               [this, made] { StopClone(made); });
+}
+
+void Fabric::StopClone(Copy* clone) {
+  clone->running = false;
+  StopCopy(clone, false);
 }
 
 // --- faults

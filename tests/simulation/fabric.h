@@ -6,10 +6,12 @@
 // any commit; any part dies at any operation on its disk, or stands still and goes on later;
 // sessions and calls are cut, with messages that still arrive; datastores fill; a process server
 // loses its disk; clocks jump by an hour; a copy that was left behind runs on, and comes back with
-// its old agent.
+// its old agent; a machine is cloned with its agent's state, and both run: the clone asks for a
+// session, and streams with all that its original was told but the fence.
 //
 // Oracles: what a failback hands over is the chosen point, byte for byte, and the latest point of a
-// machine that could be stopped is not older than its stop; a replica has points of one copy only;
+// machine that could be stopped is not older than its stop; a replica has points of one copy only,
+// and never a clone's; a clone is never taken for the machine, nor the machine for a clone;
 // a handover is of a newer generation than any that was streamed; what was started, ended or
 // refused stays so over crashes, and a refusal changes nothing; a machine that was booted is not
 // replicated before its agent registers; when faults stop, every job ends and every machine can be

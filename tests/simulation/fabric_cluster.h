@@ -83,9 +83,11 @@ class Fabric : public Scenario {
                  }});
         if (!number.ok()) {
           Say(absl::StrCat(NameOf(*owner), " is refused: ", number.status().message()));
+          NoteRefused(*owner, number.status());
           return;
         }
         session.number = *number;
+        session.revision = 0;
         opened = true;
         NoteRegistered(*owner);
         brain.Step();
@@ -102,7 +104,9 @@ class Fabric : public Scenario {
     const absl::Duration frozen = owner->host.frozen_until - world_.Monotonic();
     if (frozen > absl::ZeroDuration())
       return world_.After(frozen, [this, owner, attempt] { Report(owner, attempt); });
-    world_.After(Arrival(&owner->session.up), [this, owner, attempt, seen = Observe(*owner)] {
+    control::v1::Heartbeat seen = Observe(*owner);
+    seen.set_desired_revision(owner->session.revision);
+    world_.After(Arrival(&owner->session.up), [this, owner, attempt, seen = std::move(seen)] {
       if (owner->session.attempt != attempt) return;
       Ask([&](Brain& brain) {
         brain.fleet().Hear(HostIdOf(*owner), owner->session.number, seen);
@@ -120,6 +124,7 @@ class Fabric : public Scenario {
                    if (owner->host.incarnation != incarnation || !owner->host.up ||
                        owner->session.attempt != attempt)
                      return;
+                   owner->session.revision = desired.revision();
                    Obey(owner, desired);
                  });
   }
@@ -140,6 +145,8 @@ class Fabric : public Scenario {
   control::v1::Registration RegistrationOf(const Copy& copy);
   void NoteRegistered(const Part&) {}
   void NoteRegistered(const Copy& copy);
+  void NoteRefused(const Part&, const absl::Status&) {}
+  void NoteRefused(Copy& copy, const absl::Status& why);
   control::v1::Heartbeat Observe(Part& part);
   control::v1::Heartbeat Observe(Copy& copy);
   void Obey(Part* part, const control::v1::Desired& desired);
@@ -166,6 +173,10 @@ class Fabric : public Scenario {
   void ScheduleWrite(Guest* machine);
   void WriteSomething(Copy* copy);
   void TakePoint(const Copy& copy, const Marker& marker);
+  // Copies a machine that runs, with its agent's state, and starts the copy beside it.
+  void ScheduleClone(Guest* guest);
+  void Clone(Guest* guest);
+  void StopClone(Copy* clone);
 
   // --- what the records say, against what there is
 

@@ -48,7 +48,9 @@ void Fabric::Meddle(Brain& brain, Guest* guest, const Machine& machine) {
   if (operation == "remove" && world_.Chance(0.7)) return;
   // A machine that is forgotten is forgotten with the copies it left behind.
   const bool haunted = std::any_of(guest->copies.begin(), guest->copies.end(),
-                                   [](const auto& copy) { return copy->left_behind; });
+                                   [](const auto& copy) { return copy->left_behind; }) ||
+                       std::any_of(guest->clones.begin(), guest->clones.end(),
+                                   [](const auto& clone) { return clone->host.up; });
   if (operation == "remove" && machine.state() == storage::v1::UNPROTECTED && haunted) return;
   // Once it was started, an operator would have to turn it off first.
   if (operation == "failback" && machine.state() == storage::v1::FAILED_BACK && !guest->boots)

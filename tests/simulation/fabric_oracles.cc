@@ -47,6 +47,12 @@ void Fabric::CheckOnePast(const Guest& guest, const Machine& machine) {
       if (made == guest.points.end())
         return Fail(absl::StrCat("a point that nobody made: ", point.id()));
       copies.insert(made->second.copy);
+      const bool of_a_clone =
+          std::any_of(guest.clones.begin(), guest.clones.end(),
+                      [&](const auto& clone) { return clone->number == made->second.copy; });
+      if (of_a_clone)
+        return Fail(
+            absl::StrCat("the replica of ", guest.id, " holds a clone's point ", point.id()));
     }
     if (copies.size() > 1)
       Fail(absl::StrCat("the replica of ", guest.id, " has points of two copies"));
@@ -72,6 +78,10 @@ void Fabric::BringHome(Guest* guest, const Machine& machine) {
       return Fail(absl::StrCat(guest->id, " came home at point ", id, " and disk ", i, " differs"));
   }
   ++outcome_.views_checked;
+  // One that nobody has seen yet could be what came home.
+  for (auto& clone : guest->clones) {
+    if (!clone->refused) StopClone(clone.get());
+  }
   if (guest->could_stop && guest->wish == "latest" && made->second.order <= guest->order_at_start)
     return Fail(absl::StrCat(guest->id, " came home at a point older than its stop"));
   Say(absl::StrCat(guest->id, " is home at ", id));

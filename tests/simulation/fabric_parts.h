@@ -46,6 +46,7 @@ struct Session {
   uint64_t number = 0;
   uint64_t attempt = 0;  // what belongs to an older one is void
   absl::Duration up, down;
+  uint64_t revision = 0;  // of what was desired last in it
 };
 
 // A process server or a master target.
@@ -182,6 +183,10 @@ struct Copy {
   uint64_t boot = 0;
   bool running = false;      // it writes
   bool left_behind = false;  // a failback ended its time
+  bool is_clone = false;     // of a copy that runs on, with its agent's state
+  bool refused = false;      // of a clone: it was told so
+  absl::Duration started;    // its agent, the last time
+  control::v1::AgentDesired told;
   std::string hardware_uuid;
   std::vector<std::string> mac_addresses;
   // Of one that runs in a VM of the vCenter: its instance UUID, those of its disks, and whether the
@@ -207,6 +212,7 @@ struct Guest {
   std::vector<uint64_t> disk_bytes;
   absl::Duration point_interval;
   std::vector<std::unique_ptr<Copy>> copies;  // the last one counts
+  std::vector<std::unique_ptr<Copy>> clones;  // none of them does
   std::map<std::string, Made> points;
   uint64_t circles = 0;              // how often it came home
   bool boots = false;                // it came home and has not been started yet

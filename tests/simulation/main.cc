@@ -64,6 +64,7 @@ constexpr Mutation kMutations[] = {
     {"mutation.choose_without_fence", kFabric},    {"mutation.forget_generation", kFabric},
     {"mutation.skip_last_point", kFabric},         {"mutation.split_transaction", kFabric},
     {"mutation.unsynced_extent_name", kFabric},    {"mutation.always_fresh", kFabric},
+    {"mutation.ignore_fence", kFabric},            {"mutation.admit_clone", kFabric},
     {"mutation.move_unnoted", kVcenter},           {"mutation.believe_the_call", kVcenter},
     {"mutation.leave_home_on", kVcenter},          {"mutation.keep_attached", kVcenter},
     {"mutation.leave_disks_home", kVcenter},       {"mutation.attached_as_new", kVcenter},

@@ -119,6 +119,23 @@ void TuneProcess() {
   ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
+absl::Duration ProcessAge() {
+  // proc(5): what follows the command's name, which may have spaces, begins with field 3; 22 is the
+  // start, in ticks since the boot.
+  constexpr size_t kStartField = 22 - 3;
+  const std::string stat = Slurp("/proc/self/stat"), up = Slurp("/proc/uptime");
+  const std::vector<absl::string_view> fields =
+      absl::StrSplit(absl::string_view(stat).substr(stat.rfind(')') + 2), ' ');
+  const std::vector<absl::string_view> times = absl::StrSplit(up, ' ');
+  double ticks = 0, uptime = 0;
+  if (fields.size() <= kStartField || !absl::SimpleAtod(fields[kStartField], &ticks) ||
+      !absl::SimpleAtod(times[0], &uptime)) {
+    return absl::ZeroDuration();
+  }
+  const double age = uptime - ticks / static_cast<double>(::sysconf(_SC_CLK_TCK));
+  return absl::Seconds(std::max(age, 0.0));
+}
+
 uint64_t PeakResidentBytes() {
   rusage usage = {};
   ::getrusage(RUSAGE_SELF, &usage);
