@@ -366,8 +366,8 @@ absl::StatusOr<Marker> DecodeMarker(absl::string_view bytes) {
   marker.how = std::string(reader.Raw(how_bytes));
   if (!reader.ok() || how_bytes > kMarkerHowBytesMax) return Corrupt("malformed marker");
   // Nobody here can vouch for a kind that a newer sender knows.
-  marker.consistency =
-      static_cast<Consistency>(std::clamp(consistency, 1U, static_cast<uint32_t>(Consistency::kNotOneInstant)));
+  marker.consistency = static_cast<Consistency>(
+      std::clamp(consistency, 1U, static_cast<uint32_t>(Consistency::kNotOneInstant)));
   return marker;
 }
 

@@ -237,11 +237,11 @@ std::string FormatMachine(const admin::v1::Machine& machine) {
   AppendField("Pending", FormatBytes(machine.pending_bytes()), &out);
   AppendField("Points", absl::StrCat(machine.point_count()), &out);
   if (machine.has_newest_point()) {
-    AppendField("Newest point",
-                absl::StrCat(machine.newest_point().id(), " at ",
-                             FormatTime(machine.newest_point().time()), ", ",
-                             FormatConsistency(machine.newest_point().consistency())),
-                &out);
+    AppendField(
+        "Newest point",
+        absl::StrCat(machine.newest_point().id(), " at ", FormatTime(machine.newest_point().time()),
+                     ", ", FormatConsistency(machine.newest_point().consistency())),
+        &out);
   }
   if (machine.has_rpo_seconds()) AppendField("RPO", FormatSeconds(machine.rpo_seconds()), &out);
   AppendField("Health", machine.replication_health(), &out);

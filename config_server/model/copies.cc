@@ -5,7 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/fault/fault.h"
 #include "common/wire/checksum.h"
-#include "config_server/model/vm_record.h"
+#include "config_server/model/vm_search.h"
 
 namespace homeward {
 namespace {
@@ -80,10 +80,14 @@ bool WasRegisteredAgain(const View& view, const Incarnation& before, const Incar
   for (const auto& [name, state] : view.vcenters) {
     if (state.link != VcenterState::Link::kConnected) return false;
   }
+  VmIdentity old, registered;
+  old.bios_uuid = before.hardware_uuid();
+  registered.bios_uuid = copy.hardware_uuid();
+  for (const std::string& uuid : copy.disk_uuids()) registered.disks.push_back({uuid, ""});
   return std::is_permutation(before.disk_uuids().begin(), before.disk_uuids().end(),
                              copy.disk_uuids().begin(), copy.disk_uuids().end()) &&
-         !FindVmByBiosUuid(view, before.hardware_uuid()).has_value() &&
-         FindVmByBiosUuid(view, copy.hardware_uuid()).has_value();
+         CandidatesFor(view.vcenters, old).empty() &&
+         FindOne(view.vcenters, registered).found.has_value();
 }
 
 }  // namespace

@@ -99,9 +99,12 @@ const std::vector<ProblemEntry>& ProblemCatalogue() {
        {"a program writes to the disk itself, and not through a file system",
         "the machine swaps to the disk",
         "a file system on the disk cannot be frozen, or did not stand still in time"},
-       "Stop or pause the writer that the message names, or name its service under pause_services in the "
-       "agent's configuration, and make another point. Choose another point (homeward points list), "
-       "or, if nothing else is left, fail back with --accept-not-one-instant and check the machine's "
+       "Stop or pause the writer that the message names, or name its service under pause_services "
+       "in the "
+       "agent's configuration, and make another point. Choose another point (homeward points "
+       "list), "
+       "or, if nothing else is left, fail back with --accept-not-one-instant and check the "
+       "machine's "
        "file systems and data before it is used.",
        true},
       {ProblemId::kNotCommitted,

@@ -533,10 +533,9 @@ Placement Place(const View& view, const Machine& as_recorded, const PlacementWis
 }
 
 const types::v1::RecoveryPoint* NewestInstant(const control::v1::ReplicaObserved& replica) {
-  const auto newest =
-      std::find_if(replica.points().rbegin(), replica.points().rend(), [](const auto& point) {
-        return point.consistency() != types::v1::NOT_ONE_INSTANT;
-      });
+  const auto newest = std::find_if(
+      replica.points().rbegin(), replica.points().rend(),
+      [](const auto& point) { return point.consistency() != types::v1::NOT_ONE_INSTANT; });
   return newest == replica.points().rend() ? nullptr : &*newest;
 }
 

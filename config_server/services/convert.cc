@@ -103,8 +103,7 @@ admin::v1::Machine ConvertMachine(const View& view, const storage::v1::Machine& 
       *out.mutable_newest_point() = replica->points(replica->points_size() - 1);
       const types::v1::RecoveryPoint* const instant = NewestInstant(*replica);
       if (machine.state() == storage::v1::PROTECTED && instant != nullptr) {
-        out.set_rpo_seconds(
-            absl::ToDoubleSeconds(view.clock.Now() - FromProto(instant->time())));
+        out.set_rpo_seconds(absl::ToDoubleSeconds(view.clock.Now() - FromProto(instant->time())));
       }
     }
   } else {

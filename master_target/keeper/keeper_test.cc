@@ -75,9 +75,9 @@ class KeeperTest : public ::testing::Test {
   SealedBatch Mark(Consistency consistency = Consistency::kUnknown) {
     const std::string id = absl::StrCat("p", points_.size());
     points_.push_back({id, content_});
-    return SealMarker(
-        {BatchKind::kMarker, Next(), 1},
-        {PointKind::kCrashConsistent, absl::FromUnixSeconds(1000 + points_.size()), id, consistency});
+    return SealMarker({BatchKind::kMarker, Next(), 1},
+                      {PointKind::kCrashConsistent, absl::FromUnixSeconds(1000 + points_.size()),
+                       id, consistency});
   }
   absl::Status Apply(const SealedBatch& batch) { return Apply(std::vector<SealedBatch>{batch}); }
   absl::Status Apply(const std::vector<SealedBatch>& batches) {
@@ -343,9 +343,8 @@ TEST_F(KeeperTest, RetentionDropsTheOldestAndKeepsTheNewest) {
 
 TEST_F(KeeperTest, RetentionKeepsTheNewestPointThatIsOneInstantWhateverItsAge) {
   Start(5);
-  for (const Consistency consistency :
-       {Consistency::kFrozen, Consistency::kFrozen, Consistency::kNotOneInstant,
-        Consistency::kNotOneInstant}) {
+  for (const Consistency consistency : {Consistency::kFrozen, Consistency::kFrozen,
+                                        Consistency::kNotOneInstant, Consistency::kNotOneInstant}) {
     ASSERT_TRUE(Apply({Write(), Mark(consistency)}).ok());
   }
   ASSERT_TRUE(keeper_->Retain({.age_max = absl::Seconds(1)}, absl::FromUnixSeconds(2000)).ok());

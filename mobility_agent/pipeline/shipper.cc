@@ -262,8 +262,8 @@ absl::Status Shipper::TakeMarker() {
   const bool instant = status.ok() && seen == StillCopy::Seen::kNothing;
   const absl::Duration now = clock_.Monotonic();
   if (status.ok() && !instant && !instant_sought_since_.has_value()) instant_sought_since_ = now;
-  const bool given_up = status.ok() && !instant &&
-                        now - *instant_sought_since_ >= options_.instant_patience;
+  const bool given_up =
+      status.ok() && !instant && now - *instant_sought_since_ >= options_.instant_patience;
   if (!instant && !given_up) {
     still_.GiveBackAll(&dirty_);
     attempt_pause_ = std::max(options_.instant_retry, attempt_pause_ * 2);
@@ -340,9 +340,9 @@ void Shipper::Describe(const absl::Status& frozen, bool instant, Marker* marker)
     marker->how = absl::StrCat("stood still: ", absl::StrJoin(still, ", "));
   } else if (instant) {
     marker->consistency = Consistency::kUndisturbed;
-    marker->how = absl::StrCat(
-        "nothing was written while the last of it was read; not frozen: ",
-        moving.empty() ? "no file system is mounted" : absl::StrJoin(moving, ", "));
+    marker->how =
+        absl::StrCat("nothing was written while the last of it was read; not frozen: ",
+                     moving.empty() ? "no file system is mounted" : absl::StrJoin(moving, ", "));
   } else {
     const uint32_t disk = still_.disturbed_disk();
     const std::string writer = sources_[disk]->LastWriter();

@@ -43,9 +43,9 @@ class Shipper : public Outbox {
     absl::Duration freeze_timeout = absl::Seconds(5);
     // What the disks are called in a point's `how`, in stream order. Missing ones: by number.
     std::vector<std::string> disk_names = {};
-    // Where something writes although the disks should be at rest, what it wrote is read again until
-    // nothing was written meanwhile: for so long while file systems are frozen, for so long while
-    // they are not, and so often at the most.
+    // Where something writes although the disks should be at rest, what it wrote is read again
+    // until nothing was written meanwhile: for so long while file systems are frozen, for so long
+    // while they are not, and so often at the most.
     absl::Duration frozen_passes_time = absl::Milliseconds(40);
     absl::Duration passes_time = absl::Milliseconds(200);
     size_t passes_max = 1000;

@@ -41,7 +41,8 @@ class StillCopy {
   }
   size_t passes() const { return passes_; }
 
-  // After the thaw. All that was taken from the sources or from `dirty`: when the copy is of no use.
+  // After the thaw. All that was taken from the sources or from `dirty`: when the copy is of no
+  // use.
   void GiveBackAll(std::vector<ExtentSet>* dirty) const { GiveBack(0, dirty); }
   // What was written meanwhile and not read again.
   void GiveBackUnread(std::vector<ExtentSet>* dirty) const { GiveBack(read_, dirty); }
