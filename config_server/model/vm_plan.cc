@@ -1,6 +1,7 @@
 #include "config_server/model/vm_plan.h"
 
 #include <algorithm>
+#include <map>
 #include <set>
 
 #include "absl/strings/match.h"
@@ -258,14 +259,19 @@ std::string SnapshotsOf(const Vm& vm) {
 }
 
 std::string HolderOf(const FoundVm& vm, const std::set<std::string>& files,
-                     const vsphere::Ref& but) {
+                     const std::vector<FoundVm>& as_read, const vsphere::Ref& but) {
   const vsphere::Inventory& inventory = *vm.state->inventory;
   const auto datacenter = inventory.DatacenterOf(*vm.vm);
-  for (const auto& [ref, other] : inventory.vms) {
+  std::map<vsphere::Ref, const Vm*> others;
+  for (const auto& [ref, other] : inventory.vms) others[ref] = &other;
+  for (const FoundVm& one : as_read) {
+    if (one.vcenter == vm.vcenter) others[one.ref] = one.vm;
+  }
+  for (const auto& [ref, other] : others) {
     if (ref == vm.ref || ref == but) continue;
-    for (const Disk& disk : other.disks) {
-      if (files.count(disk.file) > 0 && inventory.DatacenterOf(other) == datacenter)
-        return absl::StrCat(disk.file, " is attached to ", inventory.PathOf(other), " too");
+    for (const Disk& disk : other->disks) {
+      if (files.count(disk.file) > 0 && inventory.DatacenterOf(*other) == datacenter)
+        return absl::StrCat(disk.file, " is attached to ", inventory.PathOf(*other), " too");
     }
   }
   return "";
@@ -291,7 +297,7 @@ VmStep NextStep(const VmMove& move, const MoveVms& vms) {
     if (std::count(detached.begin(), detached.end(), disk.key) > 0) files.insert(disk.file);
   }
   const std::string held =
-      HolderOf(changed, files, other.has_value() ? other->ref : vsphere::Ref());
+      HolderOf(changed, files, vms.as_read, other.has_value() ? other->ref : vsphere::Ref());
   return held.empty() ? step : Refuse(ProblemId::kVmDisksChanged, held);
 }
 

@@ -39,9 +39,9 @@ VmStep NextStep(const VmMove& move, const vsphere::Vm* vm, const vsphere::Vm* ma
 // attaches or detaches is attached to a third VM, whose disk it would be too.
 VmStep NextStep(const VmMove& move, const MoveVms& vms);
 // Which of these files another VM of that datacenter than `vm` and `but` has, for people. Empty:
-// none.
+// none. Those in `as_read` count as they are there: the inventory may be behind.
 std::string HolderOf(const FoundVm& vm, const std::set<std::string>& files,
-                     const vsphere::Ref& but);
+                     const std::vector<FoundVm>& as_read, const vsphere::Ref& but);
 
 // For people: its snapshots, or its deltas that belong to none.
 std::string SnapshotsOf(const vsphere::Vm& vm);

@@ -109,7 +109,7 @@ Refusal CheckDisk(const FoundVm& found, const Vm& target, const storage::v1::VmD
                        absl::StrCat("disk ", recorded.uuid(), " of ", vm.name, " and one of ",
                                     target.name, " have the same UUID"));
   }
-  const std::string held = HolderOf(found, {disk->file}, {});
+  const std::string held = HolderOf(found, {disk->file}, {}, {});
   if (!held.empty()) return MakeProblem(ProblemId::kVmDisksChanged, held);
   return CheckDatastore(*found.state, vm, target, *disk);
 }

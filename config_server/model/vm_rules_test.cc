@@ -565,6 +565,24 @@ TEST_F(VmPlanTest, ACopyThatAppearsMeanwhileIsNotTouched) {
   EXPECT_EQ(back.change.detach_disks, std::vector<int32_t>{2001});
 }
 
+// What was done a moment ago is in what was read, and not yet in the inventory that is followed.
+TEST_F(VmPlanTest, AnInventoryThatIsBehindDoesNotHoldADisk) {
+  move_.kind = VmMove::Kind::kToVm;
+  world_.target().disks.push_back(
+      VmWorld::MakeDisk(2001, 1000, 1, kFirstDisk, "[ds1] web-1/web-1.vmdk"));
+  world_.vm().disks.erase(world_.vm().disks.begin());
+  const View view = MakeView();
+  move_.vm = IdentityOfRecorded(machine_);
+  move_.master_target = IdentityOfServer(view, target_);
+  vsphere::Vm left = world_.target();
+  left.disks.pop_back();
+  std::vector<FoundVm> targets = CandidatesFor(view.vcenters, move_.master_target);
+  for (FoundVm& one : targets) one.vm = &left;
+  const VmStep step =
+      NextStep(move_, VmsOf(move_, CandidatesFor(view.vcenters, move_.vm), targets));
+  EXPECT_EQ(step.kind, VmStep::Kind::kChangeVm) << step.problem.message();
+}
+
 TEST_F(VmPlanTest, AVmWithoutItsDisksIsNotTurnedOn) {
   move_.kind = VmMove::Kind::kTurnOn;
   EXPECT_EQ(NextStep(move_, &world_.vm(), nullptr).kind, VmStep::Kind::kPowerOn);

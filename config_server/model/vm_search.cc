@@ -303,6 +303,8 @@ Choice ChooseVm(const View& view, VmIdentity identity, const std::string& text) 
 MoveVms VmsOf(const VmMove& move, const std::vector<FoundVm>& vms,
               const std::vector<FoundVm>& targets) {
   MoveVms out;
+  out.as_read = vms;
+  out.as_read.insert(out.as_read.end(), targets.begin(), targets.end());
   const VmSearch vm = TellApart(move.vm, vms);
   out.vm = vm.found;
   out.refusal = vm.ambiguous;

@@ -63,6 +63,7 @@ Choice ChooseVm(const View& view, VmIdentity identity, const std::string& text);
 // The VMs that a move works on. Null: there is none, which the plan knows what to do about.
 struct MoveVms {
   std::optional<FoundVm> vm, master_target;
+  std::vector<FoundVm> as_read;  // all candidates
   Refusal refusal;
 };
 // `vms` and `targets`: candidates for move.vm and move.master_target.
