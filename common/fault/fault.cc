@@ -1,6 +1,7 @@
 #include "common/fault/fault.h"
 
 #include <atomic>
+#include <new>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
@@ -16,7 +17,9 @@ struct Decider {
 };
 
 Decider& TheDecider() {
-  static Decider* const decider = new Decider;
+  // Never destroyed, and not on the heap: it may be asked first where nothing may be allocated.
+  alignas(Decider) static unsigned char memory[sizeof(Decider)];
+  static Decider* const decider = new (memory) Decider;
   return *decider;
 }
 
