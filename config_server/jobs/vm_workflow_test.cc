@@ -451,6 +451,29 @@ TEST_F(BystanderTest, OneThatNothingTellsApartIsAskedFor) {
   EXPECT_EQ(Machine().chosen_vm(), "vc1:vm-1");
 }
 
+TEST_F(BystanderTest, ACopyThatHasTheUuidsOfItsDisksIsNothingToRepair) {
+  AddCopies();
+  RunInAzure();
+  EXPECT_EQ(RunChecked("reprotect", 0).state(), storage::v1::SUCCEEDED);
+  EXPECT_EQ(IdOf(Start("repair").status()), "NOTHING_TO_REPAIR");
+}
+
+TEST_F(VmWorkflowTest, ARepairThatIsCancelledLeavesTheMachineReplicated) {
+  RunInAzure();
+  EXPECT_EQ(RunChecked("reprotect", 0).state(), storage::v1::SUCCEEDED);
+  vm().power_state = "poweredOn";
+  const std::string replica = Machine().assignment().replica_id();
+  const auto job = Start("repair");
+  ASSERT_TRUE(job.ok()) << job.status();
+  EXPECT_EQ(Machine().assignment().phase(), control::v1::RELEASE);
+  ASSERT_TRUE(brain_->CancelJob(job->id()).ok());
+  EXPECT_EQ(Finish(job->id(), 3).state(), storage::v1::CANCELLED);
+  EXPECT_EQ(Machine().state(), storage::v1::PROTECTED);
+  EXPECT_EQ(Machine().assignment().phase(), control::v1::FOLLOW);
+  EXPECT_TRUE(Machine().assignment().streaming());
+  EXPECT_NE(Machine().assignment().replica_id(), replica);
+}
+
 // The copy appears when the job has begun: nothing is turned off, and nothing moved.
 TEST_F(BystanderTest, WhatBecomesUnclearMeanwhileEndsTheJob) {
   RunInAzure();

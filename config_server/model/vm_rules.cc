@@ -433,8 +433,12 @@ VmFindings LookForChanges(const View& view, const Machine& machine) {
     const std::optional<FoundVm>& owner = belongs_home ? home : target;
     std::vector<std::string> others;
     for (const auto& [ref, vm] : vcenter->second.inventory->vms) {
-      if (vm.FindDisk(disk->uuid()) != nullptr && (!owner.has_value() || &vm != owner->vm))
-        others.push_back(vm.name);
+      const vsphere::Disk* const there = vm.FindDisk(disk->uuid());
+      if (there == nullptr || (owner.has_value() && &vm == owner->vm)) continue;
+      // A copy by file has its UUID, in another file.
+      const bool ours = (home.has_value() && &vm == home->vm) ||
+                        (target.has_value() && &vm == target->vm) || there->file == disk->file();
+      if (ours) others.push_back(vm.name);
     }
     const std::string name = absl::StrCat("disk ", disk->file(), " (", disk->uuid(), ")");
     const std::string where = owner.has_value() ? owner->vm->name

@@ -293,6 +293,20 @@ StepResult BeginReplicaAnew(TaskContext& context) {
   return StepResult::Done();
 }
 
+// What ended with a repair that does not come to its end begins anew: a machine that is Protected
+// has a replica, or health says what keeps it from having one.
+StepResult UndoRepair(TaskContext& context) {
+  storage::v1::Assignment& assignment = *context.machine->mutable_assignment();
+  if (!IsReplicatedTo(context) || assignment.phase() != control::v1::RELEASE)
+    return StepResult::Done();
+  StepResult ended = EndReplica(context);
+  if (!ended.done()) return ended;
+  StepResult begun = BeginReplicaAnew(context);
+  assignment.set_phase(control::v1::FOLLOW);
+  assignment.set_streaming(true);
+  return begun;
+}
+
 template <TaskFunction task>
 StepResult IfReplicatedTo(TaskContext& context) {
   return IsReplicatedTo(context) ? task(context) : StepResult::Done();
@@ -343,7 +357,10 @@ const Workflow* FindWorkflow(const std::string& name) {
         {"Assign the process server", IfReplicatedTo<AwaitRelay>},
         {"Start replication", IfReplicatedTo<AwaitAgent>},
         {"Synchronise", IfReplicatedTo<AwaitSynchronisation>},
-        {"Make a recovery point", IfReplicatedTo<AwaitPoint>}}},
+        {"Make a recovery point", IfReplicatedTo<AwaitPoint>}},
+       storage::v1::PROTECTION_STATE_UNSPECIFIED,
+       storage::v1::PROTECTION_STATE_UNSPECIFIED,
+       UndoRepair},
       {"remove",
        {{"Remove the replica", Discard, false}},
        storage::v1::REMOVING,
