@@ -2,7 +2,7 @@
 
 usage: busy_test.py --binaries DIR [--keep]
 
-* a first synchronisation beside a program that overwrites a part of the disk as fast as the disk takes it
+* a first synchronisation beside a program that overwrites a part of the disk without a pause, at a rate that any link carries
 * a synchronisation of everything beside the same
 * what came home afterwards is the disk, byte for byte
 
@@ -31,7 +31,7 @@ class Busy:
     def __init__(self, device):
         self.process = subprocess.Popen(
             ["fio", "--name=busy", f"--filename={device}", "--rw=randwrite", "--bs=256k", "--direct=1", "--ioengine=libaio",
-             "--iodepth=8", f"--size={BUSY_BYTES}", "--time_based", f"--runtime={LIMIT * 2}", "--randrepeat=0"],
+             "--iodepth=8", "--rate=24m", f"--size={BUSY_BYTES}", "--time_based", f"--runtime={LIMIT * 2}", "--randrepeat=0"],
             stdout=subprocess.DEVNULL, preexec_fn=die_with_parent)
 
     def works(self):
