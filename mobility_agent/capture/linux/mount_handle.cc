@@ -63,8 +63,9 @@ UniqueFd Uncover(const std::string& device, const MountPlace& place) {
       return UniqueFd();
   }
   if (::unshare(CLONE_NEWNS) != 0) return UniqueFd();
-  // Before anything else: else what is taken away here would be taken away there.
-  if (::mount(nullptr, "/", nullptr, MS_REC | MS_PRIVATE, nullptr) != 0) return UniqueFd();
+  // Before anything else: else what is taken away here would be taken away there. Not private: what
+  // somebody unmounts there must not live on here until this thread ends.
+  if (::mount(nullptr, "/", nullptr, MS_REC | MS_SLAVE, nullptr) != 0) return UniqueFd();
   for (int covers = 0; covers < kCoversMax; ++covers) {
     const Reached reached = Reach(place.path);
     std::istringstream mounts(Slurp(proc, "thread-self/mountinfo"));
