@@ -8,6 +8,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
+#include "absl/types/optional.h"
 #include "absl/types/span.h"
 #include "common/base/bytes.h"
 #include "common/base/extent_set.h"
@@ -34,6 +35,18 @@ class WriteSource {
   virtual absl::StatusOr<Collected> Collect(absl::Span<Extent> changed) = 0;
   // What the disk holds now, coherent with all writes that have ended. Allocates nothing.
   virtual absl::Status Read(uint64_t offset, MutableBytes out) = 0;
+  struct Part {
+    uint64_t offset = 0;
+    MutableBytes out;
+  };
+  // As Read() of each part, in any order or all at once.
+  virtual absl::Status ReadParts(absl::Span<const Part> parts) {
+    for (const Part& part : parts) {
+      const absl::Status read = Read(part.offset, part.out);
+      if (!read.ok()) return read;
+    }
+    return absl::OkStatus();
+  }
   // Where the first content at or after `offset` may be that is not zeroes; size_bytes() when there
   // is none. A write that ends meanwhile is also reported as changed.
   virtual uint64_t NextData(uint64_t offset) { return offset; }
@@ -53,6 +66,9 @@ class WriteSource {
   struct Rest {
     std::vector<std::string> still;   // "ext4 on /srv", "service db.service"
     std::vector<std::string> moving;  // what may go on writing: "swap on /dev/sda2"
+    // How long before AwaitFrozen() returned the first of it was told to stand still. Not given:
+    // BeginFreeze() told it.
+    absl::optional<absl::Duration> stood_for = absl::nullopt;
   };
   // Of the last AwaitFrozen() that was OK; as long as it is not asked to freeze again. Allocates
   // nothing.

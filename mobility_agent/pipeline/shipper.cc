@@ -288,17 +288,22 @@ absl::Status Shipper::TakeMarker() {
 }
 
 StillCopy::Seen Shipper::CopyAtRest(Marker* marker, absl::Status* frozen, absl::Status* status) {
-  const absl::Duration begun = clock_.Monotonic();
+  const absl::Duration asked = clock_.Monotonic();
+  absl::Duration begun = asked;
   const auto thaw = [&] {
     for (WriteSource* source : sources_) source->Thaw();
     freezes_.push_back(clock_.Monotonic() - begun);
     if (freezes_.size() > kFreezesMax) freezes_.pop_front();
   };
   for (WriteSource* source : sources_) source->BeginFreeze();
+  absl::Duration first = absl::InfiniteDuration();
   for (WriteSource* source : sources_) {
+    *frozen = source->AwaitFrozen(options_.freeze_timeout - (clock_.Monotonic() - asked));
     if (!frozen->ok()) break;
-    *frozen = source->AwaitFrozen(options_.freeze_timeout - (clock_.Monotonic() - begun));
+    const absl::optional<absl::Duration> stood_for = source->rest().stood_for;
+    first = std::min(first, stood_for.has_value() ? clock_.Monotonic() - *stood_for : asked);
   }
+  if (frozen->ok()) begun = first;
   // Where not all can be frozen nothing is: it is copied as it is, and what is written is seen.
   if (!frozen->ok()) thaw();
   const absl::StatusOr<StillCopy::Seen> seen =

@@ -112,7 +112,8 @@ class Shipper : public Outbox {
     uint64_t total_bytes = 0;
   };
   Progress progress() const;
-  // From asking for the freeze to the thaw, of the last markers; zero for one that needed none.
+  // From when the first of a machine was told to stand still to the thaw, of the last markers; zero
+  // for one that needed none.
   const std::deque<absl::Duration>& freezes() const { return freezes_; }
   // Less than what the sources can: they can data, and it came faster than it left; or more ranges
   // were written than are kept apart, and they are remembered in larger blocks.

@@ -250,6 +250,57 @@ class BusyDisk : public QuietDisk {
   bool quiet = false;
 };
 
+// Is prepared for 90 ms and stands still for the last 10 of them.
+class PreparedDisk : public QuietDisk {
+ public:
+  explicit PreparedDisk(ManualClock* time) : clock(*time) { rest_.still = {"ext4 on /"}; }
+  absl::Status AwaitFrozen(absl::Duration timeout) override {
+    clock.now += absl::Milliseconds(90);
+    if (tells) rest_.stood_for = absl::Milliseconds(10);
+    return absl::OkStatus();
+  }
+  const Rest& rest() const override { return rest_; }
+  ManualClock& clock;
+  bool tells = true;
+
+ private:
+  Rest rest_;
+};
+
+TEST(Shipper, AFreezeLastsFromWhenTheFirstDiskWasToldToStandStill) {
+  MemoryDisk files(1);
+  ManualClock clock;
+  PreparedDisk disk(&clock), other(&clock);
+  other.tells = false;
+  for (const auto& [sources, expected] :
+       std::vector<std::pair<std::vector<WriteSource*>, absl::Duration>>{
+           {{&disk}, absl::Milliseconds(10)},
+           {{&disk, &disk}, absl::Milliseconds(100)},  // the first stands while the second comes
+           {{&disk, &other}, absl::Milliseconds(180)}}) {  // one that does not tell
+    auto shipper =
+        Shipper::Open(files, clock,
+                      {.machine_id = "m",
+                       .generation = 1,
+                       .state_path = absl::StrCat("/state", absl::ToInt64Milliseconds(expected)),
+                       .fresh_replica = true},
+                      sources, nullptr);
+    ASSERT_TRUE(shipper.ok()) << shipper.status();
+    Recorder link;
+    (*shipper)->sender().Connect(&link, (*shipper)->MakeHello());
+    (*shipper)->sender().OnMessage(Welcome(4 * kMiB));
+    for (int i = 0; i < 20 && (*shipper)->freezes().empty(); ++i) {
+      clock.now += absl::Milliseconds(50);
+      (*shipper)->Tick();
+      replication::v1::Downstream reply;
+      reply.mutable_acknowledgement()->set_credit_bytes(64 * kMiB);
+      ToProto(link.last, reply.mutable_acknowledgement()->mutable_durable());
+      (*shipper)->sender().OnMessage(reply);
+    }
+    ASSERT_EQ((*shipper)->freezes().size(), 1u);
+    EXPECT_EQ((*shipper)->freezes().front(), expected);
+  }
+}
+
 TEST(Shipper, AMachineIsNotFrozenForMoreThanAFreezeCouldRead) {
   MemoryDisk files(1);
   ManualClock clock;

@@ -14,8 +14,9 @@ constexpr size_t kCollectedMax = 4096;
 }  // namespace
 
 StillCopy::StillCopy(uint64_t bytes_max, size_t extents_max)
-    : pieces_(extents_max), collected_(kCollectedMax), content_(bytes_max) {
-  pieces_.clear();  // Its memory stays.
+    : pieces_(extents_max), parts_(extents_max), collected_(kCollectedMax), content_(bytes_max) {
+  pieces_.clear();  // Their memory stays.
+  parts_.clear();
 }
 
 bool StillCopy::Begin(const std::vector<ExtentSet>& dirty) {
@@ -48,17 +49,29 @@ absl::StatusOr<StillCopy::Seen> StillCopy::Pass(const std::vector<WriteSource*>&
     HW_ASSIGN_OR_RETURN(const bool all, Collect(sources));
     if (!all) return Seen::kTooMuch;
   }
-  for (; read_ < pieces_.size(); ++read_) {
-    const auto& [disk, extent] = pieces_[read_];
-    if (extent.length > content_.size() - content_bytes_) return Seen::kTooMuch;
-    HW_RETURN_IF_ERROR(
-        sources[disk]->Read(extent.offset, content_.Part(content_bytes_, extent.length)));
-    content_bytes_ += extent.length;
-  }
+  uint64_t bytes = content_bytes_;
+  for (size_t i = read_; i < pieces_.size(); ++i) bytes += pieces_[i].extent.length;
+  if (bytes > content_.size()) return Seen::kTooMuch;
+  while (read_ < pieces_.size()) HW_RETURN_IF_ERROR(ReadOfOneDisk(sources));
   if (HW_FAULT("mutation.assume_stillness")) return Seen::kNothing;
   HW_ASSIGN_OR_RETURN(const bool all, Collect(sources));
   if (!all) return Seen::kTooMuch;
   return read_ == pieces_.size() ? Seen::kNothing : Seen::kWrites;
+}
+
+absl::Status StillCopy::ReadOfOneDisk(const std::vector<WriteSource*>& sources) {
+  const uint32_t disk = pieces_[read_].disk;
+  parts_.clear();
+  uint64_t at = content_bytes_;
+  for (size_t i = read_; i < pieces_.size() && pieces_[i].disk == disk; ++i) {
+    const Extent& extent = pieces_[i].extent;
+    parts_.push_back({extent.offset, content_.Part(at, extent.length)});
+    at += extent.length;
+  }
+  HW_RETURN_IF_ERROR(sources[disk]->ReadParts(parts_));
+  read_ += parts_.size();
+  content_bytes_ = at;
+  return absl::OkStatus();
 }
 
 void StillCopy::GiveBack(size_t first, std::vector<ExtentSet>* dirty) const {

@@ -55,11 +55,14 @@ class StillCopy {
     uint32_t disk = 0;
     Extent extent;
   };
+  // Of the pieces that are not read yet, those of the first one's disk.
+  absl::Status ReadOfOneDisk(const std::vector<WriteSource*>& sources);
   // False: there is not room for all.
   absl::StatusOr<bool> Collect(const std::vector<WriteSource*>& sources);
   void GiveBack(size_t first, std::vector<ExtentSet>* dirty) const;
 
-  std::vector<Piece> pieces_;  // never beyond its capacity
+  std::vector<Piece> pieces_;             // never beyond its capacity
+  std::vector<WriteSource::Part> parts_;  // likewise; of what is read at once
   std::vector<Extent> collected_;
   const AlignedBuffer content_;  // of the pieces that were read, one behind the other
   size_t read_ = 0;              // so many pieces

@@ -23,6 +23,7 @@
 
 #include "absl/strings/ascii.h"
 #include "common/base/aligned_buffer.h"
+#include "common/os/linux/batch_io.h"
 #include "common/os/posix/unique_fd.h"
 #include "common/status/status_macros.h"
 #include "mobility_agent/capture/linux/disk_rest.h"
@@ -33,6 +34,7 @@ namespace {
 
 constexpr uint64_t kBlocksMax = 16 * kMiB;
 constexpr size_t kBounceBytes = kMiB;
+constexpr size_t kReadsAtOnce = 512;
 constexpr uint64_t kLanes = 8;            // marks in an element of the map
 constexpr uint64_t kGroupElements = 512;  // as GROUP_SHIFT in tracker.bpf.c
 
@@ -149,9 +151,7 @@ class LoadedTracker : public BpfTracker {
 
   absl::Status Read(uint64_t offset, MutableBytes out) override {
     // Directly from the disk: the page cache of the device is not that of its file systems.
-    const auto aligned = [](uint64_t value) { return value % AlignedBuffer::kAlignment == 0; };
-    if (aligned(offset) && aligned(out.size()) && aligned(reinterpret_cast<uintptr_t>(out.data())))
-      return ReadWhole(offset, out);
+    if (Aligned(offset, out)) return ReadWhole(offset, out);
     for (size_t done = 0; done < out.size();) {
       const uint64_t at = offset + done;
       const uint64_t begin = at / AlignedBuffer::kAlignment * AlignedBuffer::kAlignment;
@@ -164,6 +164,31 @@ class LoadedTracker : public BpfTracker {
       HW_RETURN_IF_ERROR(ReadWhole(begin, bounce_.Part(0, end - begin)));
       std::memcpy(out.data() + done, bounce_.data() + (at - begin), length);
       done += length;
+    }
+    return absl::OkStatus();
+  }
+
+  // Many reads under way at once: a machine that stands still waits for them.
+  absl::Status ReadParts(absl::Span<const Part> parts) override {
+    if (batch_io_ == nullptr) return WriteSource::ReadParts(parts);
+    for (size_t done = 0; done < parts.size();) {
+      operations_.clear();
+      for (; done < parts.size() && operations_.size() < kReadsAtOnce; ++done) {
+        const auto& [offset, out] = parts[done];
+        if (Aligned(offset, out)) {
+          operations_.push_back({fd_.get(), false, offset, out.data(), out.size()});
+        } else {
+          HW_RETURN_IF_ERROR(Read(offset, out));
+        }
+      }
+      batch_io_->Begin(absl::MakeSpan(operations_));
+      batch_io_->Finish();
+      for (const BatchIo::Operation& operation : operations_) {
+        if (operation.error != 0) {
+          return absl::ErrnoToStatus(
+              operation.error, absl::StrCat("read the tracked disk at byte ", operation.offset));
+        }
+      }
     }
     return absl::OkStatus();
   }
@@ -249,6 +274,11 @@ class LoadedTracker : public BpfTracker {
     }
   }
   // Requires: all of it suits direct I/O.
+  static bool Aligned(uint64_t offset, MutableBytes out) {
+    const auto aligned = [](uint64_t value) { return value % AlignedBuffer::kAlignment == 0; };
+    return aligned(offset) && aligned(out.size()) &&
+           aligned(reinterpret_cast<uintptr_t>(out.data()));
+  }
   absl::Status ReadWhole(uint64_t offset, MutableBytes out) const {
     for (size_t done = 0; done < out.size();) {
       const ssize_t n = ::pread(fd_.get(), out.data() + done, out.size() - done,
@@ -348,6 +378,9 @@ class LoadedTracker : public BpfTracker {
   const std::string pins_;  // a directory in bpffs; empty: there is none
   bool continues_ = false;
   const AlignedBuffer bounce_{kBounceBytes};
+  const std::unique_ptr<BatchIo> batch_io_ = BatchIo::Create();  // null: one read at a time
+  // Never beyond its capacity, touched at once: no memory is found while something stands still.
+  std::vector<BatchIo::Operation> operations_ = std::vector<BatchIo::Operation>(kReadsAtOnce);
   std::unique_ptr<tracker_bpf, SkeletonDeleter> skeleton_;
   std::unique_ptr<ring_buffer, RingDeleter> ring_;
   uint64_t elements_ = 0;

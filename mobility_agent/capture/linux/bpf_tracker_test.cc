@@ -19,6 +19,7 @@
 #include <string>
 #include <thread>
 
+#include "common/base/aligned_buffer.h"
 #include "common/clock/clock.h"
 #include "common/os/posix/unique_fd.h"
 #include "gtest/gtest.h"
@@ -130,6 +131,33 @@ class BpfTrackerTest : public ::testing::Test {
   UniqueFd hold_;
   std::unique_ptr<BpfTracker> tracker_;
 };
+
+TEST_F(BpfTrackerTest, ManyPartsAreReadAtOnce) {
+  Output("dd if=/dev/urandom of=" + device_ + " bs=1M count=8 conv=fsync status=none");
+  Track();
+  // More than are under way at once, from the back to the front; and some that the disk cannot read
+  // directly.
+  std::vector<WriteSource::Part> parts;
+  std::vector<Extent> extents;
+  for (uint64_t at = 8 * kMiB; at > 0; at -= 8 * kKiB) extents.push_back({at - 8 * kKiB, 4 * kKiB});
+  extents.push_back({kSectorBytes, 3 * kSectorBytes});
+  extents.push_back({4 * kKiB + 100, 9 * kKiB});
+  const AlignedBuffer content(16 * kMiB);
+  uint64_t used = 0;
+  for (const Extent& extent : extents) {
+    parts.push_back({extent.offset, content.Part(used, extent.length)});
+    used += (extent.length + AlignedBuffer::kAlignment - 1) / AlignedBuffer::kAlignment *
+            AlignedBuffer::kAlignment;
+  }
+  const absl::Status read = tracker_->ReadParts(parts);
+  ASSERT_TRUE(read.ok()) << read;
+  for (const WriteSource::Part& part : parts)
+    ASSERT_EQ(std::memcmp(part.out.data(), before_.data() + part.offset, part.out.size()), 0)
+        << "at byte " << part.offset;
+
+  parts = {{0, content.Part(0, 4 * kKiB)}, {kDiskBytes, content.Part(4 * kKiB, 4 * kKiB)}};
+  EXPECT_FALSE(tracker_->ReadParts(parts).ok()) << "it is past the end";
+}
 
 TEST_F(BpfTrackerTest, FindsWritesThroughTheDiskAndThroughPartitions) {
   Track();

@@ -17,6 +17,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
+#include "common/clock/clock.h"
 #include "common/os/posix/unique_fd.h"
 #include "common/status/status_macros.h"
 #include "mobility_agent/capture/linux/disk_users.h"
@@ -214,8 +215,10 @@ class DiskRest::Attempt {
       return absl::DeadlineExceededError(absl::StrCat(
           "the file systems did not stand still within ", absl::FormatDuration(timeout)));
     }
-    if (status_.ok()) std::swap(*rest, rest_);
-    return status_;
+    if (!status_.ok()) return status_;
+    rest_.stood_for = clock_.Monotonic() - told_;
+    std::swap(*rest, rest_);
+    return absl::OkStatus();
   }
   void Thaw() {
     absl::MutexLock lock(&mutex_);
@@ -260,6 +263,7 @@ class DiskRest::Attempt {
     }
     KeepReady(std::move(steps));
     HW_RETURN_IF_ERROR(WatchAll());
+    told_ = clock_.Monotonic();
     if (services_ != nullptr) {
       PausedServices::Outcome outcome = services_->Pause();
       paused_ = true;
@@ -355,6 +359,8 @@ class DiskRest::Attempt {
   std::vector<Step> steps_;
   std::shared_ptr<HeldGuard> guard_;
   bool paused_ = false;
+  RealClock clock_;
+  absl::Duration told_;  // when the first of it was told to stand still
   WriteSource::Rest rest_;
   std::vector<std::string> troubles_;
 };

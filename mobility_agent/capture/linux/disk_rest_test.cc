@@ -230,8 +230,10 @@ class DiskRestTest : public ::testing::Test {
     for (const absl::Duration end = clock.Monotonic() + absl::Seconds(30);
          !tracker_->WrittenBack() && clock.Monotonic() < end;)
       std::this_thread::yield();
+    const absl::Duration asked = clock.Monotonic();
     tracker_->BeginFreeze();
     const absl::Status frozen = tracker_->AwaitFrozen(absl::Seconds(20));
+    const absl::Duration frozen_after = clock.Monotonic() - asked;
     CollectBytes();
     ReadWhole();
     const uint64_t late_bytes = CollectBytes();
@@ -239,6 +241,9 @@ class DiskRestTest : public ::testing::Test {
     ASSERT_TRUE(frozen.ok()) << frozen;
     EXPECT_EQ(late_bytes, 0u) << "written by " << tracker_->LastWriter();
     EXPECT_EQ(tracker_->rest().still, how);
+    ASSERT_TRUE(tracker_->rest().stood_for.has_value());
+    EXPECT_GT(*tracker_->rest().stood_for, absl::ZeroDuration());
+    EXPECT_LT(*tracker_->rest().stood_for, frozen_after) << "they were looked for before";
     EXPECT_THAT(tracker_->rest().moving, IsEmpty());
     EXPECT_THAT(tracker_->Troubles(), IsEmpty());
     uint64_t bytes = 0;
