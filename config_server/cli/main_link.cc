@@ -557,6 +557,19 @@ class CommandLine {
                                          FormatServer);
                  }),
             "server", "name or id");
+    Subject(Leaf(group, "identify", "say which VM a master target is, where several can be",
+                 "servers identify mt-1 --vm dc1/mt-1",
+                 [this](AdminClient& client) {
+                   admin::v1::IdentifyServerRequest request;
+                   request.set_server(arguments_.subject);
+                   request.set_vm(arguments_.vm);
+                   return commands_.Show(client, &AdminClient::Stub::IdentifyServer, request,
+                                         FormatServer);
+                 }),
+            "server", "a master target's name or id")
+        ->add_option("--vm", arguments_.vm,
+                     "reference or path, as VM_AMBIGUOUS names them; empty: nobody says")
+        ->required();
   }
 
   absl::Status AddVcenter(AdminClient& client) {

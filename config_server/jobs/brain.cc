@@ -13,6 +13,7 @@
 #include "common/wire/time_proto.h"
 #include "config_server/model/copies.h"
 #include "config_server/model/vm_record.h"
+#include "config_server/model/vm_search.h"
 
 namespace homeward {
 namespace {
@@ -96,7 +97,8 @@ absl::StatusOr<uint64_t> Brain::Register(const control::v1::Registration& regist
   const std::string& id = registration.host_id();
   Store::Transaction transaction;
   if (registration.role() != types::v1::AGENT) {
-    storage::v1::Server server;
+    storage::v1::Server server =
+        store_->Get<storage::v1::Server>(id).value_or(storage::v1::Server());
     server.set_host_id(id);
     server.set_role(registration.role());
     *server.mutable_registration() = registration;
@@ -223,6 +225,31 @@ absl::StatusOr<Machine> Brain::AcceptCopy(const std::string& id_or_name, const s
   Commit(transaction);
   fleet_.ForgetRefused(machine.machine_id());
   return machine;
+}
+
+absl::StatusOr<storage::v1::Server> Brain::IdentifyServer(const std::string& id_or_name,
+                                                          const std::string& vm) {
+  const View view = MakeView();
+  const View::MeantServer known = view.ServerCalled(id_or_name, {types::v1::MASTER_TARGET});
+  if (known.refusal) return ToStatus(*known.refusal, known.code);
+  storage::v1::Server server = *known.server;
+  server.clear_chosen_vm();
+  if (!vm.empty()) {
+    Choice choice = ChooseVm(view, IdentityOfServer(view, server), vm);
+    if (choice.refusal) return Refused(*choice.refusal);
+    server.set_chosen_vm(std::move(choice.recorded));
+  }
+  Store::Transaction transaction;
+  transaction.Put(server.host_id(), server);
+  storage::v1::Event event;
+  event.set_name("server.identified");
+  event.set_text(
+      vm.empty()
+          ? absl::StrCat(server.registration().name(), " is again the VM that it is found to be")
+          : absl::StrCat(server.registration().name(), " is ", vm, " (", server.chosen_vm(), ")"));
+  PutEvent(&transaction, event);
+  Commit(transaction);
+  return server;
 }
 
 absl::StatusOr<Machine> Brain::FindMachine(const std::string& id_or_name) const {

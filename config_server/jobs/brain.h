@@ -43,6 +43,11 @@ class Brain {
   absl::StatusOr<storage::v1::Machine> AcceptCopy(const std::string& id_or_name,
                                                   const std::string& wish);
 
+  // Which VM a master target is, as an operator says by reference or path; kept when it registers
+  // again. Empty: nobody says. NOT_FOUND, INVALID_ARGUMENT or FAILED_PRECONDITION with a problem.
+  absl::StatusOr<storage::v1::Server> IdentifyServer(const std::string& id_or_name,
+                                                     const std::string& vm);
+
   // Moves every job as far as it goes, and tells each part what is desired. Call after every change
   // and often (every 200 ms).
   void Step();

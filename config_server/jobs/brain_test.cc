@@ -73,6 +73,22 @@ TEST_F(BrainTest, AReprotectIsRefusedUntilTheAgentRegisteredSinceTheBoot) {
   EXPECT_FALSE(ProblemOf(refused)->has_retry_at()) << "late: look at the machine";
 }
 
+TEST_F(BrainTest, AServersNameThatTwoHaveNamesNone) {
+  Obey();
+  const std::string name = types::v1::ServerRole_Name(types::v1::MASTER_TARGET);
+  ASSERT_TRUE(Connect(types::v1::MASTER_TARGET, "another-target").ok());
+  const View view = brain_->MakeView();
+  const View::MeantServer both = view.ServerCalled(name, {types::v1::MASTER_TARGET});
+  ASSERT_TRUE(both.refusal.has_value());
+  EXPECT_EQ(both.refusal->id(), "AMBIGUOUS_NAME");
+  EXPECT_NE(both.refusal->message().find("another-target"), std::string::npos);
+  EXPECT_NE(both.refusal->message().find(kTarget), std::string::npos);
+  const View::MeantServer one = view.ServerCalled("another-target", {types::v1::MASTER_TARGET});
+  ASSERT_NE(one.server, nullptr);
+  EXPECT_EQ(one.server->host_id(), "another-target");
+  EXPECT_EQ(view.ServerCalled(name, {types::v1::PROCESS_SERVER}).refusal->id(), "NOT_IN_DATABASE");
+}
+
 TEST_F(BrainTest, TheCopyThatAFailbackLeftBehindIsRefused) {
   Obey();
   Obey();

@@ -474,6 +474,24 @@ TEST_F(VmWorkflowTest, ARepairThatIsCancelledLeavesTheMachineReplicated) {
   EXPECT_NE(Machine().assignment().replica_id(), replica);
 }
 
+TEST_F(BystanderTest, WhichVmAMasterTargetIsIsAskedForAndKept) {
+  RunInAzure();
+  Named("a copy of mt-1", target());
+  const std::string name = types::v1::ServerRole_Name(types::v1::MASTER_TARGET);
+  EXPECT_EQ(IdOf(Start("reprotect").status()), "VM_AMBIGUOUS");
+  EXPECT_EQ(IdOf(brain_->IdentifyServer("nobody", "dc1/mt-1").status()), "NOT_IN_DATABASE");
+  EXPECT_EQ(IdOf(brain_->IdentifyServer(name, "dc1/web-1").status()), "VM_NOT_THAT_ONE");
+  ASSERT_TRUE(brain_->IdentifyServer(name, "dc1/mt-1").ok());
+  EXPECT_EQ(brain_->IdentifyServer(name, "").value().chosen_vm(), "");
+  EXPECT_EQ(IdOf(Start("reprotect").status()), "VM_AMBIGUOUS");
+  ASSERT_TRUE(brain_->IdentifyServer(kTarget, "dc1/mt-1").ok());
+  ASSERT_TRUE(Connect(types::v1::MASTER_TARGET, kTarget).ok()) << "it registers again";
+  const std::string before = Copies();
+  EXPECT_EQ(RunChecked("reprotect", 0).state(), storage::v1::SUCCEEDED);
+  EXPECT_NE(target().FindDisk(kFirstDisk), nullptr);
+  EXPECT_EQ(Copies(), before);
+}
+
 // The copy appears when the job has begun: nothing is turned off, and nothing moved.
 TEST_F(BystanderTest, WhatBecomesUnclearMeanwhileEndsTheJob) {
   RunInAzure();

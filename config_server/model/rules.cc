@@ -154,14 +154,14 @@ Refusal PlaceDisks(const Machine& machine, const PlacementWish& wish,
 
 Refusal PlaceProcessServer(const View& view, const PlacementWish& wish,
                            storage::v1::Assignment* assignment) {
-  const storage::v1::Server* const server =
-      wish.process_server.empty()
-          ? LeastLoaded(view, types::v1::PROCESS_SERVER, types::v1::OS_TYPE_UNSPECIFIED)
-          : view.FindServer(wish.process_server, types::v1::PROCESS_SERVER);
-  if (server == nullptr && !wish.process_server.empty()) {
-    return MakeProblem(ProblemId::kNotInDatabase,
-                       absl::StrCat("there is no process server ", wish.process_server));
+  View::MeantServer meant;
+  if (wish.process_server.empty()) {
+    meant.server = LeastLoaded(view, types::v1::PROCESS_SERVER, types::v1::OS_TYPE_UNSPECIFIED);
+  } else {
+    meant = view.ServerCalled(wish.process_server, {types::v1::PROCESS_SERVER});
   }
+  if (meant.refusal) return meant.refusal;
+  const storage::v1::Server* const server = meant.server;
   if (server == nullptr || !view.fleet.connected(server->host_id())) {
     return MakeProblem(
         ProblemId::kProcessServerDown,
@@ -182,13 +182,14 @@ Refusal PlaceProcessServer(const View& view, const PlacementWish& wish,
 Refusal PlaceMasterTarget(const View& view, const Machine& machine, const PlacementWish& wish,
                           storage::v1::Assignment* assignment) {
   const types::v1::OsType os_type = machine.registration().os_type();
-  const storage::v1::Server* const server =
-      wish.master_target.empty() ? LeastLoaded(view, types::v1::MASTER_TARGET, os_type)
-                                 : view.FindServer(wish.master_target, types::v1::MASTER_TARGET);
-  if (server == nullptr && !wish.master_target.empty()) {
-    return MakeProblem(ProblemId::kNotInDatabase,
-                       absl::StrCat("there is no master target ", wish.master_target));
+  View::MeantServer meant;
+  if (wish.master_target.empty()) {
+    meant.server = LeastLoaded(view, types::v1::MASTER_TARGET, os_type);
+  } else {
+    meant = view.ServerCalled(wish.master_target, {types::v1::MASTER_TARGET});
   }
+  if (meant.refusal) return meant.refusal;
+  const storage::v1::Server* const server = meant.server;
   if (server == nullptr || !view.fleet.connected(server->host_id())) {
     return MakeProblem(
         ProblemId::kMasterTargetDown,

@@ -1,16 +1,50 @@
 #include "config_server/model/view.h"
 
+#include "absl/algorithm/container.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "config_server/model/problems.h"
+
 namespace homeward {
 
-const storage::v1::Server* View::FindServer(const std::string& id_or_name,
+const storage::v1::Server* View::FindServer(const std::string& host_id,
                                             types::v1::ServerRole role) const {
   for (const storage::v1::Server& server : servers) {
-    if (server.role() == role &&
-        (server.host_id() == id_or_name || server.registration().name() == id_or_name)) {
-      return &server;
-    }
+    if (server.role() == role && server.host_id() == host_id) return &server;
   }
   return nullptr;
+}
+
+View::MeantServer View::ServerCalled(const std::string& id_or_name,
+                                     absl::Span<const types::v1::ServerRole> roles) const {
+  for (const types::v1::ServerRole role : roles) {
+    if (const storage::v1::Server* const server = FindServer(id_or_name, role))
+      return {server, std::nullopt, absl::StatusCode::kOk};
+  }
+  std::vector<const storage::v1::Server*> found;
+  for (const storage::v1::Server& server : servers) {
+    if (absl::c_linear_search(roles, server.role()) && server.registration().name() == id_or_name)
+      found.push_back(&server);
+  }
+  if (found.size() == 1) return {found.front(), std::nullopt, absl::StatusCode::kOk};
+  const auto word = [](types::v1::ServerRole role) {
+    return role == types::v1::PROCESS_SERVER ? "process server" : "master target";
+  };
+  const std::string what = roles.size() == 1 ? word(roles.front()) : "server";
+  if (found.empty()) {
+    return {nullptr,
+            MakeProblem(ProblemId::kNotInDatabase,
+                        absl::StrCat("there is no ", what, " \"", id_or_name, "\"")),
+            absl::StatusCode::kNotFound};
+  }
+  const auto describe = [&](std::string* out, const storage::v1::Server* server) {
+    absl::StrAppend(out, word(server->role()), " ", server->host_id());
+  };
+  return {nullptr,
+          MakeProblem(ProblemId::kAmbiguousName,
+                      absl::StrCat(found.size(), " servers are called \"", id_or_name,
+                                   "\": ", absl::StrJoin(found, ", ", describe))),
+          absl::StatusCode::kInvalidArgument};
 }
 
 const control::v1::AgentObserved* View::AgentOf(const storage::v1::Machine& machine) const {

@@ -3,9 +3,12 @@
 #define HOMEWARD_CONFIG_SERVER_MODEL_VIEW_H_
 
 #include <map>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "absl/status/status.h"
+#include "absl/types/span.h"
 #include "common/clock/clock.h"
 #include "config_server/fleet/fleet.h"
 #include "config_server/model/hypervisor.h"
@@ -30,8 +33,17 @@ struct View {
   std::vector<storage::v1::Machine> machines;
   std::map<std::string, VcenterState> vcenters;  // by the names of their records
 
-  const storage::v1::Server* FindServer(const std::string& id_or_name,
+  const storage::v1::Server* FindServer(const std::string& host_id,
                                         types::v1::ServerRole role) const;
+  struct MeantServer {
+    const storage::v1::Server* server = nullptr;
+    std::optional<types::v1::Problem> refusal;
+    // NOT_FOUND: none is called so. INVALID_ARGUMENT: several are.
+    absl::StatusCode code = absl::StatusCode::kOk;
+  };
+  // By its id, or by a name that no other server of these roles has.
+  MeantServer ServerCalled(const std::string& id_or_name,
+                           absl::Span<const types::v1::ServerRole> roles) const;
   // Null while the part has not been heard, or speaks of another replica or generation.
   const control::v1::AgentObserved* AgentOf(const storage::v1::Machine& machine) const;
   const control::v1::ReplicaObserved* ReplicaOf(const storage::v1::Machine& machine) const;

@@ -255,6 +255,7 @@ VmIdentity IdentityOfServer(const View& view, const storage::v1::Server& server)
   const control::v1::Registration& registration = server.registration();
   VmIdentity identity;
   identity.what = absl::StrCat("the VM of the master target ", registration.name());
+  identity.chosen = server.chosen_vm();
   identity.bios_uuid = registration.hardware_uuid();
   // Machines' disks come and go.
   std::set<std::string> of_machines;
@@ -293,7 +294,7 @@ Choice ChooseVm(const View& view, VmIdentity identity, const std::string& text) 
   choice.refusal = MakeProblem(
       ProblemId::kVmNotThatOne,
       absl::StrCat(identity.what, " cannot be \"", text, "\": ",
-                   !meant.empty() ? "it has none of the disks that are the machine's"
+                   !meant.empty() ? "its disks are others"
                    : names.empty()
                        ? "no VM has its UUID"
                        : absl::StrCat("those with its UUID are ", absl::StrJoin(names, ", "))));

@@ -120,6 +120,17 @@ Status AdminService::AcceptMachine(ServerContext* context,
   });
 }
 
+Status AdminService::IdentifyServer(ServerContext* context,
+                                    const admin::v1::IdentifyServerRequest* request,
+                                    admin::v1::Server* response) {
+  return Ask(context, [&]() -> absl::Status {
+    HW_ASSIGN_OR_RETURN(const storage::v1::Server server,
+                        brain_.IdentifyServer(request->server(), request->vm()));
+    *response = ConvertServer(brain_.MakeView(), server);
+    return absl::OkStatus();
+  });
+}
+
 Status AdminService::ListPoints(ServerContext* context, const admin::v1::ListPointsRequest* request,
                                 admin::v1::ListPointsResponse* response) {
   return Ask(context, [&]() -> absl::Status {
@@ -144,15 +155,11 @@ Status AdminService::GetServer(ServerContext* context, const admin::v1::GetServe
                                admin::v1::Server* response) {
   return Ask(context, [&]() -> absl::Status {
     const View view = brain_.MakeView();
-    for (const types::v1::ServerRole role : {types::v1::PROCESS_SERVER, types::v1::MASTER_TARGET}) {
-      const storage::v1::Server* const server = view.FindServer(request->server(), role);
-      if (server == nullptr) continue;
-      *response = ConvertServer(view, *server);
-      return absl::OkStatus();
-    }
-    return ToStatus(MakeProblem(ProblemId::kNotInDatabase,
-                                absl::StrCat("there is no server \"", request->server(), "\"")),
-                    absl::StatusCode::kNotFound);
+    const View::MeantServer meant =
+        view.ServerCalled(request->server(), {types::v1::PROCESS_SERVER, types::v1::MASTER_TARGET});
+    if (meant.refusal) return ToStatus(*meant.refusal, meant.code);
+    *response = ConvertServer(view, *meant.server);
+    return absl::OkStatus();
   });
 }
 

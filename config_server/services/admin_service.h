@@ -30,6 +30,7 @@ class AdminService : public admin::v1::AdminService::Service {
   HOMEWARD_ADMIN_METHOD(ListMachines, ListMachinesRequest, ListMachinesResponse)
   HOMEWARD_ADMIN_METHOD(GetMachine, GetMachineRequest, Machine)
   HOMEWARD_ADMIN_METHOD(AcceptMachine, AcceptMachineRequest, Machine)
+  HOMEWARD_ADMIN_METHOD(IdentifyServer, IdentifyServerRequest, Server)
   HOMEWARD_ADMIN_METHOD(ListPoints, ListPointsRequest, ListPointsResponse)
   HOMEWARD_ADMIN_METHOD(ListServers, ListServersRequest, ListServersResponse)
   HOMEWARD_ADMIN_METHOD(GetServer, GetServerRequest, Server)

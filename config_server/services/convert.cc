@@ -128,6 +128,7 @@ admin::v1::Server ConvertServer(const View& view, const storage::v1::Server& ser
   out.set_version(server.registration().version());
   out.set_replication_address(server.registration().replication_address());
   out.set_connected(view.fleet.connected(server.host_id()));
+  out.set_chosen_vm(server.chosen_vm());
   *out.mutable_registered_at() = server.registered_at();
   const absl::Time heard = view.fleet.last_heard(server.host_id());
   if (heard != absl::InfinitePast()) *out.mutable_last_heartbeat() = ToProto(heard);

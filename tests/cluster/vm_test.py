@@ -116,10 +116,12 @@ class Test:
         self.check("the VM that was said is recorded", self.story.machine()["vm"]["name"] == MACHINE, self.story.machine()["vm"])
         original = ("machines", "reprotect", MACHINE, "--location", "original", "--master-target", "master_target")
         self.refused("a twin of the master target", ("VM_AMBIGUOUS", "dc1/mt-1 (", "dc1/backup/copies/mt-1-twin ("), *original)
-        self.story.vcenter.ask('done(vms["mt-1-twin"].PowerOff())')
-        self.cluster.await_("it is seen", lambda: any(vm["name"] == "mt-1-twin" and vm["power_state"] == "poweredOff"
-                                                      for vm in self.cluster.json("inventory", "vms")["vms"]))
-        self.story.before[0]["mt-1-twin"]["on"] = False
+        identify = ("servers", "identify", "master_target", "--vm")
+        self.refused("one that the master target cannot be", "VM_NOT_THAT_ONE", *identify, f"dc1/{MACHINE}")
+        self.cluster.cli(*identify, "dc1/mt-1")
+        self.cluster.daemons["master_target"].kill()
+        self.cluster.daemons["master_target"].start()
+        self.cluster.await_("it is back", lambda: self.cluster.json("servers", "show", "master_target")["connected"])
         self.story.reprotect("original")
         self.story.fail_back()
         self.check("the twins are as before, byte for byte", self.story.untouched(), self.story.theirs()[0])

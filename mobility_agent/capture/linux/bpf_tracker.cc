@@ -400,17 +400,25 @@ absl::StatusOr<std::unique_ptr<BpfTracker>> BpfTracker::Open(
   UniqueFd fd(::open(device.c_str(), O_RDONLY | O_DIRECT | O_CLOEXEC));
   if (!fd.valid()) return absl::ErrnoToStatus(errno, absl::StrCat("open ", device));
   struct stat info;
-  uint64_t size_bytes = 0;
-  if (::fstat(fd.get(), &info) != 0 || !S_ISBLK(info.st_mode) ||
-      ::ioctl(fd.get(), BLKGETSIZE64, &size_bytes) != 0 || size_bytes == 0) {
-    return absl::InvalidArgumentError(absl::StrCat(device, " is not a block device with a size"));
-  }
+  if (::fstat(fd.get(), &info) != 0 || !S_ISBLK(info.st_mode))
+    return absl::InvalidArgumentError(absl::StrCat(device, " is not a block device"));
   const std::string sys =
       absl::StrCat("/sys/dev/block/", major(info.st_rdev), ":", minor(info.st_rdev));
   if (::access(absl::StrCat(sys, "/partition").c_str(), F_OK) == 0) {
     return absl::InvalidArgumentError(
         absl::StrCat(device, " is a partition: name the whole disk, all of it is tracked"));
   }
+  // Without a queue of requests no end of a write is reported, and one that was collected before it
+  // had reached the disk would be lost.
+  if (::access(absl::StrCat(sys, "/mq").c_str(), F_OK) != 0) {
+    return absl::UnimplementedError(absl::StrCat(
+        device,
+        " has a driver without request queues (as persistent memory, or NVMe with more than one "
+        "path): the kernel does not say when its writes end, so they cannot be tracked"));
+  }
+  uint64_t size_bytes = 0;
+  if (::ioctl(fd.get(), BLKGETSIZE64, &size_bytes) != 0 || size_bytes == 0)
+    return absl::InvalidArgumentError(absl::StrCat(device, " has no size"));
   auto tracker =
       std::make_unique<LoadedTracker>(std::move(fd), size_bytes, info.st_rdev,
                                       PinsOf(pin_directory, info.st_rdev), std::move(services));

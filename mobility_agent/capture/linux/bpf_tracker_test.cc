@@ -378,5 +378,18 @@ TEST_F(BpfTrackerTest, APartitionIsRefusedByName) {
   EXPECT_NE(status.message().find("name the whole disk"), absl::string_view::npos) << status;
 }
 
+TEST_F(BpfTrackerTest, ADiskWhoseWritesAreNotReportedWhenTheyEndIsRefused) {
+  // Any will do, also one without a size: nothing is written.
+  const std::string name = Output(
+      "for disk in /sys/block/*; do [ -d $disk/mq ] || [ ! -b /dev/${disk##*/} ] || echo "
+      "${disk##*/}; "
+      "done | head -1");
+  if (name.empty()) GTEST_SKIP() << "needs a disk whose driver has no request queues, such as zram";
+  const std::string device = "/dev/" + name;
+  const absl::Status status = BpfTracker::Open(device, "").status();
+  EXPECT_EQ(status.code(), absl::StatusCode::kUnimplemented) << status;
+  EXPECT_NE(status.message().find(device), absl::string_view::npos) << status;
+}
+
 }  // namespace
 }  // namespace homeward
