@@ -21,6 +21,7 @@ constexpr int kQueriesOfAnEpochBits = 24;
 constexpr size_t kFreezesMax = 1024;
 constexpr size_t kCollectedMax = 4096;
 // A stream that was refused for its state is not offered again at once when the hello was taken.
+constexpr int kVainRounds = 64;  // a link that stood still for a while is no chase
 constexpr absl::Duration kRefusalLasts = absl::Seconds(5);
 
 // Adds one extent, as zeroes when it is.
@@ -233,6 +234,7 @@ absl::Status Shipper::ApproachMarker() {
   };
   if (!small()) {
     ++precopy_rounds_;
+    if (ChaseIsInVain()) MarkAsItIs();
     return absl::OkStatus();
   }
   if (!writing_back_) {
@@ -250,6 +252,42 @@ absl::Status Shipper::ApproachMarker() {
                      ++long_write_backs_ < options_.long_write_backs_max;
   if (again || !small()) return absl::OkStatus();
   return TakeMarker();
+}
+
+bool Shipper::ChaseIsInVain() {
+  const absl::Duration now = clock_.Monotonic();
+  const uint64_t dirty = DirtyBytes();
+  if (!chase_.has_value() || dirty + options_.batch_bytes <= chase_->least_bytes)
+    chase_ = Chase{dirty, now, precopy_rounds_};
+  return now - chase_->since >= options_.instant_patience &&
+         precopy_rounds_ - chase_->since_round > kVainRounds;
+}
+
+void Shipper::MarkAsItIs() {
+  Marker marker = MakeMarker();
+  uint32_t most = 0;
+  for (uint32_t disk = 1; disk < dirty_.size(); ++disk) {
+    if (dirty_[disk].bytes() > dirty_[most].bytes()) most = disk;
+  }
+  marker.kind = PointKind::kCrashConsistent;
+  marker.consistency = Consistency::kNotOneInstant;
+  const std::string writer = sources_[most]->LastWriter();
+  marker.how = absl::StrCat(DiskName(most), " is written to faster than it can be copied",
+                            writer.empty() ? "" : absl::StrCat(", last by ", writer));
+  not_one_instant_ = marker.how;
+  frozen_.push_back(SealAndRememberMarker(marker));
+  MarkerIsMade();
+}
+
+void Shipper::MarkerIsMade() {
+  marker_requested_ = false;
+  marker_kind_ = PointKind::kCrashConsistent;
+  precopy_rounds_ = 0;
+  chase_.reset();
+  instant_sought_since_.reset();
+  next_attempt_ = -absl::InfiniteDuration();
+  attempt_pause_ = absl::ZeroDuration();
+  last_marker_ = clock_.Monotonic();
 }
 
 absl::Status Shipper::TakeMarker() {
@@ -277,13 +315,7 @@ absl::Status Shipper::TakeMarker() {
   still_.GiveBackUnread(&dirty_);
   SealStill();
   frozen_.push_back(SealAndRememberMarker(marker));
-  marker_requested_ = false;
-  marker_kind_ = PointKind::kCrashConsistent;
-  precopy_rounds_ = 0;
-  instant_sought_since_.reset();
-  next_attempt_ = -absl::InfiniteDuration();
-  attempt_pause_ = absl::ZeroDuration();
-  last_marker_ = clock_.Monotonic();
+  MarkerIsMade();
   return absl::OkStatus();
 }
 
@@ -354,14 +386,19 @@ void Shipper::Describe(const absl::Status& frozen, bool instant, Marker* marker)
     marker->kind = PointKind::kCrashConsistent;
     marker->consistency = Consistency::kNotOneInstant;
     marker->how = absl::StrCat(
-        disk < options_.disk_names.size() ? options_.disk_names[disk] : absl::StrCat("disk ", disk),
-        " was written to all the time", writer.empty() ? "" : absl::StrCat(", last by ", writer),
+        DiskName(disk), " was written to all the time",
+        writer.empty() ? "" : absl::StrCat(", last by ", writer),
         moving.empty() ? "" : absl::StrCat("; not frozen: ", absl::StrJoin(moving, ", ")));
   }
   if (marker->how.size() > kMarkerHowBytesMax) {
     marker->how.resize(kMarkerHowBytesMax - 3);
     marker->how += "...";
   }
+}
+
+std::string Shipper::DiskName(uint32_t disk) const {
+  return disk < options_.disk_names.size() ? options_.disk_names[disk]
+                                           : absl::StrCat("disk ", disk);
 }
 
 void Shipper::SealStill() {

@@ -183,11 +183,17 @@ class Shipper : public Outbox {
   // A step towards the freeze of the marker that was asked for; frozen_ is filled when it is taken.
   absl::Status ApproachMarker();
   absl::Status TakeMarker();
+  // What is dirty has not become less for a long time, although it was copied all the while.
+  bool ChaseIsInVain();
+  // A marker of no one instant, between what was sent and what is dirty still.
+  void MarkAsItIs();
+  void MarkerIsMade();
   // Freezes and thaws. `frozen`: whether all came to rest.
   StillCopy::Seen CopyAtRest(Marker* marker, absl::Status* frozen, absl::Status* status);
   absl::StatusOr<StillCopy::Seen> Passes(absl::Duration time);
   // Says in `marker` how its content was found to be of one instant, or that it was not.
   void Describe(const absl::Status& frozen, bool instant, Marker* marker) const;
+  std::string DiskName(uint32_t disk) const;
   void SealStill();
   bool LogAll();
   // Whether what is there can wait for more.
@@ -248,6 +254,12 @@ class Shipper : public Outbox {
   PointKind marker_kind_ = PointKind::kCrashConsistent;
   absl::Duration last_marker_;
   int precopy_rounds_ = 0;
+  struct Chase {
+    uint64_t least_bytes = 0;  // dirty, since the marker was asked for
+    absl::Duration since;      // when that was
+    int since_round = 0;
+  };
+  absl::optional<Chase> chase_;
   bool writing_back_ = false;
   absl::Duration write_back_begun_;
   int long_write_backs_ = 0;

@@ -337,10 +337,21 @@ TEST(Shipper, AMachineIsNotFrozenForMoreThanAFreezeCouldRead) {
   tick(50);
   EXPECT_EQ(disk.freezes, 1) << "each would have been in vain";
   EXPECT_EQ((*shipper)->markers_sealed(), 1u);
+  // There is a point all the same, and it says what it is.
+  tick(400);
+  EXPECT_EQ(disk.freezes, 1);
+  ASSERT_EQ((*shipper)->markers_sealed(), 2u);
+  ASSERT_EQ(link.markers.size(), 2u);
+  EXPECT_EQ(link.markers[1].consistency, Consistency::kNotOneInstant);
+  EXPECT_EQ(link.markers[1].how, "disk 0 is written to faster than it can be copied");
+  EXPECT_EQ((*shipper)->not_one_instant(), link.markers[1].how);
+  (*shipper)->RequestMarker(PointKind::kCrashConsistent);
+  tick(50);
   disk.quiet = true;
   tick(5);
   EXPECT_EQ(disk.freezes, 2);
-  EXPECT_EQ((*shipper)->markers_sealed(), 2u);
+  EXPECT_EQ((*shipper)->markers_sealed(), 3u);
+  EXPECT_EQ((*shipper)->not_one_instant(), "");
 
   // A write-back that took long leaves as much behind: another comes before the freeze.
   const int before = disk.write_backs;
@@ -349,7 +360,7 @@ TEST(Shipper, AMachineIsNotFrozenForMoreThanAFreezeCouldRead) {
   tick(20);
   EXPECT_EQ(disk.write_backs, before + 2);
   EXPECT_EQ(disk.freezes, 3);
-  EXPECT_EQ((*shipper)->markers_sealed(), 3u);
+  EXPECT_EQ((*shipper)->markers_sealed(), 4u);
   (*shipper)->sender().Disconnect();
 }
 

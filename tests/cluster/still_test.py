@@ -97,6 +97,9 @@ class Story:
     def control_group(self):
         for root in ("/sys/fs/cgroup/unified", "/sys/fs/cgroup/freezer", "/sys/fs/cgroup"):
             if os.path.exists(root + "/cgroup.procs"):
+                for left in pathlib.Path(root).glob("homeward-still-*"):  # of runs that were killed
+                    if not os.path.exists(f"/proc/{left.name.rpartition('-')[2]}"):
+                        left.rmdir()
                 group = pathlib.Path(root, f"homeward-still-{os.getpid()}")
                 group.mkdir()
                 return group
