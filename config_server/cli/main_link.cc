@@ -402,6 +402,14 @@ class CommandLine {
         "memory");
   }
 
+  // `given`: an option that means something at one location only, and would be dropped elsewhere.
+  absl::Status CheckIsFor(absl::string_view options, absl::string_view location, bool given) const {
+    if (!given || arguments_.location == location) return absl::OkStatus();
+    return absl::InvalidArgumentError(
+        absl::StrCat(options, ": only with --location ", location,
+                     arguments_.location.empty() ? ", which has to be said" : ""));
+  }
+
   void AddMachines() {
     CLI::App* const group = Group("machines", "protected machines, and those that could be");
     Leaf(group, "list", "all machines", "machines list", [this](AdminClient& client) {
@@ -438,6 +446,10 @@ class CommandLine {
                      "machines reprotect web-1 --datastore /vmfs/ds2",
                      [this](AdminClient& client) -> absl::Status {
                        admin::v1::ReprotectRequest request;
+                       HW_RETURN_IF_ERROR(CheckIsFor("--vm-name and the like", "alternate",
+                                                     arguments_.new_vm.ByteSizeLong() > 0));
+                       HW_RETURN_IF_ERROR(CheckIsFor("--remove-snapshots", "original",
+                                                     arguments_.remove_snapshots));
                        HW_RETURN_IF_ERROR(FillPlacement(arguments_, arguments_.subject, &request));
                        if (arguments_.location == "original")
                          request.set_location(admin::v1::ORIGINAL_VM);

@@ -299,7 +299,7 @@ std::string FormatServer(const admin::v1::Server& server) {
   for (const types::v1::BlockDevice& device : server.block_devices()) {
     AppendField("Block device", absl::StrCat(device.path(), FormatSize(device)), &out);
   }
-  if (server.has_retention_volume()) {
+  if (!server.retention_volume().path().empty()) {
     AppendField("Retention",
                 absl::StrCat(server.retention_volume().path(), ", ",
                              FormatBytes(server.retention_volume().free_bytes()), " free"),

@@ -3,8 +3,10 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/strings/str_join.h"
 #include "common/base/check.h"
 #include "common/fault/fault.h"
 #include "common/log/log.h"
@@ -22,6 +24,7 @@ using storage::v1::Job;
 using storage::v1::Machine;
 
 constexpr uint64_t kEventsMax = 10000;
+constexpr size_t kShownIdBytes = 8;
 
 std::string EventKey(uint64_t number) { return absl::StrFormat("%016d", number); }
 
@@ -255,8 +258,11 @@ absl::StatusOr<storage::v1::Server> Brain::IdentifyServer(const std::string& id_
 absl::StatusOr<Machine> Brain::FindMachine(const std::string& id_or_name) const {
   if (const std::optional<Machine> machine = store_->Get<Machine>(id_or_name)) return *machine;
   std::vector<Machine> found;
+  const bool beginning = id_or_name.size() >= kShownIdBytes;  // of an id, as tables show it
   for (Machine& machine : store_->All<Machine>()) {
-    if (machine.registration().name() == id_or_name) found.push_back(std::move(machine));
+    if (machine.registration().name() == id_or_name ||
+        (beginning && absl::StartsWith(machine.machine_id(), id_or_name)))
+      found.push_back(std::move(machine));
   }
   if (found.size() == 1) return found.front();
   if (found.empty()) {
@@ -264,10 +270,13 @@ absl::StatusOr<Machine> Brain::FindMachine(const std::string& id_or_name) const 
                                 absl::StrCat("there is no machine \"", id_or_name, "\"")),
                     absl::StatusCode::kNotFound);
   }
-  return ToStatus(
-      MakeProblem(ProblemId::kAmbiguousName,
-                  absl::StrCat(found.size(), " machines are called \"", id_or_name, "\"")),
-      absl::StatusCode::kInvalidArgument);
+  const auto id = [](std::string* out, const Machine& machine) {
+    absl::StrAppend(out, machine.machine_id());
+  };
+  return ToStatus(MakeProblem(ProblemId::kAmbiguousName,
+                              absl::StrCat(found.size(), " machines are called \"", id_or_name,
+                                           "\": ", absl::StrJoin(found, ", ", id))),
+                  absl::StatusCode::kInvalidArgument);
 }
 
 absl::StatusOr<Job> Brain::FindJob(const std::string& job_id) const {

@@ -1,5 +1,6 @@
 #include "config_server/model/problems.h"
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/base/check.h"
@@ -184,8 +185,9 @@ const std::vector<ProblemEntry>& ProblemCatalogue() {
        78052,
        "the datastore already has the disks of another machine, or the running ones of this, under "
        "this name",
-       {"the directory is another machine's", "the machine runs from these very disks"},
-       "Choose another directory: --directory.",
+       {"the directory is another machine's", "the machine runs from these very disks",
+        "the vCenter has a VM of that name"},
+       "Choose another name: --directory, or of a new VM --vm-name.",
        false},
       {ProblemId::kDirectoryUnsuitable,
        "DIRECTORY_UNSUITABLE",
@@ -233,8 +235,8 @@ const std::vector<ProblemEntry>& ProblemCatalogue() {
        "JOB_NOT_CANCELLABLE",
        0,
        "the job has ended, or is past the step after which it must go on",
-       {"the disks are being brought to the point"},
-       "Wait for its end.",
+       {"it ended by itself meanwhile", "the disks are being brought to the point"},
+       "Look at it with homeward jobs show; one that goes on can only be waited for.",
        false},
       {ProblemId::kJobCancelled,
        "JOB_CANCELLED",
@@ -516,13 +518,35 @@ const std::vector<ProblemEntry>& ProblemCatalogue() {
   return catalogue;
 }
 
+namespace {
+
+constexpr size_t kMessageBytesMax = 2000;
+
+// Whatever an operator typed may be in it, and all of it has to fit beside a status.
+std::string Presentable(const std::string& message) {
+  std::string shown;
+  for (const char c : message) {
+    if (absl::ascii_iscntrl(static_cast<unsigned char>(c))) {
+      absl::StrAppend(&shown, "\\x", absl::Hex(static_cast<unsigned char>(c), absl::kZeroPad2));
+    } else {
+      shown += c;
+    }
+  }
+  if (shown.size() <= kMessageBytesMax) return shown;
+  size_t end = kMessageBytesMax;
+  while (end > 0 && (static_cast<unsigned char>(shown[end]) & 0xc0) == 0x80) --end;  // of UTF-8
+  return absl::StrCat(shown.substr(0, end), "...");
+}
+
+}  // namespace
+
 types::v1::Problem MakeProblem(ProblemId id, const std::string& message) {
   types::v1::Problem problem;
   for (const ProblemEntry& entry : ProblemCatalogue()) {
     if (entry.id != id) continue;
     problem.set_id(entry.name);
     problem.set_number(entry.number);
-    problem.set_message(message);
+    problem.set_message(Presentable(message));
     for (const std::string& cause : entry.causes) problem.add_causes(cause);
     problem.set_action(entry.action);
     problem.set_retryable(entry.retryable);

@@ -27,5 +27,15 @@ TEST(Problems, EachIsWhole) {
   }
 }
 
+TEST(Problems, WhatAnOperatorTypedIsShownAsOneLineThatFits) {
+  EXPECT_EQ(MakeProblem(ProblemId::kNotInDatabase, "no \"a\n\x1b[31m\"").message(),
+            "no \"a\\x0a\\x1b[31m\"");
+  std::string text = "x";
+  while (text.size() < 9000) text += "\u00fc";
+  const std::string shown = MakeProblem(ProblemId::kNotInDatabase, text).message();
+  EXPECT_LE(shown.size(), 2003u);
+  EXPECT_EQ(shown.substr(shown.size() - 5), "\u00fc...") << "no character is cut";
+}
+
 }  // namespace
 }  // namespace homeward

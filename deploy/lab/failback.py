@@ -256,4 +256,4 @@ def fill_with_files(where, budget):
             content = file.read_bytes()[:budget]
             (where / f"{number:06d}").write_bytes(content)
             number, budget = number + 1, budget - len(content)
-    os.sync()
+    subprocess.run(["sync", "--file-system", str(where)], check=True)  # not every file system of the host

@@ -327,9 +327,15 @@ StillCopy::Seen Shipper::CopyAtRest(Marker* marker, absl::Status* frozen, absl::
     freezes_.push_back(clock_.Monotonic() - begun);
     if (freezes_.size() > kFreezesMax) freezes_.pop_front();
   };
-  for (WriteSource* source : sources_) source->BeginFreeze();
+  const bool tries = asked >= freeze_again_at_;
+  if (!tries)
+    *frozen = absl::UnavailableError("the last freeze took too long, the next is not due yet");
+  if (tries) {
+    for (WriteSource* source : sources_) source->BeginFreeze();
+  }
   absl::Duration first = absl::InfiniteDuration();
   for (WriteSource* source : sources_) {
+    if (!frozen->ok()) break;
     *frozen = source->AwaitFrozen(options_.freeze_timeout - (clock_.Monotonic() - asked));
     if (!frozen->ok()) break;
     const absl::optional<absl::Duration> stood_for = source->rest().stood_for;
@@ -337,7 +343,14 @@ StillCopy::Seen Shipper::CopyAtRest(Marker* marker, absl::Status* frozen, absl::
   }
   if (frozen->ok()) begun = first;
   // Where not all can be frozen nothing is: it is copied as it is, and what is written is seen.
-  if (!frozen->ok()) thaw();
+  if (!frozen->ok() && tries) thaw();
+  // Each freeze in vain holds the machine up for as long as it may take.
+  const bool too_long = absl::IsDeadlineExceeded(*frozen);
+  if (too_long) freeze_again_at_ = clock_.Monotonic() + freeze_pause_;
+  if (tries) {
+    freeze_pause_ = too_long ? std::min(freeze_pause_ * 2, options_.freeze_pause_max)
+                             : options_.freeze_pause_min;
+  }
   const absl::StatusOr<StillCopy::Seen> seen =
       Passes(frozen->ok() ? options_.frozen_passes_time : options_.passes_time);
   marker->time = clock_.Now();

@@ -41,6 +41,9 @@ class Shipper : public Outbox {
         false;  // the replica reads as zeroes: send what is not zero, compare nothing
     absl::Duration marker_interval = absl::Minutes(5);
     absl::Duration freeze_timeout = absl::Seconds(5);
+    // After a freeze that took too long none is tried for so long; twice as long after each.
+    absl::Duration freeze_pause_min = absl::Minutes(1);
+    absl::Duration freeze_pause_max = absl::Minutes(10);
     // What the disks are called in a point's `how`, in stream order. Missing ones: by number.
     std::vector<std::string> disk_names = {};
     // Where something writes although the disks should be at rest, what it wrote is read again
@@ -275,6 +278,8 @@ class Shipper : public Outbox {
   uint64_t sent_bytes_ = 0;
   bool coarsened_ = false;
   std::deque<absl::Duration> freezes_;
+  absl::Duration freeze_again_at_ = -absl::InfiniteDuration();
+  absl::Duration freeze_pause_ = options_.freeze_pause_min;
   absl::Status refused_;
   absl::Duration refused_at_;
   absl::Status away_;

@@ -2,7 +2,10 @@
 
 #include <algorithm>
 #include <utility>
+#include <vector>
 
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "common/fault/fault.h"
 #include "common/status/status_macros.h"
 
@@ -71,6 +74,14 @@ absl::StatusOr<StreamPosition> Relay::Admit(const replication::v1::Hello& hello)
                                                     : absl::AbortedError(what);
   }
   HW_RETURN_IF_ERROR(CheckFence(hello, fence_));
+  const std::vector<uint64_t> disk_bytes(hello.disk_bytes().begin(), hello.disk_bytes().end());
+  if (!disk_bytes.empty() && disk_bytes != options_.disk_bytes) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "the disks of machine ", hello.machine_id(), " have ", absl::StrJoin(disk_bytes, ", "),
+        " bytes, and had ", absl::StrJoin(options_.disk_bytes, ", "),
+        " when it was protected: give them that size again; or remove the protection, with all "
+        "recovery points, and protect the machine anew"));
+  }
   // An agent that was told of more than what is here needs none of it again.
   const StreamPosition durable = FromProto(hello.durable());
   if (durable > received()) {

@@ -32,6 +32,27 @@ TEST(Bandwidth, TheMeanHoldsWhateverTheBatchSize) {
   EXPECT_TRUE(bandwidth.MaySend());
 }
 
+TEST(Relay, DisksOfAnotherSizeThanWereProtectedAreRefused) {
+  MemoryDisk disk(1);
+  auto relay = *Relay::Open(disk, {.machine_id = "m",
+                                   .generation = 1,
+                                   .disk_bytes = {kMiB, 2 * kMiB},
+                                   .spool = {"/spool", kMiB},
+                                   .window_bytes = 64 * kKiB,
+                                   .memory_bytes_max = 32 * kKiB});
+  replication::v1::Hello hello;
+  hello.set_machine_id("m");
+  hello.set_generation(1);
+  hello.add_disk_bytes(kMiB);
+  hello.add_disk_bytes(4 * kMiB);
+  const absl::Status refused = relay->Admit(hello).status();
+  EXPECT_TRUE(absl::IsFailedPrecondition(refused)) << refused;
+  EXPECT_NE(refused.message().find("with all recovery points"), absl::string_view::npos)
+      << "what the advice costs is said";
+  hello.set_disk_bytes(1, 2 * kMiB);
+  EXPECT_TRUE(relay->Admit(hello).ok());
+}
+
 TEST(Relay, WithAFullSpoolNothingGathersInMemoryAndItGoesOnWhenThereIsRoom) {
   MemoryDisk disk(1);
   auto relay = *Relay::Open(disk, {.machine_id = "m",

@@ -31,6 +31,8 @@ namespace {
 // What leads to a mount and what is known of a loop device comes from memory.
 constexpr absl::Duration kAnswerLimit = absl::Seconds(1);
 constexpr absl::Duration kWriteBackLimit = absl::Minutes(2);
+// A thaw that takes longer waits for the thaw of another disk, which comes next.
+constexpr absl::Duration kThawLimit = absl::Milliseconds(500);
 constexpr char kSilent[] = " does not answer";
 
 std::string Number(dev_t device) { return absl::StrCat(major(device), ":", minor(device)); }
@@ -197,16 +199,25 @@ class DiskRest::Attempt {
   Attempt(std::string disk, std::shared_ptr<PausedServices> services, std::shared_ptr<Calls> calls)
       : disk_(std::move(disk)), services_(std::move(services)), calls_(std::move(calls)) {}
 
-  // On a thread of its own.
+  // On a thread of its own, which thaws too: whoever asks for that must not be held up by one disk
+  // when another waits for it.
   void Run() {
-    // The first use of a mutex by a thread allocates: not when something stands still.
-    { absl::MutexLock lock(&mutex_); }
+    {
+      // The first wait of a thread allocates: not when something stands still.
+      absl::MutexLock lock(&mutex_);
+      mutex_.AwaitWithTimeout(absl::Condition(&abandoned_), absl::ZeroDuration());
+    }
     const absl::Status prepared = Prepare();
     if (prepared.ok()) FreezeAll();
+    {
+      absl::MutexLock lock(&mutex_);
+      status_ = prepared;
+      done_ = true;
+      if (prepared.ok()) mutex_.Await(absl::Condition(&abandoned_));
+    }
+    Undo();
     absl::MutexLock lock(&mutex_);
-    if (abandoned_ || !prepared.ok()) Undo();
-    status_ = prepared;
-    done_ = true;
+    undone_ = true;
   }
   // Allocates nothing when it is OK.
   absl::Status Await(absl::Duration timeout, WriteSource::Rest* rest) {
@@ -224,11 +235,11 @@ class DiskRest::Attempt {
     absl::MutexLock lock(&mutex_);
     if (std::exchange(abandoned_, true)) return;
     ::sem_post(&progress_->steps);
-    if (done_) Undo();
+    mutex_.AwaitWithTimeout(absl::Condition(&undone_), kThawLimit);
   }
   bool over() const {
     absl::MutexLock lock(&mutex_);
-    return done_;
+    return undone_;
   }
 
  private:
@@ -332,7 +343,7 @@ class DiskRest::Attempt {
       }
     }
   }
-  void Undo() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+  void Undo() {
     for (size_t i = steps_.size(); i-- > 0;) steps_[i].call->Undo();
     guard_.reset();
     if (std::exchange(paused_, false)) services_->Resume();
@@ -354,8 +365,9 @@ class DiskRest::Attempt {
   mutable absl::Mutex mutex_;
   bool done_ ABSL_GUARDED_BY(mutex_) = false;
   bool abandoned_ ABSL_GUARDED_BY(mutex_) = false;
+  bool undone_ ABSL_GUARDED_BY(mutex_) = false;
   absl::Status status_ ABSL_GUARDED_BY(mutex_);
-  // The thread's until `done_`, then the owner's.
+  // The thread's, but for `rest_`, which is the owner's between `done_` and `abandoned_`.
   std::vector<Step> steps_;
   std::shared_ptr<HeldGuard> guard_;
   bool paused_ = false;

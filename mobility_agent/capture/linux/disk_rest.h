@@ -14,7 +14,7 @@
 
 namespace homeward {
 
-// One strand. It never waits for the kernel but in AwaitFrozen() and, for what it froze, in Thaw():
+// One strand. It never waits for the kernel but in AwaitFrozen() and, for half a second, in Thaw():
 // all else is done on threads of which one for each mount may be left behind. What a mount does not
 // let happen is one of Troubles() and of what may move; the others are brought to rest all the
 // same.

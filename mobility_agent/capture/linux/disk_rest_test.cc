@@ -2,8 +2,10 @@
 #include "mobility_agent/capture/linux/disk_rest.h"
 
 #include <fcntl.h>
+#include <linux/fs.h>
 #include <linux/fuse.h>
 #include <sched.h>
+#include <sys/ioctl.h>
 #include <sys/mount.h>
 #include <sys/prctl.h>
 #include <sys/stat.h>
@@ -28,6 +30,7 @@
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "mobility_agent/capture/linux/bpf_tracker.h"
+#include "mobility_agent/capture/linux/thaw_guard.h"
 
 namespace homeward {
 namespace {
@@ -332,6 +335,20 @@ TEST_F(DiskRestTest, AFileSystemOverSeveralDevices) {
          " && btrfs -q subvolume create " + mount_ + "/sub");
   const Writer writer(mount_ + "/sub/file");
   ExpectStandsStill({"btrfs on " + mount_});
+}
+
+TEST_F(DiskRestTest, WhatIsHeldForTooLongIsThawedThoughItsAgentLives) {
+  Output("mkfs.ext4 -q -F " + device_ + " && mount " + device_ + " " + mount_);
+  const UniqueFd mount(::open(mount_.c_str(), O_RDONLY | O_CLOEXEC));
+  absl::StatusOr<ThawGuard> guard =
+      ThawGuard::Watch({{ThawGuard::Kind::kFileSystem, mount.get()}}, /*held_seconds_max=*/1);
+  ASSERT_TRUE(guard.ok()) << guard.status();
+  ASSERT_EQ(::ioctl(mount.get(), FIFREEZE, 0), 0);
+  Output("timeout 60 touch " + mount_ + "/written");  // it waits for the thaw
+  // Again, for what was frozen after that.
+  ASSERT_EQ(::ioctl(mount.get(), FIFREEZE, 0), 0);
+  Output("timeout 60 touch " + mount_ + "/again");
+  guard->Release();
 }
 
 TEST_F(DiskRestTest, WhatCannotBeFrozenIsSaidToMove) {

@@ -1,6 +1,7 @@
 #include "mobility_agent/capture/sources.h"
 
 #include <sys/mman.h>
+#include <sys/stat.h>
 
 #include <cerrno>
 #include <iterator>
@@ -21,11 +22,18 @@
 namespace homeward {
 namespace {
 
-constexpr char kPinDirectory[] = "/sys/fs/bpf/homeward";
+// What one agent tracked is not what another did: each has a place of its own, by its state
+// directory. A copy of that is another's. Empty: it has no place.
+std::string PinDirectory(const config::v1::AgentConfig& config) {
+  struct stat state;
+  if (::stat(config.state_directory().c_str(), &state) != 0) return "";
+  return absl::StrCat("/sys/fs/bpf/homeward-", state.st_dev, "-", state.st_ino);
+}
 
 constexpr char kSysfs[] = "/sys";
 
 absl::Status OpenDisk(FileSystem& files, const config::v1::AgentDisk& disk,
+                      const std::string& pin_directory,
                       const std::shared_ptr<PausedServices>& services, CapturedDisk* opened) {
   CapturedDisk& captured = *opened;
   captured.uuid = disk.uuid().empty() ? DiskUuidOf(disk.path()) : disk.uuid();
@@ -50,7 +58,7 @@ absl::Status OpenDisk(FileSystem& files, const config::v1::AgentDisk& disk,
       // room for. Pages are locked as they are first used.
       if (::mlockall(MCL_CURRENT | MCL_FUTURE | MCL_ONFAULT) != 0)
         return absl::ErrnoToStatus(errno, "lock the agent's memory (CAP_IPC_LOCK)");
-      HW_ASSIGN_OR_RETURN(captured.source, BpfTracker::Open(disk.path(), kPinDirectory, services));
+      HW_ASSIGN_OR_RETURN(captured.source, BpfTracker::Open(disk.path(), pin_directory, services));
       break;
     }
   }
@@ -100,7 +108,9 @@ void OpenDisks(FileSystem& files, const config::v1::AgentConfig& config,
     }
     if (disk->source != nullptr) continue;
     std::string why = one.unusable;
-    if (why.empty()) why = std::string(OpenDisk(files, one.disk, services, &*disk).message());
+    if (why.empty())
+      why =
+          std::string(OpenDisk(files, one.disk, PinDirectory(config), services, &*disk).message());
     if (disk->source != nullptr) {
       LogInfo("disk.captured", {{"disk", disk->name},
                                 {"capture", disk->capture},

@@ -10,10 +10,13 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <array>
 #include <cerrno>
 #include <csignal>
+#include <cstdint>
 #include <cstring>
+#include <ctime>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
@@ -27,10 +30,12 @@ constexpr size_t kDescriptorsMax = ThawGuard::kItemsMax + 1;
 constexpr size_t kWatchesMax = 64;  // at once: disks of one machine that stand still together
 constexpr int kGuardSocket = 3;
 constexpr int kReleaseMs = 1000;
+constexpr int kAgainMs = 1000;  // between thaws of what is held for too long
 
 // In the guard nothing may allocate or lock: it is a fork of a process with threads.
 struct Watched {
   int agent_lives = -1;
+  int64_t thaw_at_ms = 0;  // even while the agent lives
   size_t count = 0;
   std::array<ThawGuard::Item, ThawGuard::kItemsMax> items;
 };
@@ -39,6 +44,12 @@ union Control {
   cmsghdr header;
   char bytes[CMSG_SPACE(sizeof(int) * kDescriptorsMax)];
 };
+
+int64_t NowMs() {
+  timespec now = {};
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  return now.tv_sec * int64_t{1000} + now.tv_nsec / 1000000;
+}
 
 // Another watch, or false when the agent has gone.
 bool Receive(Watched* watched) {
@@ -61,19 +72,26 @@ bool Receive(Watched* watched) {
   const size_t count = (header->cmsg_len - CMSG_LEN(0)) / sizeof(int);
   std::memcpy(descriptors.data(), CMSG_DATA(header), count * sizeof(int));
   watched->agent_lives = descriptors[0];
+  watched->thaw_at_ms = NowMs() + kinds[0] * int64_t{1000};
   watched->count = count - 1;
   for (size_t i = 0; i < watched->count; ++i)
     watched->items[i] = {static_cast<ThawGuard::Kind>(kinds[i + 1]), descriptors[i + 1]};
   return true;
 }
 
+// In a process of its own: a thaw waits for a freeze of the same file system that has not ended,
+// and that may wait for the thaw of another.
+void ThawAll(const Watched& watched) {
+  const pid_t child = ::_Fork();
+  if (child > 0) return;
+  for (size_t i = watched.count; i-- > 0;) ThawGuard::Thaw(watched.items[i]);
+  if (child == 0) ::_exit(0);
+}
+
 void End(Watched* watched) {
   char released = 0;
-  const bool thaw = ::read(watched->agent_lives, &released, 1) != 1;
-  for (size_t i = watched->count; i-- > 0;) {
-    if (thaw) ThawGuard::Thaw(watched->items[i]);
-    ::close(watched->items[i].descriptor);
-  }
+  if (::read(watched->agent_lives, &released, 1) != 1) ThawAll(*watched);
+  for (size_t i = watched->count; i-- > 0;) ::close(watched->items[i].descriptor);
   ::close(watched->agent_lives);
   watched->agent_lives = -1;
 }
@@ -83,6 +101,7 @@ void End(Watched* watched) {
   // A stop of the agent's whole group must not take its guard first.
   for (const int signal : {SIGTERM, SIGINT, SIGHUP, SIGPIPE, SIGUSR1, SIGUSR2})
     ::signal(signal, SIG_IGN);
+  ::signal(SIGCHLD, SIG_IGN);  // nobody asks how they ended
   // It keeps nothing of the agent's open.
   ::dup2(socket, kGuardSocket);
   ::close_range(kGuardSocket + 1, ~0U, 0);
@@ -91,14 +110,26 @@ void End(Watched* watched) {
   for (bool agent = true; true;) {
     bool watching = false;
     bool room = false;
+    int64_t wake_at_ms = INT64_MAX;
     for (size_t i = 0; i < kWatchesMax; ++i) {
       polled[i] = {watches[i].agent_lives, POLLIN, 0};
       watching = watching || watches[i].agent_lives >= 0;
       room = room || watches[i].agent_lives < 0;
+      if (watches[i].agent_lives >= 0) wake_at_ms = std::min(wake_at_ms, watches[i].thaw_at_ms);
     }
     if (!agent && !watching) ::_exit(0);
     polled[kWatchesMax] = {agent && room ? kGuardSocket : -1, POLLIN, 0};
-    if (::poll(polled.data(), polled.size(), -1) < 0) continue;
+    const int64_t wait_ms = std::max<int64_t>(0, wake_at_ms - NowMs());
+    const int ready =
+        ::poll(polled.data(), polled.size(),
+               watching ? static_cast<int>(std::min<int64_t>(wait_ms, INT32_MAX)) : -1);
+    if (ready < 0) continue;
+    // Whoever does not let go is not waited for, and what it froze meanwhile is thawed again.
+    for (Watched& watched : watches) {
+      if (watched.agent_lives < 0 || NowMs() < watched.thaw_at_ms) continue;
+      ThawAll(watched);
+      watched.thaw_at_ms = NowMs() + kAgainMs;
+    }
     for (size_t i = 0; i < kWatchesMax; ++i) {
       if (polled[i].revents != 0) End(&watches[i]);
     }
@@ -116,11 +147,12 @@ absl::Status Failed(absl::string_view what) { return absl::ErrnoToStatus(errno, 
 // The agent's end of the way to its guard. One that ended is replaced.
 class GuardProcess {
  public:
-  absl::Status Send(const std::vector<ThawGuard::Item>& items, int agent_lives) {
+  absl::Status Send(const std::vector<ThawGuard::Item>& items, int agent_lives, int held_seconds) {
     absl::MutexLock lock(&mutex_);
-    if (socket_.valid() && Pass(items, agent_lives)) return absl::OkStatus();
+    if (socket_.valid() && Pass(items, agent_lives, held_seconds)) return absl::OkStatus();
     HW_RETURN_IF_ERROR(Start());
-    return Pass(items, agent_lives) ? absl::OkStatus() : Failed("reach the process that thaws");
+    return Pass(items, agent_lives, held_seconds) ? absl::OkStatus()
+                                                  : Failed("reach the process that thaws");
   }
 
  private:
@@ -143,10 +175,10 @@ class GuardProcess {
     return status == 0 ? absl::OkStatus() : absl::ResourceExhaustedError("no process can be made");
   }
 
-  bool Pass(const std::vector<ThawGuard::Item>& items, int agent_lives)
+  bool Pass(const std::vector<ThawGuard::Item>& items, int agent_lives, int held_seconds)
       ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
     std::array<int, kDescriptorsMax> descriptors = {agent_lives};
-    std::array<char, kDescriptorsMax> kinds = {};
+    std::array<char, kDescriptorsMax> kinds = {static_cast<char>(held_seconds)};
     for (size_t i = 0; i < items.size(); ++i) {
       descriptors[i + 1] = items[i].descriptor;
       kinds[i + 1] = static_cast<char>(items[i].kind);
@@ -189,7 +221,7 @@ void ThawGuard::Thaw(const Item& item) {
   }
 }
 
-absl::StatusOr<ThawGuard> ThawGuard::Watch(const std::vector<Item>& items) {
+absl::StatusOr<ThawGuard> ThawGuard::Watch(const std::vector<Item>& items, int held_seconds_max) {
   if (items.size() > kItemsMax) {
     return absl::ResourceExhaustedError(absl::StrCat(
         items.size(), " file systems or services cannot be frozen together; at most ", kItemsMax));
@@ -199,7 +231,7 @@ absl::StatusOr<ThawGuard> ThawGuard::Watch(const std::vector<Item>& items) {
   if (::pipe2(ends, O_CLOEXEC | O_NONBLOCK) != 0) return Failed("pipe");
   const UniqueFd guards(ends[0]);
   ThawGuard watch{UniqueFd(ends[1])};
-  HW_RETURN_IF_ERROR(guard.Send(items, guards.get()));
+  HW_RETURN_IF_ERROR(guard.Send(items, guards.get(), held_seconds_max));
   return watch;
 }
 
