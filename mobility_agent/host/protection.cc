@@ -213,6 +213,8 @@ absl::Status Protection::Begin(const control::v1::Protection& desired) {
   requested_point_.clear();
   quiesce_token_ = quiesced_token_ = 0;
   markers_lost_ = 0;
+  sync_stands_since_ = runtime_.clock.Monotonic();
+  sync_done_bytes_ = 0;
   last_app_point_ = runtime_.clock.Monotonic();
   return absl::OkStatus();
 }
