@@ -31,7 +31,7 @@ const std::vector<ProblemEntry>& ProblemCatalogue() {
        "NOT_IN_DATABASE",
        0,
        "the machine, server or job is not in this configuration server's database",
-       {"the name is wrong", "its agent never registered here",
+       {"the name is wrong", "the agent or server has never registered here",
         "it was protected by another configuration server"},
        "List what is there: homeward machines list, homeward servers list, homeward jobs list.",
        false},
@@ -340,7 +340,8 @@ const std::vector<ProblemEntry>& ProblemCatalogue() {
        "protected",
        {"it is a physical machine", "its vCenter was added after it was protected",
         "its agent could not read the SMBIOS UUID"},
-       "Use a datastore directory: --location directory.",
+       "Have a new VM made (--location alternate), or use a datastore directory (--location "
+       "directory).",
        false},
       {ProblemId::kVmGone,
        "VM_GONE",
@@ -381,7 +382,8 @@ const std::vector<ProblemEntry>& ProblemCatalogue() {
        0,
        "the machine runs in the very VM that its disks would go to",
        {"it came home before"},
-       "Use a datastore directory: --location directory.",
+       "Have a new VM made (--location alternate), or use a datastore directory (--location "
+       "directory).",
        false},
       {ProblemId::kVmDisksChanged,
        "VM_DISKS_CHANGED",
@@ -557,17 +559,18 @@ types::v1::Problem MakeProblem(ProblemId id, const std::string& message) {
 
 std::string ProblemsPage() {
   std::string page =
-      "# Problems\n\nEverything that the configuration server refuses or reports, and what to do. "
-      "Made from `config_server/model/problems.cc`;\na test keeps the two equal. Where the "
+      "# Problems\n\nWhat the configuration server refuses, and what to do. Health of agents and "
+      "servers has ids of its own beside these, which bring their remedy along. Made from "
+      "`config_server/model/problems.cc`;\na test keeps the two equal. Where the "
       "original "
       "has a number, it is given.\n";
   for (const ProblemEntry& entry : ProblemCatalogue()) {
-    absl::StrAppend(&page, "\n## ", entry.name,
-                    entry.number == 0 ? "" : absl::StrCat(" (", entry.number, ")"), "\n\n", "When ",
-                    entry.when, ".\n\nLikely causes: ", absl::StrJoin(entry.causes, "; "),
-                    ".\n\nWhat to do: ", entry.action,
-                    entry.retryable ? "\n\nThe same request may succeed later.\n"
-                                    : "\n\nTrying again without a change will not help.\n");
+    absl::StrAppend(
+        &page, "\n## ", entry.name, entry.number == 0 ? "" : absl::StrCat(" (", entry.number, ")"),
+        "\n\n", "Meaning: ", entry.when, ".\n\nLikely causes: ", absl::StrJoin(entry.causes, "; "),
+        ".\n\nWhat to do: ", entry.action,
+        entry.retryable ? "\n\nThe same request may succeed later.\n"
+                        : "\n\nTrying again without a change will not help.\n");
   }
   return page;
 }

@@ -145,6 +145,9 @@ void Protection::Reconcile() {
     useless = shipper_ != nullptr && !shipper_->refused().ok() &&
               !absl::IsAborted(shipper_->refused()) &&
               !absl::IsFailedPrecondition(shipper_->refused());
+    // It was refused for its disks, and they are others by now.
+    useless = useless || (shipper_ != nullptr && !shipper_->refused().ok() &&
+                          absl::IsFailedPrecondition(shipper_->away()));
     useless = useless || runtime_.clock.Monotonic() - away_since_ > kAwayMax;
   });
   if (useless) {

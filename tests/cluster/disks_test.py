@@ -7,6 +7,8 @@ usage: disks_test.py --binaries DIR [CASE ...]
 * disks that cannot be used, beside one that can
 * a block device of the master target that something else holds for a while
 * names that a VMDK descriptor cannot hold
+* a disk that grows between the command to protect it and its first byte
+* one disk with two agents: what one of them sent while the other was away is not forgotten
 """
 import argparse
 import fcntl
@@ -23,6 +25,7 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "deploy" / "lab"))
 from cluster import Cluster, Refused  # noqa: E402
 from nbd import Nbd  # noqa: E402
+from still_test import leave_mount_namespace  # noqa: E402
 
 MIB = 1 << 20
 DISK_BYTES = 32 * MIB
@@ -295,7 +298,41 @@ class Cases:
                    done.stderr)
 
 
-CASES = ("sectors", "size_reads_zero", "unusable", "held_device", "names")
+    def grown_meanwhile(self):
+        disk = Loop(self.directory / "grown")
+        agent = self.agent("grown", disk.device)
+        self.await_agent("grown")
+        self.cluster.cli("machines", "protect", "grown", "--point-interval", "1s")
+        disk.resize(2 * DISK_BYTES)
+        self.cluster.await_("its new size is told", lambda: {"STREAM_REFUSED", "DISK_RESIZED"} & set(self.errors("grown")))
+        said = str(list(self.errors("grown").values()))
+        self.check("a disk that grew meanwhile is told with both sizes, and what the advice costs",
+                   str(DISK_BYTES) in said and str(2 * DISK_BYTES) in said and "recovery points" in said, said)
+        self.check("it did not stand still since the host was started", "SYNCHRONISATION_STANDS_STILL" not in self.errors("grown"))
+        disk.resize(DISK_BYTES)
+        self.await_healthy("grown")
+        self.cluster.await_("its first point", lambda: self.cluster.json("points", "list", "grown").get("points"))
+        self.check("with its size back it goes on, byte for byte", self.same_after_failback("grown", disk.device))
+        agent.stop()
+
+    def two_agents(self):
+        disk = Loop(self.directory / "shared")
+        agents = {name: self.agent(name, disk.device) for name in ("one", "two")}
+        for name in agents:
+            self.await_agent(name)
+            self.protect(name, "--directory", name)
+            self.new_point(name)
+        agents["one"].stop()
+        disk.write(20 * MIB, 65536)
+        self.new_point("two")
+        agents["two"].stop()
+        agents["one"].start()
+        self.await_agent("one")
+        self.check("what the other one has sent is in its points too", self.same_after_failback("one", disk.device))
+        agents["one"].stop()
+
+
+CASES = ("sectors", "size_reads_zero", "unusable", "held_device", "names", "grown_meanwhile", "two_agents")
 
 
 def main():
@@ -306,6 +343,9 @@ def main():
     if os.geteuid() != 0:
         print("not root: no loop devices, nothing to test")
         return
+    # Where an agent that stops leaves its tracking to the kernel, as on a host; it goes with this process.
+    leave_mount_namespace()
+    run("mount", "-t", "bpf", "bpf", "/sys/fs/bpf")
     directory = pathlib.Path(tempfile.mkdtemp(prefix="homeward-disks-", dir="/var/tmp"))
     cases = Cases(arguments.binaries, directory)
     try:

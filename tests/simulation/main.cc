@@ -219,10 +219,11 @@ int main(int argc, char** argv) {
     } else if (flag == "--world" && WorldNamed(text) != nullptr) {
       only = WorldNamed(text), ++i;
     } else {
-      std::fprintf(stderr,
-                   "usage: simulate [--world stream|fabric|vcenter] [--seeds N] [--first N] "
-                   "[--seed N [--without N,N]] [--mutations] [--mutation NAME]; not: %s\n",
-                   argv[i]);
+      std::fprintf(
+          stderr,
+          "usage: simulate [--world stream|fabric|vcenter] [--seeds N] [--first N] "
+          "[--seed N [--without N,N]] [--mutations] [--mutation NAME] [--plant NAME]; not: %s\n",
+          argv[i]);
       return 2;
     }
   }

@@ -33,7 +33,6 @@ constexpr absl::Duration kAnswerLimit = absl::Seconds(1);
 constexpr absl::Duration kWriteBackLimit = absl::Minutes(2);
 // A thaw that takes longer waits for the thaw of another disk, which comes next.
 constexpr absl::Duration kThawLimit = absl::Milliseconds(500);
-constexpr char kSilent[] = " does not answer";
 
 std::string Number(dev_t device) { return absl::StrCat(major(device), ":", minor(device)); }
 
