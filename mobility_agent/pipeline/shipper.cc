@@ -259,7 +259,7 @@ bool Shipper::ChaseIsInVain() {
   const uint64_t dirty = DirtyBytes();
   if (!chase_.has_value() || dirty + options_.batch_bytes <= chase_->least_bytes)
     chase_ = Chase{dirty, now, precopy_rounds_};
-  return now - chase_->since >= options_.instant_patience &&
+  return now - chase_->since >= options_.chase_patience &&
          precopy_rounds_ - chase_->since_round > kVainRounds;
 }
 

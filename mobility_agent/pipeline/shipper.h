@@ -55,6 +55,8 @@ class Shipper : public Outbox {
     // Then tried again, after ever longer pauses, for so long. A point that is made after that is
     // said to be of no one instant.
     absl::Duration instant_patience = absl::Seconds(15);
+    // So long what is dirty may not become less, before a marker is made without the rest of it.
+    absl::Duration chase_patience = absl::Minutes(5);
     absl::Duration instant_retry = absl::Milliseconds(250);
     absl::Duration digest_timeout = absl::Seconds(3);
     uint64_t batch_bytes = kMiB;

@@ -311,6 +311,7 @@ TEST(Shipper, AMachineIsNotFrozenForMoreThanAFreezeCouldRead) {
                                 .generation = 1,
                                 .state_path = "/state",
                                 .fresh_replica = true,
+                                .chase_patience = absl::Seconds(15),
                                 .frozen_bytes_max = 512 * kKiB},
                                {&disk}, nullptr);
   ASSERT_TRUE(shipper.ok()) << shipper.status();
