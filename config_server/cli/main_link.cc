@@ -402,14 +402,6 @@ class CommandLine {
         "memory");
   }
 
-  // `given`: an option that means something at one location only, and would be dropped elsewhere.
-  absl::Status CheckIsFor(absl::string_view options, absl::string_view location, bool given) const {
-    if (!given || arguments_.location == location) return absl::OkStatus();
-    return absl::InvalidArgumentError(
-        absl::StrCat(options, ": only with --location ", location,
-                     arguments_.location.empty() ? ", which has to be said" : ""));
-  }
-
   void AddMachines() {
     CLI::App* const group = Group("machines", "protected machines, and those that could be");
     Leaf(group, "list", "all machines", "machines list", [this](AdminClient& client) {
@@ -446,10 +438,6 @@ class CommandLine {
                      "machines reprotect web-1 --datastore /vmfs/ds2",
                      [this](AdminClient& client) -> absl::Status {
                        admin::v1::ReprotectRequest request;
-                       HW_RETURN_IF_ERROR(CheckIsFor("--vm-name and the like", "alternate",
-                                                     arguments_.new_vm.ByteSizeLong() > 0));
-                       HW_RETURN_IF_ERROR(CheckIsFor("--remove-snapshots", "original",
-                                                     arguments_.remove_snapshots));
                        HW_RETURN_IF_ERROR(FillPlacement(arguments_, arguments_.subject, &request));
                        if (arguments_.location == "original")
                          request.set_location(admin::v1::ORIGINAL_VM);
@@ -457,10 +445,10 @@ class CommandLine {
                          request.set_location(admin::v1::DATASTORE_DIRECTORY);
                        if (arguments_.location == "hyperv")
                          request.set_location(admin::v1::HYPERV_VM);
-                       if (arguments_.location == "alternate") {
+                       if (arguments_.location == "alternate")
                          request.set_location(admin::v1::ALTERNATE_VM);
+                       if (arguments_.new_vm.ByteSizeLong() > 0)
                          *request.mutable_new_vm() = arguments_.new_vm;
-                       }
                        request.set_remove_snapshots(arguments_.remove_snapshots);
                        return commands_.Start(client, &AdminClient::Stub::Reprotect, request);
                      }),
@@ -580,7 +568,7 @@ class CommandLine {
                  }),
             "server", "a master target's name or id")
         ->add_option("--vm", arguments_.vm,
-                     "reference or path, as VM_AMBIGUOUS names them; empty: nobody says")
+                     "reference or path, as VM_AMBIGUOUS names them; empty: forget it")
         ->required();
   }
 

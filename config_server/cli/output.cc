@@ -288,7 +288,7 @@ std::string FormatServer(const admin::v1::Server& server) {
   AppendField("Version", server.version(), &out);
   AppendField("Address", server.replication_address(), &out);
   AppendField("Connected", server.connected() ? "yes" : "no", &out);
-  if (!server.chosen_vm().empty()) AppendField("VM (as said)", server.chosen_vm(), &out);
+  if (!server.chosen_vm().empty()) AppendField("VM (chosen)", server.chosen_vm(), &out);
   AppendField("Machines", absl::StrCat(server.machine_count()), &out);
   for (const types::v1::Datastore& store : server.datastores()) {
     AppendField("Datastore",

@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
@@ -24,7 +23,6 @@ using storage::v1::Job;
 using storage::v1::Machine;
 
 constexpr uint64_t kEventsMax = 10000;
-constexpr size_t kShownIdBytes = 8;
 
 std::string EventKey(uint64_t number) { return absl::StrFormat("%016d", number); }
 
@@ -258,10 +256,8 @@ absl::StatusOr<storage::v1::Server> Brain::IdentifyServer(const std::string& id_
 absl::StatusOr<Machine> Brain::FindMachine(const std::string& id_or_name) const {
   if (const std::optional<Machine> machine = store_->Get<Machine>(id_or_name)) return *machine;
   std::vector<Machine> found;
-  const bool beginning = id_or_name.size() >= kShownIdBytes;  // of an id, as tables show it
   for (Machine& machine : store_->All<Machine>()) {
-    if (machine.registration().name() == id_or_name ||
-        (beginning && absl::StartsWith(machine.machine_id(), id_or_name)))
+    if (IsCalled(id_or_name, machine.machine_id(), machine.registration().name()))
       found.push_back(std::move(machine));
   }
   if (found.size() == 1) return found.front();

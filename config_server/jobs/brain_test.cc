@@ -87,6 +87,9 @@ TEST_F(BrainTest, AServersNameThatTwoHaveNamesNone) {
   ASSERT_NE(one.server, nullptr);
   EXPECT_EQ(one.server->host_id(), "another-target");
   EXPECT_EQ(view.ServerCalled(name, {types::v1::PROCESS_SERVER}).refusal->id(), "NOT_IN_DATABASE");
+  // As tables show it; less of it says nothing.
+  EXPECT_EQ(view.ServerCalled("another-", {types::v1::MASTER_TARGET}).server, one.server);
+  EXPECT_EQ(view.ServerCalled("another", {types::v1::MASTER_TARGET}).server, nullptr);
 }
 
 TEST_F(BrainTest, TheCopyThatAFailbackLeftBehindIsRefused) {

@@ -1,11 +1,21 @@
 #include "config_server/model/view.h"
 
 #include "absl/algorithm/container.h"
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "config_server/model/problems.h"
 
 namespace homeward {
+namespace {
+
+constexpr size_t kShownIdBytes = 8;
+
+}  // namespace
+
+bool IsCalled(const std::string& text, const std::string& id, const std::string& name) {
+  return text == name || text == id || (text.size() >= kShownIdBytes && absl::StartsWith(id, text));
+}
 
 const storage::v1::Server* View::FindServer(const std::string& host_id,
                                             types::v1::ServerRole role) const {
@@ -23,7 +33,8 @@ View::MeantServer View::ServerCalled(const std::string& id_or_name,
   }
   std::vector<const storage::v1::Server*> found;
   for (const storage::v1::Server& server : servers) {
-    if (absl::c_linear_search(roles, server.role()) && server.registration().name() == id_or_name)
+    if (absl::c_linear_search(roles, server.role()) &&
+        IsCalled(id_or_name, server.host_id(), server.registration().name()))
       found.push_back(&server);
   }
   if (found.size() == 1) return {found.front(), std::nullopt, absl::StatusCode::kOk};

@@ -24,6 +24,10 @@ struct Settings {
   absl::Duration rpo_threshold = absl::Minutes(15);
 };
 
+// Whether an operator who writes `text` means it: its name, its id, or the beginning of that, as
+// tables show it.
+bool IsCalled(const std::string& text, const std::string& id, const std::string& name);
+
 // Valid on the strand until a record changes.
 struct View {
   const Fleet& fleet;
@@ -41,7 +45,7 @@ struct View {
     // NOT_FOUND: none is called so. INVALID_ARGUMENT: several are.
     absl::StatusCode code = absl::StatusCode::kOk;
   };
-  // By its id, or by a name that no other server of these roles has.
+  // By its id, or by what no other server of these roles is called (IsCalled).
   MeantServer ServerCalled(const std::string& id_or_name,
                            absl::Span<const types::v1::ServerRole> roles) const;
   // Null while the part has not been heard, or speaks of another replica or generation.

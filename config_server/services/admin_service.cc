@@ -340,6 +340,11 @@ Status AdminService::Reprotect(ServerContext* context, const admin::v1::Reprotec
       wish.location = storage::v1::ALTERNATE_VM;
       wish.new_vm = NewVmOf(request->new_vm());
     }
+    if (request->has_new_vm() && wish.location != storage::v1::ALTERNATE_VM) {
+      return absl::InvalidArgumentError(
+          "a name, hardware or network of a new VM (--vm-name and the like) is for --location "
+          "alternate");
+    }
     Placement placement = Place(view, machine, wish);
     if (placement.refusal) return Refused(*placement.refusal);
     if (wish.remove_snapshots && placement.assignment.location() != storage::v1::ORIGINAL_VM) {

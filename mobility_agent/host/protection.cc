@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
@@ -145,9 +146,12 @@ void Protection::Reconcile() {
     useless = shipper_ != nullptr && !shipper_->refused().ok() &&
               !absl::IsAborted(shipper_->refused()) &&
               !absl::IsFailedPrecondition(shipper_->refused());
-    // It was refused for its disks, and they are others by now.
+    // It was refused, maybe for its disks, and they are others by now.
     useless = useless || (shipper_ != nullptr && !shipper_->refused().ok() &&
-                          absl::IsFailedPrecondition(shipper_->away()));
+                          absl::c_any_of(disks_, [](const CapturedDisk& disk) {
+                            return disk.source != nullptr &&
+                                   absl::IsFailedPrecondition(disk.source->Present());
+                          }));
     useless = useless || runtime_.clock.Monotonic() - away_since_ > kAwayMax;
   });
   if (useless) {

@@ -301,6 +301,48 @@ TEST(Shipper, AFreezeLastsFromWhenTheFirstDiskWasToldToStandStill) {
   }
 }
 
+// Never comes to rest in time.
+class RestlessFreeze : public QuietDisk {
+ public:
+  void BeginFreeze() override { ++freezes; }
+  absl::Status AwaitFrozen(absl::Duration) override { return absl::DeadlineExceededError("late"); }
+  int freezes = 0;
+};
+
+TEST(Shipper, AFreezeThatTookTooLongIsNotTriedAgainAtOnce) {
+  MemoryDisk files(1);
+  ManualClock clock;
+  RestlessFreeze disk;
+  auto shipper = Shipper::Open(
+      files, clock,
+      {.machine_id = "m", .generation = 1, .state_path = "/state", .fresh_replica = true}, {&disk},
+      nullptr);
+  ASSERT_TRUE(shipper.ok()) << shipper.status();
+  Recorder link;
+  (*shipper)->sender().Connect(&link, (*shipper)->MakeHello());
+  (*shipper)->sender().OnMessage(Welcome(64 * kMiB));
+  const auto tick = [&](absl::Duration time) {
+    for (const absl::Duration end = clock.now + time; clock.now < end;) {
+      clock.now += absl::Milliseconds(500);
+      if ((*shipper)->markers_sealed() > 0) (*shipper)->RequestMarker(PointKind::kCrashConsistent);
+      (*shipper)->Tick();
+      replication::v1::Downstream reply;
+      reply.mutable_acknowledgement()->set_credit_bytes(64 * kMiB);
+      ToProto(link.last, reply.mutable_acknowledgement()->mutable_durable());
+      (*shipper)->sender().OnMessage(reply);
+    }
+  };
+  tick(absl::Seconds(50));
+  EXPECT_EQ(disk.freezes, 1);
+  EXPECT_GT((*shipper)->markers_sealed(), 5u) << "points are made without";
+  tick(absl::Seconds(30));
+  EXPECT_EQ(disk.freezes, 2) << "after a minute";
+  tick(absl::Seconds(80));
+  EXPECT_EQ(disk.freezes, 2) << "and after two";
+  tick(absl::Seconds(30));
+  EXPECT_EQ(disk.freezes, 3);
+}
+
 TEST(Shipper, AMachineIsNotFrozenForMoreThanAFreezeCouldRead) {
   MemoryDisk files(1);
   ManualClock clock;

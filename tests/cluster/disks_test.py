@@ -309,6 +309,10 @@ class Cases:
         self.check("a disk that grew meanwhile is told with both sizes, and what the advice costs",
                    str(DISK_BYTES) in said and str(2 * DISK_BYTES) in said and "recovery points" in said, said)
         self.check("it did not stand still since the host was started", "SYNCHRONISATION_STANDS_STILL" not in self.errors("grown"))
+        disk.resize(DISK_BYTES)
+        self.await_healthy("grown")
+        self.cluster.await_("its first point", lambda: self.cluster.json("points", "list", "grown").get("points"))
+        self.check("with its size back it goes on, byte for byte", self.same_after_failback("grown", disk.device))
         agent.stop()
 
     def two_agents(self):

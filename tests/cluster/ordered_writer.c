@@ -46,6 +46,7 @@ int main(int argc, char **argv) {
       return 1;
     }
     if (number == kPlaces && write(STDOUT_FILENO, "ready\n", 6) != 6) return 1;
+    // The pause is what is tried: a window in which nothing is written.
     if (pause_us != 0 && number % 64 == 0) usleep(pause_us);
   }
 }

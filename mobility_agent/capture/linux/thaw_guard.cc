@@ -36,6 +36,7 @@ constexpr int kAgainMs = 1000;  // between thaws of what is held for too long
 struct Watched {
   int agent_lives = -1;
   int64_t thaw_at_ms = 0;  // even while the agent lives
+  pid_t thawing = 0;       // who thaws it, maybe still
   size_t count = 0;
   std::array<ThawGuard::Item, ThawGuard::kItemsMax> items;
 };
@@ -73,6 +74,7 @@ bool Receive(Watched* watched) {
   std::memcpy(descriptors.data(), CMSG_DATA(header), count * sizeof(int));
   watched->agent_lives = descriptors[0];
   watched->thaw_at_ms = NowMs() + kinds[0] * int64_t{1000};
+  watched->thawing = 0;
   watched->count = count - 1;
   for (size_t i = 0; i < watched->count; ++i)
     watched->items[i] = {static_cast<ThawGuard::Kind>(kinds[i + 1]), descriptors[i + 1]};
@@ -81,16 +83,17 @@ bool Receive(Watched* watched) {
 
 // In a process of its own: a thaw waits for a freeze of the same file system that has not ended,
 // and that may wait for the thaw of another.
-void ThawAll(const Watched& watched) {
+void ThawAll(Watched* watched) {
   const pid_t child = ::_Fork();
+  watched->thawing = std::max(child, 0);
   if (child > 0) return;
-  for (size_t i = watched.count; i-- > 0;) ThawGuard::Thaw(watched.items[i]);
+  for (size_t i = watched->count; i-- > 0;) ThawGuard::Thaw(watched->items[i]);
   if (child == 0) ::_exit(0);
 }
 
 void End(Watched* watched) {
   char released = 0;
-  if (::read(watched->agent_lives, &released, 1) != 1) ThawAll(*watched);
+  if (::read(watched->agent_lives, &released, 1) != 1) ThawAll(watched);
   for (size_t i = watched->count; i-- > 0;) ::close(watched->items[i].descriptor);
   ::close(watched->agent_lives);
   watched->agent_lives = -1;
@@ -127,7 +130,8 @@ void End(Watched* watched) {
     // Whoever does not let go is not waited for, and what it froze meanwhile is thawed again.
     for (Watched& watched : watches) {
       if (watched.agent_lives < 0 || NowMs() < watched.thaw_at_ms) continue;
-      ThawAll(watched);
+      const bool waits = watched.thawing > 0 && ::kill(watched.thawing, 0) == 0;
+      if (!waits) ThawAll(&watched);
       watched.thaw_at_ms = NowMs() + kAgainMs;
     }
     for (size_t i = 0; i < kWatchesMax; ++i) {
