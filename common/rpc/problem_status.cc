@@ -17,6 +17,11 @@ absl::Status ToStatus(const types::v1::Problem& problem, absl::StatusCode code) 
   return status;
 }
 
+absl::Status Refused(const types::v1::Problem& problem) {
+  return ToStatus(problem, problem.retryable() ? absl::StatusCode::kUnavailable
+                                               : absl::StatusCode::kFailedPrecondition);
+}
+
 std::optional<types::v1::Problem> ProblemOf(const absl::Status& status) {
   const absl::optional<absl::Cord> payload = status.GetPayload(kProblemUrl);
   types::v1::Problem problem;

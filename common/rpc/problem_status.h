@@ -11,6 +11,8 @@
 namespace homeward {
 
 absl::Status ToStatus(const types::v1::Problem& problem, absl::StatusCode code);
+// UNAVAILABLE when trying again may help, FAILED_PRECONDITION otherwise; the problem goes along.
+absl::Status Refused(const types::v1::Problem& problem);
 std::optional<types::v1::Problem> ProblemOf(const absl::Status& status);
 
 }  // namespace homeward

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "common/base/check.h"
+
 namespace homeward {
 namespace {
 
@@ -33,6 +35,7 @@ uint64_t Fleet::Connect(const std::string& host_id, Session session) {
   member.heartbeat.Clear();
   member.heard = false;
   member.informed = false;
+  SetDue(host_id, &member, member.heard_at);
   return member.session;
 }
 
@@ -42,6 +45,7 @@ void Fleet::Disconnect(const std::string& host_id, uint64_t session) {
   it->second.session = 0;
   it->second.link.send = nullptr;
   it->second.link.end = nullptr;
+  due_.erase({it->second.due, host_id});
 }
 
 bool Fleet::Hear(const std::string& host_id, uint64_t session,
@@ -67,32 +71,55 @@ void Fleet::Expel(const std::string& host_id, const absl::Status& why) {
   it->second.session = 0;
   it->second.link.send = nullptr;
   it->second.link.end = nullptr;
+  due_.erase({it->second.due, host_id});
   end(why);
 }
 
-void Fleet::Want(const std::string& host_id, control::v1::Desired desired) {
-  const auto it = members_.find(host_id);
-  if (it == members_.end() || it->second.session == 0) return;
-  Member& member = it->second;
+void Fleet::Want(const std::string& host_id, const control::v1::Desired& desired) {
   std::string bytes = desired.SerializeAsString();
-  if (member.informed && bytes == member.sent &&
-      clock_.Monotonic() - member.sent_at < ask_interval_) {
-    return;
-  }
-  member.informed = true;
-  member.sent = std::move(bytes);
-  Send(&member);
+  std::string& wanted = wanted_[host_id];
+  if (wanted == bytes) return;
+  wanted = std::move(bytes);
+  const auto it = members_.find(host_id);
+  if (it != members_.end() && it->second.session != 0)
+    SetDue(host_id, &it->second, clock_.Monotonic());
 }
 
-void Fleet::Send(Member* member) {
+void Fleet::Forget(const std::string& host_id) { wanted_.erase(host_id); }
+
+void Fleet::Tell() {
+  const absl::Duration now = clock_.Monotonic();
+  while (!due_.empty() && due_.begin()->first <= now) {
+    const std::string host_id = due_.begin()->second;
+    Member& member = members_[host_id];
+    const auto wanted = wanted_.find(host_id);
+    if (wanted == wanted_.end()) {
+      // It registered a moment ago, or is about to be forgotten.
+      SetDue(host_id, &member, now + ask_interval_);
+      continue;
+    }
+    member.informed = true;
+    member.sent = wanted->second;
+    Send(host_id, &member);
+  }
+}
+
+void Fleet::SetDue(const std::string& host_id, Member* member, absl::Duration due) {
+  due_.erase({member->due, host_id});
+  member->due = due;
+  due_.emplace(due, host_id);
+}
+
+void Fleet::Send(const std::string& host_id, Member* member) {
   control::v1::Down down;
-  if (!down.mutable_desired()->ParseFromString(member->sent)) return;
+  HW_CHECK(down.mutable_desired()->ParseFromString(member->sent));
   down.mutable_desired()->set_revision(++member->revision);
   member->sent_at = clock_.Monotonic();
   member->unanswered[member->revision] = member->sent_at;
   // Whoever answers none of so many proves nothing by the oldest.
   if (member->unanswered.size() > kUnansweredMax)
     member->unanswered.erase(member->unanswered.begin());
+  SetDue(host_id, member, member->sent_at + ask_interval_);
   member->link.send(down);
 }
 
@@ -109,7 +136,7 @@ Fleet::Answer Fleet::Ask(const std::string& host_id, const std::string& who) {
   if (member.asked_by == who) return Answer::kGiven;
   if (!member.informed) return Answer::kAwaited;
   member.asked_by = who;
-  Send(&member);
+  Send(host_id, &member);
   member.asked_at = member.sent_at;
   return Answer::kAwaited;
 }

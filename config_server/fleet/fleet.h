@@ -5,7 +5,9 @@
 
 #include <functional>
 #include <map>
+#include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -41,8 +43,13 @@ class Fleet {
   bool Hear(const std::string& host_id, uint64_t session, const control::v1::Heartbeat& heartbeat);
   // Ends the host's session, if there is one.
   void Expel(const std::string& host_id, const absl::Status& why);
-  // Sends the desired state when it is not the one sent last, or that was a while ago.
-  void Want(const std::string& host_id, control::v1::Desired desired);
+  // What is desired of a part from now on, whether or not it has a session.
+  void Want(const std::string& host_id, const control::v1::Desired& desired);
+  // Nothing is desired of it any more: it is forgotten.
+  void Forget(const std::string& host_id);
+  // Sends to each open session what is desired of its part, when that is not what was sent last, or
+  // was sent a while ago. Looks only at those that are due.
+  void Tell();
 
   // A session may be half open: nobody is there any more, and nothing has said so. Ask() sends to
   // it what it was sent last, and says, when it is called again, whether an answer has come. `who`
@@ -82,6 +89,7 @@ class Fleet {
     absl::Time heard_time = absl::InfinitePast();
     bool informed = false;  // in this session
     std::string sent;       // the desired state, without its revision
+    absl::Duration due;     // in due_, while there is a session
     uint64_t revision = 0;
     std::map<uint64_t, absl::Duration> unanswered;  // revisions of this session, and when sent
     absl::Duration sent_at;
@@ -90,13 +98,17 @@ class Fleet {
     absl::Duration asked_at;
   };
   const Member* Find(const std::string& host_id) const;
-  void Send(Member* member);
+  void Send(const std::string& host_id, Member* member);
+  // When Tell() looks at the member next. It has a session.
+  void SetDue(const std::string& host_id, Member* member, absl::Duration due);
 
   const Clock& clock_;
   const absl::Duration heartbeat_timeout_;
   const absl::Duration ask_interval_;
   const absl::Duration started_;
   std::map<std::string, Member> members_;
+  std::map<std::string, std::string> wanted_;             // by host id; without a revision
+  std::set<std::pair<absl::Duration, std::string>> due_;  // the open sessions, next one first
   std::map<std::string, std::vector<RefusedCopy>> refused_;
   uint64_t next_session_ = 1;
 };

@@ -77,7 +77,7 @@ class ConfigServer : public Daemon {
                                            ProxyOf(config_));
     admin_ = std::make_unique<AdminService>(strand_.get(), brain_.get(), registrar_.get(),
                                             vcenters_.get());
-    brain_->store().Watch([this](uint64_t) { admin_->Changed(); });
+    brain_->store().Watch([this](const Store::Transaction&) { admin_->Changed(); });
     HW_ASSIGN_OR_RETURN(server_, StartServer({.address = config_.listen_address(),
                                               .identity = identity_,
                                               .services = {control_.get(), admin_.get()},

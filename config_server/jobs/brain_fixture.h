@@ -2,6 +2,7 @@
 #ifndef HOMEWARD_CONFIG_SERVER_JOBS_BRAIN_FIXTURE_H_
 #define HOMEWARD_CONFIG_SERVER_JOBS_BRAIN_FIXTURE_H_
 
+#include <array>
 #include <filesystem>
 #include <random>
 #include <set>
@@ -116,12 +117,16 @@ class BrainFixture : public ::testing::Test {
       seen.set_streaming(true);
       seen.set_resync_token(protection.resync_token());
       seen.set_quiesced_token(protection.quiesce_token());
-      if (points_.empty() || protection.quiesce_token() != quiesced_) {
-        quiesced_ = protection.quiesce_token();
+      seen.set_point_token(protection.point_token());
+      const std::array<uint64_t, 3> tokens = {protection.quiesce_token(), protection.point_token(),
+                                              protection.resync_token()};
+      if (points_.empty() || tokens != tokens_) {
+        tokens_ = tokens;
         points_.push_back(absl::StrCat("p", points_.size()));
         times_.push_back(clock_.Now());
       }
       if (protection.quiesce_token() != 0) seen.set_quiesced_point(points_.back());
+      if (protection.point_token() != 0) seen.set_requested_point(points_.back());
     }
     heartbeat.set_desired_revision(desired_[kMachine].revision());
     brain_->fleet().Hear(kMachine, sessions_[kMachine], heartbeat);
@@ -161,11 +166,11 @@ class BrainFixture : public ::testing::Test {
   absl::StatusOr<storage::v1::Job> Start(const std::string& workflow, const std::string& point = "",
                                          const std::string& directory = "") {
     storage::v1::Job job;
-    job.set_workflow(workflow);
-    job.set_machine_id(kMachine);
+    job.set_operation(OperationCalled(workflow));
+    job.set_subject(kMachine);
     job.set_point(point);
     if (workflow == "protect" || workflow == "reprotect") {
-      if (Refusal refusal = CheckOperation(brain_->MakeView(), Machine(), workflow))
+      if (Refusal refusal = CheckOperation(brain_->MakeView(), Machine(), job.operation()))
         return Refused(*refusal);
       const PlacementWish wish = {.directory = directory, .vm = said_vm_};
       Placement placement = Place(brain_->MakeView(), Machine(), wish);
@@ -217,7 +222,7 @@ class BrainFixture : public ::testing::Test {
   std::vector<std::string> points_;
   std::vector<absl::Time> times_;
   types::v1::Consistency consistency_ = types::v1::FROZEN;
-  uint64_t quiesced_ = 0;
+  std::array<uint64_t, 3> tokens_ = {};  // those for which a point was made
   std::string boot_id_ = "boot-1", hardware_uuid_ = "hardware-1";
   std::string target_uuid_;
   std::string said_vm_;  // --vm

@@ -52,6 +52,83 @@ TEST_F(BrainTest, AServerThatIsKilledAtAnyStepGoesOnWhereItWas) {
   }
 }
 
+TEST_F(BrainTest, WhatIsDesiredIsTheSameAfterARestart) {
+  const auto desired = [this] {
+    std::map<std::string, std::string> all;
+    for (auto [id, wanted] : desired_) {
+      wanted.clear_revision();
+      all[id] = wanted.SerializeAsString();
+    }
+    return all;
+  };
+  for (const char* const operation : {"protect", "create-point", "failback", "commit", "remove"}) {
+    Obey();
+    Obey();
+    const auto job = Start(operation, "latest");
+    ASSERT_TRUE(job.ok()) << job.status();
+    for (int i = 0; i < 20; ++i) {
+      Obey();
+      const std::map<std::string, std::string> before = desired();
+      StartBrain();
+      ConnectAll();
+      brain_->Step();
+      EXPECT_EQ(desired(), before) << operation << ", step " << i;
+    }
+  }
+}
+
+TEST_F(BrainTest, AJobOfManyMachinesHasOneForEach) {
+  Obey();
+  Obey();
+  Run("protect");
+  storage::v1::Job each;
+  each.set_operation(storage::v1::RESYNC);
+  const storage::v1::Job parent = *brain_->StartForEach(each, {kMachine, kMachine, "unknown"});
+  const storage::v1::Job ended = Finish(parent.id(), /*kill_one_in=*/3);
+  EXPECT_EQ(ended.state(), storage::v1::FAILED);
+  ASSERT_EQ(ended.children_size(), 3);
+  std::vector<std::string> ends;
+  for (const std::string& id : ended.children()) {
+    const storage::v1::Job child = *brain_->FindJob(id);
+    EXPECT_EQ(child.parent(), parent.id());
+    ends.push_back(child.has_problem() ? child.problem().id()
+                                       : storage::v1::TaskState_Name(child.state()));
+  }
+  EXPECT_EQ(ends, std::vector<std::string>({"SUCCEEDED", "JOB_RUNNING", "NOT_IN_DATABASE"}));
+  EXPECT_NE(ended.problem().message().find("2 of 3 machines; job "), std::string::npos)
+      << ended.problem().message();
+}
+
+TEST_F(BrainTest, AJobOfManyMachinesIsCancelledWithItsChildren) {
+  Obey();
+  Obey();
+  Run("protect");
+  agent_runs_ = false;
+  storage::v1::Job each;
+  each.set_operation(storage::v1::RESYNC);
+  const storage::v1::Job parent = *brain_->StartForEach(each, {kMachine});
+  ASSERT_EQ(parent.children_size(), 1);
+  ASSERT_TRUE(brain_->CancelJob(parent.id()).ok());
+  EXPECT_EQ(Finish(parent.id()).state(), storage::v1::CANCELLED);
+  EXPECT_EQ(brain_->FindJob(parent.children(0))->state(), storage::v1::CANCELLED);
+  EXPECT_EQ(IdOf(brain_->CancelJob(parent.id()).status()), "JOB_NOT_CANCELLABLE");
+  EXPECT_TRUE(Machine().job_id().empty());
+}
+
+TEST_F(BrainTest, AJobThatAnOlderServerBeganGoesOn) {
+  Obey();
+  Obey();
+  storage::v1::Job job = *Start("protect");
+  // It knew no `operation`.
+  job.clear_operation();
+  Store::Transaction transaction;
+  transaction.Put(job.id(), job);
+  ASSERT_TRUE(brain_->store().Commit(transaction).ok());
+  StartBrain();
+  EXPECT_EQ(Finish(job.id()).state(), storage::v1::SUCCEEDED);
+  EXPECT_EQ(Machine().state(), storage::v1::PROTECTED);
+}
+
 TEST_F(BrainTest, AReprotectIsRefusedUntilTheAgentRegisteredSinceTheBoot) {
   Obey();
   Obey();
@@ -190,8 +267,10 @@ TEST_F(BrainTest, WhatIsWishedForMustBeThere) {
   EXPECT_NE(longer.refusal->message().find("it has 81 bytes; 80 are allowed"), std::string::npos)
       << longer.refusal->message();
   EXPECT_EQ(refusal({.hyperv = true}), "HYPERV_TARGET");
-  for (storage::v1::Server& server : view.servers)
+  std::vector<storage::v1::Server> windows(view.servers.begin(), view.servers.end());
+  for (storage::v1::Server& server : windows)
     server.mutable_registration()->set_os_type(types::v1::WINDOWS);
+  view.servers = windows;
   EXPECT_EQ(refusal({.master_target = kTarget}), "MASTER_TARGET_OS_MISMATCH");
   EXPECT_EQ(IdOf(brain_->FindMachine("nobody").status()), "NOT_IN_DATABASE");
   EXPECT_EQ(IdOf(Start("failback", "latest").status()), "NOT_PROTECTED");
@@ -271,8 +350,8 @@ TEST_F(BrainTest, ALastPointThatIsNotOneInstantEndsAFailbackToLatestBeforeAnythi
   EXPECT_EQ(Machine().state(), storage::v1::PROTECTED);
   EXPECT_EQ(Machine().assignment().quiesce_token(), 0u) << "the machine goes on";
   storage::v1::Job accepted;
-  accepted.set_workflow("failback");
-  accepted.set_machine_id(kMachine);
+  accepted.set_operation(storage::v1::FAILBACK);
+  accepted.set_subject(kMachine);
   accepted.set_point("latest");
   accepted.set_accept_not_one_instant(true);
   EXPECT_EQ(Finish(brain_->StartJob(std::move(accepted))->id()).state(), storage::v1::SUCCEEDED);
@@ -291,10 +370,11 @@ TEST(StoreTest, ANewerSchemaIsRefusedAndATransactionIsAllOrNothing) {
     storage::v1::Meta meta = *store->Get<storage::v1::Meta>(Store::kOnly);
     meta.set_schema_version(Store::kSchemaVersion + 1);
     transaction.Put(Store::kOnly, meta);
-    uint64_t watched = 0;
-    store->Watch([&](uint64_t now) { watched = now; });
+    size_t watched = 0;
+    store->Watch([&](const Store::Transaction& seen) { watched = seen.changes().size(); });
     ASSERT_TRUE(store->Commit(transaction).ok());
-    EXPECT_EQ(watched, revision + 1);
+    EXPECT_EQ(watched, 2u);
+    EXPECT_EQ(store->revision(), revision + 1);
     EXPECT_TRUE(store->Get<storage::v1::Machine>("m").has_value());
     EXPECT_EQ(Store::Open(directory).status().code(), absl::StatusCode::kFailedPrecondition)
         << "in use";

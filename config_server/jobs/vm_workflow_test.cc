@@ -91,8 +91,8 @@ class VmWorkflowTest : private WithVcenter, public BrainFixture {
   storage::v1::Job Finished(const std::string& workflow, unsigned kill_one_in,
                             const PlacementWish& wish) {
     storage::v1::Job job;
-    job.set_workflow(workflow);
-    job.set_machine_id(kMachine);
+    job.set_operation(OperationCalled(workflow));
+    job.set_subject(kMachine);
     job.set_point("latest");
     if (workflow == "reprotect") {
       Placement placement = Place(brain_->MakeView(), Machine(), wish);

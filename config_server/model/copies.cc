@@ -135,7 +135,7 @@ CopyVerdict JudgeCopy(const View& view, const Machine& machine, const Incarnatio
     return clone("it was replaced, and an older boot does not come back");
   if (SameIncarnation(admitted, copy)) return {Kind::kSame, ""};
   // It came home, or failed over, and nobody has seen it there.
-  const bool moves = !view.RegisteredSinceBoot(machine);
+  const bool moves = !RegisteredSinceBoot(machine);
   if (moves && WasRefused(admission, copy)) return clone("it was refused before the failback");
   const bool failing_back = machine.state() == storage::v1::FAILING_BACK &&
                             machine.assignment().phase() == control::v1::RECOVER;

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -24,33 +25,6 @@ constexpr uint64_t kDiskBytesMax = 62 * kTiB;
 constexpr uint64_t kRetentionBytesEnough = kGiB;
 constexpr uint32_t kVmdkSectorBytes = 512;
 constexpr char kPhysicalOnlyForward[] = "Windows Server 2008 R2";
-
-struct StateEntry {
-  storage::v1::ProtectionState state;
-  const char* name;
-  std::vector<std::string> operations;
-};
-
-const std::vector<StateEntry>& States() {
-  static const auto& states = *new std::vector<StateEntry>{
-      {storage::v1::UNPROTECTED, "Unprotected", {"protect", "remove"}},
-      {storage::v1::ENABLING, "EnablingProtection", {"remove"}},
-      {storage::v1::PROTECTED, "Protected", {"resync", "create-point", "failback", "remove"}},
-      {storage::v1::FAILING_BACK, "UnplannedFailoverInProgress", {}},
-      {storage::v1::FAILED_BACK, "UnplannedFailoverCommitPending", {"failback", "commit"}},
-      {storage::v1::COMMITTED, "FailoverCommitted", {"reprotect", "remove"}},
-      {storage::v1::REPROTECTING, "Reprotecting", {"remove"}},
-      {storage::v1::REMOVING, "DisablingProtection", {"remove"}},
-  };
-  return states;
-}
-
-const StateEntry& EntryOf(storage::v1::ProtectionState state) {
-  for (const StateEntry& entry : States()) {
-    if (entry.state == state) return entry;
-  }
-  return States().front();
-}
 
 std::string NameOf(const Machine& machine) { return machine.registration().name(); }
 
@@ -80,7 +54,7 @@ Refusal CheckFailback(const View& view, const Machine& machine) {
     if (Refusal refusal = CheckVmFailback(view, machine)) return refusal;
   }
   if (machine.state() == storage::v1::FAILED_BACK && machine.has_registered_at() &&
-      view.RegisteredSinceBoot(machine)) {
+      RegisteredSinceBoot(machine)) {
     return MakeProblem(ProblemId::kMachineRunning,
                        absl::StrCat(NameOf(machine), " runs from the recovered disks"));
   }
@@ -89,6 +63,13 @@ Refusal CheckFailback(const View& view, const Machine& machine) {
     return MakeProblem(ProblemId::kHealthNotOk, replica->problem().message());
   }
   return std::nullopt;
+}
+
+Refusal CheckRepair(const View& view, const Machine& machine) {
+  const VmFindings found = LookForChanges(view, machine);
+  if (found.refusal || !found.findings.empty()) return found.refusal;
+  return MakeProblem(ProblemId::kNothingToRepair,
+                     absl::StrCat("all disks of ", NameOf(machine), " are where they belong"));
 }
 
 const storage::v1::Server* LeastLoaded(const View& view, types::v1::ServerRole role,
@@ -418,18 +399,9 @@ void Retire(const control::v1::Registration& registration, Machine* machine) {
   if (retired.size() > kRetiredBootsMax) retired.erase(retired.begin());
 }
 
-std::string StateName(storage::v1::ProtectionState state) { return EntryOf(state).name; }
-
-std::vector<std::string> AllowedOperations(const Machine& machine) {
-  if (!machine.job_id().empty()) return {};
-  std::vector<std::string> operations = EntryOf(machine.state()).operations;
-  if (machine.has_vm() || machine.assignment().has_new_vm()) operations.push_back("repair");
-  return operations;
-}
-
 Refusal CheckAgent(const View& view, const Machine& machine) {
   const absl::Time now = view.clock.Now();
-  if (!view.RegisteredSinceBoot(machine)) {
+  if (!RegisteredSinceBoot(machine)) {
     const absl::Time booted = FromProto(machine.handed_back_at());
     const absl::Time limit = booted + view.settings.registration_window;
     const absl::Duration waited = absl::Trunc(now - booted, absl::Seconds(1));
@@ -461,36 +433,36 @@ Refusal CheckAgent(const View& view, const Machine& machine) {
   return std::nullopt;
 }
 
-Refusal CheckOperation(const View& view, const Machine& machine, const std::string& operation) {
+Refusal CheckOperation(const View& view, const Machine& machine, storage::v1::Operation operation) {
   if (!machine.job_id().empty()) {
     return MakeProblem(ProblemId::kJobRunning,
                        absl::StrCat("job ", machine.job_id(), " works on ", NameOf(machine)));
   }
-  const std::vector<std::string> allowed = AllowedOperations(machine);
-  if (std::find(allowed.begin(), allowed.end(), operation) == allowed.end()) {
-    const ProblemId id = operation == "failback" ? ProblemId::kNotProtected
-                         : operation == "reprotect" && machine.state() == storage::v1::FAILED_BACK
-                             ? ProblemId::kNotCommitted
-                             : ProblemId::kWrongState;
+  if (!absl::c_linear_search(AllowedOperations(machine), operation)) {
+    const ProblemId id =
+        operation == storage::v1::FAILBACK ? ProblemId::kNotProtected
+        : operation == storage::v1::REPROTECT && machine.state() == storage::v1::FAILED_BACK
+            ? ProblemId::kNotCommitted
+            : ProblemId::kWrongState;
     return MakeProblem(id,
                        absl::StrCat(NameOf(machine), " is in state ", StateName(machine.state()),
-                                    ", which does not allow ", operation));
+                                    ", which does not allow ", OperationName(operation)));
   }
-  if (operation == "protect" || operation == "reprotect" || operation == "resync" ||
-      operation == "create-point") {
-    if (Refusal refusal = CheckAgent(view, machine)) return refusal;
+  switch (operation) {
+    case storage::v1::PROTECT:
+    case storage::v1::RESYNC:
+    case storage::v1::CREATE_POINT:
+      return CheckAgent(view, machine);
+    case storage::v1::REPROTECT:
+      if (Refusal refusal = CheckAgent(view, machine)) return refusal;
+      return CheckSystem(machine);
+    case storage::v1::FAILBACK:
+      return CheckFailback(view, machine);
+    case storage::v1::REPAIR:
+      return CheckRepair(view, machine);
+    default:
+      return std::nullopt;
   }
-  if (operation == "reprotect") return CheckSystem(machine);
-  if (operation == "failback") return CheckFailback(view, machine);
-  if (operation == "repair") {
-    const VmFindings found = LookForChanges(view, machine);
-    if (found.refusal) return found.refusal;
-    if (found.findings.empty()) {
-      return MakeProblem(ProblemId::kNothingToRepair,
-                         absl::StrCat("all disks of ", NameOf(machine), " are where they belong"));
-    }
-  }
-  return std::nullopt;
 }
 
 Placement Place(const View& view, const Machine& as_recorded, const PlacementWish& wish) {
@@ -612,7 +584,7 @@ std::vector<types::v1::HealthIssue> JudgeMachine(const View& view, const Machine
   const bool replicating = machine.state() == storage::v1::PROTECTED ||
                            machine.state() == storage::v1::ENABLING ||
                            machine.state() == storage::v1::REPROTECTING;
-  if (!view.RegisteredSinceBoot(machine) || (replicating && !view.AgentConnected(machine))) {
+  if (!RegisteredSinceBoot(machine) || (replicating && !view.AgentConnected(machine))) {
     if (Refusal refusal = CheckAgent(view, machine)) {
       const bool gone = !view.fleet.alive(machine.machine_id());
       issues.push_back(IssueOf(gone ? types::v1::CRITICAL : types::v1::WARNING, *refusal));

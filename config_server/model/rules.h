@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "config_server/model/operation.h"
 #include "config_server/model/problems.h"
 #include "config_server/model/view.h"
 
@@ -17,14 +18,9 @@ using Refusal = std::optional<types::v1::Problem>;
 // This boot of a copy of the machine is over: it is not taken for the machine any more.
 void Retire(const control::v1::Registration& registration, storage::v1::Machine* machine);
 
-// In the public API's words: "Protected".
-std::string StateName(storage::v1::ProtectionState state);
-// "protect", "failback", ...: what its state allows, whether or not other rules refuse it now.
-std::vector<std::string> AllowedOperations(const storage::v1::Machine& machine);
-
 // Whether `operation` may start. Beyond the state: no other job, and the operation's own rules.
 Refusal CheckOperation(const View& view, const storage::v1::Machine& machine,
-                       const std::string& operation);
+                       storage::v1::Operation operation);
 // A machine that booted and whose agent has not registered since, or has no session.
 Refusal CheckAgent(const View& view, const storage::v1::Machine& machine);
 

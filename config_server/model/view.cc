@@ -1,5 +1,7 @@
 #include "config_server/model/view.h"
 
+#include <vector>
+
 #include "absl/algorithm/container.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
@@ -58,6 +60,30 @@ View::MeantServer View::ServerCalled(const std::string& id_or_name,
           absl::StatusCode::kInvalidArgument};
 }
 
+View::MeantMachine View::MachineCalled(const std::string& id_or_name) const {
+  std::vector<const storage::v1::Machine*> found;
+  for (const storage::v1::Machine& machine : machines) {
+    if (machine.machine_id() == id_or_name) return {&machine, std::nullopt, absl::StatusCode::kOk};
+    if (IsCalled(id_or_name, machine.machine_id(), machine.registration().name()))
+      found.push_back(&machine);
+  }
+  if (found.size() == 1) return {found.front(), std::nullopt, absl::StatusCode::kOk};
+  if (found.empty()) {
+    return {nullptr,
+            MakeProblem(ProblemId::kNotInDatabase,
+                        absl::StrCat("there is no machine \"", id_or_name, "\"")),
+            absl::StatusCode::kNotFound};
+  }
+  const auto id = [](std::string* out, const storage::v1::Machine* machine) {
+    absl::StrAppend(out, machine->machine_id());
+  };
+  return {nullptr,
+          MakeProblem(ProblemId::kAmbiguousName,
+                      absl::StrCat(found.size(), " machines are called \"", id_or_name,
+                                   "\": ", absl::StrJoin(found, ", ", id))),
+          absl::StatusCode::kInvalidArgument};
+}
+
 const control::v1::AgentObserved* View::AgentOf(const storage::v1::Machine& machine) const {
   const control::v1::Heartbeat* const heartbeat = fleet.heartbeat(machine.machine_id());
   if (heartbeat == nullptr || !heartbeat->has_agent()) return nullptr;
@@ -90,7 +116,7 @@ const control::v1::RelayObserved* View::RelayOf(const storage::v1::Machine& mach
   return nullptr;
 }
 
-bool View::RegisteredSinceBoot(const storage::v1::Machine& machine) const {
+bool RegisteredSinceBoot(const storage::v1::Machine& machine) {
   return !machine.has_handed_back_at() || machine.has_registered_at();
 }
 

@@ -5,7 +5,6 @@
 #include <map>
 #include <optional>
 #include <string>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/types/span.h"
@@ -28,14 +27,17 @@ struct Settings {
 // tables show it.
 bool IsCalled(const std::string& text, const std::string& id, const std::string& name);
 
+// The agent registered after the machine was handed back.
+bool RegisteredSinceBoot(const storage::v1::Machine& machine);
+
 // Valid on the strand until a record changes.
 struct View {
   const Fleet& fleet;
   const Clock& clock;
   const Settings& settings;
-  std::vector<storage::v1::Server> servers;
-  std::vector<storage::v1::Machine> machines;
-  std::map<std::string, VcenterState> vcenters;  // by the names of their records
+  absl::Span<const storage::v1::Server> servers;    // by their ids
+  absl::Span<const storage::v1::Machine> machines;  // by their ids
+  std::map<std::string, VcenterState> vcenters;     // by the names of their records
 
   const storage::v1::Server* FindServer(const std::string& host_id,
                                         types::v1::ServerRole role) const;
@@ -48,12 +50,17 @@ struct View {
   // By its id, or by what no other server of these roles is called (IsCalled).
   MeantServer ServerCalled(const std::string& id_or_name,
                            absl::Span<const types::v1::ServerRole> roles) const;
+  struct MeantMachine {
+    const storage::v1::Machine* machine = nullptr;
+    std::optional<types::v1::Problem> refusal;
+    absl::StatusCode code = absl::StatusCode::kOk;  // as in MeantServer
+  };
+  // By its id, or by what no other machine is called (IsCalled).
+  MeantMachine MachineCalled(const std::string& id_or_name) const;
   // Null while the part has not been heard, or speaks of another replica or generation.
   const control::v1::AgentObserved* AgentOf(const storage::v1::Machine& machine) const;
   const control::v1::ReplicaObserved* ReplicaOf(const storage::v1::Machine& machine) const;
   const control::v1::RelayObserved* RelayOf(const storage::v1::Machine& machine) const;
-  // The agent registered after the machine was handed back.
-  bool RegisteredSinceBoot(const storage::v1::Machine& machine) const;
   bool AgentConnected(const storage::v1::Machine& machine) const;
 };
 

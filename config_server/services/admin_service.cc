@@ -176,7 +176,7 @@ Status AdminService::ListJobs(ServerContext* context, const admin::v1::ListJobsR
     const size_t read_max = machine_id.empty() ? count_max : SIZE_MAX;
     for (const storage::v1::Job& job :
          brain_.store().All<storage::v1::Job>(read_max, /*newest=*/true)) {
-      if (!machine_id.empty() && job.machine_id() != machine_id) continue;
+      if (!machine_id.empty() && job.subject() != machine_id) continue;
       if (static_cast<uint32_t>(response->jobs_size()) == count_max) break;
       *response->add_jobs() = ConvertJob(brain_, job);
     }
@@ -295,11 +295,11 @@ Status AdminService::GetVersion(ServerContext* context, const admin::v1::GetVers
   });
 }
 
-absl::Status AdminService::StartSimple(const char* workflow, const std::string& machine,
+absl::Status AdminService::StartSimple(storage::v1::Operation operation, const std::string& machine,
                                        storage::v1::Job job, admin::v1::Job* response,
                                        const std::string& chosen_vm) {
-  job.set_workflow(workflow);
-  job.set_machine_id(machine);
+  job.set_operation(operation);
+  job.set_subject(machine);
   HW_ASSIGN_OR_RETURN(const storage::v1::Job started, brain_.StartJob(std::move(job), chosen_vm));
   *response = ConvertJob(brain_, started);
   return absl::OkStatus();
@@ -310,7 +310,8 @@ Status AdminService::Protect(ServerContext* context, const admin::v1::ProtectReq
   return Ask(context, [&]() -> absl::Status {
     HW_ASSIGN_OR_RETURN(const storage::v1::Machine machine, brain_.FindMachine(request->machine()));
     const View view = brain_.MakeView();
-    if (Refusal refusal = CheckOperation(view, machine, "protect")) return Refused(*refusal);
+    if (Refusal refusal = CheckOperation(view, machine, storage::v1::PROTECT))
+      return Refused(*refusal);
     PlacementWish wish = WishOf(*request);
     wish.location = storage::v1::DATASTORE_DIRECTORY;
     wish.disks.assign(request->disks().begin(), request->disks().end());
@@ -319,7 +320,7 @@ Status AdminService::Protect(ServerContext* context, const admin::v1::ProtectReq
     HW_RETURN_IF_ERROR(ApplyPolicy(request->policy(), &placement.assignment));
     storage::v1::Job job;
     *job.mutable_wanted() = std::move(placement.assignment);
-    return StartSimple("protect", machine.machine_id(), std::move(job), response,
+    return StartSimple(storage::v1::PROTECT, machine.machine_id(), std::move(job), response,
                        placement.chosen_vm);
   });
 }
@@ -329,7 +330,8 @@ Status AdminService::Reprotect(ServerContext* context, const admin::v1::Reprotec
   return Ask(context, [&]() -> absl::Status {
     HW_ASSIGN_OR_RETURN(const storage::v1::Machine machine, brain_.FindMachine(request->machine()));
     const View view = brain_.MakeView();
-    if (Refusal refusal = CheckOperation(view, machine, "reprotect")) return Refused(*refusal);
+    if (Refusal refusal = CheckOperation(view, machine, storage::v1::REPROTECT))
+      return Refused(*refusal);
     PlacementWish wish = WishOf(*request);
     wish.remove_snapshots = request->remove_snapshots();
     wish.hyperv = request->location() == admin::v1::HYPERV_VM;
@@ -354,14 +356,15 @@ Status AdminService::Reprotect(ServerContext* context, const admin::v1::Reprotec
     HW_RETURN_IF_ERROR(ApplyPolicy(request->policy(), &placement.assignment));
     storage::v1::Job job;
     *job.mutable_wanted() = std::move(placement.assignment);
-    return StartSimple("reprotect", machine.machine_id(), std::move(job), response,
+    return StartSimple(storage::v1::REPROTECT, machine.machine_id(), std::move(job), response,
                        placement.chosen_vm);
   });
 }
 
 Status AdminService::Resync(ServerContext* context, const admin::v1::ResyncRequest* request,
                             admin::v1::Job* response) {
-  return Ask(context, [&] { return StartSimple("resync", request->machine(), {}, response); });
+  return Ask(context,
+             [&] { return StartSimple(storage::v1::RESYNC, request->machine(), {}, response); });
 }
 
 Status AdminService::CreatePoint(ServerContext* context,
@@ -372,7 +375,7 @@ Status AdminService::CreatePoint(ServerContext* context,
     job.set_point_kind(request->kind() == types::v1::POINT_KIND_UNSPECIFIED
                            ? types::v1::CRASH_CONSISTENT
                            : request->kind());
-    return StartSimple("create-point", request->machine(), std::move(job), response);
+    return StartSimple(storage::v1::CREATE_POINT, request->machine(), std::move(job), response);
   });
 }
 
@@ -381,7 +384,8 @@ Status AdminService::Failback(ServerContext* context, const admin::v1::FailbackR
   return Ask(context, [&]() -> absl::Status {
     HW_ASSIGN_OR_RETURN(const storage::v1::Machine machine, brain_.FindMachine(request->machine()));
     const View view = brain_.MakeView();
-    if (Refusal refusal = CheckOperation(view, machine, "failback")) return Refused(*refusal);
+    if (Refusal refusal = CheckOperation(view, machine, storage::v1::FAILBACK))
+      return Refused(*refusal);
     // Before anything is stopped: the point that is asked for is there, now.
     const control::v1::ReplicaObserved& replica = *view.ReplicaOf(machine);
     const ChosenPoint chosen = ChoosePoint({replica.points().begin(), replica.points().end()},
@@ -391,13 +395,14 @@ Status AdminService::Failback(ServerContext* context, const admin::v1::FailbackR
     job.set_point(request->point());
     job.set_source_lost(request->source_lost());
     job.set_accept_not_one_instant(request->accept_not_one_instant());
-    return StartSimple("failback", machine.machine_id(), std::move(job), response);
+    return StartSimple(storage::v1::FAILBACK, machine.machine_id(), std::move(job), response);
   });
 }
 
 Status AdminService::Commit(ServerContext* context, const admin::v1::CommitRequest* request,
                             admin::v1::Job* response) {
-  return Ask(context, [&] { return StartSimple("commit", request->machine(), {}, response); });
+  return Ask(context,
+             [&] { return StartSimple(storage::v1::COMMIT, request->machine(), {}, response); });
 }
 
 Status AdminService::Remove(ServerContext* context, const admin::v1::RemoveRequest* request,
@@ -405,7 +410,7 @@ Status AdminService::Remove(ServerContext* context, const admin::v1::RemoveReque
   return Ask(context, [&] {
     storage::v1::Job job;
     job.set_keep_disks(request->keep_disks());
-    return StartSimple("remove", request->machine(), std::move(job), response);
+    return StartSimple(storage::v1::REMOVE, request->machine(), std::move(job), response);
   });
 }
 
@@ -422,7 +427,8 @@ Status AdminService::GetRepair(ServerContext* context, const admin::v1::RepairRe
 
 Status AdminService::Repair(ServerContext* context, const admin::v1::RepairRequest* request,
                             admin::v1::Job* response) {
-  return Ask(context, [&] { return StartSimple("repair", request->machine(), {}, response); });
+  return Ask(context,
+             [&] { return StartSimple(storage::v1::REPAIR, request->machine(), {}, response); });
 }
 
 Status AdminService::CancelJob(ServerContext* context, const admin::v1::CancelJobRequest* request,

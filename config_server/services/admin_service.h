@@ -63,8 +63,9 @@ class AdminService : public admin::v1::AdminService::Service {
  private:
   // Checks the caller and runs `ask` on the strand.
   grpc::Status Ask(grpc::ServerContext* context, const std::function<absl::Status()>& ask);
-  absl::Status StartSimple(const char* workflow, const std::string& machine, storage::v1::Job job,
-                           admin::v1::Job* response, const std::string& chosen_vm = "");
+  absl::Status StartSimple(storage::v1::Operation operation, const std::string& machine,
+                           storage::v1::Job job, admin::v1::Job* response,
+                           const std::string& chosen_vm = "");
 
   Strand& strand_;
   Brain& brain_;

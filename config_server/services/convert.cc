@@ -74,8 +74,8 @@ admin::v1::Machine ConvertMachine(const View& view, const storage::v1::Machine& 
   *out.mutable_unusable_disks() = registration.unusable_disks();
   out.set_protection_state(StateName(machine.state()));
   out.set_generation(machine.generation());
-  for (const std::string& operation : AllowedOperations(machine))
-    out.add_allowed_operations(operation);
+  for (const storage::v1::Operation operation : AllowedOperations(machine))
+    out.add_allowed_operations(OperationName(operation));
   const std::vector<types::v1::HealthIssue> issues = JudgeMachine(view, machine);
   const bool protected_now = machine.has_assignment();
   out.set_replication_health(protected_now || !issues.empty() ? WorstOf(issues) : "None");
@@ -167,10 +167,10 @@ admin::v1::Server ConvertServer(const View& view, const storage::v1::Server& ser
 admin::v1::Job ConvertJob(const Brain& brain, const storage::v1::Job& job) {
   admin::v1::Job out;
   out.set_id(job.id());
-  out.set_workflow(job.workflow());
-  out.set_machine_id(job.machine_id());
-  const absl::StatusOr<storage::v1::Machine> machine = brain.FindMachine(job.machine_id());
-  if (machine.ok()) out.set_machine_name(machine->registration().name());
+  out.set_workflow(OperationName(OperationOf(job)));
+  out.set_machine_id(job.subject());
+  if (const storage::v1::Machine* const machine = brain.records().FindMachine(job.subject()))
+    out.set_machine_name(machine->registration().name());
   out.set_state(TaskStateName(job.state()));
   *out.mutable_created() = job.created();
   if (job.has_ended()) *out.mutable_ended() = job.ended();

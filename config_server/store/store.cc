@@ -86,7 +86,10 @@ class RocksStore : public Store {
     return Commit(transaction);
   }
 
-  absl::Status Commit(const Transaction& transaction) override {
+  uint64_t revision() const override { return revision_; }
+
+ private:
+  absl::Status Write(const Transaction& transaction) override {
     rocksdb::WriteBatch batch;
     for (const auto& [key, value] : transaction.changes()) {
       if (value.has_value()) {
@@ -100,13 +103,9 @@ class RocksStore : public Store {
     options.sync = !HW_FAULT("mutation.store_without_sync");
     HW_RETURN_IF_ERROR(FromRocks(db_->Write(options, &batch), "write to the store"));
     ++revision_;
-    if (watcher_) watcher_(revision_);
     return absl::OkStatus();
   }
 
-  uint64_t revision() const override { return revision_; }
-
- private:
   std::optional<std::string> Read(const std::string& key) const override {
     std::string value;
     const rocksdb::Status status = db_->Get(rocksdb::ReadOptions(), key, &value);
@@ -140,6 +139,12 @@ absl::StatusOr<std::unique_ptr<Store>> OpenRocksStore(const std::string& directo
   auto store = std::make_unique<RocksStore>(std::move(env));
   HW_RETURN_IF_ERROR(store->Load(directory));
   return store;
+}
+
+absl::Status Store::Commit(const Transaction& transaction) {
+  HW_RETURN_IF_ERROR(Write(transaction));
+  for (const Watcher& watcher : watchers_) watcher(transaction);
+  return absl::OkStatus();
 }
 
 absl::StatusOr<std::unique_ptr<Store>> Store::Open(const std::string& directory) {

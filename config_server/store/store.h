@@ -84,7 +84,7 @@ class Store {
     std::vector<Change> changes_;
   };
   // All or nothing; durable on return. A failure is fatal to the store: stop the server.
-  virtual absl::Status Commit(const Transaction& transaction) = 0;
+  absl::Status Commit(const Transaction& transaction);
 
   template <typename Record>
   std::optional<Record> Get(absl::string_view key) const {
@@ -107,20 +107,22 @@ class Store {
 
   // Grows with every commit, over restarts too.
   virtual uint64_t revision() const = 0;
-  // Called after every commit, on the strand, with the new revision. One watcher.
-  void Watch(std::function<void(uint64_t)> watcher) { watcher_ = std::move(watcher); }
-
- protected:
-  std::function<void(uint64_t)> watcher_;
+  // Called after every commit, on the strand, in the order of the calls to Watch. It must not
+  // commit.
+  using Watcher = std::function<void(const Transaction&)>;
+  void Watch(Watcher watcher) { watchers_.push_back(std::move(watcher)); }
 
  private:
   template <typename Record>
   static std::string KeyOf(absl::string_view key) {
     return absl::StrCat(RecordKind<Record>::kPrefix, "/", key);
   }
+  virtual absl::Status Write(const Transaction& transaction) = 0;
   virtual std::optional<std::string> Read(const std::string& key) const = 0;
   virtual void Scan(const std::string& prefix, bool backwards,
                     const std::function<bool(const std::string&)>& visit) const = 0;
+
+  std::vector<Watcher> watchers_;
 };
 
 }  // namespace homeward

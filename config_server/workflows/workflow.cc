@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/check.h"
 #include "common/fault/fault.h"
 #include "common/wire/time_proto.h"
 #include "config_server/model/vm_record.h"
@@ -324,18 +325,20 @@ std::vector<TaskSpec> ReplicationTasks() {
 
 }  // namespace
 
-const Workflow* FindWorkflow(const std::string& name) {
+const Workflow& WorkflowOf(storage::v1::Operation operation) {
   static const auto& workflows = *new std::vector<Workflow>{
-      {"protect", ReplicationTasks(), storage::v1::ENABLING, storage::v1::PROTECTED, Discard},
-      {"reprotect", ReplicationTasks(), storage::v1::REPROTECTING, storage::v1::PROTECTED, Discard},
-      {"resync",
+      {storage::v1::PROTECT, ReplicationTasks(), storage::v1::ENABLING, storage::v1::PROTECTED,
+       Discard},
+      {storage::v1::REPROTECT, ReplicationTasks(), storage::v1::REPROTECTING,
+       storage::v1::PROTECTED, Discard},
+      {storage::v1::RESYNC,
        {{"Begin a synchronisation", RequestResync},
         {"Synchronise", AwaitSynchronisation},
         {"Make a recovery point", AwaitPoint}}},
-      {"create-point",
+      {storage::v1::CREATE_POINT,
        {{"Ask for a recovery point", RequestPoint},
         {"Make a recovery point", AwaitRequestedPoint}}},
-      {"failback",
+      {storage::v1::FAILBACK,
        {{"Stop the machine and send its last writes", QuiesceSource},
         {"Turn the machine off", TurnSourceOff},
         {"Choose the point and end the old generation", ChooseAndFence, false},
@@ -345,11 +348,11 @@ const Workflow* FindWorkflow(const std::string& name) {
        storage::v1::FAILING_BACK,
        storage::v1::FAILED_BACK,
        UndoFailback},
-      {"commit",
+      {storage::v1::COMMIT,
        {{"Remove the recovery points", ReleasePoints, false}},
        storage::v1::PROTECTION_STATE_UNSPECIFIED,
        storage::v1::COMMITTED},
-      {"repair",
+      {storage::v1::REPAIR,
        {{"Remove the recovery points", EndReplica},
         {"Put the disks where they belong", PutDisksRight},
         {"End the old generation", BeginReplicaAnew},
@@ -361,15 +364,17 @@ const Workflow* FindWorkflow(const std::string& name) {
        storage::v1::PROTECTION_STATE_UNSPECIFIED,
        storage::v1::PROTECTION_STATE_UNSPECIFIED,
        UndoRepair},
-      {"remove",
+      {storage::v1::REMOVE,
        {{"Remove the replica", Discard, false}},
        storage::v1::REMOVING,
-       storage::v1::UNPROTECTED},
+       storage::v1::UNPROTECTED,
+       /*undo=*/nullptr,
+       /*forgets_unprotected=*/true},
   };
-  for (const Workflow& workflow : workflows) {
-    if (name == workflow.name) return &workflow;
-  }
-  return nullptr;
+  const auto found = std::find_if(workflows.begin(), workflows.end(),
+                                  [&](const Workflow& one) { return one.operation == operation; });
+  HW_CHECK(found != workflows.end());
+  return *found;
 }
 
 }  // namespace homeward

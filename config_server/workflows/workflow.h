@@ -31,7 +31,7 @@ struct TaskSpec {
 };
 
 struct Workflow {
-  const char* name;  // "protect"
+  storage::v1::Operation operation;
   std::vector<TaskSpec> tasks;
   // State while it runs, and after it succeeded. UNSPECIFIED: unchanged.
   storage::v1::ProtectionState running = storage::v1::PROTECTION_STATE_UNSPECIFIED;
@@ -39,10 +39,12 @@ struct Workflow {
   // Called, like a task, after a failure or a cancellation, until it is done; then the machine is
   // back in the state before.
   TaskFunction undo = nullptr;
+  // A machine that was unprotected before is forgotten with it, unless it is connected.
+  bool forgets_unprotected = false;
 };
 
-// Null when there is none of this name.
-const Workflow* FindWorkflow(const std::string& name);
+// Every operation but OPERATION_UNSPECIFIED has one.
+const Workflow& WorkflowOf(storage::v1::Operation operation);
 
 }  // namespace homeward
 

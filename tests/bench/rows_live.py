@@ -219,3 +219,20 @@ class KeeperOverwrite(Row):
 
     def holds(self, ratio):
         return super().holds(ratio) and self.written <= 2.1
+
+
+class IdleFleet(Row):
+    name, unit, target = "idle_fleet", "us", 1.5
+    at_least = False
+    says = "a step of the configuration server with 10,000 machines that do nothing and one job that waits; beside 10 machines"
+
+    def step(self, machines):
+        program = pathlib.Path(self.arguments.binaries) / "homeward-bench-brain"
+        done = subprocess.run([program, str(machines), "2000"], check=True, capture_output=True, text=True)
+        return json.loads(done.stdout.splitlines()[-1])["step_us"]
+
+    def ours(self):
+        return self.step(10000)
+
+    def peer(self):
+        return self.step(10)

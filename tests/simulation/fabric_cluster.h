@@ -204,13 +204,13 @@ class Fabric : public Scenario {
   // --- the operator
 
   PlacementWish WishOf(const View& view, const Guest& guest, const Machine& machine,
-                       const std::string& operation);
+                       storage::v1::Operation operation);
   void ScheduleOperator(Guest* guest);
   void ScheduleFailback(Guest* guest);
   void Meddle(Brain& brain, Guest* guest, const Machine& machine);
   // Everything is to end well now.
   void GoHome(Brain& brain, Guest* guest, const Machine& machine);
-  void Start(Brain& brain, Guest* guest, const Machine& machine, const std::string& operation);
+  void Start(Brain& brain, Guest* guest, const Machine& machine, storage::v1::Operation operation);
 
   // --- faults
 

@@ -1,9 +1,12 @@
 #include <algorithm>
 
+#include "common/rpc/problem_status.h"
 #include "common/wire/time_proto.h"
 #include "tests/simulation/fabric_cluster.h"
 
 namespace homeward::simulation {
+
+using storage::v1::Operation;
 
 void Fabric::ScheduleOperator(Guest* guest) {
   world_.After(
@@ -24,7 +27,7 @@ void Fabric::ScheduleFailback(Guest* guest) {
       const auto machine = brain.store().Get<Machine>(guest->id);
       if (machine.has_value() && machine->state() == storage::v1::PROTECTED &&
           machine->job_id().empty())
-        Start(brain, guest, *machine, "failback");
+        Start(brain, guest, *machine, storage::v1::FAILBACK);
     });
   });
 }
@@ -35,25 +38,28 @@ void Fabric::Meddle(Brain& brain, Guest* guest, const Machine& machine) {
     if (!world_.Chance(few_kinds_ ? 0.35 : 0.1)) return;
     const absl::StatusOr<Job> cancelled = brain.CancelJob(machine.job_id());
     Say(absl::StrCat("operator: cancel ", machine.job_id(), ": ", cancelled.status().ToString()));
-    if (few_kinds_ && cancelled.ok() && cancelled->workflow() == "failback")
+    if (few_kinds_ && cancelled.ok() && cancelled->operation() == storage::v1::FAILBACK)
       ScheduleFailback(guest);
     return;
   }
-  static const auto& kOperations = *new std::vector<std::string>{
-      "protect", "reprotect", "resync", "create-point", "failback", "commit", "remove"};
-  std::vector<std::string> wishes = AllowedOperations(machine);
+  static const auto& kOperations = *new std::vector<Operation>{
+      storage::v1::PROTECT,  storage::v1::REPROTECT, storage::v1::RESYNC, storage::v1::CREATE_POINT,
+      storage::v1::FAILBACK, storage::v1::COMMIT,    storage::v1::REMOVE};
+  std::vector<Operation> wishes = AllowedOperations(machine);
   if (world_.Chance(0.1)) wishes = kOperations;  // Also what cannot be.
   if (wishes.empty()) return;
-  const std::string operation = wishes[world_.Pick(wishes.size())];
-  if (operation == "remove" && world_.Chance(0.7)) return;
+  const Operation operation = wishes[world_.Pick(wishes.size())];
+  if (operation == storage::v1::REMOVE && world_.Chance(0.7)) return;
   // A machine that is forgotten is forgotten with the copies it left behind.
   const bool haunted = std::any_of(guest->copies.begin(), guest->copies.end(),
                                    [](const auto& copy) { return copy->left_behind; }) ||
                        std::any_of(guest->clones.begin(), guest->clones.end(),
                                    [](const auto& clone) { return clone->host.up; });
-  if (operation == "remove" && machine.state() == storage::v1::UNPROTECTED && haunted) return;
+  if (operation == storage::v1::REMOVE && machine.state() == storage::v1::UNPROTECTED && haunted)
+    return;
   // Once it was started, an operator would have to turn it off first.
-  if (operation == "failback" && machine.state() == storage::v1::FAILED_BACK && !guest->boots)
+  if (operation == storage::v1::FAILBACK && machine.state() == storage::v1::FAILED_BACK &&
+      !guest->boots)
     return;
   Start(brain, guest, machine, operation);
 }
@@ -62,11 +68,11 @@ void Fabric::GoHome(Brain& brain, Guest* guest, const Machine& machine) {
   if (!machine.job_id().empty() || guest->home || guest->boots) return;
   switch (machine.state()) {
     case storage::v1::UNPROTECTED:
-      return Start(brain, guest, machine, "protect");
+      return Start(brain, guest, machine, storage::v1::PROTECT);
     case storage::v1::FAILED_BACK:
-      return Start(brain, guest, machine, "commit");
+      return Start(brain, guest, machine, storage::v1::COMMIT);
     case storage::v1::COMMITTED:
-      return Start(brain, guest, machine, "reprotect");
+      return Start(brain, guest, machine, storage::v1::REPROTECT);
     case storage::v1::PROTECTED: {
       Copy& copy = *guest->copies.back();
       guest->resting = true;
@@ -74,27 +80,26 @@ void Fabric::GoHome(Brain& brain, Guest* guest, const Machine& machine) {
       const control::v1::AgentObserved seen = copy.protection->observed();
       if (seen.generation() != machine.generation() || seen.syncing() || seen.pending_bytes() > 0)
         return;
-      return Start(brain, guest, machine, "failback");
+      return Start(brain, guest, machine, storage::v1::FAILBACK);
     }
     default:
       return;
   }
 }
 
-void Fabric::Start(Brain& brain, Guest* guest, const Machine& machine,
-                   const std::string& operation) {
+void Fabric::Start(Brain& brain, Guest* guest, const Machine& machine, Operation operation) {
   const std::map<std::string, std::string> before = records_.by_key;
   Job job;
-  job.set_workflow(operation);
-  job.set_machine_id(machine.machine_id());
+  job.set_operation(operation);
+  job.set_subject(machine.machine_id());
   std::string chosen_vm;
   absl::Status wrong;
   const View view = brain.MakeView();
   Copy& copy = *guest->copies.back();
-  if (vcenter_ != nullptr && faulty() && operation == "reprotect" && world_.Chance(0.3))
+  if (vcenter_ != nullptr && faulty() && operation == storage::v1::REPROTECT && world_.Chance(0.3))
     DeleteVm(machine);
   if (Refusal refusal = CheckOperation(view, machine, operation)) wrong = Refused(*refusal);
-  if (operation == "protect" || operation == "reprotect") {
+  if (operation == storage::v1::PROTECT || operation == storage::v1::REPROTECT) {
     if (wrong.ok() && machine.has_handed_back_at() && !machine.has_registered_at())
       Fail(absl::StrCat(guest->id, " can be reprotected before its agent registers"));
     Placement placement = Place(view, machine, WishOf(view, *guest, machine, operation));
@@ -103,7 +108,7 @@ void Fabric::Start(Brain& brain, Guest* guest, const Machine& machine,
     *placement.assignment.mutable_point_interval() = ToProto(guest->point_interval);
     *placement.assignment.mutable_retention_age() = ToProto(absl::Hours(24));
     *job.mutable_wanted() = std::move(placement.assignment);
-  } else if (operation == "failback") {
+  } else if (operation == storage::v1::FAILBACK) {
     job.set_point("latest");
     const control::v1::ReplicaObserved* const replica = view.ReplicaOf(machine);
     if (faulty() && replica != nullptr && replica->points_size() > 0 && world_.Chance(0.5)) {
@@ -111,12 +116,12 @@ void Fabric::Start(Brain& brain, Guest* guest, const Machine& machine,
       job.set_point(replica->points(static_cast<int>(world_.Pick(count))).id());
     }
     job.set_source_lost(faulty() && world_.Chance(0.2));
-  } else if (operation == "remove") {
+  } else if (operation == storage::v1::REMOVE) {
     job.set_keep_disks(true);
   }
   if (wrong.ok()) {
     // Known before it is asked: the answer may be lost.
-    if (operation == "failback") {
+    if (operation == storage::v1::FAILBACK) {
       guest->order_at_start = points_made_;
       guest->could_stop = machine.state() == storage::v1::PROTECTED && !job.source_lost() &&
                           view.fleet.alive(machine.machine_id()) && copy.host.up;
@@ -126,9 +131,10 @@ void Fabric::Start(Brain& brain, Guest* guest, const Machine& machine,
     wrong = started.status();
     if (started.ok()) jobs_[started->id()] = started->state();
   }
-  Say(absl::StrCat("operator: ", operation, " ", guest->id, ": ", wrong.ToString()));
+  Say(absl::StrCat("operator: ", OperationName(operation), " ", guest->id, ": ", wrong.ToString()));
   ++(wrong.ok() ? outcome_.jobs : outcome_.refusals);
-  if (!wrong.ok() && records_.by_key != before) Fail("a refused " + operation + " changed records");
+  if (!wrong.ok() && records_.by_key != before)
+    Fail("a refused " + OperationName(operation) + " changed records");
 }
 
 }  // namespace homeward::simulation

@@ -127,7 +127,7 @@ void Fabric::DeleteVm(const Machine& machine) {
 }
 
 PlacementWish Fabric::WishOf(const View& view, const Guest& guest, const Machine& machine,
-                             const std::string& operation) {
+                             storage::v1::Operation operation) {
   // Where its disks are, it cannot be replicated to; the place before that is free again.
   PlacementWish wish = {.directory = absl::StrCat(guest.id, "-", guest.circles % 2)};
   // Only its operator knows which of two it is.
@@ -137,8 +137,8 @@ PlacementWish Fabric::WishOf(const View& view, const Guest& guest, const Machine
     const bool mistyped = faulty() && world_.Chance(0.1);
     wish.vm = absl::StrCat("dc1/", in_vm->name, mistyped ? "-mistyped" : "");
   }
-  const bool has_home =
-      vcenter_ != nullptr && operation == "reprotect" && machine.has_vm() && !RunsInItsVm(machine);
+  const bool has_home = vcenter_ != nullptr && operation == storage::v1::REPROTECT &&
+                        machine.has_vm() && !RunsInItsVm(machine);
   if (!has_home || (faulty() && world_.Chance(0.1))) return wish;
   wish.directory.clear();
   wish.location = storage::v1::ORIGINAL_VM;

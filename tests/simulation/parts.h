@@ -233,16 +233,16 @@ class SimulatedStore : public Store {
     Apply(transaction);
   }
 
-  absl::Status Commit(const Transaction& transaction) override {
+  uint64_t revision() const override { return records_.revision; }
+
+ private:
+  absl::Status Write(const Transaction& transaction) override {
     const bool dies = records_.commits_left-- == 0;
     if (dies && records_.dies_before) throw ServerDied();
     Apply(transaction);
     if (dies) throw ServerDied();
     return absl::OkStatus();
   }
-  uint64_t revision() const override { return records_.revision; }
-
- private:
   void Apply(const Transaction& transaction) {
     for (const auto& [key, value] : transaction.changes()) {
       if (value.has_value()) {

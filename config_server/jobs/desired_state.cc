@@ -1,0 +1,145 @@
+#include "config_server/jobs/desired_state.h"
+
+#include <utility>
+
+#include "common/fault/fault.h"
+#include "config_server/model/copies.h"
+#include "config_server/model/vm_record.h"
+
+namespace homeward {
+namespace {
+
+using storage::v1::Assignment;
+using storage::v1::Machine;
+using storage::v1::Server;
+
+const Server* ServerIn(const Records& records, const std::string& host_id,
+                       types::v1::ServerRole role) {
+  const Server* const server = records.FindServer(host_id);
+  return server == nullptr || server->role() != role ? nullptr : server;
+}
+
+std::set<std::string> ServersOf(const Machine* machine) {
+  std::set<std::string> servers;
+  if (machine == nullptr || !machine->has_assignment()) return servers;
+  servers.insert(machine->assignment().master_target_id());
+  servers.insert(machine->assignment().process_server_id());
+  servers.erase("");
+  return servers;
+}
+
+control::v1::AgentDesired AgentDesiredOf(const Records& records, const Machine& machine) {
+  control::v1::AgentDesired desired;
+  const Assignment& assignment = machine.assignment();
+  if (!machine.has_assignment() || !assignment.streaming() || !RegisteredSinceBoot(machine))
+    return desired;
+  const bool direct = assignment.process_server_id().empty();
+  const Server* const server =
+      ServerIn(records, direct ? assignment.master_target_id() : assignment.process_server_id(),
+               direct ? types::v1::MASTER_TARGET : types::v1::PROCESS_SERVER);
+  if (server == nullptr) return desired;
+  control::v1::Protection& protection = *desired.mutable_protection();
+  protection.set_machine_id(machine.machine_id());
+  protection.set_generation(machine.generation());
+  protection.set_replica_id(assignment.replica_id());
+  protection.set_fence(FenceOf(machine));
+  for (const types::v1::Disk& disk : assignment.disks()) protection.add_disks(disk.name());
+  protection.set_address(server->registration().replication_address());
+  protection.set_direct(direct);
+  protection.set_fresh_replica(assignment.fresh());
+  *protection.mutable_point_interval() = assignment.point_interval();
+  *protection.mutable_app_point_interval() = assignment.app_point_interval();
+  protection.set_resync_token(assignment.resync_token());
+  protection.set_point_token(assignment.point_token());
+  protection.set_point_kind(assignment.point_kind());
+  protection.set_quiesce_token(assignment.quiesce_token());
+  return desired;
+}
+
+control::v1::Replica ReplicaDesiredOf(const Machine& machine) {
+  const Assignment& assignment = machine.assignment();
+  control::v1::Replica replica;
+  replica.set_replica_id(assignment.replica_id());
+  replica.set_machine_id(machine.machine_id());
+  replica.set_generation(machine.generation());
+  replica.set_datastore(assignment.datastore());
+  replica.set_directory(assignment.directory());
+  *replica.mutable_disks() = assignment.disks();
+  *replica.mutable_block_devices() = assignment.block_devices();
+  if (assignment.location() != storage::v1::DATASTORE_DIRECTORY) {
+    for (const storage::v1::VmDisk* const disk : StreamedDisks(VmOf(machine)))
+      replica.add_attached_disks(disk->uuid());
+    replica.set_attached_fresh(assignment.disks_new() || HW_FAULT("mutation.attached_as_new"));
+  }
+  *replica.mutable_retention_age() = assignment.retention_age();
+  replica.set_retention_bytes(assignment.retention_bytes());
+  replica.set_phase(assignment.phase());
+  replica.set_point_id(assignment.point_id());
+  if (assignment.process_server_id().empty()) replica.set_fence(FenceOf(machine));
+  return replica;
+}
+
+control::v1::RelayedStream StreamDesiredOf(const Machine& machine, const Server& target) {
+  const Assignment& assignment = machine.assignment();
+  control::v1::RelayedStream stream;
+  stream.set_machine_id(machine.machine_id());
+  stream.set_generation(machine.generation());
+  stream.set_replica_id(assignment.replica_id());
+  stream.set_fence(FenceOf(machine));
+  stream.set_master_target_address(target.registration().replication_address());
+  for (const types::v1::Disk& disk : assignment.disks()) stream.add_disk_bytes(disk.size_bytes());
+  return stream;
+}
+
+}  // namespace
+
+void DesiredState::UpdateAgent(const std::string& machine_id) {
+  const Machine* const machine = records_.FindMachine(machine_id);
+  if (machine == nullptr) return fleet_.Forget(machine_id);
+  control::v1::Desired desired;
+  *desired.mutable_agent() = AgentDesiredOf(records_, *machine);
+  fleet_.Want(machine_id, desired);
+}
+
+void DesiredState::UpdateServer(const std::string& host_id) {
+  const Server* const server = records_.FindServer(host_id);
+  if (server == nullptr) return fleet_.Forget(host_id);
+  control::v1::Desired desired;
+  if (server->role() == types::v1::PROCESS_SERVER) {
+    desired.mutable_process_server();
+  } else {
+    desired.mutable_master_target();
+  }
+  for (const std::string& machine_id : machines_of_[host_id]) {
+    const Machine& machine = *records_.FindMachine(machine_id);
+    const Assignment& assignment = machine.assignment();
+    const Server* const target =
+        ServerIn(records_, assignment.master_target_id(), types::v1::MASTER_TARGET);
+    if (target == nullptr) continue;
+    if (target == server)
+      *desired.mutable_master_target()->add_replicas() = ReplicaDesiredOf(machine);
+    if (assignment.streaming() && assignment.process_server_id() == host_id)
+      *desired.mutable_process_server()->add_streams() = StreamDesiredOf(machine, *target);
+  }
+  fleet_.Want(host_id, desired);
+}
+
+void DesiredState::Update(const Records::Changes& changes) {
+  Ids machines = changes.machines, servers = changes.servers;
+  // Where a server takes streams, its machines and the servers before it are told too.
+  for (const std::string& host_id : changes.servers)
+    machines.insert(machines_of_[host_id].begin(), machines_of_[host_id].end());
+  for (const std::string& machine_id : machines) {
+    Ids& assigned = servers_of_[machine_id];
+    for (const std::string& host_id : assigned) machines_of_[host_id].erase(machine_id);
+    servers.insert(assigned.begin(), assigned.end());
+    assigned = ServersOf(records_.FindMachine(machine_id));
+    for (const std::string& host_id : assigned) machines_of_[host_id].insert(machine_id);
+    servers.insert(assigned.begin(), assigned.end());
+    if (assigned.empty()) servers_of_.erase(machine_id);
+    UpdateAgent(machine_id);
+  }
+  for (const std::string& host_id : servers) UpdateServer(host_id);
+}
+
+}  // namespace homeward

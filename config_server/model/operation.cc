@@ -1,0 +1,76 @@
+#include "config_server/model/operation.h"
+
+namespace homeward {
+namespace {
+
+using namespace storage::v1;  // NOLINT(build/namespaces): tables of its enumerators
+
+struct OperationEntry {
+  Operation operation;
+  const char* name;
+};
+constexpr OperationEntry kOperations[] = {
+    {PROTECT, "protect"},
+    {REPROTECT, "reprotect"},
+    {RESYNC, "resync"},
+    {FAILBACK, "failback"},
+    {CREATE_POINT, "create-point"},
+    {COMMIT, "commit"},
+    {REPAIR, "repair"},
+    {REMOVE, "remove"},
+};
+
+struct StateEntry {
+  ProtectionState state;
+  const char* name;
+  std::vector<Operation> operations;
+};
+
+const StateEntry& EntryOf(ProtectionState state) {
+  static const auto& states = *new std::vector<StateEntry>{
+      {UNPROTECTED, "Unprotected", {PROTECT, REMOVE}},
+      {ENABLING, "EnablingProtection", {REMOVE}},
+      {PROTECTED, "Protected", {RESYNC, CREATE_POINT, FAILBACK, REMOVE}},
+      {FAILING_BACK, "UnplannedFailoverInProgress", {}},
+      {FAILED_BACK, "UnplannedFailoverCommitPending", {FAILBACK, COMMIT}},
+      {COMMITTED, "FailoverCommitted", {REPROTECT, REMOVE}},
+      {REPROTECTING, "Reprotecting", {REMOVE}},
+      {REMOVING, "DisablingProtection", {REMOVE}},
+  };
+  for (const StateEntry& entry : states) {
+    if (entry.state == state) return entry;
+  }
+  return states.front();
+}
+
+}  // namespace
+
+std::string OperationName(Operation operation) {
+  for (const OperationEntry& entry : kOperations) {
+    if (entry.operation == operation) return entry.name;
+  }
+  return "";
+}
+
+Operation OperationCalled(absl::string_view name) {
+  for (const OperationEntry& entry : kOperations) {
+    if (entry.name == name) return entry.operation;
+  }
+  return OPERATION_UNSPECIFIED;
+}
+
+Operation OperationOf(const Job& job) {
+  return job.operation() == OPERATION_UNSPECIFIED ? OperationCalled(job.workflow())
+                                                  : job.operation();
+}
+
+std::string StateName(ProtectionState state) { return EntryOf(state).name; }
+
+std::vector<Operation> AllowedOperations(const Machine& machine) {
+  if (!machine.job_id().empty()) return {};
+  std::vector<Operation> operations = EntryOf(machine.state()).operations;
+  if (machine.has_vm() || machine.assignment().has_new_vm()) operations.push_back(REPAIR);
+  return operations;
+}
+
+}  // namespace homeward

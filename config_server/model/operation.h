@@ -1,0 +1,28 @@
+// Operation: what an operator can have done with a machine, and in which of its states.
+#ifndef HOMEWARD_CONFIG_SERVER_MODEL_OPERATION_H_
+#define HOMEWARD_CONFIG_SERVER_MODEL_OPERATION_H_
+
+#include <string>
+#include <vector>
+
+#include "absl/strings/string_view.h"
+#include "homeward/storage/v1/storage.pb.h"
+
+namespace homeward {
+
+// "protect", "create-point". Empty of OPERATION_UNSPECIFIED.
+std::string OperationName(storage::v1::Operation operation);
+// OPERATION_UNSPECIFIED: no operation is called that.
+storage::v1::Operation OperationCalled(absl::string_view name);
+// Also of a job that an older program wrote.
+storage::v1::Operation OperationOf(const storage::v1::Job& job);
+
+// In the public API's words: "Protected".
+std::string StateName(storage::v1::ProtectionState state);
+// What the machine's state allows, whether or not other rules refuse it now. None while a job works
+// on it.
+std::vector<storage::v1::Operation> AllowedOperations(const storage::v1::Machine& machine);
+
+}  // namespace homeward
+
+#endif  // HOMEWARD_CONFIG_SERVER_MODEL_OPERATION_H_
