@@ -78,7 +78,7 @@ struct Arguments {
   bool wait = false;
   bool keep_disks = false;
   bool source_lost = false, remove_snapshots = false, accept_not_one_instant = false;
-  bool app_consistent = false;
+  bool app_consistent = false, all_machines = false;
 };
 
 class Commands {
@@ -530,17 +530,21 @@ class CommandLine {
                                          ForMachine<admin::v1::ListPointsRequest>(), FormatPoints);
                  }),
             "machine", "name or id");
-    Waiting(Subject(Leaf(group, "create", "make a recovery point now",
-                         "points create web-1 --app-consistent --wait",
-                         [this](AdminClient& client) {
-                           auto request = ForMachine<admin::v1::CreatePointRequest>();
-                           if (arguments_.app_consistent)
-                             request.set_kind(types::v1::APP_CONSISTENT);
-                           return commands_.Start(client, &AdminClient::Stub::CreatePoint, request);
-                         }),
-                    "machine", "name or id"))
-        ->add_flag("--app-consistent", arguments_.app_consistent,
-                   "run the agent's pre_freeze hook first");
+    CLI::App* const create =
+        Waiting(Leaf(group, "create", "make a recovery point now",
+                     "points create web-1 --app-consistent --wait", [this](AdminClient& client) {
+                       auto request = ForMachine<admin::v1::CreatePointRequest>();
+                       request.set_all_machines(arguments_.all_machines);
+                       if (arguments_.app_consistent) request.set_kind(types::v1::APP_CONSISTENT);
+                       return commands_.Start(client, &AdminClient::Stub::CreatePoint, request);
+                     }));
+    CLI::App* const which = create->add_option_group("which");
+    which->add_option("machine", arguments_.subject, "name or id");
+    which->add_flag("--all", arguments_.all_machines,
+                    "every machine that is Protected, in one job");
+    which->require_option(1);
+    create->add_flag("--app-consistent", arguments_.app_consistent,
+                     "run the agent's pre_freeze hook first");
   }
 
   void AddServers() {

@@ -319,19 +319,28 @@ std::string FormatServer(const admin::v1::Server& server) {
   return out;
 }
 
+namespace {
+
+std::string MachinesOf(const admin::v1::Job& job) {
+  return job.machine_id().empty() ? "many machines" : job.machine_name();
+}
+
+}  // namespace
+
 std::string FormatJobs(const admin::v1::ListJobsResponse& response) {
   std::vector<std::vector<std::string>> rows = {
       {"ID", "WORKFLOW", "MACHINE", "STATE", "STARTED (UTC)", "PROBLEM"}};
   for (const admin::v1::Job& job : response.jobs()) {
-    rows.push_back({job.id(), job.workflow(), job.machine_name(), job.state(),
+    rows.push_back({job.id(), job.workflow(), MachinesOf(job), job.state(),
                     FormatTime(job.created()), job.has_problem() ? job.problem().id() : "-"});
   }
   return FormatTable(rows);
 }
 
 std::string FormatJob(const admin::v1::Job& job) {
-  std::string out = absl::StrCat("Job ", job.id(), ": ", job.workflow(), " of ", job.machine_name(),
+  std::string out = absl::StrCat("Job ", job.id(), ": ", job.workflow(), " of ", MachinesOf(job),
                                  ": ", job.state(), "\n");
+  if (!job.parent().empty()) absl::StrAppend(&out, "  Part of job ", job.parent(), "\n");
   for (const admin::v1::Task& task : job.tasks()) {
     absl::StrAppendFormat(&out, "  %-10s %s", task.state(), task.name());
     if (task.has_ended() && task.has_started()) {
@@ -349,6 +358,8 @@ std::string FormatJob(const admin::v1::Job& job) {
     }
     absl::StrAppend(&out, "\n");
   }
+  if (job.children_size() > 0)
+    absl::StrAppend(&out, "  Its jobs: ", absl::StrJoin(job.children(), ", "), "\n");
   if (job.has_problem()) absl::StrAppend(&out, FormatProblem(job.problem()));
   return out;
 }

@@ -14,6 +14,8 @@
 #include "config_server/inventory/vcenters.h"
 #include "config_server/inventory/vm_mover.h"
 #include "config_server/jobs/brain.h"
+#include "config_server/model/health.h"
+#include "config_server/model/points.h"
 #include "config_server/pki/registrar.h"
 #include "config_server/services/admin_service.h"
 #include "config_server/services/control_service.h"
@@ -75,9 +77,10 @@ class ConfigServer : public Daemon {
                                                 registrar_.get());
     vcenters_ = std::make_unique<Vcenters>(&brain_->store(), environment_.clock, inventories_.get(),
                                            ProxyOf(config_));
-    admin_ = std::make_unique<AdminService>(strand_.get(), brain_.get(), registrar_.get(),
-                                            vcenters_.get());
-    brain_->store().Watch([this](const Store::Transaction&) { admin_->Changed(); });
+    operations_ = std::make_unique<Operations>(strand_.get(), brain_.get(), registrar_.get(),
+                                               vcenters_.get());
+    admin_ = std::make_unique<AdminService>(operations_.get());
+    brain_->store().Watch([this](const Store::Transaction&) { operations_->Changed(); });
     HW_ASSIGN_OR_RETURN(server_, StartServer({.address = config_.listen_address(),
                                               .identity = identity_,
                                               .services = {control_.get(), admin_.get()},
@@ -86,7 +89,7 @@ class ConfigServer : public Daemon {
     return absl::OkStatus();
   }
   ~ConfigServer() override {
-    if (admin_ != nullptr) admin_->Stop();
+    if (operations_ != nullptr) operations_->Stop();
     if (server_ != nullptr)
       server_->Shutdown(absl::ToChronoTime(environment_.clock.Now() + absl::Seconds(1)));
     server_.reset();
@@ -144,7 +147,7 @@ class ConfigServer : public Daemon {
 
   void KeepStepping() {
     brain_->Step();
-    admin_->Changed();  // What a job waits for may have moved too.
+    operations_->Changed();  // What a job waits for may have moved too.
     absl::Duration renewal = kRenewal;
     if (config_.has_certificate_validity())
       renewal = std::min(renewal, FromProto(config_.certificate_validity()) / 4);
@@ -166,6 +169,7 @@ class ConfigServer : public Daemon {
   std::unique_ptr<Registrar> registrar_;
   std::unique_ptr<Vcenters> vcenters_;  // on strand_
   std::unique_ptr<ControlService> control_;
+  std::unique_ptr<Operations> operations_;
   std::unique_ptr<AdminService> admin_;
   std::unique_ptr<Strand> strand_;
   std::unique_ptr<grpc::Server> server_;

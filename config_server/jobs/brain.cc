@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/rpc/problem_status.h"
 #include "common/status/status_macros.h"
+#include "config_server/model/problems.h"
 
 namespace homeward {
 
@@ -17,17 +18,15 @@ Brain::Brain(const Clock& clock, Settings settings, std::unique_ptr<Store> store
     : clock_(clock),
       settings_(settings),
       hypervisor_(hypervisor),
-      original_vm_(hypervisor),
-      alternate_vm_(hypervisor),
+      locations_(hypervisor),
       fleet_(clock, settings.heartbeat_timeout, settings.heartbeat_interval),
       records_(clock, std::move(store)),
       registrations_(clock, &records_, &fleet_, [this] { return MakeView(); }),
-      jobs_(clock, &records_,
-            {[this] { return MakeView(); },
-             [this](const Machine& machine, const Job& job) -> Location& {
-               return LocationOf(machine, job);
-             },
-             [this](const std::string& machine_id) { return fleet_.connected(machine_id); }}),
+      jobs_(
+          clock, &records_,
+          {[this] { return MakeView(); },
+           [this](storage::v1::Location location) -> Location& { return locations_.At(location); },
+           [this](const std::string& machine_id) { return fleet_.connected(machine_id); }}),
       desired_(&records_, &fleet_) {}
 
 View Brain::MakeView() const {
@@ -37,14 +36,6 @@ View Brain::MakeView() const {
           records_.servers(),
           records_.machines(),
           hypervisor_ == nullptr ? std::map<std::string, VcenterState>() : hypervisor_->States()};
-}
-
-Location& Brain::LocationOf(const Machine& machine, const Job& job) {
-  if (machine.assignment().location() == storage::v1::ORIGINAL_VM) return original_vm_;
-  if (machine.assignment().location() == storage::v1::ALTERNATE_VM) return alternate_vm_;
-  // Its VM, where it has one, is not the replica's.
-  if (OperationOf(job) == storage::v1::REPAIR) return original_vm_;
-  return datastore_directory_;
 }
 
 absl::StatusOr<Machine> Brain::AcceptCopy(const std::string& id_or_name, const std::string& wish) {

@@ -12,10 +12,9 @@
 #include "config_server/jobs/desired_state.h"
 #include "config_server/jobs/job_runner.h"
 #include "config_server/jobs/registrations.h"
-#include "config_server/model/rules.h"
 #include "config_server/store/records.h"
 #include "config_server/store/store.h"
-#include "config_server/workflows/location.h"
+#include "config_server/workflows/locations.h"
 
 namespace homeward {
 
@@ -71,14 +70,10 @@ class Brain {
   }
 
  private:
-  Location& LocationOf(const storage::v1::Machine& machine, const storage::v1::Job& job);
-
   const Clock& clock_;
   const Settings settings_;
   Hypervisor* const hypervisor_;
-  DatastoreDirectory datastore_directory_;
-  OriginalVm original_vm_;
-  AlternateVm alternate_vm_;
+  const Locations locations_;
   Fleet fleet_;
   Records records_;
   Registrations registrations_;

@@ -10,6 +10,10 @@
 #include "common/rpc/problem_status.h"
 #include "common/wire/time_proto.h"
 #include "config_server/jobs/brain.h"
+#include "config_server/model/health.h"
+#include "config_server/model/placement.h"
+#include "config_server/model/points.h"
+#include "config_server/model/rules.h"
 #include "gtest/gtest.h"
 
 namespace homeward {

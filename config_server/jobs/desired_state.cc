@@ -2,9 +2,8 @@
 
 #include <utility>
 
-#include "common/fault/fault.h"
 #include "config_server/model/copies.h"
-#include "config_server/model/vm_record.h"
+#include "config_server/model/location_rules.h"
 
 namespace homeward {
 namespace {
@@ -62,15 +61,8 @@ control::v1::Replica ReplicaDesiredOf(const Machine& machine) {
   replica.set_replica_id(assignment.replica_id());
   replica.set_machine_id(machine.machine_id());
   replica.set_generation(machine.generation());
-  replica.set_datastore(assignment.datastore());
-  replica.set_directory(assignment.directory());
   *replica.mutable_disks() = assignment.disks();
-  *replica.mutable_block_devices() = assignment.block_devices();
-  if (assignment.location() != storage::v1::DATASTORE_DIRECTORY) {
-    for (const storage::v1::VmDisk* const disk : StreamedDisks(VmOf(machine)))
-      replica.add_attached_disks(disk->uuid());
-    replica.set_attached_fresh(assignment.disks_new() || HW_FAULT("mutation.attached_as_new"));
-  }
+  RulesOf(machine).Describe(machine, &replica);
   *replica.mutable_retention_age() = assignment.retention_age();
   replica.set_retention_bytes(assignment.retention_bytes());
   replica.set_phase(assignment.phase());

@@ -10,6 +10,8 @@
 #include "common/rpc/problem_status.h"
 #include "common/status/status_macros.h"
 #include "common/wire/time_proto.h"
+#include "config_server/model/location_rules.h"
+#include "config_server/model/rules.h"
 
 namespace homeward {
 namespace {
@@ -137,9 +139,15 @@ bool JobRunner::WaitedTooLong(const Job& job, const StepResult& result) {
   return now - waiting.since > result.limit;
 }
 
+Location& JobRunner::LocationOf(const Workflow& workflow, const Machine& machine) const {
+  const bool another = workflow.on_vm && !RulesOf(machine).has_vm();
+  return surroundings_.location(another ? storage::v1::ORIGINAL_VM
+                                        : machine.assignment().location());
+}
+
 void JobRunner::RunTask(const Workflow& workflow, Machine* machine, Job* job) {
   const View view = surroundings_.view();
-  TaskContext context{view, surroundings_.location(*machine, *job), machine, job};
+  TaskContext context{view, LocationOf(workflow, *machine), machine, job};
   for (int i = 0; i < job->tasks_size(); ++i) {
     storage::v1::Task& task = *job->mutable_tasks(i);
     if (task.state() == storage::v1::SUCCEEDED) continue;
@@ -180,7 +188,7 @@ void JobRunner::Undo(const Workflow& workflow, Machine* machine, Job* job) {
   }
   if (workflow.undo != nullptr) {
     const View view = surroundings_.view();
-    TaskContext context{view, surroundings_.location(*machine, *job), machine, job};
+    TaskContext context{view, LocationOf(workflow, *machine), machine, job};
     StepResult result = workflow.undo(context);
     if (result.state == StepResult::State::kWaiting) {
       progress_[job->id()] = std::move(result);

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
-#include "config_server/model/rules.h"
+#include "config_server/model/view.h"
 #include "config_server/store/records.h"
 #include "config_server/workflows/workflow.h"
 
@@ -21,7 +21,7 @@ class JobRunner {
  public:
   struct Surroundings {
     std::function<View()> view;
-    std::function<Location&(const storage::v1::Machine&, const storage::v1::Job&)> location;
+    std::function<Location&(storage::v1::Location)> location;
     // The machine has a session: it must not be forgotten.
     std::function<bool(const std::string& machine_id)> connected;
   };
@@ -49,6 +49,8 @@ class JobRunner {
   // Of a job with children. True: it started another one, and is to be stepped again.
   bool StepParent(storage::v1::Job job);
   void StartNextChild(storage::v1::Job parent);
+  // Where the workflow works on the machine.
+  Location& LocationOf(const Workflow& workflow, const storage::v1::Machine& machine) const;
   // The job waits for the same thing for longer than it may.
   bool WaitedTooLong(const storage::v1::Job& job, const StepResult& result);
   void RunTask(const Workflow& workflow, storage::v1::Machine* machine, storage::v1::Job* job);

@@ -1,4 +1,5 @@
 #include "config_server/jobs/registrations.h"
+#include "config_server/model/rules.h"
 
 #include <algorithm>
 #include <utility>

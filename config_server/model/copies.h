@@ -5,7 +5,7 @@
 
 #include <string>
 
-#include "config_server/model/rules.h"
+#include "config_server/model/view.h"
 
 namespace homeward {
 

@@ -4,7 +4,7 @@
 
 #include <string>
 
-#include "config_server/model/rules.h"
+#include "config_server/model/refusal.h"
 
 namespace homeward {
 

@@ -6,7 +6,8 @@
 #include <string>
 #include <vector>
 
-#include "config_server/model/rules.h"
+#include "config_server/model/placement.h"
+#include "config_server/model/refusal.h"
 #include "config_server/model/vm_record.h"
 
 namespace homeward {

@@ -1,6 +1,8 @@
 // Every rule about a VM: the world is well and nothing refuses; one thing is broken and its rule
 // does.
 #include "config_server/model/vm_rules.h"
+#include "config_server/model/health.h"
+#include "config_server/model/rules.h"
 
 #include <algorithm>
 #include <random>

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "config_server/model/rules.h"
+#include "config_server/model/refusal.h"
 #include "config_server/model/view.h"
 
 namespace homeward {

@@ -1,28 +1,16 @@
-// AdminService over gRPC: what operators ask. Validates, asks the brain, converts.
+// AdminService over gRPC: says who asks, and hands the question to Operations.
 #ifndef HOMEWARD_CONFIG_SERVER_SERVICES_ADMIN_SERVICE_H_
 #define HOMEWARD_CONFIG_SERVER_SERVICES_ADMIN_SERVICE_H_
 
-#include <functional>
-
-#include "absl/base/thread_annotations.h"
-#include "absl/synchronization/mutex.h"
-#include "common/exec/strand.h"
-#include "config_server/inventory/vcenters.h"
-#include "config_server/jobs/brain.h"
-#include "config_server/pki/registrar.h"
+#include "config_server/operations/operations.h"
 #include "homeward/admin/v1/admin.grpc.pb.h"
 
 namespace homeward {
 
-// Called from the network's threads; all else happens on `strand`. All four outlive it.
+// Called from the network's threads. `operations` outlives it.
 class AdminService : public admin::v1::AdminService::Service {
  public:
-  AdminService(Strand* strand, Brain* brain, Registrar* registrar, Vcenters* vcenters)
-      : strand_(*strand), brain_(*brain), registrar_(*registrar), vcenters_(*vcenters) {}
-  // From the strand, whenever something may have changed: wakes who watches a job.
-  void Changed();
-  // Calls that wait return.
-  void Stop();
+  explicit AdminService(Operations* operations) : operations_(*operations) {}
 
 #define HOMEWARD_ADMIN_METHOD(Name, Request, Response)                               \
   grpc::Status Name(grpc::ServerContext* context, const admin::v1::Request* request, \
@@ -61,19 +49,7 @@ class AdminService : public admin::v1::AdminService::Service {
                         grpc::ServerWriter<admin::v1::Job>* writer) override;
 
  private:
-  // Checks the caller and runs `ask` on the strand.
-  grpc::Status Ask(grpc::ServerContext* context, const std::function<absl::Status()>& ask);
-  absl::Status StartSimple(storage::v1::Operation operation, const std::string& machine,
-                           storage::v1::Job job, admin::v1::Job* response,
-                           const std::string& chosen_vm = "");
-
-  Strand& strand_;
-  Brain& brain_;
-  Registrar& registrar_;
-  Vcenters& vcenters_;
-  absl::Mutex mutex_;
-  uint64_t changes_ ABSL_GUARDED_BY(mutex_) = 0;
-  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+  Operations& operations_;
 };
 
 }  // namespace homeward

@@ -1,5 +1,6 @@
 #include "common/wire/time_proto.h"
 #include "config_server/model/problems.h"
+#include "config_server/model/rules.h"
 #include "config_server/workflows/location.h"
 
 namespace homeward {

@@ -6,6 +6,9 @@
 #include "common/base/check.h"
 #include "common/fault/fault.h"
 #include "common/wire/time_proto.h"
+#include "config_server/model/location_rules.h"
+#include "config_server/model/points.h"
+#include "config_server/model/rules.h"
 #include "config_server/model/vm_record.h"
 
 namespace homeward {
@@ -266,8 +269,7 @@ StepResult Discard(TaskContext& context) {
 
 // A repair of what is replicated to. Otherwise the VM alone is put right.
 bool IsReplicatedTo(const TaskContext& context) {
-  return context.machine->state() == storage::v1::PROTECTED &&
-         context.machine->assignment().location() != storage::v1::DATASTORE_DIRECTORY;
+  return context.machine->state() == storage::v1::PROTECTED && RulesOf(*context.machine).has_vm();
 }
 
 StepResult EndReplica(TaskContext& context) {
@@ -363,7 +365,9 @@ const Workflow& WorkflowOf(storage::v1::Operation operation) {
         {"Make a recovery point", IfReplicatedTo<AwaitPoint>}},
        storage::v1::PROTECTION_STATE_UNSPECIFIED,
        storage::v1::PROTECTION_STATE_UNSPECIFIED,
-       UndoRepair},
+       UndoRepair,
+       /*forgets_unprotected=*/false,
+       /*on_vm=*/true},
       {storage::v1::REMOVE,
        {{"Remove the replica", Discard, false}},
        storage::v1::REMOVING,

@@ -8,7 +8,6 @@
 #include <string>
 #include <vector>
 
-#include "config_server/model/rules.h"
 #include "config_server/model/view.h"
 #include "config_server/workflows/location.h"
 
@@ -41,6 +40,8 @@ struct Workflow {
   TaskFunction undo = nullptr;
   // A machine that was unprotected before is forgotten with it, unless it is connected.
   bool forgets_unprotected = false;
+  // It works on the machine's VM, also where its replica has none.
+  bool on_vm = false;
 };
 
 // Every operation but OPERATION_UNSPECIFIED has one.

@@ -13,6 +13,7 @@
 #include "common/clock/clock.h"
 #include "common/status/status_macros.h"
 #include "config_server/jobs/brain.h"
+#include "config_server/model/placement.h"
 
 namespace homeward {
 namespace {

@@ -13,6 +13,8 @@
 #include <vector>
 
 #include "config_server/jobs/brain.h"
+#include "config_server/model/placement.h"
+#include "config_server/model/rules.h"
 #include "tests/simulation/fabric_parts.h"
 #include "tests/simulation/fabric_vcenter.h"
 #include "tests/simulation/scenario.h"

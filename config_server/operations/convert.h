@@ -1,6 +1,6 @@
 // From records and observations to what operators see.
-#ifndef HOMEWARD_CONFIG_SERVER_SERVICES_CONVERT_H_
-#define HOMEWARD_CONFIG_SERVER_SERVICES_CONVERT_H_
+#ifndef HOMEWARD_CONFIG_SERVER_OPERATIONS_CONVERT_H_
+#define HOMEWARD_CONFIG_SERVER_OPERATIONS_CONVERT_H_
 
 #include "config_server/jobs/brain.h"
 #include "homeward/admin/v1/admin.pb.h"
@@ -13,4 +13,4 @@ admin::v1::Job ConvertJob(const Brain& brain, const storage::v1::Job& job);
 
 }  // namespace homeward
 
-#endif  // HOMEWARD_CONFIG_SERVER_SERVICES_CONVERT_H_
+#endif  // HOMEWARD_CONFIG_SERVER_OPERATIONS_CONVERT_H_

@@ -1,17 +1,13 @@
-// What of AdminService is about vCenters and what they have.
+// What of Operations is about vCenters and what they have.
+#include <map>
 #include <utility>
 
-#include "common/rpc/credentials.h"
-#include "common/rpc/problem_status.h"
 #include "common/status/status_macros.h"
 #include "common/wire/time_proto.h"
-#include "config_server/services/admin_service.h"
+#include "config_server/operations/operations.h"
 
 namespace homeward {
 namespace {
-
-using grpc::ServerContext;
-using grpc::Status;
 
 const char* NameOf(VcenterState::Link link) {
   switch (link) {
@@ -106,78 +102,67 @@ void Convert(const std::string& vcenter, const vsphere::Inventory& inventory,
 
 }  // namespace
 
-Status AdminService::AddVcenter(ServerContext* context, const admin::v1::AddVcenterRequest* request,
-                                admin::v1::Vcenter* response) {
-  storage::v1::Vcenter vcenter;
-  vcenter.set_name(request->name());
-  vcenter.set_address(request->address());
-  vcenter.set_thumbprint(request->thumbprint());
-  vcenter.set_trusted(request->trusted());
-  vcenter.set_user(request->user());
-  const Status may = Ask(context, [&] { return vcenters_.MayAdd(vcenter); });
-  if (!may.ok()) return may;
-  // Not on the strand: it takes as long as the vCenter does.
-  const absl::StatusOr<vsphere::Endpoint> endpoint =
-      vcenters_.EndpointOf(vcenter, request->password());
-  if (!endpoint.ok()) return ToGrpc(endpoint.status());
-  absl::StatusOr<std::string> instance = ProbeVcenter(*endpoint);
-  if (!instance.ok()) return ToGrpc(instance.status());
-  vcenter.set_instance_uuid(*std::move(instance));
-  return Ask(context, [&]() -> absl::Status {
-    HW_ASSIGN_OR_RETURN(const storage::v1::Vcenter added,
-                        vcenters_.Add(vcenter, request->password()));
-    *response = Convert(added, vcenters_.inventories().States());
-    return absl::OkStatus();
-  });
-}
-
-Status AdminService::ListVcenters(ServerContext* context, const admin::v1::ListVcentersRequest*,
-                                  admin::v1::ListVcentersResponse* response) {
-  return Ask(context, [&] {
-    const std::map<std::string, VcenterState> states = vcenters_.inventories().States();
-    for (const storage::v1::Vcenter& vcenter : vcenters_.All())
-      *response->add_vcenters() = Convert(vcenter, states);
-    return absl::OkStatus();
-  });
-}
-
-Status AdminService::RemoveVcenter(ServerContext* context,
-                                   const admin::v1::RemoveVcenterRequest* request,
-                                   admin::v1::Vcenter* response) {
-  return Ask(context, [&]() -> absl::Status {
-    HW_ASSIGN_OR_RETURN(const storage::v1::Vcenter vcenter, vcenters_.Remove(request->name()));
-    *response = Convert(vcenter, {});
-    return absl::OkStatus();
-  });
-}
-
-Status AdminService::RefreshVcenter(ServerContext* context,
-                                    const admin::v1::RefreshVcenterRequest* request,
+absl::Status Operations::AddVcenter(const Caller& caller,
+                                    const admin::v1::AddVcenterRequest& request,
                                     admin::v1::Vcenter* response) {
-  return Ask(context, [&]() -> absl::Status {
-    HW_ASSIGN_OR_RETURN(const storage::v1::Vcenter vcenter, vcenters_.Find(request->name()));
-    vcenters_.inventories().Refresh(vcenter.name());
-    *response = Convert(vcenter, vcenters_.inventories().States());
+  storage::v1::Vcenter vcenter;
+  vcenter.set_name(request.name());
+  vcenter.set_address(request.address());
+  vcenter.set_thumbprint(request.thumbprint());
+  vcenter.set_trusted(request.trusted());
+  vcenter.set_user(request.user());
+  HW_RETURN_IF_ERROR(Ask(caller, [&] { return vcenters_.MayAdd(vcenter); }));
+  // Not on the strand: it takes as long as the vCenter does.
+  HW_ASSIGN_OR_RETURN(const vsphere::Endpoint endpoint,
+                      vcenters_.EndpointOf(vcenter, request.password()));
+  HW_ASSIGN_OR_RETURN(std::string instance, ProbeVcenter(endpoint));
+  vcenter.set_instance_uuid(std::move(instance));
+  return Ask(caller, [&]() -> absl::Status {
+    const absl::StatusOr<storage::v1::Vcenter> added = vcenters_.Add(vcenter, request.password());
+    Audit(caller, request.GetDescriptor()->name(), added.status());
+    HW_RETURN_IF_ERROR(added.status());
+    *response = Convert(*added, vcenters_.inventories().States());
     return absl::OkStatus();
   });
 }
 
-Status AdminService::GetInventory(ServerContext* context,
-                                  const admin::v1::GetInventoryRequest* request,
-                                  admin::v1::Inventory* response) {
+absl::Status Operations::GetInventory(const Caller& caller,
+                                      const admin::v1::GetInventoryRequest& request,
+                                      admin::v1::Inventory* response) {
   std::map<std::string, VcenterState> states;
-  const Status asked = Ask(context, [&]() -> absl::Status {
-    if (!request->vcenter().empty())
-      HW_RETURN_IF_ERROR(vcenters_.Find(request->vcenter()).status());
+  HW_RETURN_IF_ERROR(Ask(caller, [&]() -> absl::Status {
+    if (!request.vcenter().empty()) HW_RETURN_IF_ERROR(vcenters_.Find(request.vcenter()).status());
     states = vcenters_.inventories().States();
     return absl::OkStatus();
-  });
-  if (!asked.ok()) return asked;
+  }));
   for (const auto& [name, state] : states) {
-    if (request->vcenter().empty() || request->vcenter() == name)
+    if (request.vcenter().empty() || request.vcenter() == name)
       Convert(name, *state.inventory, response);
   }
-  return asked;
+  return absl::OkStatus();
+}
+
+absl::Status Operations::ListVcenters(const admin::v1::ListVcentersRequest&,
+                                      admin::v1::ListVcentersResponse* response) const {
+  const std::map<std::string, VcenterState> states = vcenters_.inventories().States();
+  for (const storage::v1::Vcenter& vcenter : vcenters_.All())
+    *response->add_vcenters() = Convert(vcenter, states);
+  return absl::OkStatus();
+}
+
+absl::Status Operations::RemoveVcenter(const admin::v1::RemoveVcenterRequest& request,
+                                       admin::v1::Vcenter* response) {
+  HW_ASSIGN_OR_RETURN(const storage::v1::Vcenter vcenter, vcenters_.Remove(request.name()));
+  *response = Convert(vcenter, {});
+  return absl::OkStatus();
+}
+
+absl::Status Operations::RefreshVcenter(const admin::v1::RefreshVcenterRequest& request,
+                                        admin::v1::Vcenter* response) {
+  HW_ASSIGN_OR_RETURN(const storage::v1::Vcenter vcenter, vcenters_.Find(request.name()));
+  vcenters_.inventories().Refresh(vcenter.name());
+  *response = Convert(vcenter, vcenters_.inventories().States());
+  return absl::OkStatus();
 }
 
 }  // namespace homeward

@@ -1,4 +1,7 @@
-#include "config_server/services/convert.h"
+#include "config_server/operations/convert.h"
+#include "config_server/model/health.h"
+#include "config_server/model/operation.h"
+#include "config_server/model/points.h"
 
 #include <algorithm>
 
@@ -171,6 +174,8 @@ admin::v1::Job ConvertJob(const Brain& brain, const storage::v1::Job& job) {
   out.set_machine_id(job.subject());
   if (const storage::v1::Machine* const machine = brain.records().FindMachine(job.subject()))
     out.set_machine_name(machine->registration().name());
+  out.set_parent(job.parent());
+  *out.mutable_children() = job.children();
   out.set_state(TaskStateName(job.state()));
   *out.mutable_created() = job.created();
   if (job.has_ended()) *out.mutable_ended() = job.ended();

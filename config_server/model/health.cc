@@ -1,0 +1,104 @@
+#include "config_server/model/health.h"
+
+#include "absl/strings/str_cat.h"
+#include "common/wire/time_proto.h"
+#include "config_server/model/location_rules.h"
+#include "config_server/model/points.h"
+#include "config_server/model/rules.h"
+
+namespace homeward {
+namespace {
+
+using storage::v1::Machine;
+
+types::v1::HealthIssue IssueOf(types::v1::Severity severity, types::v1::Problem problem) {
+  types::v1::HealthIssue issue;
+  issue.set_severity(severity);
+  *issue.mutable_problem() = std::move(problem);
+  return issue;
+}
+
+void JudgePoints(const View& view, const control::v1::ReplicaObserved& replica,
+                 std::vector<types::v1::HealthIssue>* issues) {
+  const types::v1::RecoveryPoint& newest = *replica.points().rbegin();
+  const types::v1::RecoveryPoint* const instant = NewestInstant(replica);
+  if (&newest != instant) {
+    issues->push_back(IssueOf(
+        types::v1::WARNING,
+        MakeProblem(ProblemId::kPointNotOneInstant,
+                    absl::StrCat("the newest recovery point is not one instant: ", newest.how()))));
+  }
+  const types::v1::RecoveryPoint& oldest = replica.points(0);
+  const absl::Duration age =
+      view.clock.Now() - FromProto((instant == nullptr ? oldest : *instant).time());
+  if (age <= view.settings.rpo_threshold) return;
+  const std::string for_long = absl::FormatDuration(absl::Trunc(age, absl::Seconds(1)));
+  issues->push_back(IssueOf(
+      types::v1::WARNING,
+      MakeProblem(ProblemId::kRpoThreshold,
+                  instant == nullptr
+                      ? absl::StrCat("for ", for_long, " no recovery point was of one instant")
+                      : absl::StrCat("the newest recovery point ",
+                                     instant == &newest ? "" : "that is of one instant ", "is ",
+                                     for_long, " old"))));
+}
+
+}  // namespace
+
+std::vector<types::v1::HealthIssue> JudgeMachine(const View& view, const Machine& machine) {
+  std::vector<types::v1::HealthIssue> issues;
+  if (const control::v1::Heartbeat* heartbeat = view.fleet.heartbeat(machine.machine_id())) {
+    issues.insert(issues.end(), heartbeat->issues().begin(), heartbeat->issues().end());
+  }
+  for (const Fleet::RefusedCopy& refused : view.fleet.Refused(machine.machine_id()))
+    issues.push_back(
+        IssueOf(types::v1::CRITICAL, MakeProblem(ProblemId::kAgentCloned, refused.why)));
+  const bool replicating = machine.state() == storage::v1::PROTECTED ||
+                           machine.state() == storage::v1::ENABLING ||
+                           machine.state() == storage::v1::REPROTECTING;
+  if (!RegisteredSinceBoot(machine) || (replicating && !view.AgentConnected(machine))) {
+    if (Refusal refusal = CheckAgent(view, machine)) {
+      const bool gone = !view.fleet.alive(machine.machine_id());
+      issues.push_back(IssueOf(gone ? types::v1::CRITICAL : types::v1::WARNING, *refusal));
+    }
+  }
+  if (!replicating) return issues;
+  const storage::v1::Assignment& assignment = machine.assignment();
+  if (!assignment.process_server_id().empty() &&
+      !view.fleet.connected(assignment.process_server_id())) {
+    const bool gone = !view.fleet.alive(assignment.process_server_id());
+    issues.push_back(
+        IssueOf(gone ? types::v1::CRITICAL : types::v1::WARNING,
+                MakeProblem(ProblemId::kProcessServerDown, "its process server is not connected")));
+  }
+  if (!view.fleet.connected(assignment.master_target_id())) {
+    const bool gone = !view.fleet.alive(assignment.master_target_id());
+    issues.push_back(
+        IssueOf(gone ? types::v1::CRITICAL : types::v1::WARNING,
+                MakeProblem(ProblemId::kMasterTargetDown, "its master target is not connected")));
+  }
+  // What would keep it from coming home.
+  if (machine.state() == storage::v1::PROTECTED) {
+    if (Refusal refusal = RulesOf(machine).CheckFailback(view, machine))
+      issues.push_back(IssueOf(types::v1::WARNING, *std::move(refusal)));
+  }
+  const control::v1::ReplicaObserved* const replica = view.ReplicaOf(machine);
+  if (replica == nullptr) return issues;
+  if (replica->has_problem()) issues.push_back(IssueOf(types::v1::CRITICAL, replica->problem()));
+  if (replica->has_damage()) issues.push_back(IssueOf(types::v1::CRITICAL, replica->damage()));
+  if (replica->has_mended()) issues.push_back(IssueOf(types::v1::WARNING, replica->mended()));
+  if (machine.state() == storage::v1::PROTECTED && !replica->points().empty())
+    JudgePoints(view, *replica, &issues);
+  return issues;
+}
+
+std::string WorstOf(const std::vector<types::v1::HealthIssue>& issues) {
+  std::string worst = "Normal";
+  for (const types::v1::HealthIssue& issue : issues) {
+    if (issue.severity() == types::v1::CRITICAL) return "Critical";
+    worst = "Warning";
+  }
+  return worst;
+}
+
+}  // namespace homeward

@@ -1,0 +1,48 @@
+// LocationRules: what a place that machines are replicated to can do, and what it asks for. Pure.
+// What is done there is a Location's (config_server/workflows/location.h).
+#ifndef HOMEWARD_CONFIG_SERVER_MODEL_LOCATION_RULES_H_
+#define HOMEWARD_CONFIG_SERVER_MODEL_LOCATION_RULES_H_
+
+#include <string>
+
+#include "config_server/model/placement.h"
+#include "config_server/model/refusal.h"
+#include "config_server/model/view.h"
+
+namespace homeward {
+
+class LocationRules {
+ public:
+  virtual ~LocationRules() = default;
+  virtual storage::v1::Location kind() const = 0;
+
+  // The replica's disks are those of a VM: its vCenter is asked, and they can be repaired.
+  virtual bool has_vm() const { return false; }
+  // It makes the VM, which can be described (PlacementWish::new_vm).
+  virtual bool makes_vm() const { return false; }
+  // The VM was there before and may have snapshots, which can be removed.
+  virtual bool has_snapshots() const { return false; }
+
+  // An operator who named no location means this one. At most one says so.
+  virtual bool IsMeant(const storage::v1::Machine& machine, const PlacementWish& wish) const = 0;
+  // Chooses the master target, and where the disks are. Those are in `assignment` already. After a
+  // refusal the assignment is of no use.
+  virtual Refusal Place(const View& view, const storage::v1::Machine& machine,
+                        const PlacementWish& wish, storage::v1::Assignment* assignment) const = 0;
+  // Whether the machine can come home there now, as far as the location knows.
+  virtual Refusal CheckFailback(const View& view, const storage::v1::Machine& machine) const {
+    return std::nullopt;
+  }
+  // Says to the master target which disks the replica is.
+  virtual void Describe(const storage::v1::Machine& machine, control::v1::Replica* replica) const {}
+};
+
+const LocationRules& RulesOf(storage::v1::Location location);
+// Where the machine is replicated to; of one that is not, any.
+const LocationRules& RulesOf(const storage::v1::Machine& machine);
+// Where the wish means, or says, that the machine is to go.
+const LocationRules& RulesMeant(const storage::v1::Machine& machine, const PlacementWish& wish);
+
+}  // namespace homeward
+
+#endif  // HOMEWARD_CONFIG_SERVER_MODEL_LOCATION_RULES_H_

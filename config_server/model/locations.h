@@ -1,0 +1,70 @@
+// The locations that there are. A new one is declared here and added to the table in locations.cc;
+// what is done there goes beside the others of config_server/workflows.
+#ifndef HOMEWARD_CONFIG_SERVER_MODEL_LOCATIONS_H_
+#define HOMEWARD_CONFIG_SERVER_MODEL_LOCATIONS_H_
+
+#include <string>
+
+#include "config_server/model/location_rules.h"
+
+namespace homeward {
+
+// A directory in a datastore that is mounted on the master target, or block devices of it.
+class DatastoreDirectoryRules : public LocationRules {
+ public:
+  storage::v1::Location kind() const override { return storage::v1::DATASTORE_DIRECTORY; }
+  bool IsMeant(const storage::v1::Machine& machine, const PlacementWish& wish) const override;
+  Refusal Place(const View& view, const storage::v1::Machine& machine, const PlacementWish& wish,
+                storage::v1::Assignment* assignment) const override;
+  void Describe(const storage::v1::Machine& machine, control::v1::Replica* replica) const override;
+};
+
+// The disks of a VM, attached to the master target's VM meanwhile.
+class VmRules : public LocationRules {
+ public:
+  bool has_vm() const override { return true; }
+  // Of several master targets, one that reaches the VM's disks.
+  Refusal Place(const View& view, const storage::v1::Machine& machine, const PlacementWish& wish,
+                storage::v1::Assignment* assignment) const override;
+  Refusal CheckFailback(const View& view, const storage::v1::Machine& machine) const override;
+  void Describe(const storage::v1::Machine& machine, control::v1::Replica* replica) const override;
+
+ private:
+  // What is wished for that the location does not leave to choose.
+  virtual Refusal CheckWish(const PlacementWish& wish) const = 0;
+  virtual Refusal ChooseVm(const View& view, const storage::v1::Machine& machine,
+                           const PlacementWish& wish, const storage::v1::Server& master_target,
+                           storage::v1::Assignment* assignment) const = 0;
+};
+
+// The VM that the machine was.
+class OriginalVmRules : public VmRules {
+ public:
+  storage::v1::Location kind() const override { return storage::v1::ORIGINAL_VM; }
+  bool has_snapshots() const override { return true; }
+  bool IsMeant(const storage::v1::Machine& machine, const PlacementWish& wish) const override;
+
+ private:
+  Refusal CheckWish(const PlacementWish& wish) const override;
+  Refusal ChooseVm(const View& view, const storage::v1::Machine& machine, const PlacementWish& wish,
+                   const storage::v1::Server& master_target,
+                   storage::v1::Assignment* assignment) const override;
+};
+
+// A VM that is made for the machine.
+class AlternateVmRules : public VmRules {
+ public:
+  storage::v1::Location kind() const override { return storage::v1::ALTERNATE_VM; }
+  bool makes_vm() const override { return true; }
+  bool IsMeant(const storage::v1::Machine& machine, const PlacementWish& wish) const override;
+
+ private:
+  Refusal CheckWish(const PlacementWish& wish) const override;
+  Refusal ChooseVm(const View& view, const storage::v1::Machine& machine, const PlacementWish& wish,
+                   const storage::v1::Server& master_target,
+                   storage::v1::Assignment* assignment) const override;
+};
+
+}  // namespace homeward
+
+#endif  // HOMEWARD_CONFIG_SERVER_MODEL_LOCATIONS_H_

@@ -1,0 +1,218 @@
+#include "config_server/model/placement.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "common/base/bytes.h"
+#include "common/wire/checksum.h"
+#include "config_server/model/location_rules.h"
+#include "config_server/model/vm_rules.h"
+#include "config_server/model/vm_search.h"
+
+namespace homeward {
+namespace {
+
+using storage::v1::Machine;
+
+constexpr int kMasterTargetDisksMax = 60;
+constexpr uint64_t kDiskBytesMax = 62 * kTiB;
+// A retention drive has room when a twentieth of it is free, or this much.
+constexpr uint64_t kRetentionBytesEnough = kGiB;
+
+std::string NameOf(const Machine& machine) { return machine.registration().name(); }
+
+const storage::v1::Server* LeastLoaded(const View& view, types::v1::ServerRole role,
+                                       types::v1::OsType os_type) {
+  const storage::v1::Server* best = nullptr;
+  size_t best_load = SIZE_MAX;
+  for (const storage::v1::Server& server : view.servers) {
+    if (server.role() != role || !view.fleet.connected(server.host_id())) continue;
+    if (os_type != types::v1::OS_TYPE_UNSPECIFIED && server.registration().os_type() != os_type)
+      continue;
+    const size_t load = static_cast<size_t>(
+        std::count_if(view.machines.begin(), view.machines.end(), [&](const Machine& machine) {
+          return machine.assignment().process_server_id() == server.host_id() ||
+                 machine.assignment().master_target_id() == server.host_id();
+        }));
+    if (load < best_load) {
+      best = &server;
+      best_load = load;
+    }
+  }
+  return best;
+}
+
+Refusal PlaceDisks(const Machine& machine, const PlacementWish& wish,
+                   storage::v1::Assignment* assignment) {
+  for (const types::v1::Disk& disk : machine.registration().disks()) {
+    const bool wanted = wish.disks.empty() || std::find(wish.disks.begin(), wish.disks.end(),
+                                                        disk.name()) != wish.disks.end();
+    if (!wanted) continue;
+    if (disk.size_bytes() > kDiskBytesMax) {
+      return MakeProblem(ProblemId::kDiskTooLarge,
+                         absl::StrCat("disk ", disk.name(), " has ", disk.size_bytes(), " bytes"));
+    }
+    types::v1::Disk* const placed = assignment->add_disks();
+    *placed = disk;
+    // The same for the life of the machine, so that its disks are known again where they lie
+    // already.
+    if (placed->uuid().empty()) {
+      placed->set_uuid(absl::BytesToHexString(
+          Digest128(AsBytes(absl::StrCat(machine.machine_id(), "/", disk.name())))));
+    }
+  }
+  for (const std::string& name : wish.disks) {
+    const auto& disks = assignment->disks();
+    if (std::none_of(disks.begin(), disks.end(),
+                     [&](const types::v1::Disk& disk) { return disk.name() == name; })) {
+      for (const types::v1::UnusableDisk& unusable : machine.registration().unusable_disks()) {
+        if (unusable.name() != name) continue;
+        return MakeProblem(ProblemId::kDiskUnknown,
+                           absl::StrCat("disk ", name, " of ", NameOf(machine),
+                                        " cannot be protected: ", unusable.reason()));
+      }
+      return MakeProblem(ProblemId::kDiskUnknown,
+                         absl::StrCat(NameOf(machine), " has no disk ", name));
+    }
+  }
+  if (assignment->disks().empty()) {
+    return MakeProblem(ProblemId::kDiskUnknown,
+                       absl::StrCat(NameOf(machine), " registered without any disk"));
+  }
+  return std::nullopt;
+}
+
+Refusal PlaceProcessServer(const View& view, const PlacementWish& wish,
+                           storage::v1::Assignment* assignment) {
+  View::MeantServer meant;
+  if (wish.process_server.empty()) {
+    meant.server = LeastLoaded(view, types::v1::PROCESS_SERVER, types::v1::OS_TYPE_UNSPECIFIED);
+  } else {
+    meant = view.ServerCalled(wish.process_server, {types::v1::PROCESS_SERVER});
+  }
+  if (meant.refusal) return meant.refusal;
+  const storage::v1::Server* const server = meant.server;
+  if (server == nullptr || !view.fleet.connected(server->host_id())) {
+    return MakeProblem(
+        ProblemId::kProcessServerDown,
+        server == nullptr
+            ? "no process server is connected"
+            : absl::StrCat("process server ", server->registration().name(), " is not connected"));
+  }
+  if (const control::v1::Heartbeat* heartbeat = view.fleet.heartbeat(server->host_id())) {
+    for (const types::v1::HealthIssue& issue : heartbeat->issues()) {
+      if (issue.problem().id() == "CACHE_LOW" && issue.severity() == types::v1::CRITICAL)
+        return MakeProblem(ProblemId::kCacheLow, issue.problem().message());
+    }
+  }
+  assignment->set_process_server_id(server->host_id());
+  return std::nullopt;
+}
+
+}  // namespace
+
+Refusal PlaceMasterTarget(const View& view, const Machine& machine, const PlacementWish& wish,
+                          storage::v1::Assignment* assignment) {
+  const types::v1::OsType os_type = machine.registration().os_type();
+  View::MeantServer meant;
+  if (wish.master_target.empty()) {
+    meant.server = LeastLoaded(view, types::v1::MASTER_TARGET, os_type);
+  } else {
+    meant = view.ServerCalled(wish.master_target, {types::v1::MASTER_TARGET});
+  }
+  if (meant.refusal) return meant.refusal;
+  const storage::v1::Server* const server = meant.server;
+  if (server == nullptr || !view.fleet.connected(server->host_id())) {
+    return MakeProblem(
+        ProblemId::kMasterTargetDown,
+        server == nullptr
+            ? "no suitable master target is connected"
+            : absl::StrCat("master target ", server->registration().name(), " is not connected"));
+  }
+  if (server->registration().os_type() != os_type) {
+    return MakeProblem(
+        ProblemId::kMasterTargetOsMismatch,
+        absl::StrCat(NameOf(machine), " is a ", types::v1::OsType_Name(os_type), " machine, ",
+                     server->registration().name(), " a ",
+                     types::v1::OsType_Name(server->registration().os_type()), " master target"));
+  }
+  int disks = assignment->disks_size();
+  for (const Machine& other : view.machines) {
+    if (other.machine_id() != machine.machine_id() &&
+        other.assignment().master_target_id() == server->host_id()) {
+      disks += other.assignment().disks_size();
+    }
+  }
+  if (disks > kMasterTargetDisksMax) {
+    return MakeProblem(ProblemId::kMasterTargetDiskLimit,
+                       absl::StrCat(server->registration().name(), " would have ", disks,
+                                    " disks; the limit is ", kMasterTargetDisksMax));
+  }
+  assignment->set_master_target_id(server->host_id());
+  return std::nullopt;
+}
+
+Refusal CheckRetention(const View& view, const std::string& master_target_id) {
+  const control::v1::Heartbeat* const heartbeat = view.fleet.heartbeat(master_target_id);
+  if (heartbeat == nullptr)
+    return MakeProblem(ProblemId::kMasterTargetDown, "the master target has not reported yet");
+  const control::v1::MasterTargetObserved& target = heartbeat->master_target();
+  const types::v1::Datastore& retention = target.retention_volume();
+  if (!retention.unsuitable().empty())
+    return MakeProblem(ProblemId::kRetentionDriveUnsuitable, retention.unsuitable());
+  if (retention.total_bytes() != 0 &&
+      retention.free_bytes() >= std::min(retention.total_bytes() / 20, kRetentionBytesEnough)) {
+    return std::nullopt;
+  }
+  return MakeProblem(
+      ProblemId::kRetentionDriveUnsuitable,
+      absl::StrCat("the retention volume ", retention.path(), " has ", retention.free_bytes(),
+                   " of ", retention.total_bytes(), " bytes free"));
+}
+
+Refusal CheckVmdkSectors(const storage::v1::Assignment& assignment) {
+  for (const types::v1::Disk& disk : assignment.disks()) {
+    if (SectorBytesOf(disk) == kVmdkSectorBytes) continue;
+    return MakeProblem(ProblemId::kSectorSizeUnsupported,
+                       absl::StrCat("disk ", disk.name(), " has sectors of ", SectorBytesOf(disk),
+                                    " bytes, a VMDK has ", kVmdkSectorBytes));
+  }
+  return std::nullopt;
+}
+
+Placement Place(const View& view, const Machine& as_recorded, const PlacementWish& wish) {
+  Placement placement;
+  Machine machine = as_recorded;
+  if (wish.hyperv) {
+    placement.refusal = MakeProblem(ProblemId::kHypervTarget,
+                                    absl::StrCat(NameOf(machine), " cannot come back to Hyper-V"));
+    return placement;
+  }
+  if (!wish.vm.empty()) {
+    // Of a machine that runs elsewhere, the VM that it was.
+    const bool was = machine.has_vm() && !RunsInItsVm(machine);
+    Choice choice =
+        ChooseVm(view, was ? IdentityOfRecorded(machine) : IdentityOfSource(machine), wish.vm);
+    placement.refusal = std::move(choice.refusal);
+    if (placement.refusal) return placement;
+    placement.chosen_vm = choice.recorded;
+    machine.set_chosen_vm(choice.recorded);
+  }
+  placement.refusal = CheckSource(view, machine);
+  if (placement.refusal) return placement;
+  storage::v1::Assignment assignment;
+  assignment.set_remove_snapshots(wish.remove_snapshots);
+  placement.refusal = PlaceDisks(machine, wish, &assignment);
+  if (!placement.refusal) placement.refusal = PlaceProcessServer(view, wish, &assignment);
+  if (placement.refusal) return placement;
+  const LocationRules& rules = RulesMeant(machine, wish);
+  placement.refusal = rules.Place(view, machine, wish, &assignment);
+  if (placement.refusal) return placement;
+  assignment.set_location(rules.kind());
+  placement.assignment = std::move(assignment);
+  return placement;
+}
+
+}  // namespace homeward

@@ -1,0 +1,63 @@
+// Placement: which servers, disks and place a machine is replicated to. Pure.
+#ifndef HOMEWARD_CONFIG_SERVER_MODEL_PLACEMENT_H_
+#define HOMEWARD_CONFIG_SERVER_MODEL_PLACEMENT_H_
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "config_server/model/refusal.h"
+#include "config_server/model/view.h"
+
+namespace homeward {
+
+// What an operator asked for, before it is complete.
+struct PlacementWish {
+  std::vector<std::string> disks = {};
+  std::string process_server = {};
+  std::string master_target = {};
+  std::string datastore = {};
+  std::string directory = {};
+  std::vector<std::string> block_devices = {};  // instead of datastore and directory
+  // Of a new VM; empty and 0: as it was.
+  struct NewVm {
+    std::string instance_uuid = {};  // a fresh one
+    std::string name = {};
+    int32_t cpus = 0;
+    int64_t memory_mb = 0;
+    std::string firmware = {}, guest_id = {}, network = {};
+  } new_vm = {};
+  bool remove_snapshots = false;  // of the original VM
+  bool hyperv = false;            // always refused
+  std::string vm = {};            // which VM the machine is, or was, as an operator names it
+  // Nothing: the original VM, where the machine was one and runs elsewhere now.
+  std::optional<storage::v1::Location> location = {};
+};
+
+// Chooses servers, datastore and disks. On a refusal nothing is chosen.
+struct Placement {
+  storage::v1::Assignment assignment;
+  std::string chosen_vm = {};  // what to record of PlacementWish::vm
+  Refusal refusal;
+};
+Placement Place(const View& view, const storage::v1::Machine& machine, const PlacementWish& wish);
+
+// What locations choose with (LocationRules::Place). Each writes what it chose to the assignment.
+//
+// The master target that is wished for, or else the one with the fewest machines.
+Refusal PlaceMasterTarget(const View& view, const storage::v1::Machine& machine,
+                          const PlacementWish& wish, storage::v1::Assignment* assignment);
+// The master target has reported, and has room for points.
+Refusal CheckRetention(const View& view, const std::string& master_target_id);
+// The same bytes are other sectors in a VMDK, and the partition table could not be read.
+Refusal CheckVmdkSectors(const storage::v1::Assignment& assignment);
+// What a disk or a device counts its sectors in; those that do not tell are as nearly all are.
+inline constexpr uint32_t kVmdkSectorBytes = 512;
+template <typename Disk>
+uint32_t SectorBytesOf(const Disk& disk) {
+  return disk.logical_sector_bytes() == 0 ? kVmdkSectorBytes : disk.logical_sector_bytes();
+}
+
+}  // namespace homeward
+
+#endif  // HOMEWARD_CONFIG_SERVER_MODEL_PLACEMENT_H_

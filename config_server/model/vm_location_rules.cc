@@ -1,0 +1,95 @@
+#include <utility>
+#include <vector>
+
+#include "common/fault/fault.h"
+#include "config_server/model/locations.h"
+#include "config_server/model/vm_record.h"
+#include "config_server/model/vm_rules.h"
+
+namespace homeward {
+
+using storage::v1::Machine;
+
+Refusal VmRules::Place(const View& view, const Machine& machine, const PlacementWish& wish,
+                       storage::v1::Assignment* assignment) const {
+  if (Refusal refusal = CheckWish(wish)) return refusal;
+  if (Refusal refusal = CheckVmdkSectors(*assignment)) return refusal;
+  std::vector<PlacementWish> tries;
+  if (wish.master_target.empty()) {
+    for (const storage::v1::Server& server : view.servers) {
+      if (server.role() != types::v1::MASTER_TARGET || !view.fleet.connected(server.host_id()))
+        continue;
+      tries.emplace_back(wish).master_target = server.host_id();
+    }
+  }
+  if (tries.empty()) tries.push_back(wish);
+  Refusal first;
+  for (const PlacementWish& one : tries) {
+    Refusal refusal = PlaceMasterTarget(view, machine, one, assignment);
+    if (!refusal) {
+      const storage::v1::Server& target =
+          *view.FindServer(assignment->master_target_id(), types::v1::MASTER_TARGET);
+      refusal = ChooseVm(view, machine, wish, target, assignment);
+    }
+    // One that has not reported yet is asked again when the job attaches the disks.
+    if (!refusal && view.fleet.heartbeat(assignment->master_target_id()) != nullptr)
+      refusal = CheckRetention(view, assignment->master_target_id());
+    if (!refusal) return std::nullopt;
+    if (!first) first = std::move(refusal);
+  }
+  return first;
+}
+
+Refusal VmRules::CheckFailback(const View& view, const Machine& machine) const {
+  return CheckVmFailback(view, machine);
+}
+
+void VmRules::Describe(const Machine& machine, control::v1::Replica* replica) const {
+  for (const storage::v1::VmDisk* const disk : StreamedDisks(VmOf(machine)))
+    replica->add_attached_disks(disk->uuid());
+  replica->set_attached_fresh(machine.assignment().disks_new() ||
+                              HW_FAULT("mutation.attached_as_new"));
+}
+
+bool OriginalVmRules::IsMeant(const Machine& machine, const PlacementWish& wish) const {
+  return machine.has_vm() && !RunsInItsVm(machine) && wish.datastore.empty() &&
+         wish.directory.empty() && wish.block_devices.empty();
+}
+
+Refusal OriginalVmRules::CheckWish(const PlacementWish& wish) const {
+  if (wish.directory.empty() && wish.block_devices.empty() && wish.datastore.empty())
+    return std::nullopt;
+  return MakeProblem(ProblemId::kDirectoryUnsuitable,
+                     "the original VM has its own disks: no datastore, directory or block device "
+                     "can be chosen for them");
+}
+
+Refusal OriginalVmRules::ChooseVm(const View& view, const Machine& machine, const PlacementWish&,
+                                  const storage::v1::Server& master_target,
+                                  storage::v1::Assignment* assignment) const {
+  if (Refusal refusal = CheckOriginalVm(view, machine, *assignment, master_target)) return refusal;
+  const std::vector<const storage::v1::VmDisk*> disks = StreamedDisks(machine.vm());
+  for (size_t i = 0; i < disks.size(); ++i)
+    assignment->mutable_disks(static_cast<int>(i))->set_uuid(disks[i]->uuid());
+  return std::nullopt;
+}
+
+bool AlternateVmRules::IsMeant(const Machine&, const PlacementWish&) const { return false; }
+
+Refusal AlternateVmRules::CheckWish(const PlacementWish& wish) const {
+  if (wish.directory.empty() && wish.block_devices.empty()) return std::nullopt;
+  return MakeProblem(
+      ProblemId::kDirectoryUnsuitable,
+      "a new VM has a folder of its name: no directory or block device can be chosen");
+}
+
+Refusal AlternateVmRules::ChooseVm(const View& view, const Machine& machine,
+                                   const PlacementWish& wish,
+                                   const storage::v1::Server& master_target,
+                                   storage::v1::Assignment* assignment) const {
+  PlannedVm planned = PlanAlternateVm(view, machine, *assignment, master_target, wish);
+  if (!planned.refusal) *assignment->mutable_new_vm() = std::move(planned.vm);
+  return planned.refusal;
+}
+
+}  // namespace homeward

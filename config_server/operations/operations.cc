@@ -1,0 +1,233 @@
+#include "config_server/operations/operations.h"
+
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "common/log/log.h"
+#include "common/os/host.h"
+#include "common/rpc/problem_status.h"
+#include "common/status/status_macros.h"
+#include "common/wire/time_proto.h"
+#include "config_server/model/location_rules.h"
+#include "config_server/model/points.h"
+#include "config_server/model/rules.h"
+#include "config_server/operations/convert.h"
+#include "config_server/operations/policy.h"
+
+namespace homeward {
+namespace {
+
+template <typename Request>
+PlacementWish WishOf(const Request& request) {
+  PlacementWish wish;
+  wish.process_server = request.process_server();
+  wish.master_target = request.master_target();
+  wish.datastore = request.datastore();
+  wish.directory = request.directory();
+  wish.block_devices = {request.block_devices().begin(), request.block_devices().end()};
+  wish.vm = request.vm();
+  return wish;
+}
+
+PlacementWish::NewVm NewVmOf(const admin::v1::NewVm& request) {
+  const std::string hex = RandomHexId();
+  PlacementWish::NewVm wish;
+  wish.instance_uuid = absl::StrJoin({hex.substr(0, 8), hex.substr(8, 4), hex.substr(12, 4),
+                                      hex.substr(16, 4), hex.substr(20, 12)},
+                                     "-");
+  wish.name = request.name();
+  wish.cpus = static_cast<int32_t>(request.cpus());
+  wish.memory_mb = request.memory_mb();
+  wish.firmware = request.firmware();
+  wish.guest_id = request.guest_id();
+  wish.network = request.network();
+  return wish;
+}
+
+// Nothing: the operator named none.
+std::optional<storage::v1::Location> LocationOf(admin::v1::Location location) {
+  constexpr std::pair<admin::v1::Location, storage::v1::Location> kLocations[] = {
+      {admin::v1::DATASTORE_DIRECTORY, storage::v1::DATASTORE_DIRECTORY},
+      {admin::v1::ORIGINAL_VM, storage::v1::ORIGINAL_VM},
+      {admin::v1::ALTERNATE_VM, storage::v1::ALTERNATE_VM},
+  };
+  for (const auto& [asked, meant] : kLocations) {
+    if (asked == location) return meant;
+  }
+  return std::nullopt;
+}
+
+}  // namespace
+
+absl::Status Operations::Ask(const Caller& caller, const std::function<absl::Status()>& ask) {
+  if (caller.role != Role::kOperator) {
+    return absl::PermissionDeniedError(absl::StrCat(
+        "host ", caller.id, " (", caller.role.has_value() ? RoleDnsName(*caller.role) : "no role",
+        ") may not call this"));
+  }
+  absl::Status status;
+  strand_.Run([&] { status = ask(); });
+  return status;
+}
+
+void Operations::Audit(const Caller& caller, const std::string& request, const absl::Status& done) {
+  const std::string who = absl::StrCat("operator ", caller.id, " from ", caller.address);
+  if (!done.ok()) {
+    LogInfo("operator.refused", {{"request", request}, {"who", who}, {"error", done}});
+    return;
+  }
+  brain_.AddEvent("operator.request", "", "", absl::StrCat(request, " by ", who));
+}
+
+absl::Status Operations::StartJob(storage::v1::Operation operation, const std::string& machine,
+                                  storage::v1::Job job, admin::v1::Job* response,
+                                  const std::string& chosen_vm) {
+  job.set_operation(operation);
+  job.set_subject(machine);
+  HW_ASSIGN_OR_RETURN(const storage::v1::Job started, brain_.StartJob(std::move(job), chosen_vm));
+  *response = ConvertJob(brain_, started);
+  return absl::OkStatus();
+}
+
+absl::Status Operations::Protect(const admin::v1::ProtectRequest& request,
+                                 admin::v1::Job* response) {
+  HW_ASSIGN_OR_RETURN(const storage::v1::Machine machine, brain_.FindMachine(request.machine()));
+  const View view = brain_.MakeView();
+  if (Refusal refusal = CheckOperation(view, machine, storage::v1::PROTECT))
+    return Refused(*refusal);
+  PlacementWish wish = WishOf(request);
+  wish.location = storage::v1::DATASTORE_DIRECTORY;
+  wish.disks.assign(request.disks().begin(), request.disks().end());
+  Placement placement = Place(view, machine, wish);
+  if (placement.refusal) return Refused(*placement.refusal);
+  HW_RETURN_IF_ERROR(ApplyPolicy(request.policy(), &placement.assignment));
+  storage::v1::Job job;
+  *job.mutable_wanted() = std::move(placement.assignment);
+  return StartJob(storage::v1::PROTECT, machine.machine_id(), std::move(job), response,
+                  placement.chosen_vm);
+}
+
+absl::Status Operations::Reprotect(const admin::v1::ReprotectRequest& request,
+                                   admin::v1::Job* response) {
+  HW_ASSIGN_OR_RETURN(const storage::v1::Machine machine, brain_.FindMachine(request.machine()));
+  const View view = brain_.MakeView();
+  if (Refusal refusal = CheckOperation(view, machine, storage::v1::REPROTECT))
+    return Refused(*refusal);
+  PlacementWish wish = WishOf(request);
+  wish.remove_snapshots = request.remove_snapshots();
+  wish.hyperv = request.location() == admin::v1::HYPERV_VM;
+  wish.location = LocationOf(request.location());
+  if (RulesMeant(machine, wish).makes_vm()) {
+    wish.new_vm = NewVmOf(request.new_vm());
+  } else if (request.has_new_vm()) {
+    return absl::InvalidArgumentError(
+        "a name, hardware or network of a new VM (--vm-name and the like) is for --location "
+        "alternate");
+  }
+  Placement placement = Place(view, machine, wish);
+  if (placement.refusal) return Refused(*placement.refusal);
+  if (wish.remove_snapshots && !RulesOf(placement.assignment.location()).has_snapshots()) {
+    return absl::InvalidArgumentError(
+        "only the original VM's snapshots can be removed, and the machine does not go there");
+  }
+  HW_RETURN_IF_ERROR(ApplyPolicy(request.policy(), &placement.assignment));
+  storage::v1::Job job;
+  *job.mutable_wanted() = std::move(placement.assignment);
+  return StartJob(storage::v1::REPROTECT, machine.machine_id(), std::move(job), response,
+                  placement.chosen_vm);
+}
+
+absl::Status Operations::Resync(const admin::v1::ResyncRequest& request, admin::v1::Job* response) {
+  return StartJob(storage::v1::RESYNC, request.machine(), {}, response);
+}
+
+absl::Status Operations::CreatePoint(const admin::v1::CreatePointRequest& request,
+                                     admin::v1::Job* response) {
+  storage::v1::Job job;
+  job.set_operation(storage::v1::CREATE_POINT);
+  job.set_point_kind(request.kind() == types::v1::POINT_KIND_UNSPECIFIED
+                         ? types::v1::CRASH_CONSISTENT
+                         : request.kind());
+  if (!request.all_machines())
+    return StartJob(storage::v1::CREATE_POINT, request.machine(), std::move(job), response);
+  if (!request.machine().empty())
+    return absl::InvalidArgumentError("name a machine, or ask for all of them, not both");
+  std::vector<std::string> machine_ids;
+  for (const storage::v1::Machine& machine : brain_.records().machines()) {
+    if (machine.state() == storage::v1::PROTECTED) machine_ids.push_back(machine.machine_id());
+  }
+  if (machine_ids.empty())
+    return Refused(MakeProblem(ProblemId::kNotProtected, "no machine is in state Protected"));
+  HW_ASSIGN_OR_RETURN(const storage::v1::Job started, brain_.StartForEach(job, machine_ids));
+  *response = ConvertJob(brain_, started);
+  return absl::OkStatus();
+}
+
+absl::Status Operations::Failback(const admin::v1::FailbackRequest& request,
+                                  admin::v1::Job* response) {
+  HW_ASSIGN_OR_RETURN(const storage::v1::Machine machine, brain_.FindMachine(request.machine()));
+  const View view = brain_.MakeView();
+  if (Refusal refusal = CheckOperation(view, machine, storage::v1::FAILBACK))
+    return Refused(*refusal);
+  // Before anything is stopped: the point that is asked for is there, now.
+  const control::v1::ReplicaObserved& replica = *view.ReplicaOf(machine);
+  const ChosenPoint chosen = ChoosePoint({replica.points().begin(), replica.points().end()},
+                                         request.point(), request.accept_not_one_instant());
+  if (chosen.refusal) return Refused(*chosen.refusal);
+  storage::v1::Job job;
+  job.set_point(request.point());
+  job.set_source_lost(request.source_lost());
+  job.set_accept_not_one_instant(request.accept_not_one_instant());
+  return StartJob(storage::v1::FAILBACK, machine.machine_id(), std::move(job), response);
+}
+
+absl::Status Operations::Commit(const admin::v1::CommitRequest& request, admin::v1::Job* response) {
+  return StartJob(storage::v1::COMMIT, request.machine(), {}, response);
+}
+
+absl::Status Operations::Remove(const admin::v1::RemoveRequest& request, admin::v1::Job* response) {
+  storage::v1::Job job;
+  job.set_keep_disks(request.keep_disks());
+  return StartJob(storage::v1::REMOVE, request.machine(), std::move(job), response);
+}
+
+absl::Status Operations::Repair(const admin::v1::RepairRequest& request, admin::v1::Job* response) {
+  return StartJob(storage::v1::REPAIR, request.machine(), {}, response);
+}
+
+absl::Status Operations::CancelJob(const admin::v1::CancelJobRequest& request,
+                                   admin::v1::Job* response) {
+  HW_ASSIGN_OR_RETURN(const storage::v1::Job job, brain_.CancelJob(request.job_id()));
+  *response = ConvertJob(brain_, job);
+  return absl::OkStatus();
+}
+
+absl::Status Operations::AcceptMachine(const admin::v1::AcceptMachineRequest& request,
+                                       admin::v1::Machine* response) {
+  HW_ASSIGN_OR_RETURN(const storage::v1::Machine machine,
+                      brain_.AcceptCopy(request.machine(), request.copy()));
+  *response = ConvertMachine(brain_.MakeView(), machine);
+  return absl::OkStatus();
+}
+
+absl::Status Operations::IdentifyServer(const admin::v1::IdentifyServerRequest& request,
+                                        admin::v1::Server* response) {
+  HW_ASSIGN_OR_RETURN(const storage::v1::Server server,
+                      brain_.IdentifyServer(request.server(), request.vm()));
+  *response = ConvertServer(brain_.MakeView(), server);
+  return absl::OkStatus();
+}
+
+absl::Status Operations::RotatePassphrase(const admin::v1::RotatePassphraseRequest&,
+                                          admin::v1::Enrolment* response) {
+  HW_RETURN_IF_ERROR(registrar_.RotatePassphrase());
+  brain_.AddEvent("enrolment.passphrase_rotated", "", "", "");
+  const EnrolmentFile enrolment = registrar_.enrolment();
+  response->set_passphrase(enrolment.passphrase);
+  response->set_ca(enrolment.ca);
+  return absl::OkStatus();
+}
+
+}  // namespace homeward

@@ -1,0 +1,143 @@
+// Operations: all that an operator can ask for, whatever carries the question: validated, with
+// its defaults, answered with a job, an answer, or a problem. A transport makes a Caller of who
+// asks, and calls Do().
+#ifndef HOMEWARD_CONFIG_SERVER_OPERATIONS_OPERATIONS_H_
+#define HOMEWARD_CONFIG_SERVER_OPERATIONS_OPERATIONS_H_
+
+#include <functional>
+#include <optional>
+#include <string>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
+#include "absl/status/status.h"
+#include "absl/synchronization/mutex.h"
+#include "common/exec/strand.h"
+#include "common/tls/identity.h"
+#include "config_server/inventory/vcenters.h"
+#include "config_server/jobs/brain.h"
+#include "config_server/pki/registrar.h"
+#include "homeward/admin/v1/admin.pb.h"
+
+namespace homeward {
+
+// Who asks, as the transport has proved.
+struct Caller {
+  std::optional<Role> role;  // nothing: nobody that is known
+  std::string id;            // of its certificate
+  std::string address;
+};
+
+// Threads: Do() and the functions that take a Caller may be called from any; the others run on the
+// strand. The strand and what is given to the constructor outlive it.
+class Operations {
+ public:
+  Operations(Strand* strand, Brain* brain, Registrar* registrar, Vcenters* vcenters)
+      : strand_(*strand), brain_(*brain), registrar_(*registrar), vcenters_(*vcenters) {}
+
+  // Asks the operation, on the strand, once the caller was found to be allowed it. One that changes
+  // something is audited: an event says who had it done.
+  //   operations.Do(caller, &Operations::Protect, request, &job)
+  // PERMISSION_DENIED; INVALID_ARGUMENT; what the operation says, with a problem where there is
+  // one.
+  template <typename Request, typename Response>
+  absl::Status Do(const Caller& caller,
+                  absl::Status (Operations::*operation)(const Request&, Response*),
+                  const Request& request, Response* response) {
+    return Ask(caller, [&] {
+      const absl::Status done = (this->*operation)(request, response);
+      Audit(caller, Request::descriptor()->name(), done);
+      return done;
+    });
+  }
+  template <typename Request, typename Response>
+  absl::Status Do(const Caller& caller,
+                  absl::Status (Operations::*operation)(const Request&, Response*) const,
+                  const Request& request, Response* response) {
+    return Ask(caller, [&] { return (this->*operation)(request, response); });
+  }
+
+  // --- what changes something
+  absl::Status Protect(const admin::v1::ProtectRequest& request, admin::v1::Job* response);
+  absl::Status Reprotect(const admin::v1::ReprotectRequest& request, admin::v1::Job* response);
+  absl::Status Resync(const admin::v1::ResyncRequest& request, admin::v1::Job* response);
+  absl::Status CreatePoint(const admin::v1::CreatePointRequest& request, admin::v1::Job* response);
+  absl::Status Failback(const admin::v1::FailbackRequest& request, admin::v1::Job* response);
+  absl::Status Commit(const admin::v1::CommitRequest& request, admin::v1::Job* response);
+  absl::Status Remove(const admin::v1::RemoveRequest& request, admin::v1::Job* response);
+  absl::Status Repair(const admin::v1::RepairRequest& request, admin::v1::Job* response);
+  absl::Status CancelJob(const admin::v1::CancelJobRequest& request, admin::v1::Job* response);
+  absl::Status AcceptMachine(const admin::v1::AcceptMachineRequest& request,
+                             admin::v1::Machine* response);
+  absl::Status IdentifyServer(const admin::v1::IdentifyServerRequest& request,
+                              admin::v1::Server* response);
+  absl::Status RotatePassphrase(const admin::v1::RotatePassphraseRequest& request,
+                                admin::v1::Enrolment* response);
+  absl::Status RemoveVcenter(const admin::v1::RemoveVcenterRequest& request,
+                             admin::v1::Vcenter* response);
+  absl::Status RefreshVcenter(const admin::v1::RefreshVcenterRequest& request,
+                              admin::v1::Vcenter* response);
+
+  // --- what does not
+  absl::Status ListMachines(const admin::v1::ListMachinesRequest& request,
+                            admin::v1::ListMachinesResponse* response) const;
+  absl::Status GetMachine(const admin::v1::GetMachineRequest& request,
+                          admin::v1::Machine* response) const;
+  absl::Status ListPoints(const admin::v1::ListPointsRequest& request,
+                          admin::v1::ListPointsResponse* response) const;
+  absl::Status ListServers(const admin::v1::ListServersRequest& request,
+                           admin::v1::ListServersResponse* response) const;
+  absl::Status GetServer(const admin::v1::GetServerRequest& request,
+                         admin::v1::Server* response) const;
+  absl::Status ListJobs(const admin::v1::ListJobsRequest& request,
+                        admin::v1::ListJobsResponse* response) const;
+  absl::Status GetJob(const admin::v1::GetJobRequest& request, admin::v1::Job* response) const;
+  absl::Status GetRepair(const admin::v1::RepairRequest& request,
+                         admin::v1::RepairFindings* response) const;
+  absl::Status GetHealth(const admin::v1::GetHealthRequest& request,
+                         admin::v1::Health* response) const;
+  absl::Status ListEvents(const admin::v1::ListEventsRequest& request,
+                          admin::v1::ListEventsResponse* response) const;
+  absl::Status GetVersion(const admin::v1::GetVersionRequest& request,
+                          admin::v1::Version* response) const;
+  absl::Status ShowPassphrase(const admin::v1::ShowPassphraseRequest& request,
+                              admin::v1::Enrolment* response) const;
+  absl::Status ListVcenters(const admin::v1::ListVcentersRequest& request,
+                            admin::v1::ListVcentersResponse* response) const;
+
+  // --- what takes as long as somebody else does
+  // Adds the vCenter when it has answered.
+  absl::Status AddVcenter(const Caller& caller, const admin::v1::AddVcenterRequest& request,
+                          admin::v1::Vcenter* response);
+  absl::Status GetInventory(const Caller& caller, const admin::v1::GetInventoryRequest& request,
+                            admin::v1::Inventory* response);
+  // Calls `show` with the job whenever it has changed, until it has ended, `show` returns false or
+  // `gone` returns true. CANCELLED then; UNAVAILABLE when the server stops.
+  absl::Status WatchJob(const Caller& caller, const admin::v1::GetJobRequest& request,
+                        const std::function<bool(const admin::v1::Job&)>& show,
+                        const std::function<bool()>& gone);
+
+  // From the strand, whenever something may have changed: wakes who watches a job.
+  void Changed();
+  // Calls that wait return.
+  void Stop();
+
+ private:
+  absl::Status Ask(const Caller& caller, const std::function<absl::Status()>& ask);
+  void Audit(const Caller& caller, const std::string& request, const absl::Status& done);
+  absl::Status StartJob(storage::v1::Operation operation, const std::string& machine,
+                        storage::v1::Job job, admin::v1::Job* response,
+                        const std::string& chosen_vm = "");
+
+  Strand& strand_;
+  Brain& brain_;
+  Registrar& registrar_;
+  Vcenters& vcenters_;
+  absl::Mutex mutex_;
+  uint64_t changes_ ABSL_GUARDED_BY(mutex_) = 0;
+  bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace homeward
+
+#endif  // HOMEWARD_CONFIG_SERVER_OPERATIONS_OPERATIONS_H_

@@ -1,0 +1,113 @@
+#include "config_server/operations/operations.h"
+
+#include "config_server/jobs/brain_fixture.h"
+#include "config_server/operations/policy.h"
+#include "gtest/gtest.h"
+
+namespace homeward {
+namespace {
+
+const Caller kOperator = {Role::kOperator, "operator-1", "10.0.0.9"};
+
+class OperationsTest : public BrainFixture {
+ protected:
+  OperationsTest()
+      : inventories_(clock_),
+        strand_(MakeThreadStrand("test")),
+        registrar_(*Registrar::Open(&brain_->store(), clock_, absl::Hours(1))),
+        vcenters_(&brain_->store(), clock_, &inventories_, {}),
+        operations_(strand_.get(), brain_.get(), registrar_.get(), &vcenters_) {}
+  ~OperationsTest() override { strand_->Stop(); }
+
+  std::vector<std::string> Audited() {
+    std::vector<std::string> texts;
+    for (const storage::v1::Event& event : brain_->store().All<storage::v1::Event>()) {
+      if (event.name() == "operator.request") texts.push_back(event.text());
+    }
+    return texts;
+  }
+
+  Inventories inventories_;
+  std::unique_ptr<Strand> strand_;
+  std::unique_ptr<Registrar> registrar_;
+  Vcenters vcenters_;
+  Operations operations_;
+};
+
+TEST_F(OperationsTest, NobodyButAnOperatorIsAnswered) {
+  admin::v1::ListMachinesRequest request;
+  admin::v1::ListMachinesResponse response;
+  const auto ask = [&](const Caller& caller) {
+    return operations_.Do(caller, &Operations::ListMachines, request, &response);
+  };
+  EXPECT_TRUE(ask(kOperator).ok());
+  EXPECT_EQ(ask({}).code(), absl::StatusCode::kPermissionDenied);
+  const absl::Status agent = ask({Role::kAgent, "agent-1", ""});
+  EXPECT_EQ(agent.code(), absl::StatusCode::kPermissionDenied);
+  EXPECT_NE(agent.message().find("agent-1"), std::string::npos) << agent;
+  admin::v1::Vcenter vcenter;
+  EXPECT_EQ(operations_.AddVcenter({}, {}, &vcenter).code(), absl::StatusCode::kPermissionDenied);
+}
+
+TEST_F(OperationsTest, WhatChangesSomethingIsAudited) {
+  Obey();
+  admin::v1::CommitRequest commit;
+  commit.set_machine(kMachine);
+  admin::v1::Job job;
+  EXPECT_EQ(IdOf(operations_.Do(kOperator, &Operations::Commit, commit, &job)),
+            "OPERATION_NOT_ALLOWED");
+  EXPECT_TRUE(Audited().empty()) << "nothing was changed";
+  admin::v1::Enrolment enrolment;
+  ASSERT_TRUE(operations_.Do(kOperator, &Operations::ShowPassphrase, {}, &enrolment).ok());
+  EXPECT_TRUE(Audited().empty()) << "nothing was changed";
+  ASSERT_TRUE(operations_.Do(kOperator, &Operations::RotatePassphrase, {}, &enrolment).ok());
+  EXPECT_EQ(Audited(), std::vector<std::string>(
+                           {"RotatePassphraseRequest by operator operator-1 from 10.0.0.9"}));
+}
+
+TEST_F(OperationsTest, PointsOfAllMachinesAreOneJob) {
+  Obey();
+  Obey();
+  admin::v1::CreatePointRequest request;
+  request.set_all_machines(true);
+  admin::v1::Job job;
+  const auto ask = [&] {
+    return operations_.Do(kOperator, &Operations::CreatePoint, request, &job);
+  };
+  EXPECT_EQ(IdOf(ask()), "NOT_PROTECTED");
+  Run("protect");
+  request.set_machine(kMachine);
+  EXPECT_EQ(ask().code(), absl::StatusCode::kInvalidArgument);
+  request.clear_machine();
+  ASSERT_TRUE(ask().ok());
+  EXPECT_EQ(job.machine_id(), "");
+  EXPECT_EQ(Finish(job.id()).state(), storage::v1::SUCCEEDED);
+  ASSERT_TRUE(operations_
+                  .Do(
+                      kOperator, &Operations::GetJob,
+                      [&] {
+                        admin::v1::GetJobRequest about;
+                        about.set_job_id(job.id());
+                        return about;
+                      }(),
+                      &job)
+                  .ok());
+  ASSERT_EQ(job.children_size(), 1);
+  EXPECT_EQ(brain_->FindJob(job.children(0))->subject(), kMachine);
+}
+
+TEST(Policy, HasDefaultsAndLimits) {
+  storage::v1::Assignment assignment;
+  admin::v1::Policy policy;
+  ASSERT_TRUE(ApplyPolicy(policy, &assignment).ok());
+  EXPECT_EQ(FromProto(assignment.point_interval()), absl::Minutes(5));
+  EXPECT_EQ(FromProto(assignment.app_point_interval()), absl::Minutes(60));
+  EXPECT_EQ(FromProto(assignment.retention_age()), absl::Hours(24));
+  *policy.mutable_point_interval() = ToProto(absl::Milliseconds(999));
+  EXPECT_FALSE(ApplyPolicy(policy, &assignment).ok());
+  *policy.mutable_point_interval() = ToProto(absl::Hours(25));
+  EXPECT_FALSE(ApplyPolicy(policy, &assignment).ok()) << "kept shorter than the interval";
+}
+
+}  // namespace
+}  // namespace homeward

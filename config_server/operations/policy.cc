@@ -1,0 +1,29 @@
+#include "config_server/operations/policy.h"
+
+#include "common/wire/time_proto.h"
+
+namespace homeward {
+
+absl::Status ApplyPolicy(const admin::v1::Policy& policy, storage::v1::Assignment* assignment) {
+  const auto take = [](const google::protobuf::Duration& wanted, bool present,
+                       absl::Duration otherwise) {
+    return present ? FromProto(wanted) : otherwise;
+  };
+  const absl::Duration interval =
+      take(policy.point_interval(), policy.has_point_interval(), kPointIntervalDefault);
+  const absl::Duration app_interval =
+      take(policy.app_point_interval(), policy.has_app_point_interval(), kAppPointIntervalDefault);
+  const absl::Duration age =
+      take(policy.retention_age(), policy.has_retention_age(), kRetentionAgeDefault);
+  if (interval < absl::Seconds(1) || app_interval < absl::ZeroDuration() || age < interval) {
+    return absl::InvalidArgumentError(
+        "a policy needs points at least 1 s apart, and a retention that is longer than that");
+  }
+  *assignment->mutable_point_interval() = ToProto(interval);
+  *assignment->mutable_app_point_interval() = ToProto(app_interval);
+  *assignment->mutable_retention_age() = ToProto(age);
+  assignment->set_retention_bytes(policy.retention_bytes());
+  return absl::OkStatus();
+}
+
+}  // namespace homeward

@@ -1,0 +1,11 @@
+#include "config_server/workflows/locations.h"
+
+namespace homeward {
+
+Locations::Locations(Hypervisor* hypervisor) {
+  all_[storage::v1::DATASTORE_DIRECTORY] = std::make_unique<DatastoreDirectory>();
+  all_[storage::v1::ORIGINAL_VM] = std::make_unique<OriginalVm>(hypervisor);
+  all_[storage::v1::ALTERNATE_VM] = std::make_unique<AlternateVm>(hypervisor);
+}
+
+}  // namespace homeward
