@@ -146,6 +146,11 @@ PlacementWish Fabric::WishOf(const View& view, const Guest& guest, const Machine
   wish.location = storage::v1::ALTERNATE_VM;
   wish.datastore = "ds1";
   wish.new_vm.instance_uuid = absl::StrCat("new-", ++vms_made_);
+  // One that was removed and kept its disks has the machine's name still.
+  for (const auto& [ref, vm] : vcenter_->model.world.inventory.vms) {
+    if (vm.name == machine.vm().name())
+      wish.new_vm.name = absl::StrCat(machine.vm().name(), "-", vms_made_);
+  }
   return wish;
 }
 
