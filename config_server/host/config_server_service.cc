@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/exec/strand.h"
 #include "common/log/log.h"
+#include "common/problem/problem.h"
 #include "common/rpc/credentials.h"
 #include "common/status/status_macros.h"
 #include "common/wire/time_proto.h"
@@ -103,11 +104,11 @@ class ConfigServer : public Daemon {
     strand_->Run([&] {
       const View view = brain_->MakeView();
       for (const storage::v1::Machine& machine : view.machines) {
-        for (types::v1::HealthIssue& issue : JudgeMachine(view, machine)) issues.push_back(issue);
+        // The server itself is well: what is wrong elsewhere must not get it restarted.
+        for (const types::v1::HealthIssue& issue : JudgeMachine(view, machine))
+          issues.push_back(IssueOf(types::v1::WARNING, issue.problem()));
       }
     });
-    // The server itself is well: what is wrong elsewhere must not get it restarted.
-    for (types::v1::HealthIssue& issue : issues) issue.set_severity(types::v1::WARNING);
     return issues;
   }
   void Measure(Metrics* metrics) override {

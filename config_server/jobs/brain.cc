@@ -69,7 +69,7 @@ absl::StatusOr<Job> Brain::FindJob(const std::string& job_id) const {
   const std::optional<Job> job = records_.store().Get<Job>(job_id);
   if (job.has_value()) return *job;
   return ToStatus(
-      MakeProblem(ProblemId::kNotInDatabase, absl::StrCat("there is no job \"", job_id, "\"")),
+      MakeProblem(ProblemId::kJobNotInDatabase, absl::StrCat("there is no job \"", job_id, "\"")),
       absl::StatusCode::kNotFound);
 }
 

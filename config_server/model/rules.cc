@@ -7,6 +7,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/bytes.h"
+#include "common/base/limits.h"
 #include "common/fault/fault.h"
 #include "common/vmdk/vmdk.h"
 #include "common/wire/checksum.h"
@@ -19,10 +20,6 @@ namespace {
 using storage::v1::Machine;
 
 constexpr int kRetiredBootsMax = 32;
-constexpr int kMasterTargetDisksMax = 60;
-constexpr uint64_t kDiskBytesMax = 62 * kTiB;
-// A retention drive has room when a twentieth of it is free, or this much.
-constexpr uint64_t kRetentionBytesEnough = kGiB;
 constexpr uint32_t kVmdkSectorBytes = 512;
 constexpr char kPhysicalOnlyForward[] = "Windows Server 2008 R2";
 
@@ -99,7 +96,7 @@ Refusal PlaceDisks(const Machine& machine, const PlacementWish& wish,
     const bool wanted = wish.disks.empty() || std::find(wish.disks.begin(), wish.disks.end(),
                                                         disk.name()) != wish.disks.end();
     if (!wanted) continue;
-    if (disk.size_bytes() > kDiskBytesMax) {
+    if (disk.size_bytes() > kVmdkBytesMax) {
       return MakeProblem(ProblemId::kDiskTooLarge,
                          absl::StrCat("disk ", disk.name(), " has ", disk.size_bytes(), " bytes"));
     }
@@ -118,7 +115,7 @@ Refusal PlaceDisks(const Machine& machine, const PlacementWish& wish,
                      [&](const types::v1::Disk& disk) { return disk.name() == name; })) {
       for (const types::v1::UnusableDisk& unusable : machine.registration().unusable_disks()) {
         if (unusable.name() != name) continue;
-        return MakeProblem(ProblemId::kDiskUnknown,
+        return MakeProblem(ProblemId::kDiskNotProtectable,
                            absl::StrCat("disk ", name, " of ", NameOf(machine),
                                         " cannot be protected: ", unusable.reason()));
       }
@@ -127,7 +124,7 @@ Refusal PlaceDisks(const Machine& machine, const PlacementWish& wish,
     }
   }
   if (assignment->disks().empty()) {
-    return MakeProblem(ProblemId::kDiskUnknown,
+    return MakeProblem(ProblemId::kNoDisk,
                        absl::StrCat(NameOf(machine), " registered without any disk"));
   }
   return std::nullopt;
@@ -152,7 +149,8 @@ Refusal PlaceProcessServer(const View& view, const PlacementWish& wish,
   }
   if (const control::v1::Heartbeat* heartbeat = view.fleet.heartbeat(server->host_id())) {
     for (const types::v1::HealthIssue& issue : heartbeat->issues()) {
-      if (issue.problem().id() == "CACHE_LOW" && issue.severity() == types::v1::CRITICAL)
+      if (IsProblem(issue.problem(), ProblemId::kCacheLow) &&
+          issue.severity() == types::v1::CRITICAL)
         return MakeProblem(ProblemId::kCacheLow, issue.problem().message());
     }
   }
@@ -206,7 +204,7 @@ Refusal CheckRetention(const control::v1::MasterTargetObserved& target) {
   if (!retention.unsuitable().empty())
     return MakeProblem(ProblemId::kRetentionDriveUnsuitable, retention.unsuitable());
   if (retention.total_bytes() != 0 &&
-      retention.free_bytes() >= std::min(retention.total_bytes() / 20, kRetentionBytesEnough)) {
+      HasRoomForPoints(retention.free_bytes(), retention.total_bytes())) {
     return std::nullopt;
   }
   return MakeProblem(
@@ -297,7 +295,7 @@ Refusal PlaceDirectory(const View& view, const Machine& machine, const Placement
   }
   if (chosen == nullptr) {
     return MakeProblem(
-        ProblemId::kDatastoreNotAccessible,
+        ProblemId::kDatastoreNotOffered,
         wish.datastore.empty()
             ? "the master target reaches no datastore"
             : absl::StrCat("the master target does not reach datastore ", wish.datastore));
@@ -352,7 +350,7 @@ Refusal PlaceVm(const View& view, const Machine& machine, const PlacementWish& w
   if (!wish.directory.empty() || !wish.block_devices.empty() ||
       (original && !wish.datastore.empty())) {
     return MakeProblem(
-        ProblemId::kDirectoryUnsuitable,
+        ProblemId::kPlaceNotChoosable,
         original ? "the original VM has its own disks: no datastore, directory or block device can "
                    "be chosen for them"
                  : "a new VM has a folder of its name: no directory or block device can be chosen");
@@ -381,13 +379,6 @@ Refusal PlaceVm(const View& view, const Machine& machine, const PlacementWish& w
     if (!first) first = std::move(refusal);
   }
   return first;
-}
-
-types::v1::HealthIssue IssueOf(types::v1::Severity severity, types::v1::Problem problem) {
-  types::v1::HealthIssue issue;
-  issue.set_severity(severity);
-  *issue.mutable_problem() = std::move(problem);
-  return issue;
 }
 
 }  // namespace
@@ -579,8 +570,7 @@ std::vector<types::v1::HealthIssue> JudgeMachine(const View& view, const Machine
     issues.insert(issues.end(), heartbeat->issues().begin(), heartbeat->issues().end());
   }
   for (const Fleet::RefusedCopy& refused : view.fleet.Refused(machine.machine_id()))
-    issues.push_back(
-        IssueOf(types::v1::CRITICAL, MakeProblem(ProblemId::kAgentCloned, refused.why)));
+    issues.push_back(MakeIssue(types::v1::CRITICAL, ProblemId::kAgentCloned, refused.why));
   const bool replicating = machine.state() == storage::v1::PROTECTED ||
                            machine.state() == storage::v1::ENABLING ||
                            machine.state() == storage::v1::REPROTECTING;
@@ -595,15 +585,14 @@ std::vector<types::v1::HealthIssue> JudgeMachine(const View& view, const Machine
   if (!assignment.process_server_id().empty() &&
       !view.fleet.connected(assignment.process_server_id())) {
     const bool gone = !view.fleet.alive(assignment.process_server_id());
-    issues.push_back(
-        IssueOf(gone ? types::v1::CRITICAL : types::v1::WARNING,
-                MakeProblem(ProblemId::kProcessServerDown, "its process server is not connected")));
+    issues.push_back(MakeIssue(gone ? types::v1::CRITICAL : types::v1::WARNING,
+                               ProblemId::kProcessServerDown,
+                               "its process server is not connected"));
   }
   if (!view.fleet.connected(assignment.master_target_id())) {
     const bool gone = !view.fleet.alive(assignment.master_target_id());
-    issues.push_back(
-        IssueOf(gone ? types::v1::CRITICAL : types::v1::WARNING,
-                MakeProblem(ProblemId::kMasterTargetDown, "its master target is not connected")));
+    issues.push_back(MakeIssue(gone ? types::v1::CRITICAL : types::v1::WARNING,
+                               ProblemId::kMasterTargetDown, "its master target is not connected"));
   }
   // What would keep it from coming home.
   if (machine.state() == storage::v1::PROTECTED &&

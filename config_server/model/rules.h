@@ -7,8 +7,8 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "common/problem/problem.h"
 #include "config_server/model/operation.h"
-#include "config_server/model/problems.h"
 #include "config_server/model/view.h"
 
 namespace homeward {

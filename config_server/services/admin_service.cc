@@ -3,6 +3,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_join.h"
+#include "common/base/limits.h"
 #include "common/daemon/daemon.h"
 #include "common/os/host.h"
 #include "common/rpc/credentials.h"
@@ -54,11 +55,11 @@ absl::Status ApplyPolicy(const admin::v1::Policy& policy, storage::v1::Assignmen
     return present ? FromProto(wanted) : otherwise;
   };
   const absl::Duration interval =
-      take(policy.point_interval(), policy.has_point_interval(), absl::Minutes(5));
+      take(policy.point_interval(), policy.has_point_interval(), kPointIntervalDefault);
   const absl::Duration app_interval =
-      take(policy.app_point_interval(), policy.has_app_point_interval(), absl::Minutes(60));
+      take(policy.app_point_interval(), policy.has_app_point_interval(), kAppPointIntervalDefault);
   const absl::Duration age =
-      take(policy.retention_age(), policy.has_retention_age(), absl::Hours(24));
+      take(policy.retention_age(), policy.has_retention_age(), kRetentionAgeDefault);
   if (interval < absl::Seconds(1) || app_interval < absl::ZeroDuration() || age < interval) {
     return absl::InvalidArgumentError(
         "a policy needs points at least 1 s apart, and a retention that is longer than that");

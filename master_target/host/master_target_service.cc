@@ -7,6 +7,7 @@
 #include "common/control/control_client.h"
 #include "common/log/log.h"
 #include "common/os/host.h"
+#include "common/problem/problem.h"
 #include "common/rpc/replication_link.h"
 #include "common/status/status_macros.h"
 #include "master_target/host/master_target.h"
@@ -143,9 +144,7 @@ class MasterTarget : public Daemon {
     control::v1::MasterTargetObserved& seen = *heartbeat.mutable_master_target();
     for (control::v1::ReplicaObserved& replica : replicas_->observed()) {
       if (replica.has_problem()) {
-        types::v1::HealthIssue& issue = *heartbeat.add_issues();
-        issue.set_severity(types::v1::CRITICAL);
-        *issue.mutable_problem() = replica.problem();
+        *heartbeat.add_issues() = IssueOf(types::v1::CRITICAL, replica.problem());
       }
       *seen.add_replicas() = std::move(replica);
     }
