@@ -10,6 +10,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/net/http_server.h"
 #include "common/os/host.h"
+#include "common/rpc/problem_status.h"
 
 namespace homeward {
 namespace {
@@ -171,7 +172,7 @@ int Run(const DaemonProgram& program, const Flags& flags, const google::protobuf
     if (!daemon.ok()) {
       const bool asked_to_stop = stopping.HasBeenNotified();
       if (!asked_to_stop) {
-        LogError("daemon.start_failed", {{"error", daemon.status()}});
+        LogError("daemon.start_failed", {{"error", Describe(daemon.status())}});
         exit_code = 1;
       }
       ::kill(::getpid(), SIGTERM);
