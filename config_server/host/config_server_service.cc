@@ -115,16 +115,18 @@ class ConfigServer : public Daemon {
     strand_->Run([&] {
       const View view = brain_->MakeView();
       for (const storage::v1::Machine& machine : view.machines) {
-        const Metrics::Labels labels = {{"machine", machine.registration().name()}};
-        metrics->SetGauge("homeward_machine_protected", "1 in state Protected", labels,
-                          machine.state() == storage::v1::PROTECTED ? 1 : 0);
+        const Metrics::Labels labels = {{"machine", machine.registration().name()},
+                                        {"machine_id", machine.machine_id()}};
+        metrics->SetGauge("homeward_machine_protected", "1 while the machine is in state Protected",
+                          labels, machine.state() == storage::v1::PROTECTED ? 1 : 0);
         const control::v1::ReplicaObserved* const replica = view.ReplicaOf(machine);
         const types::v1::RecoveryPoint* const instant =
             replica == nullptr ? nullptr : NewestInstant(*replica);
         if (instant == nullptr) continue;
         metrics->SetGauge(
-            "homeward_machine_rpo_seconds", "Age of the newest recovery point of one instant",
-            labels, absl::ToDoubleSeconds(environment_.clock.Now() - FromProto(instant->time())));
+            "homeward_machine_rpo_seconds",
+            "Age of the newest recovery point of one instant, in seconds", labels,
+            absl::ToDoubleSeconds(environment_.clock.Now() - FromProto(instant->time())));
       }
       metrics->SetGauge("homeward_servers", "Registered servers", {},
                         static_cast<double>(view.servers.size()));

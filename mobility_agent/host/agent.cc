@@ -117,13 +117,16 @@ class Agent : public Daemon {
   }
   void Measure(Metrics* metrics) override {
     const control::v1::AgentObserved seen = protection_->observed();
-    metrics->SetGauge("homeward_agent_pending_bytes", "Written and not durable", {},
+    metrics->SetGauge("homeward_agent_pending_bytes",
+                      "What was written to the disks and is not durable yet, in bytes", {},
                       static_cast<double>(seen.pending_bytes()));
-    metrics->SetGauge("homeward_agent_sealed_bytes_total", "Batch bytes sealed", {},
-                      static_cast<double>(seen.sent_bytes()));
+    metrics->SetCounter("homeward_agent_sealed_bytes_total",
+                        "What was sealed to be sent since the stream was opened, in bytes", {},
+                        static_cast<double>(seen.sent_bytes()));
     metrics->SetGauge("homeward_agent_syncing", "1 while a synchronisation runs", {},
                       seen.syncing() ? 1 : 0);
-    metrics->SetGauge("homeward_agent_freeze_seconds_max", "Longest of the last freezes", {},
+    metrics->SetGauge("homeward_agent_freeze_seconds_max",
+                      "The longest of the last freezes, in seconds", {},
                       absl::ToDoubleSeconds(FromProto(seen.freeze().max())));
   }
 

@@ -112,14 +112,15 @@ class ProcessServer : public Daemon {
     return JudgeProcessServer(Observe().process_server());
   }
   void Measure(Metrics* metrics) override {
-    metrics->SetGauge("homeward_replication_refused_total",
-                      "Connections and calls that never became a stream", {},
-                      static_cast<double>(endpoint_.refused_count()));
+    metrics->SetCounter("homeward_replication_refused_total",
+                        "Connections and calls that never became a stream", {},
+                        static_cast<double>(endpoint_.refused_count()));
     const control::v1::ProcessServerObserved seen = Observe().process_server();
-    metrics->SetGauge("homeward_cache_free_bytes", "Free room for streams", {},
+    metrics->SetGauge("homeward_cache_free_bytes", "What is free of the cache, in bytes", {},
                       static_cast<double>(seen.cache_free_bytes()));
     for (const control::v1::RelayObserved& stream : seen.streams()) {
-      metrics->SetGauge("homeward_stream_pending_bytes", "Spooled and not durable",
+      metrics->SetGauge("homeward_stream_pending_bytes",
+                        "What waits at the process server until it is durable, in bytes",
                         {{"machine", stream.machine_id()}},
                         static_cast<double>(stream.pending_bytes()));
     }

@@ -111,8 +111,8 @@ HttpReply HealthPage(Daemon& daemon) {
 
 HttpReply MetricsPage(Daemon& daemon) {
   Metrics metrics;
-  metrics.SetGauge("homeward_resident_bytes_max", "Peak resident memory of the process", {},
-                   static_cast<double>(PeakResidentBytes()));
+  metrics.SetGauge("homeward_resident_bytes_max", "Peak resident memory of the process, in bytes",
+                   {}, static_cast<double>(PeakResidentBytes()));
   daemon.Measure(&metrics);
   return {200, "text/plain; version=0.0.4; charset=utf-8", metrics.Render()};
 }
