@@ -65,6 +65,7 @@ HOMES = {
     r"liburing": ["common/os/linux/"],
     r"CLI/": ["config_server/cli/"],
     r"systemd/": ["common/daemon/posix/"],
+    r"uuid/": ["common/os/linux/"],
     r"bpf/": ["mobility_agent/capture/linux/"],
     r"(zstd|lz4|xxhash)\.h": ["common/wire/"],
 }
