@@ -63,7 +63,7 @@ HOMES = {
     r"spdlog/": ["common/log/"],
     r"prometheus/": ["common/metrics/"],
     r"liburing": ["common/os/linux/"],
-    r"CLI/": ["config_server/cli/"],
+    r"CLI/": ["common/daemon/posix/", "config_server/cli/"],
     r"systemd/": ["common/daemon/posix/"],
     r"uuid/": ["common/os/linux/"],
     r"bpf/": ["mobility_agent/capture/linux/"],
