@@ -96,7 +96,8 @@ class MasterTarget : public Daemon {
     metrics->SetCounter("homeward_replication_refused_total",
                         "Connections and calls that never became a stream", {},
                         static_cast<double>(endpoint_.refused_count()));
-    for (const control::v1::ReplicaObserved& replica : Observe().master_target().replicas()) {
+    const control::v1::Heartbeat seen = Observe();
+    for (const control::v1::ReplicaObserved& replica : seen.master_target().replicas()) {
       const Metrics::Labels labels = {{"machine", replica.machine_id()}};
       metrics->SetGauge("homeward_replica_points", "Recovery points of the replica", labels,
                         replica.points_size());
