@@ -64,7 +64,7 @@ absl::Duration ControlClient::KeepCertificate() {
   const absl::StatusOr<absl::Duration> again =
       RenewIfDue(files_, clock_, options_.identity, options_.address);
   if (again.ok()) return *again;
-  LogWarn("certificate.renewal_failed", {{"error", again.status()}});
+  LogWarn("certificate.renewal_failed", {{"error", Describe(again.status())}});
   return std::min(RenewalInterval(files_, clock_, options_.identity), absl::Minutes(1));
 }
 
@@ -158,16 +158,16 @@ bool ControlClient::RunOnce() {
   if (reporter.joinable() && !reported.WaitForNotificationWithTimeout(kReporterLimit))
     context.TryCancel();
   if (reporter.joinable()) reporter.join();
-  const grpc::Status status = stream->Finish();
+  const absl::Status status = FromGrpc(stream->Finish());
   connected_ = false;
   {
     absl::MutexLock lock(&mutex_);
     context_ = nullptr;
     if (stopping_) return greeted;
     LogWarn("control.disconnected",
-            {{"config_server", options_.address}, {"error", FromGrpc(status)}});
+            {{"config_server", options_.address}, {"error", Describe(status)}});
   }
-  const std::optional<types::v1::Problem> problem = ProblemOf(FromGrpc(status));
+  const std::optional<types::v1::Problem> problem = ProblemOf(status);
   if (problem.has_value() && callbacks_.refused) callbacks_.refused(*problem);
   return greeted;
 }

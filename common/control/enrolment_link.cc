@@ -9,6 +9,7 @@
 #include "common/control/enrolment.h"
 #include "common/log/log.h"
 #include "common/os/host.h"
+#include "common/rpc/problem_status.h"
 #include "common/status/status_macros.h"
 #include "common/wire/time_proto.h"
 #include "homeward/control/v1/control.grpc.pb.h"
@@ -212,8 +213,8 @@ absl::StatusOr<Membership> JoinFabric(FileSystem& files, const JoinOptions& opti
                       code == absl::StatusCode::kDeadlineExceeded ||
                       code == absl::StatusCode::kResourceExhausted;
     if (!wait) return Annotate(response.status(), "enrolment");
-    LogWarn("enrolment.waiting",
-            {{"config_server", options.join.config_server()}, {"error", response.status()}});
+    LogWarn("enrolment.waiting", {{"config_server", options.join.config_server()},
+                                  {"error", Describe(response.status())}});
     if (stopping.WaitForNotificationWithTimeout(delay))
       return absl::CancelledError("stopped while it waited for its enrolment");
     delay = std::min(delay * 2, kRetryMax);

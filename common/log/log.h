@@ -18,7 +18,9 @@ struct LogField {
   LogField(absl::string_view key, absl::string_view value) : key(key), value(value) {}
   LogField(absl::string_view key, const char* value) : key(key), value(value) {}
   LogField(absl::string_view key, const std::string& value) : key(key), value(value) {}
-  LogField(absl::string_view key, const absl::Status& value) : key(key), value(value.ToString()) {}
+  // Code and message. What else a status carries is for programs: bytes that no one can read.
+  LogField(absl::string_view key, const absl::Status& value)
+      : key(key), value(value.ToString(absl::StatusToStringMode::kWithNoExtraData)) {}
   LogField(absl::string_view key, absl::Duration value)
       : key(key), value(absl::FormatDuration(value)) {}
   template <std::integral T>

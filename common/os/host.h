@@ -35,7 +35,9 @@ void TuneProcess();
 absl::Duration ProcessAge();
 // Peak resident memory of this process.
 uint64_t PeakResidentBytes();
-// 16 random bytes in hex, from the system's generator.
+// A random UUID (RFC 4122, version 4), as "f81d4fae-7dec-41d0-a765-00a0c91e6bf6".
+std::string RandomUuid();
+// The same without the dashes: 32 hex digits in lower case, as Homeward's ids are.
 std::string RandomHexId();
 
 // Whether a person looks at what is printed.

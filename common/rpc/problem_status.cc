@@ -3,6 +3,7 @@
 #include <string>
 
 #include "absl/strings/cord.h"
+#include "absl/strings/str_cat.h"
 
 namespace homeward {
 namespace {
@@ -27,6 +28,12 @@ std::optional<types::v1::Problem> ProblemOf(const absl::Status& status) {
   types::v1::Problem problem;
   if (!payload.has_value() || !problem.ParseFromString(std::string(*payload))) return std::nullopt;
   return problem;
+}
+
+std::string Describe(const absl::Status& status) {
+  const std::optional<types::v1::Problem> problem = ProblemOf(status);
+  if (!problem.has_value()) return status.ToString(absl::StatusToStringMode::kWithNoExtraData);
+  return absl::StrCat(problem->id(), ": ", status.message());
 }
 
 }  // namespace homeward

@@ -8,6 +8,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
+#include "common/base/limits.h"
 #include "common/base/name.h"
 #include "common/fault/fault.h"
 #include "common/status/status_macros.h"
@@ -103,8 +104,8 @@ absl::StatusOr<VmdkDescriptor> ParseVmdkDescriptor(absl::string_view text) {
       uint64_t sectors = 0;
       if (words.size() != 4 || !absl::SimpleAtoi(words[1], &sectors) ||
           sectors > kVmdkBytesMax / kSectorBytes || (words[2] != "VMFS" && words[2] != "FLAT")) {
-        return absl::InvalidArgumentError(
-            absl::StrCat("VMDK descriptor: not a flat extent of at most 62 TiB: ", line));
+        return absl::InvalidArgumentError(absl::StrCat(
+            "VMDK descriptor: not a flat extent of at most ", kVmdkTebibytesMax, " TiB: ", line));
       }
       descriptor.size_bytes = sectors * kSectorBytes;
       const std::vector<absl::string_view> quoted = absl::StrSplit(words[3], '"');
@@ -140,9 +141,9 @@ absl::StatusOr<std::unique_ptr<File>> OpenOrCreateVmdk(FileSystem& files,
                                                        const VmdkOptions& options, bool* created) {
   if (options.size_bytes == 0 || options.size_bytes % kSectorBytes != 0 ||
       options.size_bytes > kVmdkBytesMax) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("disk ", options.name, " has ", options.size_bytes,
-                     " bytes; a VMDK takes a multiple of 512 up to 62 TiB"));
+    return absl::InvalidArgumentError(absl::StrCat(
+        "disk ", options.name, " has ", options.size_bytes, " bytes; a VMDK takes a multiple of ",
+        kSectorBytes, " up to ", kVmdkTebibytesMax, " TiB"));
   }
   const std::string path = JoinPath(options.directory, options.name + ".vmdk");
   const std::string flat_name = options.name + "-flat.vmdk";

@@ -11,9 +11,6 @@
 
 namespace homeward {
 
-// 62 TiB, the limit of VMFS.
-inline constexpr uint64_t kVmdkBytesMax = 62 * kTiB;
-
 struct VmdkDescriptor {
   uint64_t size_bytes = 0;  // a multiple of 512
   uint32_t content_id = 0;  // CID

@@ -1,5 +1,6 @@
 #include "common/vmdk/vmdk.h"
 
+#include "common/base/limits.h"
 #include "common/os/memory_disk.h"
 #include "gtest/gtest.h"
 #include "tests/golden/golden.h"

@@ -5,6 +5,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "common/base/check.h"
 #include "common/vsphere/fault.h"
 
@@ -34,28 +35,50 @@ absl::Status NoEnvelope(const std::string& body, int http_code) {
                                           "\": is this the address of a vCenter or an ESX host?"));
 }
 
+// Appends what pugixml prints. It leaves a carriage return as it is, which a reader would take for
+// the end of a line; none is anywhere but in a text.
+class Printer : public pugi::xml_writer {
+ public:
+  void write(const void* data, size_t size) override {
+    const absl::string_view part(static_cast<const char*>(data), size);
+    absl::StrAppend(&text, absl::StrReplaceAll(part, {{"\r", "&#13;"}}));
+  }
+  std::string text;
+};
+
+// Without the control characters that XML 1.0 cannot hold.
+std::string Print(pugi::xml_node root) {
+  Printer printer;
+  for (const pugi::xml_node node : root.children()) {
+    node.print(
+        printer, "",
+        pugi::format_raw | pugi::format_skip_control_chars | pugi::format_no_empty_element_tags,
+        pugi::encoding_utf8);
+  }
+  return printer.text;
+}
+
 }  // namespace
 
 XmlWriter& XmlWriter::Begin(absl::string_view name, absl::string_view type) {
-  absl::StrAppend(&text_, "<", name);
-  if (!type.empty()) absl::StrAppend(&text_, " xsi:type=\"", type, "\"");
-  text_ += ">";
-  open_.emplace_back(name);
+  open_ = open_.append_child(std::string(name).c_str());
+  if (!type.empty()) open_.append_attribute("xsi:type") = std::string(type).c_str();
   return *this;
 }
 
 XmlWriter& XmlWriter::End() {
-  HW_CHECK(!open_.empty());
-  absl::StrAppend(&text_, "</", open_.back(), ">");
-  open_.pop_back();
+  HW_CHECK(!(open_ == root_));
+  open_ = open_.parent();
+  return *this;
+}
+
+XmlWriter& XmlWriter::Content(absl::string_view value) {
+  open_.append_child(pugi::node_pcdata).set_value(std::string(value).c_str());
   return *this;
 }
 
 XmlWriter& XmlWriter::Text(absl::string_view name, absl::string_view value) {
-  absl::StrAppend(&text_, "<", name, ">");
-  Escape(value);
-  absl::StrAppend(&text_, "</", name, ">");
-  return *this;
+  return Begin(name).Content(value).End();
 }
 
 XmlWriter& XmlWriter::Number(absl::string_view name, int64_t value) {
@@ -66,56 +89,33 @@ XmlWriter& XmlWriter::Bool(absl::string_view name, bool value) {
   return Text(name, value ? "true" : "false");
 }
 
-XmlWriter& XmlWriter::Content(absl::string_view value) {
-  Escape(value);
-  return *this;
-}
-
 XmlWriter& XmlWriter::Reference(absl::string_view name, const Ref& ref) {
-  absl::StrAppend(&text_, "<", name, " type=\"");
-  Escape(ref.type);
-  text_ += "\">";
-  Escape(ref.value);
-  absl::StrAppend(&text_, "</", name, ">");
-  return *this;
+  Begin(name);
+  open_.append_attribute("type") = ref.type.c_str();
+  return Content(ref.value).End();
 }
 
-void XmlWriter::Escape(absl::string_view value) {
-  for (const char c : value) {
-    switch (c) {
-      case '&':
-        text_ += "&amp;";
-        break;
-      case '<':
-        text_ += "&lt;";
-        break;
-      case '>':
-        text_ += "&gt;";
-        break;
-      case '"':
-        text_ += "&quot;";
-        break;
-      default:
-        // Other control characters cannot be written in XML 1.0 at all.
-        if (static_cast<unsigned char>(c) >= 0x20 || c == '\t' || c == '\n') {
-          text_.push_back(c);
-        } else if (c == '\r') {
-          text_ += "&#13;";
-        }
-    }
-  }
+std::string XmlWriter::text() const {
+  HW_CHECK(open_ == root_);
+  return Print(root_);
 }
 
 std::string MakeRequest(absl::string_view method, const Ref& self, const XmlWriter& arguments) {
-  XmlWriter this_object;
-  this_object.Reference("_this", self);
-  return absl::StrCat(
-      "<?xml version=\"1.0\" encoding=\"UTF-8\"?><soapenv:Envelope"
-      " xmlns:soapenv=\"http://schemas.xmlsoap.org/soap/envelope/\""
-      " xmlns:xsd=\"http://www.w3.org/2001/XMLSchema\""
-      " xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\"><soapenv:Body><",
-      method, " xmlns=\"urn:vim25\">", this_object.text(), arguments.text(), "</", method,
-      "></soapenv:Body></soapenv:Envelope>");
+  HW_CHECK(arguments.open_ == arguments.root_);
+  pugi::xml_document request;
+  pugi::xml_node declaration = request.append_child(pugi::node_declaration);
+  declaration.append_attribute("version") = "1.0";
+  declaration.append_attribute("encoding") = "UTF-8";
+  pugi::xml_node envelope = request.append_child("soapenv:Envelope");
+  envelope.append_attribute("xmlns:soapenv") = "http://schemas.xmlsoap.org/soap/envelope/";
+  envelope.append_attribute("xmlns:xsd") = "http://www.w3.org/2001/XMLSchema";
+  envelope.append_attribute("xmlns:xsi") = "http://www.w3.org/2001/XMLSchema-instance";
+  pugi::xml_node call =
+      envelope.append_child("soapenv:Body").append_child(std::string(method).c_str());
+  call.append_attribute("xmlns") = "urn:vim25";
+  XmlWriter(call).Reference("_this", self);
+  for (const pugi::xml_node argument : arguments.root_.children()) call.append_copy(argument);
+  return Print(request);
 }
 
 absl::StatusOr<Reply> Reply::Parse(std::string body, int http_code) {

@@ -15,6 +15,8 @@ namespace homeward::vsphere {
 // Writes elements in the order of the calls: the API's types are sequences, whose order counts.
 class XmlWriter {
  public:
+  XmlWriter()
+      : document_(std::make_unique<pugi::xml_document>()), root_(*document_), open_(root_) {}
   // `type` is an xsi:type, where the API wants a subtype of what it declares.
   XmlWriter& Begin(absl::string_view name, absl::string_view type = "");
   XmlWriter& End();
@@ -24,13 +26,17 @@ class XmlWriter {
   // Text inside of what was begun.
   XmlWriter& Content(absl::string_view value);
   XmlWriter& Reference(absl::string_view name, const Ref& ref);
-  // Every element that was begun must have been ended.
-  const std::string& text() const { return text_; }
+  // What was written. Requires: every element that was begun was ended.
+  std::string text() const;
 
  private:
-  void Escape(absl::string_view value);
-  std::string text_;
-  std::vector<std::string> open_;
+  friend std::string MakeRequest(absl::string_view method, const Ref& self,
+                                 const XmlWriter& arguments);
+  // Writes under a node of another document, which has to outlive this.
+  explicit XmlWriter(pugi::xml_node under) : root_(under), open_(under) {}
+  std::unique_ptr<pugi::xml_document> document_;  // none under a node of another
+  pugi::xml_node root_;
+  pugi::xml_node open_;  // the innermost element that was begun and not ended
 };
 
 // A whole request: `method` called on `self`, with what `arguments` holds after _this.

@@ -7,6 +7,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/exec/strand.h"
 #include "common/log/log.h"
+#include "common/problem/problem.h"
 #include "common/rpc/credentials.h"
 #include "common/status/status_macros.h"
 #include "common/wire/time_proto.h"
@@ -106,27 +107,29 @@ class ConfigServer : public Daemon {
     strand_->Run([&] {
       const View view = brain_->MakeView();
       for (const storage::v1::Machine& machine : view.machines) {
-        for (types::v1::HealthIssue& issue : JudgeMachine(view, machine)) issues.push_back(issue);
+        // The server itself is well: what is wrong elsewhere must not get it restarted.
+        for (const types::v1::HealthIssue& issue : JudgeMachine(view, machine))
+          issues.push_back(IssueOf(types::v1::WARNING, issue.problem()));
       }
     });
-    // The server itself is well: what is wrong elsewhere must not get it restarted.
-    for (types::v1::HealthIssue& issue : issues) issue.set_severity(types::v1::WARNING);
     return issues;
   }
   void Measure(Metrics* metrics) override {
     strand_->Run([&] {
       const View view = brain_->MakeView();
       for (const storage::v1::Machine& machine : view.machines) {
-        const Metrics::Labels labels = {{"machine", machine.registration().name()}};
-        metrics->SetGauge("homeward_machine_protected", "1 in state Protected", labels,
-                          machine.state() == storage::v1::PROTECTED ? 1 : 0);
+        const Metrics::Labels labels = {{"machine", machine.registration().name()},
+                                        {"machine_id", machine.machine_id()}};
+        metrics->SetGauge("homeward_machine_protected", "1 while the machine is in state Protected",
+                          labels, machine.state() == storage::v1::PROTECTED ? 1 : 0);
         const control::v1::ReplicaObserved* const replica = view.ReplicaOf(machine);
         const types::v1::RecoveryPoint* const instant =
             replica == nullptr ? nullptr : NewestInstant(*replica);
         if (instant == nullptr) continue;
         metrics->SetGauge(
-            "homeward_machine_rpo_seconds", "Age of the newest recovery point of one instant",
-            labels, absl::ToDoubleSeconds(environment_.clock.Now() - FromProto(instant->time())));
+            "homeward_machine_rpo_seconds",
+            "Age of the newest recovery point of one instant, in seconds", labels,
+            absl::ToDoubleSeconds(environment_.clock.Now() - FromProto(instant->time())));
       }
       metrics->SetGauge("homeward_servers", "Registered servers", {},
                         static_cast<double>(view.servers.size()));

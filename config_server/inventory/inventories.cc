@@ -8,12 +8,12 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/log/log.h"
+#include "common/problem/problem.h"
 #include "common/rpc/problem_status.h"
 #include "common/status/status_macros.h"
 #include "common/vsphere/fault.h"
 #include "common/vsphere/follower.h"
 #include "common/vsphere/operations.h"
-#include "config_server/model/problems.h"
 
 namespace homeward {
 namespace {

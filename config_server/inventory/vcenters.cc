@@ -6,10 +6,10 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/name.h"
 #include "common/log/log.h"
+#include "common/problem/problem.h"
 #include "common/rpc/problem_status.h"
 #include "common/status/status_macros.h"
 #include "common/wire/time_proto.h"
-#include "config_server/model/problems.h"
 
 namespace homeward {
 namespace {

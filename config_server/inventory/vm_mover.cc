@@ -11,12 +11,12 @@
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "common/log/log.h"
+#include "common/problem/problem.h"
 #include "common/rpc/problem_status.h"
 #include "common/status/status_macros.h"
 #include "common/vsphere/fault.h"
 #include "common/vsphere/follower.h"
 #include "common/vsphere/operations.h"
-#include "config_server/model/problems.h"
 #include "config_server/model/vm_search.h"
 
 namespace homeward {

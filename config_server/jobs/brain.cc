@@ -4,9 +4,9 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/problem/problem.h"
 #include "common/rpc/problem_status.h"
 #include "common/status/status_macros.h"
-#include "config_server/model/problems.h"
 
 namespace homeward {
 
@@ -60,7 +60,7 @@ absl::StatusOr<Job> Brain::FindJob(const std::string& job_id) const {
   const std::optional<Job> job = records_.store().Get<Job>(job_id);
   if (job.has_value()) return *job;
   return ToStatus(
-      MakeProblem(ProblemId::kNotInDatabase, absl::StrCat("there is no job \"", job_id, "\"")),
+      MakeProblem(ProblemId::kJobNotInDatabase, absl::StrCat("there is no job \"", job_id, "\"")),
       absl::StatusCode::kNotFound);
 }
 

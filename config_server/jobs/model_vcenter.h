@@ -13,7 +13,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
-#include "config_server/model/problems.h"
+#include "common/problem/problem.h"
 #include "config_server/model/vm_plan.h"
 #include "config_server/model/vm_record.h"
 #include "config_server/model/vm_world.h"

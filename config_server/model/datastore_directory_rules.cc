@@ -84,7 +84,7 @@ Refusal DatastoreDirectoryRules::Place(const View& view, const Machine& machine,
   }
   if (chosen == nullptr) {
     return MakeProblem(
-        ProblemId::kDatastoreNotAccessible,
+        ProblemId::kDatastoreNotOffered,
         wish.datastore.empty()
             ? "the master target reaches no datastore"
             : absl::StrCat("the master target does not reach datastore ", wish.datastore));

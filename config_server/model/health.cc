@@ -11,13 +11,6 @@ namespace {
 
 using storage::v1::Machine;
 
-types::v1::HealthIssue IssueOf(types::v1::Severity severity, types::v1::Problem problem) {
-  types::v1::HealthIssue issue;
-  issue.set_severity(severity);
-  *issue.mutable_problem() = std::move(problem);
-  return issue;
-}
-
 void JudgePoints(const View& view, const control::v1::ReplicaObserved& replica,
                  std::vector<types::v1::HealthIssue>* issues) {
   const types::v1::RecoveryPoint& newest = *replica.points().rbegin();
@@ -51,8 +44,7 @@ std::vector<types::v1::HealthIssue> JudgeMachine(const View& view, const Machine
     issues.insert(issues.end(), heartbeat->issues().begin(), heartbeat->issues().end());
   }
   for (const Fleet::RefusedCopy& refused : view.fleet.Refused(machine.machine_id()))
-    issues.push_back(
-        IssueOf(types::v1::CRITICAL, MakeProblem(ProblemId::kAgentCloned, refused.why)));
+    issues.push_back(MakeIssue(types::v1::CRITICAL, ProblemId::kAgentCloned, refused.why));
   const bool replicating = machine.state() == storage::v1::PROTECTED ||
                            machine.state() == storage::v1::ENABLING ||
                            machine.state() == storage::v1::REPROTECTING;
@@ -67,15 +59,14 @@ std::vector<types::v1::HealthIssue> JudgeMachine(const View& view, const Machine
   if (!assignment.process_server_id().empty() &&
       !view.fleet.connected(assignment.process_server_id())) {
     const bool gone = !view.fleet.alive(assignment.process_server_id());
-    issues.push_back(
-        IssueOf(gone ? types::v1::CRITICAL : types::v1::WARNING,
-                MakeProblem(ProblemId::kProcessServerDown, "its process server is not connected")));
+    issues.push_back(MakeIssue(gone ? types::v1::CRITICAL : types::v1::WARNING,
+                               ProblemId::kProcessServerDown,
+                               "its process server is not connected"));
   }
   if (!view.fleet.connected(assignment.master_target_id())) {
     const bool gone = !view.fleet.alive(assignment.master_target_id());
-    issues.push_back(
-        IssueOf(gone ? types::v1::CRITICAL : types::v1::WARNING,
-                MakeProblem(ProblemId::kMasterTargetDown, "its master target is not connected")));
+    issues.push_back(MakeIssue(gone ? types::v1::CRITICAL : types::v1::WARNING,
+                               ProblemId::kMasterTargetDown, "its master target is not connected"));
   }
   // What would keep it from coming home.
   if (machine.state() == storage::v1::PROTECTED) {

@@ -6,6 +6,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/bytes.h"
+#include "common/base/limits.h"
 #include "common/wire/checksum.h"
 #include "config_server/model/location_rules.h"
 #include "config_server/model/vm_rules.h"
@@ -15,11 +16,6 @@ namespace homeward {
 namespace {
 
 using storage::v1::Machine;
-
-constexpr int kMasterTargetDisksMax = 60;
-constexpr uint64_t kDiskBytesMax = 62 * kTiB;
-// A retention drive has room when a twentieth of it is free, or this much.
-constexpr uint64_t kRetentionBytesEnough = kGiB;
 
 std::string NameOf(const Machine& machine) { return machine.registration().name(); }
 
@@ -50,7 +46,7 @@ Refusal PlaceDisks(const Machine& machine, const PlacementWish& wish,
     const bool wanted = wish.disks.empty() || std::find(wish.disks.begin(), wish.disks.end(),
                                                         disk.name()) != wish.disks.end();
     if (!wanted) continue;
-    if (disk.size_bytes() > kDiskBytesMax) {
+    if (disk.size_bytes() > kVmdkBytesMax) {
       return MakeProblem(ProblemId::kDiskTooLarge,
                          absl::StrCat("disk ", disk.name(), " has ", disk.size_bytes(), " bytes"));
     }
@@ -69,7 +65,7 @@ Refusal PlaceDisks(const Machine& machine, const PlacementWish& wish,
                      [&](const types::v1::Disk& disk) { return disk.name() == name; })) {
       for (const types::v1::UnusableDisk& unusable : machine.registration().unusable_disks()) {
         if (unusable.name() != name) continue;
-        return MakeProblem(ProblemId::kDiskUnknown,
+        return MakeProblem(ProblemId::kDiskNotProtectable,
                            absl::StrCat("disk ", name, " of ", NameOf(machine),
                                         " cannot be protected: ", unusable.reason()));
       }
@@ -78,7 +74,7 @@ Refusal PlaceDisks(const Machine& machine, const PlacementWish& wish,
     }
   }
   if (assignment->disks().empty()) {
-    return MakeProblem(ProblemId::kDiskUnknown,
+    return MakeProblem(ProblemId::kNoDisk,
                        absl::StrCat(NameOf(machine), " registered without any disk"));
   }
   return std::nullopt;
@@ -103,7 +99,8 @@ Refusal PlaceProcessServer(const View& view, const PlacementWish& wish,
   }
   if (const control::v1::Heartbeat* heartbeat = view.fleet.heartbeat(server->host_id())) {
     for (const types::v1::HealthIssue& issue : heartbeat->issues()) {
-      if (issue.problem().id() == "CACHE_LOW" && issue.severity() == types::v1::CRITICAL)
+      if (IsProblem(issue.problem(), ProblemId::kCacheLow) &&
+          issue.severity() == types::v1::CRITICAL)
         return MakeProblem(ProblemId::kCacheLow, issue.problem().message());
     }
   }
@@ -163,7 +160,7 @@ Refusal CheckRetention(const View& view, const std::string& master_target_id) {
   if (!retention.unsuitable().empty())
     return MakeProblem(ProblemId::kRetentionDriveUnsuitable, retention.unsuitable());
   if (retention.total_bytes() != 0 &&
-      retention.free_bytes() >= std::min(retention.total_bytes() / 20, kRetentionBytesEnough)) {
+      HasRoomForPoints(retention.free_bytes(), retention.total_bytes())) {
     return std::nullopt;
   }
   return MakeProblem(

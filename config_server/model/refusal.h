@@ -4,7 +4,7 @@
 
 #include <optional>
 
-#include "config_server/model/problems.h"
+#include "common/problem/problem.h"
 
 namespace homeward {
 

@@ -6,7 +6,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "config_server/model/problems.h"
+#include "common/problem/problem.h"
 
 namespace homeward {
 namespace {
@@ -46,7 +46,7 @@ View::MeantServer View::ServerCalled(const std::string& id_or_name,
   const std::string what = roles.size() == 1 ? word(roles.front()) : "server";
   if (found.empty()) {
     return {nullptr,
-            MakeProblem(ProblemId::kNotInDatabase,
+            MakeProblem(ProblemId::kServerNotInDatabase,
                         absl::StrCat("there is no ", what, " \"", id_or_name, "\"")),
             absl::StatusCode::kNotFound};
   }

@@ -8,6 +8,7 @@
 
 #include "absl/status/status.h"
 #include "absl/types/span.h"
+#include "common/base/limits.h"
 #include "common/clock/clock.h"
 #include "config_server/fleet/fleet.h"
 #include "config_server/model/hypervisor.h"
@@ -17,10 +18,10 @@ namespace homeward {
 
 struct Settings {
   absl::Duration heartbeat_interval = absl::Seconds(10);
-  absl::Duration heartbeat_timeout = absl::Minutes(15);
-  absl::Duration registration_window = absl::Minutes(15);
+  absl::Duration heartbeat_timeout = kHeartbeatTimeoutDefault;
+  absl::Duration registration_window = kRegistrationWindowDefault;
   absl::Duration certificate_validity = absl::Hours(24 * 30);
-  absl::Duration rpo_threshold = absl::Minutes(15);
+  absl::Duration rpo_threshold = kRpoThresholdDefault;
 };
 
 // Whether an operator who writes `text` means it: its name, its id, or the beginning of that, as

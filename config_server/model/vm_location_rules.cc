@@ -59,7 +59,7 @@ bool OriginalVmRules::IsMeant(const Machine& machine, const PlacementWish& wish)
 Refusal OriginalVmRules::CheckWish(const PlacementWish& wish) const {
   if (wish.directory.empty() && wish.block_devices.empty() && wish.datastore.empty())
     return std::nullopt;
-  return MakeProblem(ProblemId::kDirectoryUnsuitable,
+  return MakeProblem(ProblemId::kPlaceNotChoosable,
                      "the original VM has its own disks: no datastore, directory or block device "
                      "can be chosen for them");
 }
@@ -79,7 +79,7 @@ bool AlternateVmRules::IsMeant(const Machine&, const PlacementWish&) const { ret
 Refusal AlternateVmRules::CheckWish(const PlacementWish& wish) const {
   if (wish.directory.empty() && wish.block_devices.empty()) return std::nullopt;
   return MakeProblem(
-      ProblemId::kDirectoryUnsuitable,
+      ProblemId::kPlaceNotChoosable,
       "a new VM has a folder of its name: no directory or block device can be chosen");
 }
 

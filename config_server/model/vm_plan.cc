@@ -7,7 +7,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "config_server/model/problems.h"
+#include "common/problem/problem.h"
 
 namespace homeward {
 namespace {

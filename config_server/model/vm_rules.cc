@@ -5,6 +5,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "common/base/limits.h"
 #include "config_server/model/vm_name.h"
 #include "config_server/model/vm_plan.h"
 
@@ -13,8 +14,6 @@ namespace {
 
 using storage::v1::Machine;
 using vsphere::Vm;
-
-constexpr size_t kMasterTargetDisksMax = 60;
 
 std::string NameOf(const Machine& machine) { return machine.registration().name(); }
 
@@ -43,7 +42,7 @@ Refusal CheckMasterTargetVm(const Vm& target, size_t more_disks) {
     return MakeProblem(ProblemId::kMasterTargetEnableUuid,
                        absl::StrCat("disk.EnableUUID is not true on ", target.name));
   }
-  if (target.disks.size() + more_disks > kMasterTargetDisksMax ||
+  if (target.disks.size() + more_disks > size_t{kMasterTargetDisksMax} ||
       FreePlaces(target).size() < more_disks) {
     return MakeProblem(ProblemId::kMasterTargetDiskLimit,
                        absl::StrCat(target.name, " has ", target.disks.size(), " disks and ",
@@ -397,7 +396,7 @@ Refusal CheckSource(const View& view, const Machine& machine) {
 VmFindings LookForChanges(const View& view, const Machine& machine) {
   VmFindings found;
   if (!machine.has_vm() && !machine.assignment().has_new_vm()) {
-    found.refusal = MakeProblem(ProblemId::kVmNotRecorded,
+    found.refusal = MakeProblem(ProblemId::kNoVmToRepair,
                                 absl::StrCat(NameOf(machine), " has no VM that is recorded"));
     return found;
   }

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
+#include "common/problem/problem.h"
 #include "common/wire/time_proto.h"
 #include "config_server/model/vm_record.h"
 
@@ -149,13 +150,12 @@ admin::v1::Server ConvertServer(const View& view, const storage::v1::Server& ser
     out.set_resident_bytes_max(heartbeat->resident_bytes_max());
   }
   if (!out.connected()) {
-    types::v1::HealthIssue& issue = issues.emplace_back();
     const bool gone = !view.fleet.alive(server.host_id());
-    issue.set_severity(gone ? types::v1::CRITICAL : types::v1::WARNING);
-    *issue.mutable_problem() =
-        MakeProblem(server.role() == types::v1::PROCESS_SERVER ? ProblemId::kProcessServerDown
-                                                               : ProblemId::kMasterTargetDown,
-                    out.name() + " is not connected");
+    issues.push_back(MakeIssue(gone ? types::v1::CRITICAL : types::v1::WARNING,
+                               server.role() == types::v1::PROCESS_SERVER
+                                   ? ProblemId::kProcessServerDown
+                                   : ProblemId::kMasterTargetDown,
+                               out.name() + " is not connected"));
   }
   out.set_health(WorstOf(issues));
   for (const types::v1::HealthIssue& issue : issues) *out.add_health_errors() = issue;

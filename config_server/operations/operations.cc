@@ -4,7 +4,6 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "common/log/log.h"
 #include "common/os/host.h"
 #include "common/rpc/problem_status.h"
@@ -32,11 +31,8 @@ PlacementWish WishOf(const Request& request) {
 }
 
 PlacementWish::NewVm NewVmOf(const admin::v1::NewVm& request) {
-  const std::string hex = RandomHexId();
   PlacementWish::NewVm wish;
-  wish.instance_uuid = absl::StrJoin({hex.substr(0, 8), hex.substr(8, 4), hex.substr(12, 4),
-                                      hex.substr(16, 4), hex.substr(20, 12)},
-                                     "-");
+  wish.instance_uuid = RandomUuid();
   wish.name = request.name();
   wish.cpus = static_cast<int32_t>(request.cpus());
   wish.memory_mb = request.memory_mb();

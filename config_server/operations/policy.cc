@@ -1,5 +1,6 @@
 #include "config_server/operations/policy.h"
 
+#include "common/base/limits.h"
 #include "common/wire/time_proto.h"
 
 namespace homeward {

@@ -3,16 +3,12 @@
 #define HOMEWARD_CONFIG_SERVER_OPERATIONS_POLICY_H_
 
 #include "absl/status/status.h"
-#include "absl/time/time.h"
 #include "homeward/admin/v1/admin.pb.h"
 #include "homeward/storage/v1/storage.pb.h"
 
 namespace homeward {
 
-inline constexpr absl::Duration kPointIntervalDefault = absl::Minutes(5);
-inline constexpr absl::Duration kAppPointIntervalDefault = absl::Minutes(60);
-inline constexpr absl::Duration kRetentionAgeDefault = absl::Hours(24);
-
+// The defaults are in common/base/limits.h.
 // INVALID_ARGUMENT: points would be too close, or gone before the next one is made.
 absl::Status ApplyPolicy(const admin::v1::Policy& policy, storage::v1::Assignment* assignment);
 

@@ -4,9 +4,9 @@
 #include <utility>
 
 #include "common/log/log.h"
+#include "common/problem/problem.h"
 #include "common/rpc/problem_status.h"
 #include "common/status/status_macros.h"
-#include "config_server/model/problems.h"
 
 namespace homeward {
 namespace {
@@ -83,9 +83,9 @@ absl::StatusOr<control::v1::EnrolResponse> Registrar::Enrol(
   const bool machine = store_.Get<storage::v1::Machine>(request.host_id()).has_value();
   if ((server.has_value() && server->role() != request.role()) ||
       (machine && request.role() != types::v1::AGENT)) {
-    return ToStatus(
-        MakeProblem(ProblemId::kEnrolmentRefused, "this host id belongs to a part of another role"),
-        absl::StatusCode::kPermissionDenied);
+    return ToStatus(MakeProblem(ProblemId::kEnrolmentOtherRole,
+                                "this host id belongs to a part of another role"),
+                    absl::StatusCode::kPermissionDenied);
   }
   return Sign(RoleOf(request.role()), request.host_id(), request.signing_request());
 }

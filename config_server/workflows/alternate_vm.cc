@@ -1,5 +1,5 @@
 #include "absl/strings/str_cat.h"
-#include "config_server/model/problems.h"
+#include "common/problem/problem.h"
 #include "config_server/model/vm_record.h"
 #include "config_server/workflows/location.h"
 

@@ -1,5 +1,5 @@
+#include "common/problem/problem.h"
 #include "common/wire/time_proto.h"
-#include "config_server/model/problems.h"
 #include "config_server/model/rules.h"
 #include "config_server/workflows/location.h"
 

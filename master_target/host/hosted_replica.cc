@@ -6,8 +6,10 @@
 #include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
+#include "common/base/limits.h"
 #include "common/fault/fault.h"
 #include "common/log/log.h"
+#include "common/problem/problem.h"
 #include "common/status/status_macros.h"
 #include "common/wire/time_proto.h"
 
@@ -25,59 +27,29 @@ constexpr absl::Duration kMendInterval = absl::Seconds(5);
 constexpr absl::Duration kSlowRetryMin = absl::Seconds(2);
 constexpr absl::Duration kSlowRetryMax = absl::Minutes(1);
 constexpr char kHandoverName[] = "handover";
-// What other machines need of the retention volume is not taken by one machine's points.
-constexpr double kRetentionFreeMin = 0.05;
 
 types::v1::Problem ProblemFor(const absl::Status& status) {
-  types::v1::Problem problem;
-  problem.set_message(std::string(status.message()));
-  problem.set_retryable(true);
-  switch (status.code()) {
-    case absl::StatusCode::kResourceExhausted:
-      problem.set_id("VOLUME_FULL");
-      problem.set_action("Free room on the volume, or add some; it goes on by itself then.");
-      break;
-    case absl::StatusCode::kNotFound:
-      problem.set_id("DATASTORE_NOT_ACCESSIBLE");
-      problem.set_number(8061);
-      problem.set_action("Mount the datastore on the master target, read-write.");
-      break;
-    case absl::StatusCode::kUnavailable:
-      problem.set_id("DISK_NOT_ATTACHED");
-      problem.set_action(
-          "Look whether the master target's VM has the disk, and disk.EnableUUID; it goes on by "
-          "itself when the disk appears.");
-      break;
-    case absl::StatusCode::kDataLoss:
-      problem.set_id("REPLICA_DAMAGED");
-      problem.set_action(
-          "Check the volume. If the file that the message names is put right, as from a copy, it "
-          "goes on by itself. Removing the protection and protecting the machine again makes a new "
-          "replica and destroys all recovery points of this one.");
-      problem.set_retryable(false);
-      break;
-    case absl::StatusCode::kOutOfRange:
-      problem.set_id("POINT_NOT_FOUND");
-      problem.set_action("Choose another point: homeward points list MACHINE.");
-      problem.set_retryable(false);
-      break;
-    case absl::StatusCode::kFailedPrecondition:
-      problem.set_id("REPLICA_UNSUITABLE");
-      problem.set_action(
-          "Put right what the message names: it goes on by itself then. The recovery points stay.");
-      problem.set_retryable(false);
-      break;
-    case absl::StatusCode::kInvalidArgument:
-      problem.set_id("REPLICA_DAMAGED");
-      problem.set_action(
-          "Restore the file that the message names, from a copy or as the format says; then it "
-          "goes on by itself.");
-      break;
-    default:
-      problem.set_id("REPLICA_FAILED");
-      problem.set_action("See the master target's log.");
-  }
-  return problem;
+  const auto id = [&] {
+    switch (status.code()) {
+      case absl::StatusCode::kResourceExhausted:
+        return ProblemId::kVolumeFull;
+      case absl::StatusCode::kNotFound:
+        return ProblemId::kDatastoreLost;
+      case absl::StatusCode::kUnavailable:
+        return ProblemId::kDiskNotAttached;
+      case absl::StatusCode::kDataLoss:
+        return ProblemId::kReplicaDamaged;
+      case absl::StatusCode::kInvalidArgument:
+        return ProblemId::kReplicaFileWrong;
+      case absl::StatusCode::kOutOfRange:
+        return ProblemId::kPointNotFound;
+      case absl::StatusCode::kFailedPrecondition:
+        return ProblemId::kReplicaUnsuitable;
+      default:
+        return ProblemId::kReplicaFailed;
+    }
+  };
+  return MakeProblem(id(), std::string(status.message()));
 }
 
 // But for the fence, which changes while the replica is the same.
@@ -311,8 +283,7 @@ void HostedReplica::RetainSome() {
   if (desired_.has_retention_age()) policy.age_max = FromProto(desired_.retention_age());
   if (desired_.retention_bytes() != 0) policy.bytes_max = desired_.retention_bytes();
   const absl::StatusOr<VolumeSpace> space = files_.Space(retention_directory_);
-  if (space.ok() && static_cast<double>(space->free_bytes) <
-                        kRetentionFreeMin * static_cast<double>(space->total_bytes)) {
+  if (space.ok() && space->free_bytes < RetentionReserveBytes(space->total_bytes)) {
     policy.bytes_max = std::min(policy.bytes_max, keeper_->journal_bytes() * 9 / 10);
   }
   const absl::Time wall = clock_.Now();
@@ -379,19 +350,12 @@ void HostedReplica::Publish() {
     ToProto(keeper_->position(), seen.mutable_position());
     seen.set_journal_bytes(keeper_->journal_bytes());
     if (const absl::Status damage = keeper_->damage(); !damage.ok()) {
-      *seen.mutable_damage() = ProblemFor(damage);
-      seen.mutable_damage()->set_id("REPLICA_CHANGED_BY_ITSELF");
-      seen.mutable_damage()->set_action(
-          "Check the master target's volumes. It is over when the machine has sent it again, which "
-          "needs its agent; for all of it: homeward machines resync MACHINE.");
+      *seen.mutable_damage() =
+          MakeProblem(ProblemId::kReplicaChangedByItself, std::string(damage.message()));
     }
     if (!keeper_->points().empty() && keeper_->points().front().delta_number <= doubtful_through_) {
-      seen.mutable_mended()->set_id("OLDER_POINTS_DOUBTFUL");
-      seen.mutable_mended()->set_message(absl::StrCat("it was mended since: ", mended_));
-      seen.mutable_mended()->set_action(
-          "Check the master target's volumes. Newer points are right; it is over when retention "
-          "has "
-          "dropped the older ones.");
+      *seen.mutable_mended() = MakeProblem(ProblemId::kOlderPointsDoubtful,
+                                           absl::StrCat("it was mended since: ", mended_));
     }
     if (scrubbed_ != absl::InfinitePast()) *seen.mutable_scrubbed() = ToProto(scrubbed_);
     points_.clear();

@@ -7,6 +7,7 @@
 #include "common/control/control_client.h"
 #include "common/log/log.h"
 #include "common/os/host.h"
+#include "common/problem/problem.h"
 #include "common/rpc/replication_link.h"
 #include "common/status/status_macros.h"
 #include "master_target/host/master_target.h"
@@ -92,17 +93,20 @@ class MasterTarget : public Daemon {
     return {heartbeat.issues().begin(), heartbeat.issues().end()};
   }
   void Measure(Metrics* metrics) override {
-    metrics->SetGauge("homeward_replication_refused_total",
-                      "Connections and calls that never became a stream", {},
-                      static_cast<double>(endpoint_.refused_count()));
-    for (const control::v1::ReplicaObserved& replica : Observe().master_target().replicas()) {
+    metrics->SetCounter("homeward_replication_refused_total",
+                        "Connections and calls that never became a stream", {},
+                        static_cast<double>(endpoint_.refused_count()));
+    const control::v1::Heartbeat seen = Observe();
+    for (const control::v1::ReplicaObserved& replica : seen.master_target().replicas()) {
       const Metrics::Labels labels = {{"machine", replica.machine_id()}};
-      metrics->SetGauge("homeward_replica_points", "Recovery points", labels,
+      metrics->SetGauge("homeward_replica_points", "Recovery points of the replica", labels,
                         replica.points_size());
-      metrics->SetGauge("homeward_replica_journal_bytes", "Size of the recovery journal", labels,
-                        static_cast<double>(replica.journal_bytes()));
-      metrics->SetGauge("homeward_replica_received_bytes_total", "Batch bytes taken", labels,
-                        static_cast<double>(replica.received_bytes()));
+      metrics->SetGauge("homeward_replica_journal_bytes", "Size of the recovery journal, in bytes",
+                        labels, static_cast<double>(replica.journal_bytes()));
+      metrics->SetCounter(
+          "homeward_replica_received_bytes_total",
+          "What the master target has received for the replica since it began, in bytes", labels,
+          static_cast<double>(replica.received_bytes()));
     }
   }
 
@@ -143,9 +147,7 @@ class MasterTarget : public Daemon {
     control::v1::MasterTargetObserved& seen = *heartbeat.mutable_master_target();
     for (control::v1::ReplicaObserved& replica : replicas_->observed()) {
       if (replica.has_problem()) {
-        types::v1::HealthIssue& issue = *heartbeat.add_issues();
-        issue.set_severity(types::v1::CRITICAL);
-        *issue.mutable_problem() = replica.problem();
+        *heartbeat.add_issues() = IssueOf(types::v1::CRITICAL, replica.problem());
       }
       *seen.add_replicas() = std::move(replica);
     }

@@ -6,15 +6,13 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/bytes.h"
+#include "common/base/limits.h"
 #include "common/os/volume.h"
 #include "common/status/status_macros.h"
 
 namespace homeward {
 namespace {
 
-// Too full to take recovery points: less than a twentieth is free, and less than this. A large
-// volume that is nearly full still has room for many.
-constexpr uint64_t kFreeBytesEnough = kGiB;
 constexpr size_t kMachineCharacters = 32;
 constexpr char kProbe[] = "prepare-retention";
 
@@ -45,7 +43,7 @@ absl::Status CheckRetentionVolume(FileSystem& files, const std::string& director
     return absl::FailedPreconditionError(
         absl::StrCat(directory, " is on a volume of no size (", facts.file_system, ")"));
   }
-  if (space.free_bytes < std::min(space.total_bytes / 20, kFreeBytesEnough)) {
+  if (!HasRoomForPoints(space.free_bytes, space.total_bytes)) {
     return absl::FailedPreconditionError(absl::StrCat(directory, " has ", space.free_bytes, " of ",
                                                       space.total_bytes, " bytes free"));
   }

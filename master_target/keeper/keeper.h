@@ -10,12 +10,13 @@
 #include <vector>
 
 #include "absl/container/btree_map.h"
+#include "common/base/limits.h"
 #include "master_target/keeper/scrub.h"
 
 namespace homeward {
 
 struct RetentionPolicy {
-  absl::Duration age_max = absl::Hours(24);
+  absl::Duration age_max = kRetentionAgeDefault;
   uint64_t bytes_max = UINT64_MAX;
 };
 

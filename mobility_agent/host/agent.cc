@@ -15,6 +15,7 @@
 #include "common/base/name.h"
 #include "common/control/control_client.h"
 #include "common/log/log.h"
+#include "common/problem/problem.h"
 #include "common/rpc/replication_link.h"
 #include "common/status/status_macros.h"
 #include "common/wire/time_proto.h"
@@ -27,7 +28,6 @@ using config::v1::AgentConfig;
 
 constexpr size_t kUuidCharacters = 32;
 constexpr std::array<const char*, 3> kUnitSuffixes = {".service", ".scope", ".slice"};
-constexpr char kCloned[] = "AGENT_CLONED";
 
 class Agent : public Daemon {
  public:
@@ -107,27 +107,26 @@ class Agent : public Daemon {
     std::vector<types::v1::HealthIssue> issues = protection_->issues();
     absl::MutexLock lock(&mutex_);
     if (!refusal_.id().empty()) {
-      types::v1::HealthIssue& issue = issues.emplace_back();
-      issue.set_severity(types::v1::CRITICAL);
-      *issue.mutable_problem() = refusal_;
+      issues.push_back(IssueOf(types::v1::CRITICAL, refusal_));
     } else if (!control_->connected()) {
-      types::v1::HealthIssue& issue = issues.emplace_back();
-      issue.set_severity(types::v1::WARNING);
-      issue.mutable_problem()->set_id("CONFIG_SERVER_UNREACHABLE");
-      issue.mutable_problem()->set_message(
-          absl::StrCat("no session with ", config_.join().config_server()));
+      issues.push_back(
+          MakeIssue(types::v1::WARNING, ProblemId::kConfigServerUnreachable,
+                    absl::StrCat("not connected to ", config_.join().config_server())));
     }
     return issues;
   }
   void Measure(Metrics* metrics) override {
     const control::v1::AgentObserved seen = protection_->observed();
-    metrics->SetGauge("homeward_agent_pending_bytes", "Written and not durable", {},
+    metrics->SetGauge("homeward_agent_pending_bytes",
+                      "What was written to the disks and is not durable yet, in bytes", {},
                       static_cast<double>(seen.pending_bytes()));
-    metrics->SetGauge("homeward_agent_sealed_bytes_total", "Batch bytes sealed", {},
-                      static_cast<double>(seen.sent_bytes()));
+    metrics->SetCounter("homeward_agent_sealed_bytes_total",
+                        "What was sealed to be sent since the stream was opened, in bytes", {},
+                        static_cast<double>(seen.sent_bytes()));
     metrics->SetGauge("homeward_agent_syncing", "1 while a synchronisation runs", {},
                       seen.syncing() ? 1 : 0);
-    metrics->SetGauge("homeward_agent_freeze_seconds_max", "Longest of the last freezes", {},
+    metrics->SetGauge("homeward_agent_freeze_seconds_max",
+                      "The longest of the last freezes, in seconds", {},
                       absl::ToDoubleSeconds(FromProto(seen.freeze().max())));
   }
 
@@ -143,7 +142,8 @@ class Agent : public Daemon {
       }
       refusal_ = problem;
     }
-    if (problem.id() != kCloned || !config_.registration().clone_enrols_anew()) return;
+    if (!IsProblem(problem, ProblemId::kAgentCloned) || !config_.registration().clone_enrols_anew())
+      return;
     // What it shipped, if it ever did, was another machine's.
     protection_->Want(control::v1::AgentDesired());
     const absl::Status enrolled = EnrolAnew();

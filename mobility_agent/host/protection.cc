@@ -9,6 +9,7 @@
 #include "absl/strings/str_join.h"
 #include "common/log/log.h"
 #include "common/os/run_program.h"
+#include "common/problem/problem.h"
 #include "common/status/status_macros.h"
 #include "common/wire/time_proto.h"
 
@@ -23,16 +24,6 @@ constexpr absl::Duration kAwayMax = absl::Seconds(30);
 constexpr absl::Duration kSyncStandsStill = absl::Minutes(1);
 constexpr char kStreams[] = "streams";
 constexpr char kStateSuffix[] = ".state";
-
-types::v1::HealthIssue Issue(types::v1::Severity severity, const char* id,
-                             const std::string& message, const char* action) {
-  types::v1::HealthIssue issue;
-  issue.set_severity(severity);
-  issue.mutable_problem()->set_id(id);
-  issue.mutable_problem()->set_message(message);
-  issue.mutable_problem()->set_action(action);
-  return issue;
-}
 
 types::v1::Percentiles Summarize(const std::deque<absl::Duration>& durations) {
   types::v1::Percentiles out;
@@ -385,17 +376,9 @@ types::v1::HealthIssue Protection::AwayIssue() const {
     const absl::Status present = disk.source->Present();
     if (!present.ok()) what = absl::StrCat("disk ", disk.name, ": ", present.message());
   }
-  if (absl::IsUnavailable(shipper_->away())) {
-    return Issue(types::v1::CRITICAL, "DISK_AWAY", what,
-                 "Look at the disk and at what it hangs on. Nothing is replicated meanwhile; when "
-                 "the disk is back all of it is compared, and it goes on by itself. Recovery "
-                 "points stay.");
-  }
-  return Issue(types::v1::CRITICAL, "DISK_RESIZED", what,
-               "Nothing is replicated until the disk has its earlier size again: then it goes on "
-               "by itself. To keep the new size, remove the protection (homeward machines remove) "
-               "and protect the machine again. That destroys all its recovery points: where one "
-               "may still be needed, fail back to it first.");
+  return MakeIssue(
+      types::v1::CRITICAL,
+      absl::IsUnavailable(shipper_->away()) ? ProblemId::kDiskAway : ProblemId::kDiskResized, what);
 }
 
 std::string Protection::SyncStandsStill() {
@@ -419,19 +402,14 @@ void Protection::Publish() {
   if (!disks_.empty()) seen.set_capture(disks_.front().capture);
   if (!failure_.ok()) {
     seen.set_refused(failure_.ToString());
-    issues.push_back(Issue(types::v1::CRITICAL, "AGENT_CANNOT_PROTECT",
-                           std::string(failure_.message()),
-                           "It goes on by itself when what the message names is right: attach the "
-                           "disk, or correct the agent's configuration and restart it."));
+    issues.push_back(MakeIssue(types::v1::CRITICAL, ProblemId::kAgentCannotProtect,
+                               std::string(failure_.message())));
   }
   for (const CapturedDisk& disk : disks_) {
     if (disk.source != nullptr || !disk.missed || !failure_.ok()) continue;
     issues.push_back(
-        Issue(types::v1::WARNING, "DISK_UNUSABLE",
-              absl::StrCat("disk ", disk.name, " cannot be protected: ", disk.unusable),
-              "It is taken when it can be used. Until then this machine is replicated "
-              "without it, if at all; name the disks that count under disks in the "
-              "agent's configuration."));
+        MakeIssue(types::v1::WARNING, ProblemId::kDiskUnusable,
+                  absl::StrCat("disk ", disk.name, " cannot be protected: ", disk.unusable)));
   }
   if (shipper_ != nullptr) {
     seen.set_machine_id(desired_.machine_id());
@@ -452,29 +430,26 @@ void Protection::Publish() {
     *seen.mutable_freeze() = Summarize(shipper_->freezes());
     if (!shipper_->refused().ok()) {
       seen.set_refused(shipper_->refused().ToString());
-      issues.push_back(Issue(types::v1::CRITICAL, "STREAM_REFUSED",
-                             std::string(shipper_->refused().message()),
-                             "If it stays so, look at the machine with: homeward machines show"));
+      issues.push_back(MakeIssue(types::v1::CRITICAL, ProblemId::kStreamRefused,
+                                 std::string(shipper_->refused().message())));
     } else if (!shipper_->away().ok()) {
       issues.push_back(AwayIssue());
       seen.set_refused(issues.back().problem().message());
     } else if (shipper_->degraded()) {
       const bool bitmap = shipper_->tracking() == Shipper::Tracking::kBitmap;
       issues.push_back(
-          Issue(types::v1::WARNING, bitmap ? "CHANGES_COARSENED" : "CHANGES_WITHOUT_DATA",
-                bitmap ? "more was written than can be sent now; the agent remembers where, in "
-                         "larger pieces, and will send more than was written"
-                       : "more was written than can be sent now; the agent remembers where, and "
-                         "reads it again; the next point needs a short stand-still",
-                "Check the process server and the network between the two."));
+          MakeIssue(types::v1::WARNING,
+                    bitmap ? ProblemId::kChangesCoarsened : ProblemId::kChangesWithoutData,
+                    bitmap ? "more was written than can be sent now; the agent remembers where, in "
+                             "larger pieces, and will send more than was written"
+                           : "more was written than can be sent now; the agent remembers where, "
+                             "and reads it again; the next point needs a short stand-still"));
     }
   }
   const std::string stands_still = shipper_ == nullptr ? "" : SyncStandsStill();
   if (!stands_still.empty()) {
     issues.push_back(
-        Issue(types::v1::WARNING, "SYNCHRONISATION_STANDS_STILL", stands_still,
-              "Check the process server and the network between the two: more may be written to "
-              "the disks than they carry."));
+        MakeIssue(types::v1::WARNING, ProblemId::kSynchronisationStandsStill, stands_still));
   }
   std::vector<std::string> troubles;
   for (const CapturedDisk& disk : disks_) {
@@ -484,16 +459,12 @@ void Protection::Publish() {
   }
   if (!troubles.empty()) {
     issues.push_back(
-        Issue(types::v1::WARNING, "MOUNT_DOES_NOT_ANSWER",
-              absl::StrCat("not all that is on the disks can be brought to rest for a point: ",
-                           absl::StrJoin(troubles, "; ")),
-              "Look at what is named on the machine; correct pause_services in the agent's "
-              "configuration where a service is named. Points are made without it."));
+        MakeIssue(types::v1::WARNING, ProblemId::kMountDoesNotAnswer,
+                  absl::StrCat("not all that is on the disks can be brought to rest for a point: ",
+                               absl::StrJoin(troubles, "; "))));
   }
   if (!hook_error_.empty()) {
-    issues.push_back(
-        Issue(types::v1::WARNING, "HOOK_FAILED", hook_error_,
-              "Correct the program that the agent's configuration names under hooks."));
+    issues.push_back(MakeIssue(types::v1::WARNING, ProblemId::kHookFailed, hook_error_));
   }
   absl::MutexLock lock(&mutex_);
   observed_ = std::move(seen);

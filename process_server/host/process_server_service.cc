@@ -4,10 +4,12 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/limits.h"
 #include "common/base/name.h"
 #include "common/control/control_client.h"
 #include "common/log/log.h"
 #include "common/os/host.h"
+#include "common/problem/problem.h"
 #include "common/rpc/replication_link.h"
 #include "common/status/status_macros.h"
 #include "common/wire/time_proto.h"
@@ -110,14 +112,15 @@ class ProcessServer : public Daemon {
     return JudgeProcessServer(Observe().process_server());
   }
   void Measure(Metrics* metrics) override {
-    metrics->SetGauge("homeward_replication_refused_total",
-                      "Connections and calls that never became a stream", {},
-                      static_cast<double>(endpoint_.refused_count()));
+    metrics->SetCounter("homeward_replication_refused_total",
+                        "Connections and calls that never became a stream", {},
+                        static_cast<double>(endpoint_.refused_count()));
     const control::v1::ProcessServerObserved seen = Observe().process_server();
-    metrics->SetGauge("homeward_cache_free_bytes", "Free room for streams", {},
+    metrics->SetGauge("homeward_cache_free_bytes", "What is free of the cache, in bytes", {},
                       static_cast<double>(seen.cache_free_bytes()));
     for (const control::v1::RelayObserved& stream : seen.streams()) {
-      metrics->SetGauge("homeward_stream_pending_bytes", "Spooled and not durable",
+      metrics->SetGauge("homeward_stream_pending_bytes",
+                        "What waits at the process server until it is durable, in bytes",
                         {{"machine", stream.machine_id()}},
                         static_cast<double>(stream.pending_bytes()));
     }
@@ -208,14 +211,13 @@ class ProcessServer : public Daemon {
   std::unique_ptr<ControlClient> control_;
 };
 
-void Judge(double value, double warning, double critical, bool more_is_worse, const char* id,
-           const std::string& text, std::vector<types::v1::HealthIssue>* issues) {
+void Judge(double value, HealthLimits limits, ProblemId id, const std::string& text,
+           std::vector<types::v1::HealthIssue>* issues) {
+  const bool more_is_worse = limits.critical > limits.warning;
   const auto beyond = [&](double limit) { return more_is_worse ? value > limit : value < limit; };
-  if (!beyond(warning)) return;
-  types::v1::HealthIssue& issue = issues->emplace_back();
-  issue.set_severity(beyond(critical) ? types::v1::CRITICAL : types::v1::WARNING);
-  issue.mutable_problem()->set_id(id);
-  issue.mutable_problem()->set_message(text);
+  if (!beyond(limits.warning)) return;
+  issues->push_back(
+      MakeIssue(beyond(limits.critical) ? types::v1::CRITICAL : types::v1::WARNING, id, text));
 }
 
 }  // namespace
@@ -240,19 +242,22 @@ std::vector<types::v1::HealthIssue> JudgeProcessServer(
     const uint64_t held = std::min(seen.pending_bytes(), seen.cache_total_bytes());
     const bool volume_is_full =
         seen.cache_free_bytes() + kStepBytes < seen.cache_total_bytes() - held;
-    Judge(free, 30, 25, false, "CACHE_LOW",
+    Judge(free, kCacheFreePercent, ProblemId::kCacheLow,
           absl::StrCat("the cache has ", static_cast<int>(free), " % free of ",
                        seen.cache_total_bytes() / kMiB, " MiB",
                        volume_is_full ? ": other data is on its volume" : ""),
           &issues);
   }
-  Judge(seen.cpu_percent(), 80, 95, true, "PROCESSOR_HIGH",
-        absl::StrCat("processor load is ", static_cast<int>(seen.cpu_percent()), " %"), &issues);
-  Judge(seen.memory_percent(), 80, 95, true, "MEMORY_HIGH",
-        absl::StrCat("memory use is ", static_cast<int>(seen.memory_percent()), " %"), &issues);
+  Judge(seen.cpu_percent(), kProcessorPercent, ProblemId::kProcessorHigh,
+        absl::StrCat("the host's processors are ", static_cast<int>(seen.cpu_percent()), " % busy"),
+        &issues);
+  Judge(seen.memory_percent(), kMemoryPercent, ProblemId::kMemoryHigh,
+        absl::StrCat("the host uses ", static_cast<int>(seen.memory_percent()), " % of its memory"),
+        &issues);
   const absl::Duration drain = FromProto(seen.time_to_drain());
-  Judge(absl::ToDoubleMinutes(drain), 30, 45, true, "PENDING_HIGH",
-        absl::StrCat("pending data needs ", absl::FormatDuration(drain), " to leave"), &issues);
+  Judge(absl::ToDoubleMinutes(drain), kDrainMinutes, ProblemId::kPendingHigh,
+        absl::StrCat("the data that waits needs ", absl::FormatDuration(drain), " to leave"),
+        &issues);
   return issues;
 }
 

@@ -7,6 +7,7 @@ usage: features_test.py --binaries DIR
 * a failback that is cancelled: what the quiesce hook stopped, the resume hook starts, and replication goes on
 * a disk of 62 TiB
 * certificates that end while everything runs: each part has a new one before, and every later connection uses it
+* the metrics page of every daemon, checked by promtool
 * a network so slow that a handshake takes seconds, and a command that is given before its server runs
 """
 import argparse
@@ -23,7 +24,7 @@ import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "deploy" / "lab"))
-from cluster import Cluster, Refused, scratch  # noqa: E402
+from cluster import HANG_SECONDS, Cluster, Refused, free_port, scratch, straight  # noqa: E402
 from nbd import Nbd  # noqa: E402
 
 MIB, TIB = 1 << 20, 1 << 40
@@ -31,6 +32,13 @@ DISK_BYTES = 64 * MIB
 CERTIFICATE_SECONDS = 60  # the shortest that is allowed
 CERTIFIED = ("config_server", "process_server", "master_target", "certified")
 SLOW_SECONDS = 2
+# What each daemon's page has while it takes part in the replication of a machine.
+MEASURES = {"config_server": "homeward_machine_rpo_seconds", "process_server": "homeward_stream_pending_bytes",
+            "master_target": "homeward_replica_received_bytes_total", "web": "homeward_agent_sealed_bytes_total"}
+
+
+def monitoring(port):
+    return f'monitoring {{ listen_address: "127.0.0.1:{port}" }}\n'
 
 
 def run(*command):
@@ -38,8 +46,8 @@ def run(*command):
 
 
 class Features:
-    def __init__(self, cluster, directory, devices, big):
-        self.cluster, self.directory, self.devices, self.big = cluster, directory, devices, big
+    def __init__(self, cluster, directory, devices, big, ports):
+        self.cluster, self.directory, self.devices, self.big, self.ports = cluster, directory, devices, big, ports
         self.failures = 0
 
     def check(self, what, holds, detail=""):
@@ -140,7 +148,7 @@ class Features:
   quiesce: "{self.directory}/quiesce"
   resume: "{self.directory}/resume"
 }}
-""")
+""" + monitoring(self.ports["web"]))
         self.cluster.cli("machines", "protect", "web", "--point-interval", "5m", "--directory", "web", "--wait")
 
         def points():
@@ -166,8 +174,19 @@ class Features:
         before = len(points())
         self.cluster.cli("points", "create", "web", "--wait")
         self.check("and replication goes on", len(points()) == before + 1)
+        self.metrics()
         self.cluster.cli("machines", "remove", "web", "--wait")
         self.cluster.daemons["web"].stop()
+
+    def metrics(self):
+        """Each page is what Prometheus takes, and its names, units and types are as promtool wants them."""
+        self.check("promtool is there", shutil.which("promtool"), "deploy/install-deps installs it")
+        for name, measure in MEASURES.items():
+            page = straight().open(f"http://127.0.0.1:{self.ports[name]}/metrics", timeout=HANG_SECONDS).read()
+            self.check(f"the page of {name} has what it measures", f"\n{measure}".encode() in page, page.decode())
+            told = subprocess.run(["promtool", "check", "metrics"], input=page, capture_output=True, check=False)
+            self.check(f"promtool has nothing to say of the page of {name}",
+                       told.returncode == 0 and not told.stdout + told.stderr, (told.stdout + told.stderr).decode())
 
     def big_disk(self):
         """62 TiB, sparse: only what is written takes room, at either end of it too."""
@@ -335,20 +354,22 @@ def main():
     directory = scratch("features")
     # A file of 62 TiB needs a file system that has them.
     big = pathlib.Path(tempfile.mkdtemp(prefix="homeward-features-", dir="/dev/shm"))
+    ports = {name: free_port() for name in MEASURES}
     cluster = Cluster(arguments.binaries, directory,
-                      extra=f"certificate_validity {{ seconds: {CERTIFICATE_SECONDS} }}\n")
+                      extra=f"certificate_validity {{ seconds: {CERTIFICATE_SECONDS} }}\n" +
+                      monitoring(ports["config_server"]))
     features = None
     try:
         cluster.start_config_server()
         for datastore in (directory / "datastore", big / "datastore"):
             datastore.mkdir()
         devices, _held = make_devices(directory)
-        cluster.add_process_server().start()
+        cluster.add_process_server(extra=monitoring(ports["process_server"])).start()
         cluster.add_master_target(datastores=[directory / "datastore", big / "datastore"],
-                                  extra="scrub_interval { seconds: 1 }\n" + "".join(
+                                  extra=monitoring(ports["master_target"]) + "scrub_interval { seconds: 1 }\n" + "".join(
                                       f'block_devices: "{path}"\n' for path in devices)).start()
         cluster.await_servers(2)
-        features = Features(cluster, directory, devices, big)
+        features = Features(cluster, directory, devices, big, ports)
         features.begin_certificates()
         features.slow_network()
         features.block_device()

@@ -9,6 +9,7 @@ usage: lint.py SOURCE_DIR BUILD_DIR
   * names     no Manager, Helper, Util, Impl
   * length    a source file fails at 1,000 lines
   * system    only linux/, posix/ and windows/ name an operating system
+  * problems  a problem or a health issue is made by common/problem only, and told from another by its typed id
 """
 import pathlib
 import re
@@ -62,8 +63,9 @@ HOMES = {
     r"spdlog/": ["common/log/"],
     r"prometheus/": ["common/metrics/"],
     r"liburing": ["common/os/linux/"],
-    r"CLI/": ["config_server/cli/"],
+    r"CLI/": ["common/daemon/posix/", "config_server/cli/"],
     r"systemd/": ["common/daemon/posix/"],
+    r"uuid/": ["common/os/linux/"],
     r"bpf/": ["mobility_agent/capture/linux/"],
     r"(zstd|lz4|xxhash)\.h": ["common/wire/"],
 }
@@ -74,6 +76,11 @@ BANNED = {
     r"\bgetenv\(": [],
     r"std::chrono::(system|steady)_clock": ["common/clock/", "common/exec/"],
 }
+# What only makes a problem or an issue; and a problem of ours that something is put into.
+MAKES_A_PROBLEM = re.compile(r"\b(set_severity|set_retryable|add_causes|mutable_causes|set_action)\(|"
+                             r"\bmutable_(problem|damage|mended)\(\)->set_")
+A_PROBLEM = re.compile(r"\b(?:Problem|HealthIssue)[&*]?(?: const)? (\w+)\b(?!\()")
+PROBLEMS_HOME = "common/problem/"
 SYSTEM_HEADERS = re.compile(
     r'#include <(unistd|fcntl|pthread|dirent|sys/[a-z_]+|linux/[a-z_]+|windows)\.h>')
 SYSTEM_HOMES = ("/linux/", "/posix/", "/windows/")
@@ -83,13 +90,34 @@ def strip_comment(line):
     return re.sub(r"//.*", "", re.sub(r'"(\\.|[^"\\])*"', '""', line))
 
 
+def catalogue():
+    """The names that problems have on the wire."""
+    names = set()
+    for path in (SOURCE / PROBLEMS_HOME).glob("*_problems.cc"):
+        names |= set(re.findall(r'\.name = ("[A-Z0-9_]+")', path.read_text()))
+    return names
+
+
+def check_problem(path, number, line, code, variables, names):
+    """Tests may say what they expect to read; a problem of their own they do not make either."""
+    filled = re.search(r"\b(\w+)(\.|->)set_(id|number|action)\(", code)
+    if MAKES_A_PROBLEM.search(code) or filled and filled[1] in variables:
+        report(path, number, f"a problem is made by {PROBLEMS_HOME} only (MakeProblem, MakeIssue, IssueOf): {code.strip()}")
+    is_test = path.name.endswith("_test.cc") or path.is_relative_to(SOURCE / "tests")
+    for literal in re.findall(r'"[A-Z0-9_]+"', "" if is_test else line):
+        if literal in names:
+            report(path, number, f"{literal} is a problem of the catalogue: use its ProblemId")
+
+
 def main():
     targets, owner = graph()
+    names = catalogue()
     for path in tracked():
         if path.suffix not in (".cc", ".h"):
             continue
         relative = str(path.relative_to(SOURCE))
-        lines = path.read_text(errors="replace").splitlines()
+        text = path.read_text(errors="replace")
+        lines, variables = text.splitlines(), set(A_PROBLEM.findall(text))
         if len(lines) > 1000:
             report(path, len(lines), "over 1,000 lines: a concept is missing")
         target = owner.get(path.resolve())
@@ -111,6 +139,8 @@ def main():
             for pattern, homes in BANNED.items():
                 if re.search(pattern, code) and not any(h in relative for h in homes):
                     report(path, number, f"banned call: {code.strip()}")
+            if not relative.startswith(PROBLEMS_HOME):
+                check_problem(path, number, line, code, variables, names)
             if re.search(r"\b(class|struct) \w*(Manager|Helper|Utils?|Impl)\b", code):
                 report(path, number, f"a name that says nothing: {code.strip()}")
     if problems:

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "common/problem/problem.h"
 #include "common/rpc/problem_status.h"
 #include "common/wire/time_proto.h"
 #include "tests/simulation/fabric_cluster.h"
@@ -196,7 +197,7 @@ void Fabric::NoteRegistered(const Copy& copy) {
 
 void Fabric::NoteRefused(Copy& copy, const absl::Status& why) {
   const auto problem = ProblemOf(why);
-  const bool as_a_clone = problem.has_value() && problem->id() == "AGENT_CLONED";
+  const bool as_a_clone = problem.has_value() && IsProblem(*problem, ProblemId::kAgentCloned);
   if (as_a_clone && !copy.is_clone) Fail(absl::StrCat(NameOf(copy), " was taken for a clone"));
   copy.refused = copy.refused || as_a_clone;
 }

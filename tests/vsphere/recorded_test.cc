@@ -127,5 +127,24 @@ TEST(Requests, AreWhatTheApiTakesInItsOrder) {
       "<value xsi:type=\"xsd:string\">TRUE</value></extraConfig></spec>");
 }
 
+TEST(Requests, AreOneDocumentAndLeaveNoTextChanged) {
+  XmlWriter arguments;
+  arguments.Text("password", "a\r\n\"<&>'\tb\x01").Text("empty", "").Number("count", -3);
+  const std::string request = MakeRequest("Login", {"SessionManager", "s<1>"}, arguments);
+  EXPECT_EQ(request,
+            "<?xml version=\"1.0\" encoding=\"UTF-8\"?><soapenv:Envelope"
+            " xmlns:soapenv=\"http://schemas.xmlsoap.org/soap/envelope/\""
+            " xmlns:xsd=\"http://www.w3.org/2001/XMLSchema\""
+            " xmlns:xsi=\"http://www.w3.org/2001/XMLSchema-instance\"><soapenv:Body>"
+            "<Login xmlns=\"urn:vim25\"><_this type=\"SessionManager\">s&lt;1&gt;</_this>"
+            "<password>a&#13;\n\"&lt;&amp;&gt;'\tb</password><empty></empty><count>-3</count>"
+            "</Login></soapenv:Body></soapenv:Envelope>");
+  pugi::xml_document read;
+  ASSERT_TRUE(read.load_string(request.c_str()));
+  EXPECT_STREQ(read.first_child().first_child().first_child().child_value("password"),
+               "a\r\n\"<&>'\tb")
+      << "but for the control character that XML cannot hold";
+}
+
 }  // namespace
 }  // namespace homeward::vsphere

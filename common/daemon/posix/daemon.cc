@@ -4,18 +4,22 @@
 #include <systemd/sd-daemon.h>
 #include <unistd.h>
 
+#include <CLI/CLI.hpp>
 #include <cstdio>
 #include <thread>
 
 #include "absl/strings/str_cat.h"
 #include "common/net/http_server.h"
 #include "common/os/host.h"
+#include "common/rpc/problem_status.h"
 
 namespace homeward {
 namespace {
 
 // systemd is told to wait 10 s; what has not stopped by then would be killed without a word.
 constexpr absl::Duration kStopLimit = absl::Seconds(9);
+// The exit code; that of a wrong configuration too.
+constexpr int kWrongCommandLine = 2;
 
 struct Flags {
   std::string config_path;
@@ -23,53 +27,29 @@ struct Flags {
   const DaemonCommand* command = nullptr;
 };
 
-void PrintUsage(const DaemonProgram& program, FILE* out) {
-  std::fprintf(out,
-               "%s: %s\n\n"
-               "usage: %s --config FILE [--check_config]\n"
-               "  --config FILE    the configuration, protobuf text format; samples with every key "
-               "are in deploy/config\n"
-               "  --check_config   say everything that is wrong with it, then end\n"
-               "  --version        say the version, then end\n",
-               program.name.c_str(), program.purpose.c_str(), program.name.c_str());
-  for (const DaemonCommand& command : program.commands)
-    std::fprintf(out, "  --%s  %s, then end\n", command.flag.c_str(), command.purpose.c_str());
-}
-
-const DaemonCommand* FindCommand(const DaemonProgram& program, absl::string_view flag) {
-  for (const DaemonCommand& command : program.commands) {
-    if (flag == absl::StrCat("--", command.flag)) return &command;
-  }
-  return nullptr;
-}
-
 // Returns the exit code when there is nothing to run.
 int ParseFlags(int argc, char** argv, const DaemonProgram& program, Flags* flags) {
-  for (int i = 1; i < argc; ++i) {
-    const absl::string_view flag = argv[i];
-    if (flag == "--config" && i + 1 < argc) {
-      flags->config_path = argv[++i];
-    } else if (flag.substr(0, 9) == "--config=") {
-      flags->config_path = std::string(flag.substr(9));
-    } else if (flag == "--check_config") {
-      flags->check_only = true;
-    } else if (flag == "--version") {
-      std::printf("%s %s\n", program.name.c_str(), kVersion);
-      return 0;
-    } else if (flag == "--help") {
-      PrintUsage(program, stdout);
-      return 0;
-    } else if (const DaemonCommand* command = FindCommand(program, flag)) {
-      flags->command = command;
-    } else {
-      std::fprintf(stderr, "%s: unknown argument \"%s\"\n", program.name.c_str(), argv[i]);
-      PrintUsage(program, stderr);
-      return 2;
-    }
+  CLI::App app(program.purpose, program.name);
+  app.set_help_flag("--help", "say this, then end");
+  app.set_version_flag("--version", absl::StrCat(program.name, " ", kVersion),
+                       "say the version, then end");
+  app.add_option("--config", flags->config_path,
+                 "the configuration, protobuf text format; samples with every key are in "
+                 "deploy/config")
+      ->type_name("FILE")
+      ->required()
+      ->multi_option_policy(CLI::MultiOptionPolicy::TakeLast);
+  app.add_flag("--check_config", flags->check_only,
+               "say everything that is wrong with it, then end");
+  for (const DaemonCommand& command : program.commands) {
+    app.add_flag_callback(
+        absl::StrCat("--", command.flag), [flags, &command] { flags->command = &command; },
+        absl::StrCat(command.purpose, ", then end"));
   }
-  if (flags->config_path.empty()) {
-    PrintUsage(program, stderr);
-    return 2;
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : kWrongCommandLine;
   }
   return -1;
 }
@@ -110,8 +90,8 @@ HttpReply HealthPage(Daemon& daemon) {
 
 HttpReply MetricsPage(Daemon& daemon) {
   Metrics metrics;
-  metrics.SetGauge("homeward_resident_bytes_max", "Peak resident memory of the process", {},
-                   static_cast<double>(PeakResidentBytes()));
+  metrics.SetGauge("homeward_resident_bytes_max", "Peak resident memory of the process, in bytes",
+                   {}, static_cast<double>(PeakResidentBytes()));
   daemon.Measure(&metrics);
   return {200, "text/plain; version=0.0.4; charset=utf-8", metrics.Render()};
 }
@@ -171,7 +151,7 @@ int Run(const DaemonProgram& program, const Flags& flags, const google::protobuf
     if (!daemon.ok()) {
       const bool asked_to_stop = stopping.HasBeenNotified();
       if (!asked_to_stop) {
-        LogError("daemon.start_failed", {{"error", daemon.status()}});
+        LogError("daemon.start_failed", {{"error", Describe(daemon.status())}});
         exit_code = 1;
       }
       ::kill(::getpid(), SIGTERM);
@@ -210,7 +190,7 @@ int DaemonMain(int argc, char** argv, const DaemonProgram& program) {
   const std::unique_ptr<google::protobuf::Message> config = program.new_config();
   if (absl::Status read = ReadConfig(program, flags.config_path, config.get()); !read.ok()) {
     std::fprintf(stderr, "%s\n", std::string(read.message()).c_str());
-    return 2;
+    return kWrongCommandLine;
   }
   if (flags.check_only) {
     std::printf("%s: OK\n", flags.config_path.c_str());

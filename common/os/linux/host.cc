@@ -5,9 +5,9 @@
 #include <net/ethernet.h>
 #include <net/if_arp.h>
 #include <netpacket/packet.h>
-#include <sys/random.h>
 #include <sys/resource.h>
 #include <unistd.h>
+#include <uuid/uuid.h>
 
 #include <algorithm>
 #include <cstring>
@@ -19,8 +19,8 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
-#include "common/base/check.h"
 
 namespace homeward {
 namespace {
@@ -142,11 +142,15 @@ uint64_t PeakResidentBytes() {
   return static_cast<uint64_t>(usage.ru_maxrss) * 1024;
 }
 
-std::string RandomHexId() {
-  char bytes[16];
-  HW_CHECK(::getrandom(bytes, sizeof(bytes), 0) == sizeof(bytes));
-  return absl::BytesToHexString(absl::string_view(bytes, sizeof(bytes)));
+std::string RandomUuid() {
+  uuid_t uuid;
+  uuid_generate_random(uuid);
+  char text[UUID_STR_LEN];
+  uuid_unparse_lower(uuid, text);
+  return text;
 }
+
+std::string RandomHexId() { return absl::StrReplaceAll(RandomUuid(), {{"-", ""}}); }
 
 bool OutputIsTerminal() { return ::isatty(STDOUT_FILENO) == 1; }
 bool ErrorOutputIsTerminal() { return ::isatty(STDERR_FILENO) == 1; }

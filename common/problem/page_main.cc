@@ -1,7 +1,7 @@
 // homeward-problems: prints docs/problems.md.
 #include <cstdio>
 
-#include "config_server/model/problems.h"
+#include "common/problem/problem.h"
 
 int main() {
   std::fputs(homeward::ProblemsPage().c_str(), stdout);

@@ -1,0 +1,60 @@
+// The numbers of the domain: limits and defaults that operators know from Azure Site Recovery's
+// classic VMware topology, whose public documentation is the source where nothing else is said.
+// Each stands here once; code, messages and the catalogue of problems take it from here.
+#ifndef HOMEWARD_COMMON_BASE_LIMITS_H_
+#define HOMEWARD_COMMON_BASE_LIMITS_H_
+
+#include <algorithm>
+#include <cstdint>
+
+#include "absl/time/time.h"
+#include "common/base/bytes.h"
+
+namespace homeward {
+
+// Recovery points: the failback policy that a machine has when nobody chooses another.
+inline constexpr absl::Duration kPointIntervalDefault = absl::Minutes(5);
+inline constexpr absl::Duration kAppPointIntervalDefault = absl::Minutes(60);
+inline constexpr absl::Duration kRetentionAgeDefault = absl::Hours(24);
+// The newest point is older than this: an alert, and nothing is controlled by it.
+inline constexpr absl::Duration kRpoThresholdDefault = absl::Minutes(15);
+
+// What a machine may take to register after it was booted.
+inline constexpr absl::Duration kRegistrationWindowDefault = absl::Minutes(15);
+// A part that was not heard for longer counts as gone.
+inline constexpr absl::Duration kHeartbeatTimeoutDefault = absl::Minutes(15);
+
+// All disks of one master target: its own, and those that were attached to it.
+inline constexpr int kMasterTargetDisksMax = 60;
+// The largest VMDK on VMFS (VMware's configuration maximums).
+inline constexpr uint64_t kVmdkTebibytesMax = 62;
+inline constexpr uint64_t kVmdkBytesMax = kVmdkTebibytesMax * kTiB;
+
+// Two limits of one figure of a process server's health.
+struct HealthLimits {
+  double warning;
+  double critical;
+};
+inline constexpr HealthLimits kProcessorPercent = {80, 95};
+inline constexpr HealthLimits kMemoryPercent = {80, 95};
+inline constexpr HealthLimits kCacheFreePercent = {30, 25};  // less is worse
+inline constexpr HealthLimits kDrainMinutes = {30, 45};
+
+// The part of a retention drive that stays free: what other machines need of it is not taken by
+// one machine's points. The number is ours.
+inline constexpr uint64_t kRetentionFreePercentMin = 5;
+// A large volume that is nearly full still has room for many points. Ours too.
+inline constexpr uint64_t kRetentionFreeEnoughBytes = kGiB;
+
+// Below this, points that can be dropped are dropped.
+constexpr uint64_t RetentionReserveBytes(uint64_t total_bytes) {
+  return total_bytes / (100 / kRetentionFreePercentMin);
+}
+// Whether a machine may be placed where a retention drive has so much room.
+constexpr bool HasRoomForPoints(uint64_t free_bytes, uint64_t total_bytes) {
+  return free_bytes >= std::min(RetentionReserveBytes(total_bytes), kRetentionFreeEnoughBytes);
+}
+
+}  // namespace homeward
+
+#endif  // HOMEWARD_COMMON_BASE_LIMITS_H_

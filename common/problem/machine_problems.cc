@@ -1,0 +1,244 @@
+#include "absl/strings/str_cat.h"
+#include "common/base/limits.h"
+#include "common/problem/catalogue.h"
+
+namespace homeward {
+namespace {
+
+using enum ProblemId;
+
+std::vector<ProblemEntry> Machines() {
+  return {
+      {.id = kAgentNotRegistered,
+       .name = "AGENT_NOT_REGISTERED",
+       .when = "the machine was booted, and its agent has not registered since",
+       .causes = {"the machine is still booting", "the agent service does not run",
+                  "the machine cannot reach the configuration server"},
+       .action = absl::StrCat("Wait: after a boot a registration takes up to ",
+                              absl::ToInt64Minutes(kRegistrationWindowDefault),
+                              " minutes. Then try again. If it takes longer, read the agent's log "
+                              "on the machine."),
+       .retryable = true},
+      {.id = kAgentNotConnected,
+       .name = "VM_UNREACHABLE_FROM_CS",
+       .number = 95226,
+       .when = "the agent has registered before, and is not connected now",
+       .causes = {"the machine is off", "the agent service does not run",
+                  "the network between the machine and the configuration server is down"},
+       .action = "Start the machine and its agent, and check the network. Then try again.",
+       .retryable = true},
+      {.id = kNotInDatabase,
+       .name = "NOT_IN_DATABASE",
+       .of = "a machine",
+       .when = "the machine is not in this configuration server's database",
+       .causes = {"the name is wrong", "its agent has never registered here",
+                  "it was protected by another configuration server"},
+       .action = "Choose one of: homeward machines list. If the machine is missing there, install "
+                 "its agent and enrol it with this configuration server."},
+      {.id = kServerNotInDatabase,
+       .name = "NOT_IN_DATABASE",
+       .of = "a server",
+       .when = "the process server or master target is not in this configuration server's database",
+       .causes = {"the name is wrong", "it has never registered here",
+                  "it is a server of the other role"},
+       .action = "Choose one of: homeward servers list. If the server is missing there, enrol it "
+                 "with this configuration server and start it."},
+      {.id = kJobNotInDatabase,
+       .name = "NOT_IN_DATABASE",
+       .of = "a job",
+       .when = "the job is not in this configuration server's database",
+       .causes = {"the id is wrong", "it is a job of another configuration server"},
+       .action = "Choose one of: homeward jobs list."},
+      {.id = kAmbiguousName,
+       .name = "AMBIGUOUS_NAME",
+       .when = "several machines or servers have this name",
+       .causes = {"two hosts were given the same name"},
+       .action = "Use the id instead of the name. The message lists the ids."},
+      {.id = kWrongState,
+       .name = "OPERATION_NOT_ALLOWED",
+       .when = "the machine's protection state does not allow this operation",
+       .causes = {"another operation has to come first"},
+       .action = "See which operations are allowed now: homeward machines show."},
+      {.id = kJobRunning,
+       .name = "JOB_RUNNING",
+       .when = "another job works on this machine",
+       .causes = {"an earlier command has not ended"},
+       .action = "Wait for it (homeward jobs watch) or cancel it (homeward jobs cancel). Then try "
+                 "again.",
+       .retryable = true},
+      {.id = kNotProtected,
+       .name = "NOT_PROTECTED",
+       .when = "failback needs the state Protected",
+       .causes = {"the first synchronisation has not ended", "the machine was never protected"},
+       .action = "Protect the machine, or wait until its synchronisation has ended."},
+      {.id = kHealthNotOk,
+       .name = "HEALTH_NOT_OK",
+       .when = "failback needs a replica in good health",
+       .causes = {"the machine's health errors say it"},
+       .action = "Correct what homeward machines show lists under health. Then try again.",
+       .retryable = true},
+      {.id = kOsNotSupportedForFailback,
+       .name = "OS_NOT_SUPPORTED_FOR_FAILBACK",
+       .when = "the machine's operating system cannot come back from Azure",
+       .causes = {"it is a physical machine with Windows Server 2008 R2 SP1"},
+       .action = "Keep it in Azure, or move its work to a machine with a newer system."},
+      {.id = kHypervTarget,
+       .name = "HYPERV_TARGET",
+       .when = "a machine comes back to VMware only, never to Hyper-V",
+       .causes = {"the location hyperv was chosen"},
+       .action = "Choose another location: original, alternate or directory."},
+      {.id = kNotCommitted,
+       .name = "NOT_COMMITTED",
+       .when = "the failback has to be committed before the machine is reprotected",
+       .causes = {"nobody has committed it yet"},
+       .action = "Check that the machine runs as it should. Then: homeward machines commit."},
+      {.id = kMachineRunning,
+       .name = "MACHINE_RUNNING",
+       .when = "the machine runs, or may have run, from the disks that another point would "
+               "overwrite",
+       .causes = {"its agent registered after the failback", "its disks were given back to its VM"},
+       .action = "Commit the failback. To take another point now would lose what the machine has "
+                 "written since."},
+      {.id = kForeignConfigServer,
+       .name = "FOREIGN_CONFIG_SERVER",
+       .when = "this copy of the machine is not the one that this configuration server protects",
+       .causes = {"it is the copy that a failback left behind, and somebody started it again"},
+       .action = "Turn this copy off. The machine runs where it was failed back to."},
+      {.id = kAgentCloned,
+       .name = "AGENT_CLONED",
+       .when = "a copy of a machine registers with the machine's identity",
+       .causes = {"the VM was cloned, or restored beside the original, with its agent and the "
+                  "agent's state",
+                  "the machine's disks were put into other hardware",
+                  "the machine was set back to a snapshot of its memory"},
+       .action = "If the copy is to be a machine of its own, stop its agent and run on it: "
+                 "homeward-agent --config FILE --enrol_anew. If the copy is to be the machine from "
+                 "now on, turn the other one off and run: homeward machines accept MACHINE. "
+                 "Otherwise turn the copy off."},
+      {.id = kCopyNotChosen,
+       .name = "COPY_NOT_CHOSEN",
+       .when = "no copy of the machine asks to be accepted, or several do",
+       .causes = {"the copy's agent does not run, or was not refused within the last 40 s",
+                  "several clones run with the machine's identity"},
+       .action = "See the refused copies: homeward machines show. Name one by its hardware UUID or "
+                 "boot id: --copy."},
+  };
+}
+
+std::vector<ProblemEntry> Disks() {
+  return {
+      {.id = kDiskUnknown,
+       .name = "DISK_UNKNOWN",
+       .of = "no such disk",
+       .when = "the machine has no disk of that name",
+       .causes = {"the name is mistyped", "the agent's configuration does not name the disk"},
+       .action = "See the machine's disks: homeward machines show."},
+      {.id = kDiskNotProtectable,
+       .name = "DISK_UNKNOWN",
+       .of = "a disk that cannot be protected",
+       .when = "the machine has the disk, and its agent cannot protect it",
+       .causes = {"the message says why"},
+       .action = "Correct what the message names, or leave the disk out: --disk."},
+      {.id = kNoDisk,
+       .name = "DISK_UNKNOWN",
+       .of = "no disk at all",
+       .when = "the agent registered without any disk",
+       .causes = {"it can protect none of the machine's disks",
+                  "its configuration names disks that are not there"},
+       .action = "See why under Unusable disk: homeward machines show. Or name the disks under "
+                 "disks in the agent's configuration, and restart it."},
+      {.id = kDiskTooLarge,
+       .name = "DISK_TOO_LARGE",
+       .when = absl::StrCat("a VMDK holds at most ", kVmdkTebibytesMax, " TiB"),
+       .causes = {"the disk is larger"},
+       .action = "Leave the disk out: --disk."},
+      {.id = kSectorSizeUnsupported,
+       .name = "SECTOR_SIZE_UNSUPPORTED",
+       .when = "the disk and the one that would receive it have different sector sizes, so that "
+               "the partition table could not be read there",
+       .causes = {"the disk has sectors of 4096 bytes (4Kn) and was to become a VMDK, which has "
+                  "sectors of 512 bytes",
+                  "the block device that was named has another sector size than the disk"},
+       .action = "Use a block device of the master target with the same sector size: "
+                 "--block-device (homeward servers show lists them). Or leave the disk out: "
+                 "--disk."},
+  };
+}
+
+std::vector<ProblemEntry> Points() {
+  return {
+      {.id = kNoRecoveryPoint,
+       .name = "NO_RECOVERY_POINT",
+       .when = "the machine has no recovery point of the wanted kind",
+       .causes = {"the first synchronisation has not ended",
+                  "no application-consistent point was made, because the agent's hooks are not "
+                  "configured"},
+       .action = "Wait for a point (homeward points list), or choose another kind.",
+       .retryable = true},
+      {.id = kPointNotFound,
+       .name = "POINT_NOT_FOUND",
+       .when = "the chosen recovery point does not exist",
+       .causes = {"retention has dropped it", "the id is mistyped"},
+       .action = "Choose one of: homeward points list."},
+      {.id = kPointRequired,
+       .name = "POINT_REQUIRED",
+       .when = "no recovery point was chosen",
+       .causes = {"--point was left out"},
+       .action = "Give --point latest, --point latest-app-consistent, or a point's id."},
+      {.id = kPointNotOneInstant,
+       .name = "POINT_NOT_ONE_INSTANT",
+       .when = "something went on writing while the recovery point was read, so the point may hold "
+               "a later write without an earlier one",
+       .causes = {"a program writes to the disk itself, and not through a file system",
+                  "the machine swaps to the disk",
+                  "a file system on the disk cannot be frozen, or did not stand still in time"},
+       .action = "Stop or pause the writer that the message names, or name its service under "
+                 "pause_services in the agent's configuration. Then make another point. Or choose "
+                 "another point: homeward points list. If nothing else is left, fail back with "
+                 "--accept-not-one-instant, and check the machine's file systems and data before "
+                 "it is used.",
+       .retryable = true},
+      {.id = kRpoThreshold,
+       .name = "RPO_THRESHOLD",
+       .when = "the newest recovery point is older than the threshold",
+       .causes = {"the machine writes faster than the link can carry",
+                  "a server between the machine and its replica is down"},
+       .action = "See how much data waits at the process server: homeward servers show.",
+       .retryable = true},
+  };
+}
+
+std::vector<ProblemEntry> Jobs() {
+  return {
+      {.id = kJobNotCancellable,
+       .name = "JOB_NOT_CANCELLABLE",
+       .when = "the job has ended, or is past the step after which it must go on",
+       .causes = {"it ended by itself meanwhile",
+                  "the disks are being brought to the recovery point"},
+       .action = "See how far it is: homeward jobs show. A job that must go on can only be waited "
+                 "for."},
+      {.id = kJobCancelled,
+       .name = "JOB_CANCELLED",
+       .when = "an operator cancelled the job",
+       .causes = {"homeward jobs cancel"},
+       .action = "Start it again when it is wanted."},
+      {.id = kWaitedTooLong,
+       .name = "WAITED_TOO_LONG",
+       .when = "the job waited for one thing for too long, and nothing moved meanwhile",
+       .causes = {"what it waited for is gone or cannot be reached; the message names it",
+                  "a server or an agent that has to do the next step is stopped"},
+       .action = "Correct what the message names. Then start the job again.",
+       .retryable = true},
+  };
+}
+
+}  // namespace
+
+std::vector<ProblemEntry> MachineProblems() {
+  std::vector<ProblemEntry> all = Machines();
+  for (const auto& part : {Disks(), Points(), Jobs()})
+    all.insert(all.end(), part.begin(), part.end());
+  return all;
+}
+
+}  // namespace homeward
