@@ -5,16 +5,10 @@
 
 #include "common/os/memory_disk.h"
 #include "gtest/gtest.h"
+#include "mobility_agent/pipeline/pipeline_doubles.h"
 
 namespace homeward {
 namespace {
-
-class ManualClock : public Clock {
- public:
-  absl::Time Now() const override { return absl::FromUnixSeconds(1700000000) + now; }
-  absl::Duration Monotonic() const override { return now; }
-  absl::Duration now = absl::Seconds(1);
-};
 
 class QuietDisk : public WriteSource {
  public:
@@ -206,6 +200,38 @@ TEST(Shipper, ADiskThatIsWhatItWasAgainIsComparedAndGoesOn) {
   }
 }
 
+TEST(Shipper, AChangeThatIsMissedOnTheWayToAPointBeginsAnEpochAtItsFirstEntry) {
+  MemoryDisk files(1);
+  ManualClock clock;
+  struct : QuietDisk {
+    void BeginWriteBack() override { misses = armed; }
+    absl::StatusOr<Collected> Collect(absl::Span<Extent> changed) override {
+      if (std::exchange(misses, false)) return absl::DataLossError("the map was full");
+      return QuietDisk::Collect(changed);
+    }
+    bool armed = false, misses = false;
+  } disk;
+  auto shipper = Shipper::Open(
+      files, clock,
+      {.machine_id = "m", .generation = 1, .state_path = "/state", .fresh_replica = true}, {&disk},
+      nullptr);
+  ASSERT_TRUE(shipper.ok()) << shipper.status();
+  Recorder link;
+  (*shipper)->sender().Connect(&link, (*shipper)->MakeHello());
+  (*shipper)->sender().OnMessage(Welcome());
+  for (int i = 0; i < 10; ++i) (*shipper)->Tick();
+  ASSERT_EQ(link.kinds.back(), BatchKind::kMarker);
+
+  disk.written = disk.armed = true;
+  link.kinds.clear();
+  (*shipper)->Tick();
+  (*shipper)->RequestMarker(PointKind::kCrashConsistent);
+  EXPECT_TRUE((*shipper)->syncing());
+  ASSERT_FALSE(link.kinds.empty());
+  EXPECT_EQ(link.kinds.front(), BatchKind::kEpochBegin);
+  (*shipper)->sender().Disconnect();
+}
+
 TEST(Shipper, ARefusedStreamGoesOnWhenItIsTakenAgain) {
   MemoryDisk files(1);
   ManualClock clock;
@@ -348,14 +374,14 @@ TEST(Shipper, AMachineIsNotFrozenForMoreThanAFreezeCouldRead) {
   ManualClock clock;
   BusyDisk disk(clock);
   disk.quiet = true;
-  auto shipper = Shipper::Open(files, clock,
-                               {.machine_id = "m",
-                                .generation = 1,
-                                .state_path = "/state",
-                                .fresh_replica = true,
-                                .chase_patience = absl::Seconds(15),
-                                .frozen_bytes_max = 512 * kKiB},
-                               {&disk}, nullptr);
+  auto shipper = Shipper::Open(
+      files, clock,
+      {.machine_id = "m",
+       .generation = 1,
+       .state_path = "/state",
+       .fresh_replica = true,
+       .points = {.chase_patience = absl::Seconds(15), .frozen_bytes_max = 512 * kKiB}},
+      {&disk}, nullptr);
   ASSERT_TRUE(shipper.ok()) << shipper.status();
   Recorder link;
   (*shipper)->sender().Connect(&link, (*shipper)->MakeHello());
@@ -411,14 +437,14 @@ TEST(Shipper, AMachineIsNotFrozenForMoreThanAFreezeCouldRead) {
 class PointTest : public ::testing::Test {
  protected:
   void SetUp() override {
-    auto shipper = Shipper::Open(files_, clock_,
-                                 {.machine_id = "m",
-                                  .generation = 1,
-                                  .state_path = "/state",
-                                  .fresh_replica = true,
-                                  .marker_interval = absl::InfiniteDuration(),
-                                  .disk_names = {"/dev/sdb"}},
-                                 {&disk_}, nullptr);
+    auto shipper = Shipper::Open(
+        files_, clock_,
+        {.machine_id = "m",
+         .generation = 1,
+         .state_path = "/state",
+         .fresh_replica = true,
+         .points = {.marker_interval = absl::InfiniteDuration(), .disk_names = {"/dev/sdb"}}},
+        {&disk_}, nullptr);
     ASSERT_TRUE(shipper.ok()) << shipper.status();
     shipper_ = *std::move(shipper);
     shipper_->sender().Connect(&link_, shipper_->MakeHello());
