@@ -1,4 +1,5 @@
-// A clock that is moved by hand and a disk in memory, for the tests of this folder.
+// A clock that is moved by hand, disks in memory, and the other end of a stream, for the tests of
+// this folder.
 #ifndef HOMEWARD_MOBILITY_AGENT_PIPELINE_PIPELINE_DOUBLES_H_
 #define HOMEWARD_MOBILITY_AGENT_PIPELINE_PIPELINE_DOUBLES_H_
 
@@ -6,8 +7,12 @@
 #include <functional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "common/clock/clock.h"
+#include "common/replication/stream_sender.h"
+#include "common/wire/change_batch.h"
+#include "gtest/gtest.h"
 #include "mobility_agent/capture/write_log.h"
 #include "mobility_agent/capture/write_source.h"
 
@@ -78,6 +83,54 @@ class RamDisk : public WriteSource {
   WriteLog* log_ = nullptr;
   uint32_t log_disk_ = 0;
 };
+
+// Always reads the same; `written` says that its first 4 KiB were written to. Not thread-safe.
+class QuietDisk : public WriteSource {
+ public:
+  uint64_t size_bytes() const override { return kMiB; }
+  absl::StatusOr<Collected> Collect(absl::Span<Extent> changed) override {
+    if (!written) return Collected();
+    written = false;
+    changed[0] = {0, 4096};
+    return Collected{1, false};
+  }
+  absl::Status Read(uint64_t, MutableBytes out) override {
+    std::fill(out.begin(), out.end(), 7);
+    return absl::OkStatus();
+  }
+  void BeginFreeze() override {}
+  absl::Status AwaitFrozen(absl::Duration) override { return absl::OkStatus(); }
+  void Thaw() override {}
+  bool written = false;
+};
+
+// Keeps what a stream sends. Not thread-safe.
+class Recorder : public UpstreamLink {
+ public:
+  void Send(replication::v1::Upstream message) override { sent.push_back(std::move(message)); }
+  void SendBatch(SealedBatch sealed) override {
+    ++batches;
+    last = PeekBatchHeader(sealed.view())->position;
+    ParsedBatch batch;
+    ASSERT_TRUE(ParseBatch(sealed.view(), /*decode=*/true, &batch).ok());
+    kinds.push_back(batch.header.kind);
+    if (batch.header.kind == BatchKind::kMarker) markers.push_back(*ParseMarker(batch));
+  }
+  void Close() override {}
+  std::vector<replication::v1::Upstream> sent;
+  int batches = 0;
+  StreamPosition last;
+  std::vector<BatchKind> kinds;
+  std::vector<Marker> markers;
+};
+
+// The other side takes the stream.
+inline replication::v1::Downstream Welcome(uint64_t credit_bytes = 64 * kMiB) {
+  replication::v1::Downstream reply;
+  reply.mutable_hello_reply()->set_version_major(kReplicationVersionMajor);
+  reply.mutable_hello_reply()->mutable_acknowledgement()->set_credit_bytes(credit_bytes);
+  return reply;
+}
 
 }  // namespace homeward
 

@@ -81,6 +81,12 @@ TEST_F(SendWindowTest, TheEpochIsOverWhereWhatIsAskedForWasDurable) {
   EXPECT_FALSE(window_.GoOnBehind({7, 4})) << "nobody sealed that";
 }
 
+TEST_F(SendWindowTest, TheEpochIsOverWhereTheOtherSideHoldsLessThanItSaid) {
+  Rest();
+  window_.OnSpooled({7, 9});
+  EXPECT_FALSE(window_.GoOnBehind({7, 3}));
+}
+
 TEST_F(SendWindowTest, WhatIsDurableIsForgottenAndTheRestGoesOn) {
   window_.Next();
   window_.Next();
