@@ -168,6 +168,12 @@ void BatchBuilder::AddZeroes(uint32_t disk, Extent extent) {
   extents_.push_back({disk, true, extent});
 }
 
+void BatchBuilder::AddContent(uint32_t disk, Extent extent, ConstBytes content) {
+  HW_CHECK(content.size() == extent.length);
+  if (IsZero(content)) return AddZeroes(disk, extent);
+  std::memcpy(AddData(disk, extent).data(), content.data(), content.size());
+}
+
 void BatchBuilder::DropLast() {
   HW_CHECK(!extents_.empty());
   if (!extents_.back().zeroes) payload_bytes_ -= extents_.back().extent.length;

@@ -57,6 +57,9 @@ class BatchBuilder {
   MutableBytes AddData(uint32_t disk, Extent extent);
   // Requires: Fits(0).
   void AddZeroes(uint32_t disk, Extent extent);
+  // Appends an extent with this content, as zeroes when it is. Requires: Fits(extent.length), and
+  // that there are as many bytes.
+  void AddContent(uint32_t disk, Extent extent, ConstBytes content);
   // Takes back the newest extent. The bytes that were written for it can be read until a call needs
   // their place.
   void DropLast();

@@ -58,7 +58,7 @@ class Agent : public Daemon {
     options.hooks = config_.hooks();
     options.hook_timeout =
         DurationOr(config_.hooks().timeout(), config_.hooks().has_timeout(), absl::Seconds(60));
-    options.stream.freeze_timeout =
+    options.stream.points.freeze_timeout =
         DurationOr(config_.freeze_timeout(), config_.has_freeze_timeout(), absl::Seconds(5));
     options.stream.epoch_stride = std::random_device{}() % kMiB;
     options.open_disks = [this](std::vector<CapturedDisk>* disks) {

@@ -197,8 +197,8 @@ absl::Status Protection::Begin(const control::v1::Protection& desired) {
   stream.state_path = JoinPath(directory, file);
   stream.stopped_cleanly = std::exchange(stopped_cleanly_, false);
   stream.fresh_replica = desired.fresh_replica();
-  stream.marker_interval = FromProto(desired.point_interval());
-  stream.disk_names.assign(desired.disks().begin(), desired.disks().end());
+  stream.points.marker_interval = FromProto(desired.point_interval());
+  stream.points.disk_names.assign(desired.disks().begin(), desired.disks().end());
   HW_ASSIGN_OR_RETURN(shipper_, Shipper::Open(runtime_.files, runtime_.clock, std::move(stream),
                                               std::move(sources), options_.marker_taken));
   // All that another replica's stream remembered of use was its epoch. One that stays does no harm.

@@ -72,12 +72,18 @@ absl::StatusOr<AgentState> DecodeAgentState(absl::string_view bytes) {
   return state;
 }
 
-absl::StatusOr<bool> TakeCleanStop(FileSystem& files, const std::string& path) {
+absl::StatusOr<absl::optional<AgentState>> ReadAgentState(FileSystem& files,
+                                                          const std::string& path) {
   const absl::StatusOr<std::string> bytes = ReadWholeFile(files, path, kAgentStateBytesMax);
-  if (absl::IsNotFound(bytes.status())) return false;
+  if (absl::IsNotFound(bytes.status())) return absl::nullopt;
   HW_RETURN_IF_ERROR(bytes.status());
-  absl::StatusOr<AgentState> state = DecodeAgentState(*bytes);
-  if (!state.ok() || !state->stopped_cleanly) return HW_FAULT("mutation.trust_map_after_crash");
+  return DecodeAgentState(*bytes).value_or(AgentState{});
+}
+
+absl::StatusOr<bool> TakeCleanStop(FileSystem& files, const std::string& path) {
+  HW_ASSIGN_OR_RETURN(absl::optional<AgentState> state, ReadAgentState(files, path));
+  if (!state.has_value()) return false;
+  if (!state->stopped_cleanly) return HW_FAULT("mutation.trust_map_after_crash");
   state->stopped_cleanly = HW_FAULT("mutation.keep_clean_stop");
   HW_RETURN_IF_ERROR(WriteFileAtomically(files, path, EncodeAgentState(*state)));
   return true;

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/types/optional.h"
 #include "common/base/extent_set.h"
 #include "common/base/stream_position.h"
 #include "common/os/file_system.h"
@@ -26,6 +27,10 @@ struct AgentState {
 std::string EncodeAgentState(const AgentState& state);
 // DATA_LOSS: use an empty state, which synchronises everything.
 absl::StatusOr<AgentState> DecodeAgentState(absl::string_view bytes);
+
+// The state at `path`; nothing where there is none. One that is damaged reads as an empty state.
+absl::StatusOr<absl::optional<AgentState>> ReadAgentState(FileSystem& files,
+                                                          const std::string& path);
 
 // Whether the stream with its state at `path` was stopped cleanly. If so it is taken back, durably:
 // call it before anything can write to the disks, because a process that then dies without opening

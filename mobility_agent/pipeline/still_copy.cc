@@ -15,15 +15,21 @@ constexpr size_t kCollectedMax = 4096;
 
 StillCopy::StillCopy(uint64_t bytes_max, size_t extents_max)
     : pieces_(extents_max), parts_(extents_max), collected_(kCollectedMax), content_(bytes_max) {
-  pieces_.clear();  // Their memory stays.
+  Clear();
   parts_.clear();
 }
 
-bool StillCopy::Begin(const std::vector<ExtentSet>& dirty) {
-  pieces_.clear();
+void StillCopy::Clear() {
+  pieces_.clear();  // Their memory stays.
   read_ = 0;
   content_bytes_ = 0;
   passes_ = 0;
+  filled_ = 0;
+  filled_bytes_ = 0;
+}
+
+bool StillCopy::Begin(const std::vector<ExtentSet>& dirty) {
+  Clear();
   for (uint32_t disk = 0; disk < dirty.size(); ++disk) {
     if (dirty[disk].range_count() > pieces_.capacity() - pieces_.size()) return false;
     for (const Extent& range : dirty[disk].Ranges()) pieces_.push_back({disk, range});
@@ -74,17 +80,24 @@ absl::Status StillCopy::ReadOfOneDisk(const std::vector<WriteSource*>& sources) 
   return absl::OkStatus();
 }
 
-void StillCopy::GiveBack(size_t first, std::vector<ExtentSet>* dirty) const {
-  for (size_t i = first; i < pieces_.size(); ++i) (*dirty)[pieces_[i].disk].Add(pieces_[i].extent);
+void StillCopy::GiveBack(size_t first, DirtyMap* dirty) const {
+  for (size_t i = first; i < pieces_.size(); ++i) dirty->Add(pieces_[i].disk, pieces_[i].extent);
 }
 
-void StillCopy::Visit(
-    const std::function<void(uint32_t disk, Extent extent, ConstBytes content)>& visit) const {
-  uint64_t at = 0;
-  for (size_t i = 0; i < read_; ++i) {
-    visit(pieces_[i].disk, pieces_[i].extent, content_.Part(at, pieces_[i].extent.length));
-    at += pieces_[i].extent.length;
+bool StillCopy::Fill(uint64_t batch_bytes, BatchBuilder* builder) {
+  while (filled_ < read_ && builder->payload_bytes() < batch_bytes && builder->Fits(batch_bytes)) {
+    Piece& piece = pieces_[filled_];
+    if (piece.extent.length == 0) {
+      ++filled_;
+      continue;
+    }
+    const Extent part{piece.extent.offset,
+                      std::min(piece.extent.length, batch_bytes - builder->payload_bytes())};
+    builder->AddContent(piece.disk, part, content_.Part(filled_bytes_, part.length));
+    filled_bytes_ += part.length;
+    piece.extent = {part.end(), piece.extent.length - part.length};
   }
+  return !builder->empty();
 }
 
 }  // namespace homeward

@@ -2,13 +2,14 @@
 #ifndef HOMEWARD_MOBILITY_AGENT_PIPELINE_STILL_COPY_H_
 #define HOMEWARD_MOBILITY_AGENT_PIPELINE_STILL_COPY_H_
 
-#include <functional>
 #include <vector>
 
 #include "absl/status/statusor.h"
 #include "common/base/aligned_buffer.h"
 #include "common/base/extent_set.h"
+#include "common/wire/change_batch.h"
 #include "mobility_agent/capture/write_source.h"
+#include "mobility_agent/pipeline/dirty_map.h"
 
 namespace homeward {
 
@@ -30,6 +31,8 @@ class StillCopy {
 
   StillCopy(uint64_t bytes_max, size_t extents_max);
 
+  // Nothing was read.
+  void Clear();
   // Before the freeze: what is known to be dirty, by disk. False: there is not room for it.
   bool Begin(const std::vector<ExtentSet>& dirty);
   // Between freeze and thaw; allocates nothing when it is OK. The first pass also reads what the
@@ -43,12 +46,12 @@ class StillCopy {
 
   // After the thaw. All that was taken from the sources or from `dirty`: when the copy is of no
   // use.
-  void GiveBackAll(std::vector<ExtentSet>* dirty) const { GiveBack(0, dirty); }
+  void GiveBackAll(DirtyMap* dirty) const { GiveBack(0, dirty); }
   // What was written meanwhile and not read again.
-  void GiveBackUnread(std::vector<ExtentSet>* dirty) const { GiveBack(read_, dirty); }
-  // What was read, in the order in which it was: where extents overlap, the later content holds.
-  void Visit(
-      const std::function<void(uint32_t disk, Extent extent, ConstBytes content)>& visit) const;
+  void GiveBackUnread(DirtyMap* dirty) const { GiveBack(read_, dirty); }
+  // Moves what was read on into the builder, up to `batch_bytes` of payload, in the order in which
+  // it was read: where extents overlap, the later content holds. False: there is no more.
+  bool Fill(uint64_t batch_bytes, BatchBuilder* builder);
 
  private:
   struct Piece {
@@ -59,7 +62,7 @@ class StillCopy {
   absl::Status ReadOfOneDisk(const std::vector<WriteSource*>& sources);
   // False: there is not room for all.
   absl::StatusOr<bool> Collect(const std::vector<WriteSource*>& sources);
-  void GiveBack(size_t first, std::vector<ExtentSet>* dirty) const;
+  void GiveBack(size_t first, DirtyMap* dirty) const;
 
   std::vector<Piece> pieces_;             // never beyond its capacity
   std::vector<WriteSource::Part> parts_;  // likewise; of what is read at once
@@ -68,6 +71,8 @@ class StillCopy {
   size_t read_ = 0;              // so many pieces
   uint64_t content_bytes_ = 0;   // of them
   size_t passes_ = 0;
+  size_t filled_ = 0;          // so many pieces are in batches
+  uint64_t filled_bytes_ = 0;  // of content_
 };
 
 }  // namespace homeward

@@ -182,7 +182,7 @@ class PipelineTest : public ::testing::Test {
                                   .generation = kGeneration,
                                   .state_path = directory_ + "/agent/stream.state",
                                   .fresh_replica = true,
-                                  .marker_interval = absl::Seconds(1)},
+                                  .points = {.marker_interval = absl::Seconds(1)}},
                                  {source_.get()}, nullptr);
     ASSERT_TRUE(shipper.ok()) << shipper.status();
     shipper_ = *std::move(shipper);

@@ -357,9 +357,9 @@ void Fabric::StartCopy(Copy* copy) {
   options.state_directory = kStateDirectory;
   options.stopped_cleanly = *stopped_cleanly;
   options.stream.batch_bytes = 8 * kKiB;
-  options.stream.frozen_bytes_max = 48 * kKiB;
+  options.stream.points.frozen_bytes_max = 48 * kKiB;
   options.stream.log_bytes_max = 32 * kKiB;
-  options.stream.digest_block_bytes = 4 * kKiB;
+  options.stream.sync.digest_block_bytes = 4 * kKiB;
   options.stream.in_flight_max = 200;
   options.stream.epoch_stride = world_.Pick(kMiB);
   options.marker_taken = [this, copy](const Marker& marker) { TakePoint(*copy, marker); };

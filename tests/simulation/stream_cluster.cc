@@ -102,15 +102,15 @@ void Cluster::StartAgent() {
   options.state_path = kStatePath;
   options.stopped_cleanly = *stopped_cleanly;
   options.fresh_replica = true;
-  options.marker_interval = marker_interval_;
-  options.digest_timeout = absl::Seconds(2);
+  options.points.marker_interval = marker_interval_;
+  options.sync.digest_timeout = absl::Seconds(2);
   options.batch_bytes = 8 * kKiB;
-  options.frozen_bytes_max = 48 * kKiB;
-  options.passes_max = 1 + world_.Pick(8);  // Time stands still in them.
-  options.instant_patience = world_.Between(absl::ZeroDuration(), absl::Seconds(10));
+  options.points.frozen_bytes_max = 48 * kKiB;
+  options.points.passes_max = 1 + world_.Pick(8);  // Time stands still in them.
+  options.points.instant_patience = world_.Between(absl::ZeroDuration(), absl::Seconds(10));
   options.log_bytes_max = log_bytes_max_;
-  options.digest_block_bytes = 4 * kKiB;
-  options.digest_blocks_max = 4;
+  options.sync.digest_block_bytes = 4 * kKiB;
+  options.sync.digest_blocks_max = 4;
   options.in_flight_max = 200;
   options.epoch_stride = world_.Pick(kMiB);
   options.linger = world_.Chance(0.5) ? absl::ZeroDuration()
@@ -222,7 +222,7 @@ void Cluster::Split() {
   options.generation = generation_ - 1;
   options.state_path = kStatePath;
   options.batch_bytes = 8 * kKiB;  // The bound of a spool allows for one batch.
-  options.marker_interval = marker_interval_;
+  options.points.marker_interval = marker_interval_;
   auto shipper = Shipper::Open(copy_->disk, world_, options, sources, nullptr);
   if (!shipper.ok()) return Fail(shipper.status().ToString());
   copy_->shipper = *std::move(shipper);
