@@ -122,11 +122,9 @@ void HostedReplica::Want(const control::v1::Replica& desired, ScrubPace scrub) {
 }
 
 void HostedReplica::SetFence() {
-  if (stream_ == nullptr || stream_->fence() == desired_.fence()) return;
-  stream_->SetFence(desired_.fence());
-  if (receiver_ == nullptr) return;
-  receiver_->Refuse(absl::AbortedError(
-      absl::StrCat("another session of machine ", desired_.machine_id(), " streams from now on")));
+  if (stream_ == nullptr) return;
+  const absl::Status told = stream_->SetFence(desired_.fence());
+  if (!told.ok() && receiver_ != nullptr) receiver_->Refuse(told);
 }
 
 void HostedReplica::Retire() {
@@ -157,7 +155,7 @@ absl::Status HostedReplica::Open() {
   stream_ = std::make_unique<KeeperStream>(
       keeper_.get(),
       KeeperStream::Options{.machine_id = desired_.machine_id(), .disk_bytes = std::move(sizes)});
-  stream_->SetFence(desired_.fence());
+  (void)stream_->SetFence(desired_.fence());  // Nobody streams yet.
   LogInfo("replica.opened", {{"replica", desired_.replica_id()},
                              {"position", keeper_->position().ToString()},
                              {"points", keeper_->points().size()}});
@@ -357,7 +355,7 @@ void HostedReplica::MendSome() {
       absl::c_any_of(keeper_->damaged(), [](const ExtentSet& ranges) { return !ranges.empty(); });
   if (damaged) mended_ = std::string(damage.message());
   if (mending_ && !damaged) {
-    doubtful_through_ = keeper_->points().empty() ? 0 : keeper_->points().back().delta_number;
+    doubtful_through_ = keeper_->points().empty() ? 0 : keeper_->points().back().number;
     LogWarn("scrub.mended", {{"replica", desired_.replica_id()}, {"what", mended_}});
   }
   mending_ = damaged;
@@ -385,7 +383,7 @@ void HostedReplica::Publish() {
           "Check the master target's volumes. It is over when the machine has sent it again, which "
           "needs its agent; for all of it: homeward machines resync MACHINE.");
     }
-    if (!keeper_->points().empty() && keeper_->points().front().delta_number <= doubtful_through_) {
+    if (!keeper_->points().empty() && keeper_->points().front().number <= doubtful_through_) {
       seen.mutable_mended()->set_id("OLDER_POINTS_DOUBTFUL");
       seen.mutable_mended()->set_message(absl::StrCat("it was mended since: ", mended_));
       seen.mutable_mended()->set_action(
@@ -395,7 +393,7 @@ void HostedReplica::Publish() {
     }
     if (scrubbed_ != absl::InfinitePast()) *seen.mutable_scrubbed() = ToProto(scrubbed_);
     points_.clear();
-    for (const RecoveryJournal::Point& point : keeper_->points()) {
+    for (const ReplicaPoint& point : keeper_->points()) {
       types::v1::RecoveryPoint& out = points_.emplace_back();
       out.set_id(point.marker.id);
       *out.mutable_time() = ToProto(point.marker.time);

@@ -12,6 +12,7 @@
 #include "common/replication/stream_runtime.h"
 #include "homeward/control/v1/control.pb.h"
 #include "master_target/host/disk_backend.h"
+#include "master_target/keeper/keeper.h"
 #include "master_target/keeper/keeper_stream.h"
 
 namespace homeward {
@@ -92,7 +93,7 @@ class HostedReplica : public Inbox {
   bool mending_ = false;  // there is damage of the replica itself
   // The newest such damage, and the last point from before it was written anew.
   std::string mended_;
-  uint64_t doubtful_through_ = 0;  // RecoveryJournal::Point::delta_number
+  uint64_t doubtful_through_ = 0;  // ReplicaPoint::number
   uint64_t received_bytes_ = 0;
   std::vector<types::v1::RecoveryPoint> points_;  // of a closed keeper
 
