@@ -9,10 +9,12 @@
 #include "common/base/check.h"
 #include "common/fault/fault.h"
 #include "common/log/log.h"
+#include "common/replication/target.h"
 #include "common/rpc/problem_status.h"
 #include "common/status/status_macros.h"
 #include "common/wire/time_proto.h"
 #include "config_server/model/copies.h"
+#include "config_server/model/target.h"
 #include "config_server/model/vm_record.h"
 #include "config_server/model/vm_search.h"
 
@@ -528,15 +530,8 @@ void Brain::TellAll() {
     replica->set_replica_id(assignment.replica_id());
     replica->set_machine_id(machine.machine_id());
     replica->set_generation(machine.generation());
-    replica->set_datastore(assignment.datastore());
-    replica->set_directory(assignment.directory());
+    SetTarget(ReplicaTargetOf(machine), replica);
     *replica->mutable_disks() = assignment.disks();
-    *replica->mutable_block_devices() = assignment.block_devices();
-    if (assignment.location() != storage::v1::DATASTORE_DIRECTORY) {
-      for (const storage::v1::VmDisk* const disk : StreamedDisks(VmOf(machine)))
-        replica->add_attached_disks(disk->uuid());
-      replica->set_attached_fresh(assignment.disks_new() || HW_FAULT("mutation.attached_as_new"));
-    }
     *replica->mutable_retention_age() = assignment.retention_age();
     replica->set_retention_bytes(assignment.retention_bytes());
     replica->set_phase(assignment.phase());

@@ -10,6 +10,7 @@
 #include "common/vmdk/vmdk.h"
 #include "common/wire/checksum.h"
 #include "common/wire/time_proto.h"
+#include "config_server/model/target.h"
 #include "config_server/model/vm_rules.h"
 
 namespace homeward {
@@ -262,6 +263,7 @@ Refusal PlaceBlockDevices(const View& view, const Machine& machine, const Placem
                                    " disks to replicate, and ", wish.block_devices.size(),
                                    " block devices were named"));
   }
+  control::v1::Target target_devices;
   for (size_t i = 0; i < wish.block_devices.size(); ++i) {
     const std::string& path = wish.block_devices[i];
     const types::v1::Disk& disk = assignment->disks(static_cast<int>(i));
@@ -282,7 +284,8 @@ Refusal PlaceBlockDevices(const View& view, const Machine& machine, const Placem
     if (std::count(wish.block_devices.begin(), wish.block_devices.end(), path) > 1)
       return unsuitable(absl::StrCat(path, " was named twice"));
     for (const Machine& other : view.machines) {
-      const auto& replica = other.assignment().block_devices();
+      const control::v1::Target others = TargetOf(other.assignment());
+      const auto& replica = others.block_devices().paths();
       const auto& home = other.home_disks();
       const bool theirs = other.machine_id() != machine.machine_id() &&
                           other.assignment().master_target_id() == assignment->master_target_id() &&
@@ -290,8 +293,9 @@ Refusal PlaceBlockDevices(const View& view, const Machine& machine, const Placem
       if (theirs || std::count(home.begin(), home.end(), path) > 0)
         return unsuitable(absl::StrCat(path, " has a disk of ", NameOf(other)));
     }
-    assignment->add_block_devices(path);
+    target_devices.mutable_block_devices()->add_paths(path);
   }
+  SetTarget(target_devices, assignment);
   return std::nullopt;
 }
 
@@ -303,7 +307,6 @@ Refusal PlaceDirectory(const View& view, const Machine& machine, const Placement
     return MakeProblem(ProblemId::kMasterTargetDown, "the master target has not reported yet");
   const control::v1::MasterTargetObserved& target = heartbeat->master_target();
   if (Refusal refusal = CheckRetention(target)) return refusal;
-  assignment->clear_block_devices();
   if (!wish.block_devices.empty())
     return PlaceBlockDevices(view, machine, wish, target, assignment);
   if (Refusal refusal = CheckVmdkSectors(*assignment)) return refusal;
@@ -329,10 +332,11 @@ Refusal PlaceDirectory(const View& view, const Machine& machine, const Placement
   }
   const std::string path = absl::StrCat(chosen->path(), "/", directory, "/");
   for (const Machine& other : view.machines) {
+    const control::v1::Target others = TargetOf(other.assignment());
     const bool replica = other.machine_id() != machine.machine_id() &&
                          other.assignment().master_target_id() == assignment->master_target_id() &&
-                         other.assignment().datastore() == chosen->path() &&
-                         other.assignment().directory() == directory;
+                         others.datastore_directory().datastore() == chosen->path() &&
+                         others.datastore_directory().directory() == directory;
     const auto& home = other.home_disks();
     const bool lives_there = std::any_of(home.begin(), home.end(), [&](const std::string& disk) {
       return disk.compare(0, path.size(), path) == 0;
@@ -343,8 +347,10 @@ Refusal PlaceDirectory(const View& view, const Machine& machine, const Placement
                                       lives_there ? ", which runs from them" : ""));
     }
   }
-  assignment->set_datastore(chosen->path());
-  assignment->set_directory(directory);
+  control::v1::Target placed;
+  placed.mutable_datastore_directory()->set_datastore(chosen->path());
+  placed.mutable_datastore_directory()->set_directory(directory);
+  SetTarget(placed, assignment);
   return std::nullopt;
 }
 
