@@ -207,6 +207,8 @@ void Relay::OnAcknowledged(StreamPosition, StreamPosition durable) {
   if (durable <= durable_) return;
   durable_ = durable;
   if (!broken_.ok()) return;
+  // It came another way: what is still on its way here from before is late.
+  if (durable > order_.position()) order_.ResumeBehind(durable);
   const uint64_t pending = pending_bytes();
   while (!waiting_.empty() && waiting_.front().position <= durable) {
     memory_bytes_ -= waiting_.front().sealed.size();

@@ -141,6 +141,11 @@ TEST(Relay, AStreamGoesOnBehindWhatWasDurableWithoutTheSpool) {
     relay->OnAcknowledged({1, sequence}, {1, sequence});
     EXPECT_EQ(relay->pending_bytes(), 0u);
   }
+  // The agent went another way meanwhile, and what it sent here before is late.
+  relay->OnAcknowledged({2, 3}, {2, 3});
+  EXPECT_TRUE(relay->Store({batch(5)}).ok());
+  EXPECT_EQ(relay->pending_bytes(), 0u);
+  EXPECT_TRUE(relay->Store({BatchBuilder().Seal({BatchKind::kWrites, {2, 4}, 1})}).ok());
   EXPECT_FALSE(relay->GoOnBehind({1, 3}).ok()) << "what is missing there is gone here";
   relay->sender().Disconnect();
 }
