@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
-#include "common/fault/fault.h"
 #include "common/replication/stream_sender.h"
 #include "common/wire/change_batch.h"
 
@@ -13,14 +12,6 @@ namespace homeward {
 using replication::v1::Acknowledgement;
 using replication::v1::Downstream;
 using replication::v1::Upstream;
-
-absl::Status CheckFence(const replication::v1::Hello& hello, uint64_t fence) {
-  if (fence == 0 || hello.fence() == fence || HW_FAULT("mutation.ignore_fence"))
-    return absl::OkStatus();
-  return absl::AbortedError(absl::StrCat("this session of machine ", hello.machine_id(),
-                                         " may not stream: the configuration server has admitted ",
-                                         "another one, or has not told of this one here yet"));
-}
 
 bool StreamReceiver::OnMessage(Upstream message) {
   if (closed()) return false;

@@ -24,20 +24,15 @@ class DownstreamLink {
 
 class StreamReceiver;
 
-// For Inbox::Admit(): ABORTED when `fence`, of the session that may stream, is not the hello's. 0:
-// any may.
-absl::Status CheckFence(const replication::v1::Hello& hello, uint64_t fence);
-
 // Stores one machine's stream. Implemented by the process server's Relay and the master target's
 // KeeperStream.
 class Inbox {
  public:
   virtual ~Inbox() = default;
-  // Whether this hello may stream here; then what is held. ABORTED: stale generation, or the fence
-  // of another session.
+  // Whether this hello may stream here; then what is held. Errors as StreamOrder::Admit().
   virtual absl::StatusOr<StreamPosition> Admit(const replication::v1::Hello& hello) = 0;
   // Takes the batches in order. What of them is safe is said by spooled() and durable(). Errors as
-  // Keeper::Apply().
+  // StreamOrder::Takes() and Take(); RESOURCE_EXHAUSTED: a volume is full.
   virtual absl::Status Store(std::vector<SealedBatch> batches) = 0;
   // Bytes that may be on their way here beyond what is stored. 0 stops the sender.
   virtual uint64_t RoomBytes() = 0;

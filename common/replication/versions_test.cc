@@ -3,6 +3,7 @@
 #include <fstream>
 #include <sstream>
 
+#include "common/replication/stream_order.h"
 #include "common/replication/stream_receiver.h"
 #include "common/replication/stream_sender.h"
 #include "gtest/gtest.h"
@@ -93,16 +94,19 @@ TEST(Versions, TheHelloOfTodayIsTheOneThatWasRecorded) {
 }
 
 TEST(Versions, AStreamIsOfTheSessionWithTheFenceThatTheReceiverWasTold) {
-  Upstream hello;
+  Upstream hello, none;
   ASSERT_TRUE(hello.ParseFromString(Golden("replication_hello_v1_8.bin")));
-  const uint64_t fence = hello.hello().fence();
-  EXPECT_TRUE(CheckFence(hello.hello(), fence).ok());
-  EXPECT_TRUE(CheckFence(hello.hello(), 0).ok()) << "it was told none";
-  EXPECT_TRUE(absl::IsAborted(CheckFence(hello.hello(), fence + 1)));
-  Upstream none;
   ASSERT_TRUE(none.ParseFromString(Golden("replication_hello_v1_4.bin")));
-  EXPECT_TRUE(CheckFence(none.hello(), 0).ok());
-  EXPECT_TRUE(absl::IsAborted(CheckFence(none.hello(), fence)));
+  const StreamTerms terms = {.machine_id = "m1", .disk_bytes = {kMiB}};
+  StreamOrder order;
+  EXPECT_TRUE(order.Admit(hello.hello(), terms).ok()) << "it was told none";
+  EXPECT_TRUE(order.Admit(none.hello(), terms).ok());
+  EXPECT_TRUE(absl::IsAborted(order.SetFence(hello.hello().fence())));
+  EXPECT_TRUE(order.SetFence(hello.hello().fence()).ok()) << "the same session goes on";
+  EXPECT_TRUE(order.Admit(hello.hello(), terms).ok());
+  EXPECT_TRUE(absl::IsAborted(order.Admit(none.hello(), terms)));
+  EXPECT_TRUE(absl::IsAborted(order.SetFence(hello.hello().fence() + 1)));
+  EXPECT_TRUE(absl::IsAborted(order.Admit(hello.hello(), terms)));
 }
 
 TEST(Versions, AReplyOfANewerMinorVersionIsTaken) {

@@ -2,6 +2,7 @@
 
 #include <utility>
 
+#include "common/replication/target.h"
 #include "config_server/model/copies.h"
 #include "config_server/model/location_rules.h"
 
@@ -62,7 +63,7 @@ control::v1::Replica ReplicaDesiredOf(const Machine& machine) {
   replica.set_machine_id(machine.machine_id());
   replica.set_generation(machine.generation());
   *replica.mutable_disks() = assignment.disks();
-  RulesOf(machine).Describe(machine, &replica);
+  SetTarget(RulesOf(machine).TargetFor(machine), &replica);
   *replica.mutable_retention_age() = assignment.retention_age();
   replica.set_retention_bytes(assignment.retention_bytes());
   replica.set_phase(assignment.phase());

@@ -4,6 +4,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/vmdk/vmdk.h"
 #include "config_server/model/locations.h"
+#include "config_server/model/target.h"
 #include "config_server/model/vm_record.h"
 
 namespace homeward {
@@ -24,6 +25,7 @@ Refusal PlaceBlockDevices(const View& view, const Machine& machine, const Placem
                                    " disks to replicate, and ", wish.block_devices.size(),
                                    " block devices were named"));
   }
+  control::v1::Target chosen;
   for (size_t i = 0; i < wish.block_devices.size(); ++i) {
     const std::string& path = wish.block_devices[i];
     const types::v1::Disk& disk = assignment->disks(static_cast<int>(i));
@@ -44,7 +46,8 @@ Refusal PlaceBlockDevices(const View& view, const Machine& machine, const Placem
     if (std::count(wish.block_devices.begin(), wish.block_devices.end(), path) > 1)
       return unsuitable(absl::StrCat(path, " was named twice"));
     for (const Machine& other : view.machines) {
-      const auto& replica = other.assignment().block_devices();
+      const control::v1::Target others = TargetOf(other.assignment());
+      const auto& replica = others.block_devices().paths();
       const auto& home = other.home_disks();
       const bool theirs = other.machine_id() != machine.machine_id() &&
                           other.assignment().master_target_id() == assignment->master_target_id() &&
@@ -52,8 +55,9 @@ Refusal PlaceBlockDevices(const View& view, const Machine& machine, const Placem
       if (theirs || std::count(home.begin(), home.end(), path) > 0)
         return unsuitable(absl::StrCat(path, " has a disk of ", NameOf(other)));
     }
-    assignment->add_block_devices(path);
+    chosen.mutable_block_devices()->add_paths(path);
   }
+  SetTarget(chosen, assignment);
   return std::nullopt;
 }
 
@@ -71,7 +75,6 @@ Refusal DatastoreDirectoryRules::Place(const View& view, const Machine& machine,
   if (Refusal refusal = CheckRetention(view, assignment->master_target_id())) return refusal;
   const control::v1::MasterTargetObserved& target =
       view.fleet.heartbeat(assignment->master_target_id())->master_target();
-  assignment->clear_block_devices();
   if (!wish.block_devices.empty())
     return PlaceBlockDevices(view, machine, wish, target, assignment);
   if (Refusal refusal = CheckVmdkSectors(*assignment)) return refusal;
@@ -97,10 +100,11 @@ Refusal DatastoreDirectoryRules::Place(const View& view, const Machine& machine,
   }
   const std::string path = absl::StrCat(chosen->path(), "/", directory, "/");
   for (const Machine& other : view.machines) {
+    const control::v1::Target others = TargetOf(other.assignment());
     const bool replica = other.machine_id() != machine.machine_id() &&
                          other.assignment().master_target_id() == assignment->master_target_id() &&
-                         other.assignment().datastore() == chosen->path() &&
-                         other.assignment().directory() == directory;
+                         others.datastore_directory().datastore() == chosen->path() &&
+                         others.datastore_directory().directory() == directory;
     const auto& home = other.home_disks();
     const bool lives_there = std::any_of(home.begin(), home.end(), [&](const std::string& disk) {
       return disk.compare(0, path.size(), path) == 0;
@@ -111,17 +115,15 @@ Refusal DatastoreDirectoryRules::Place(const View& view, const Machine& machine,
                                       lives_there ? ", which runs from them" : ""));
     }
   }
-  assignment->set_datastore(chosen->path());
-  assignment->set_directory(directory);
+  control::v1::Target placed;
+  placed.mutable_datastore_directory()->set_datastore(chosen->path());
+  placed.mutable_datastore_directory()->set_directory(directory);
+  SetTarget(placed, assignment);
   return std::nullopt;
 }
 
-void DatastoreDirectoryRules::Describe(const Machine& machine,
-                                       control::v1::Replica* replica) const {
-  const storage::v1::Assignment& assignment = machine.assignment();
-  replica->set_datastore(assignment.datastore());
-  replica->set_directory(assignment.directory());
-  *replica->mutable_block_devices() = assignment.block_devices();
+control::v1::Target DatastoreDirectoryRules::TargetFor(const Machine& machine) const {
+  return TargetOf(machine.assignment());
 }
 
 }  // namespace homeward

@@ -33,8 +33,8 @@ class LocationRules {
   virtual Refusal CheckFailback(const View& view, const storage::v1::Machine& machine) const {
     return std::nullopt;
   }
-  // Says to the master target which disks the replica is.
-  virtual void Describe(const storage::v1::Machine& machine, control::v1::Replica* replica) const {}
+  // Which disks the machine's replica there is, as its receiver is told.
+  virtual control::v1::Target TargetFor(const storage::v1::Machine& machine) const = 0;
 };
 
 const LocationRules& RulesOf(storage::v1::Location location);

@@ -16,7 +16,7 @@ class DatastoreDirectoryRules : public LocationRules {
   bool IsMeant(const storage::v1::Machine& machine, const PlacementWish& wish) const override;
   Refusal Place(const View& view, const storage::v1::Machine& machine, const PlacementWish& wish,
                 storage::v1::Assignment* assignment) const override;
-  void Describe(const storage::v1::Machine& machine, control::v1::Replica* replica) const override;
+  control::v1::Target TargetFor(const storage::v1::Machine& machine) const override;
 };
 
 // The disks of a VM, attached to the master target's VM meanwhile.
@@ -27,7 +27,7 @@ class VmRules : public LocationRules {
   Refusal Place(const View& view, const storage::v1::Machine& machine, const PlacementWish& wish,
                 storage::v1::Assignment* assignment) const override;
   Refusal CheckFailback(const View& view, const storage::v1::Machine& machine) const override;
-  void Describe(const storage::v1::Machine& machine, control::v1::Replica* replica) const override;
+  control::v1::Target TargetFor(const storage::v1::Machine& machine) const override;
 
  private:
   // What is wished for that the location does not leave to choose.

@@ -44,11 +44,13 @@ Refusal VmRules::CheckFailback(const View& view, const Machine& machine) const {
   return CheckVmFailback(view, machine);
 }
 
-void VmRules::Describe(const Machine& machine, control::v1::Replica* replica) const {
+control::v1::Target VmRules::TargetFor(const Machine& machine) const {
+  control::v1::Target target;
+  control::v1::AttachedDisks& attached = *target.mutable_attached_disks();
   for (const storage::v1::VmDisk* const disk : StreamedDisks(VmOf(machine)))
-    replica->add_attached_disks(disk->uuid());
-  replica->set_attached_fresh(machine.assignment().disks_new() ||
-                              HW_FAULT("mutation.attached_as_new"));
+    attached.add_uuids(disk->uuid());
+  attached.set_fresh(machine.assignment().disks_new() || HW_FAULT("mutation.attached_as_new"));
+  return target;
 }
 
 bool OriginalVmRules::IsMeant(const Machine& machine, const PlacementWish& wish) const {

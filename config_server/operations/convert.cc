@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/problem/problem.h"
 #include "common/wire/time_proto.h"
+#include "config_server/model/target.h"
 #include "config_server/model/vm_record.h"
 
 namespace homeward {
@@ -90,7 +91,7 @@ admin::v1::Machine ConvertMachine(const View& view, const storage::v1::Machine& 
   out.set_agent_connected(view.AgentConnected(machine));
   out.set_process_server_id(assignment.process_server_id());
   out.set_master_target_id(assignment.master_target_id());
-  out.set_datastore(assignment.datastore());
+  out.set_datastore(TargetOf(assignment).datastore_directory().datastore());
   out.set_job_id(machine.job_id());
   if (machine.admission().has_admitted())
     *out.mutable_admitted_copy() = ConvertCopy(machine.admission().admitted());

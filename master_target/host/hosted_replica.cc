@@ -24,6 +24,7 @@ using control::v1::RELEASE;
 constexpr absl::Duration kTick = absl::Milliseconds(200);
 constexpr absl::Duration kRetentionInterval = absl::Seconds(5);
 constexpr absl::Duration kMendInterval = absl::Seconds(5);
+constexpr uint64_t kScrubStepBytes = 4 * kMiB;  // at least, as the scrub reads in whole blocks
 constexpr absl::Duration kSlowRetryMin = absl::Seconds(2);
 constexpr absl::Duration kSlowRetryMax = absl::Minutes(1);
 constexpr char kHandoverName[] = "handover";
@@ -67,12 +68,13 @@ bool IsSlow(const absl::Status& status) {
 
 }  // namespace
 
-HostedReplica::HostedReplica(const StreamRuntime& runtime, AttachedDisks* attached,
-                             std::string retention_directory)
+HostedReplica::HostedReplica(const StreamRuntime& runtime, BackendTable backends,
+                             BackendParts parts)
     : files_(runtime.files),
       clock_(runtime.clock),
-      attached_(attached),
-      retention_directory_(std::move(retention_directory)),
+      backends_(std::move(backends)),
+      parts_(std::move(parts)),
+      retention_directory_(parts_.retention_directory),
       strand_(runtime.make_strand("replica")) {
   strand_->Post([this] { Tick(); });
 }
@@ -87,18 +89,16 @@ void HostedReplica::Want(const control::v1::Replica& desired, ScrubPace scrub) {
     SetFence();
     if (!same) {
       failure_ = absl::OkStatus();
-      backend_ = MakeDiskBackend(files_, attached_, desired_);
+      backend_ = MakeBackend(backends_, parts_, desired_);
     }
     Reconcile();
   });
 }
 
 void HostedReplica::SetFence() {
-  if (stream_ == nullptr || stream_->fence() == desired_.fence()) return;
-  stream_->SetFence(desired_.fence());
-  if (receiver_ == nullptr) return;
-  receiver_->Refuse(absl::AbortedError(
-      absl::StrCat("another session of machine ", desired_.machine_id(), " streams from now on")));
+  if (stream_ == nullptr) return;
+  const absl::Status told = stream_->SetFence(desired_.fence());
+  if (!told.ok() && receiver_ != nullptr) receiver_->Refuse(told);
 }
 
 void HostedReplica::Retire() {
@@ -118,21 +118,21 @@ HostedInbox HostedReplica::inbox() {
 }
 
 absl::Status HostedReplica::Open() {
-  if (keeper_ != nullptr) return keeper_->Fence(desired_.generation());
-  HW_ASSIGN_OR_RETURN(DiskBackend::Opened opened, backend_->Open());
+  if (store_ != nullptr) return store_->Fence(desired_.generation());
+  HW_ASSIGN_OR_RETURN(ReplicaBackend::Opened opened, backend_->Open());
+  store_ = std::move(opened.store);
   std::vector<uint64_t> sizes;
-  for (const ReplicaDisk& disk : opened.disks) sizes.push_back(disk.size_bytes);
-  HW_ASSIGN_OR_RETURN(keeper_, Keeper::Open(files_, retention_directory_, std::move(opened.disks)));
-  HW_RETURN_IF_ERROR(keeper_->Fence(desired_.generation()));
+  for (const types::v1::Disk& disk : desired_.disks()) sizes.push_back(disk.size_bytes());
+  HW_RETURN_IF_ERROR(store_->Fence(desired_.generation()));
   created_fresh_ =
-      (opened.created && keeper_->position().none()) || HW_FAULT("mutation.always_fresh");
+      (opened.created && store_->position().none()) || HW_FAULT("mutation.always_fresh");
   stream_ = std::make_unique<KeeperStream>(
-      keeper_.get(),
+      store_.get(),
       KeeperStream::Options{.machine_id = desired_.machine_id(), .disk_bytes = std::move(sizes)});
-  stream_->SetFence(desired_.fence());
+  (void)stream_->SetFence(desired_.fence());  // Nobody streams yet.
   LogInfo("replica.opened", {{"replica", desired_.replica_id()},
-                             {"position", keeper_->position().ToString()},
-                             {"points", keeper_->points().size()}});
+                             {"position", store_->position().ToString()},
+                             {"points", store_->points().size()}});
   return absl::OkStatus();
 }
 
@@ -140,7 +140,7 @@ void HostedReplica::Close() {
   if (receiver_ != nullptr)
     receiver_->Refuse(absl::UnavailableError("the master target closed the replica"));
   stream_.reset();
-  keeper_.reset();
+  store_.reset();
   mending_ = false;  // What the scrub knew is forgotten.
 }
 
@@ -178,15 +178,15 @@ absl::Status HostedReplica::Recover() {
       ReadWholeFile(files_, JoinPath(retention_directory_, kHandoverName));
   const bool handed_over = note.ok() && note->substr(0, note->find('\n')) == desired_.point_id();
   if (!handed_over) HW_RETURN_IF_ERROR(CheckUntouched());
-  // Attached disks are on their way to the machine's VM.
-  if (handed_over && !desired_.attached_disks().empty()) return absl::OkStatus();
+  // They are on their way to the machine's VM.
+  if (handed_over && backend_->leaves()) return absl::OkStatus();
   HW_RETURN_IF_ERROR(Open());
   if (!handed_over) {
     // Whoever looks at the note while the disks change must not believe it.
     HW_RETURN_IF_ERROR(files_.Remove(JoinPath(retention_directory_, kHandoverName)));
     HW_RETURN_IF_ERROR(files_.SyncDirectory(retention_directory_));
     const absl::Duration began = clock_.Monotonic();
-    const absl::Status recovered = keeper_->RecoverTo(desired_.point_id());
+    const absl::Status recovered = store_->RecoverTo(desired_.point_id());
     // Retention may have dropped it since it was chosen; waiting does not bring it back.
     if (absl::IsNotFound(recovered)) return absl::OutOfRangeError(recovered.message());
     HW_RETURN_IF_ERROR(recovered);
@@ -266,7 +266,7 @@ void HostedReplica::Tick() {
     reached_ = control::v1::REPLICA_PHASE_UNSPECIFIED;
   }
   if (desired_.phase() != control::v1::REPLICA_PHASE_UNSPECIFIED) Reconcile();
-  if (keeper_ != nullptr) {
+  if (store_ != nullptr) {
     RetainSome();
     ScrubSome();
     MendSome();
@@ -284,10 +284,10 @@ void HostedReplica::RetainSome() {
   if (desired_.retention_bytes() != 0) policy.bytes_max = desired_.retention_bytes();
   const absl::StatusOr<VolumeSpace> space = files_.Space(retention_directory_);
   if (space.ok() && space->free_bytes < RetentionReserveBytes(space->total_bytes)) {
-    policy.bytes_max = std::min(policy.bytes_max, keeper_->journal_bytes() * 9 / 10);
+    policy.bytes_max = std::min(policy.bytes_max, store_->journal_bytes() * 9 / 10);
   }
   const absl::Time wall = clock_.Now();
-  const auto dropped = keeper_->Retain(policy, wall);
+  const auto dropped = store_->Retain(policy, wall);
   if (!dropped.ok()) LogError("retention.failed", {{"error", dropped.status()}});
   for (size_t i = 0; dropped.ok() && i < dropped->size(); ++i) {
     const bool early = wall - (*dropped)[i].time <= policy.age_max;
@@ -303,13 +303,13 @@ void HostedReplica::ScrubSome() {
   const absl::Duration now = clock_.Monotonic();
   const absl::Duration passed = std::min(now - std::exchange(last_scrub_, now), 2 * kTick);
   // Without a point everything is about to be written.
-  if (now < next_scrub_ || keeper_->state().syncing || keeper_->points().empty()) return;
+  if (now < next_scrub_ || store_->state().syncing || store_->points().empty()) return;
   scrub_bytes_due_ +=
       absl::ToDoubleSeconds(passed) * static_cast<double>(scrub_pace_.bytes_per_second);
-  if (scrub_bytes_due_ < static_cast<double>(Scrub::kBlockBytes)) return;
+  if (scrub_bytes_due_ < static_cast<double>(kScrubStepBytes)) return;
   scrub_begun_ = std::min(scrub_begun_, now);
   const auto bytes = static_cast<uint64_t>(std::exchange(scrub_bytes_due_, 0));
-  const absl::StatusOr<bool> through = keeper_->ScrubStep(bytes);
+  const absl::StatusOr<bool> through = store_->ScrubStep(bytes);
   if (!through.ok()) LogWarn("scrub.failed", {{"error", through.status()}});
   if (through.ok() && *through) {
     scrubbed_ = clock_.Now();
@@ -319,16 +319,16 @@ void HostedReplica::ScrubSome() {
 
 // The machine has what the replica should hold.
 void HostedReplica::MendSome() {
-  const absl::Status damage = keeper_->damage();
+  const absl::Status damage = store_->damage();
   if (!damage.ok() && !damage_logged_)
     LogError("scrub.damage", {{"replica", desired_.replica_id()}, {"what", damage}});
   damage_logged_ = !damage.ok();
 
   const bool damaged =
-      absl::c_any_of(keeper_->damaged(), [](const ExtentSet& ranges) { return !ranges.empty(); });
+      absl::c_any_of(store_->damaged(), [](const ExtentSet& ranges) { return !ranges.empty(); });
   if (damaged) mended_ = std::string(damage.message());
   if (mending_ && !damaged) {
-    doubtful_through_ = keeper_->points().empty() ? 0 : keeper_->points().back().delta_number;
+    doubtful_through_ = store_->points().empty() ? 0 : store_->points().back().number;
     LogWarn("scrub.mended", {{"replica", desired_.replica_id()}, {"what", mended_}});
   }
   mending_ = damaged;
@@ -345,21 +345,21 @@ void HostedReplica::Publish() {
   seen.set_generation(desired_.generation());
   seen.set_phase(reached_);
   seen.set_point_id(reached_ == RECOVER ? reached_point_ : "");
-  if (keeper_ != nullptr) {
-    seen.set_syncing(keeper_->state().syncing);
-    ToProto(keeper_->position(), seen.mutable_position());
-    seen.set_journal_bytes(keeper_->journal_bytes());
-    if (const absl::Status damage = keeper_->damage(); !damage.ok()) {
+  if (store_ != nullptr) {
+    seen.set_syncing(store_->state().syncing);
+    ToProto(store_->position(), seen.mutable_position());
+    seen.set_journal_bytes(store_->journal_bytes());
+    if (const absl::Status damage = store_->damage(); !damage.ok()) {
       *seen.mutable_damage() =
           MakeProblem(ProblemId::kReplicaChangedByItself, std::string(damage.message()));
     }
-    if (!keeper_->points().empty() && keeper_->points().front().delta_number <= doubtful_through_) {
+    if (!store_->points().empty() && store_->points().front().number <= doubtful_through_) {
       *seen.mutable_mended() = MakeProblem(ProblemId::kOlderPointsDoubtful,
                                            absl::StrCat("it was mended since: ", mended_));
     }
     if (scrubbed_ != absl::InfinitePast()) *seen.mutable_scrubbed() = ToProto(scrubbed_);
     points_.clear();
-    for (const RecoveryJournal::Point& point : keeper_->points()) {
+    for (const ReplicaPoint& point : store_->points()) {
       types::v1::RecoveryPoint& out = points_.emplace_back();
       out.set_id(point.marker.id);
       *out.mutable_time() = ToProto(point.marker.time);

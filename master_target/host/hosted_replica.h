@@ -1,4 +1,4 @@
-// HostedReplica: one replica of a machine on this master target: its disks, its keeper, and the
+// HostedReplica: one replica of a machine on this master target: its backend, its store, and the
 // phase it is in.
 #ifndef HOMEWARD_MASTER_TARGET_HOST_HOSTED_REPLICA_H_
 #define HOMEWARD_MASTER_TARGET_HOST_HOSTED_REPLICA_H_
@@ -11,7 +11,7 @@
 #include "absl/synchronization/mutex.h"
 #include "common/replication/stream_runtime.h"
 #include "homeward/control/v1/control.pb.h"
-#include "master_target/host/disk_backend.h"
+#include "master_target/host/replica_backend.h"
 #include "master_target/keeper/keeper_stream.h"
 
 namespace homeward {
@@ -26,10 +26,7 @@ struct ScrubPace {
 // serves.
 class HostedReplica : public Inbox {
  public:
-  // `retention_directory` is this replica's own. `attached` outlives it; null where no disk can be
-  // attached.
-  HostedReplica(const StreamRuntime& runtime, AttachedDisks* attached,
-                std::string retention_directory);
+  HostedReplica(const StreamRuntime& runtime, BackendTable backends, BackendParts parts);
   ~HostedReplica() override;
 
   void Want(const control::v1::Replica& desired, ScrubPace scrub);
@@ -65,15 +62,16 @@ class HostedReplica : public Inbox {
 
   FileSystem& files_;
   const Clock& clock_;
-  AttachedDisks* const attached_;
-  const std::string retention_directory_;
+  const BackendTable backends_;
+  const BackendParts parts_;
+  const std::string& retention_directory_;  // of parts_
 
   // Touched only on the strand.
   control::v1::Replica desired_;
-  std::unique_ptr<DiskBackend> backend_;  // of desired_
+  std::unique_ptr<ReplicaBackend> backend_;  // of desired_
   control::v1::ReplicaPhase reached_ = control::v1::REPLICA_PHASE_UNSPECIFIED;
   std::string reached_point_;
-  std::unique_ptr<Keeper> keeper_;
+  std::unique_ptr<ReplicaStore> store_;
   std::unique_ptr<KeeperStream> stream_;
   StreamReceiver* receiver_ = nullptr;
   bool created_fresh_ = false;
@@ -92,9 +90,9 @@ class HostedReplica : public Inbox {
   bool mending_ = false;  // there is damage of the replica itself
   // The newest such damage, and the last point from before it was written anew.
   std::string mended_;
-  uint64_t doubtful_through_ = 0;  // RecoveryJournal::Point::delta_number
+  uint64_t doubtful_through_ = 0;  // ReplicaPoint::number
   uint64_t received_bytes_ = 0;
-  std::vector<types::v1::RecoveryPoint> points_;  // of a closed keeper
+  std::vector<types::v1::RecoveryPoint> points_;  // of a closed store
 
   mutable absl::Mutex mutex_;
   control::v1::ReplicaObserved observed_ ABSL_GUARDED_BY(mutex_);

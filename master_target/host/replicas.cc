@@ -1,20 +1,10 @@
 #include "master_target/host/replicas.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
 
 namespace homeward {
-namespace {
-
-constexpr char kNotOurs[] = " (not among this master target's)";
-
-bool Contains(const std::vector<std::string>& names, const std::string& name) {
-  return std::find(names.begin(), names.end(), name) != names.end();
-}
-
-}  // namespace
 
 absl::StatusOr<HostedInbox> Replicas::Find(const std::string& machine_id) const {
   absl::MutexLock lock(&mutex_);
@@ -41,26 +31,22 @@ void Replicas::Want(const control::v1::MasterTargetDesired& desired) {
       ended.erase(it);
     } else {
       replica = std::make_shared<HostedReplica>(
-          runtime_, volumes_.attached, JoinPath(volumes_.retention_directory, wanted.replica_id()));
+          runtime_, volumes_.backends,
+          BackendParts{
+              .files = runtime_.files,
+              .retention_directory = JoinPath(volumes_.retention_directory, wanted.replica_id()),
+              .datastores = volumes_.datastores,
+              .block_devices = volumes_.block_devices,
+              .attached = volumes_.attached});
     }
     // Together they read no faster than one.
     ScrubPace pace = volumes_.scrub;
     pace.bytes_per_second /= static_cast<uint64_t>(desired.replicas_size());
-    replica->Want(Known(wanted), pace);
+    replica->Want(wanted, pace);
   }
   for (const auto& [id, replica] : ended) replica->Retire();
   absl::MutexLock lock(&mutex_);
   replicas_ = std::move(next);
-}
-
-// A datastore or device that is not configured here is not there, whatever its path says.
-control::v1::Replica Replicas::Known(control::v1::Replica wanted) const {
-  for (std::string& device : *wanted.mutable_block_devices()) {
-    if (!Contains(volumes_.block_devices, device)) absl::StrAppend(&device, kNotOurs);
-  }
-  if (wanted.block_devices().empty() && !Contains(volumes_.datastores, wanted.datastore()))
-    wanted.set_datastore(absl::StrCat(wanted.datastore(), kNotOurs));
-  return wanted;
 }
 
 std::vector<control::v1::ReplicaObserved> Replicas::observed() const {

@@ -21,6 +21,7 @@ class Replicas {
     std::vector<std::string> block_devices;
     ScrubPace scrub = {};               // of all replicas together
     AttachedDisks* attached = nullptr;  // outlives it; null where no disk can be attached
+    BackendTable backends = DiskBackends();
   };
   Replicas(StreamRuntime runtime, Volumes volumes)
       : runtime_(std::move(runtime)), volumes_(std::move(volumes)) {}
@@ -32,8 +33,6 @@ class Replicas {
   absl::StatusOr<HostedInbox> Find(const std::string& machine_id) const;
 
  private:
-  control::v1::Replica Known(control::v1::Replica wanted) const;
-
   const StreamRuntime runtime_;
   const Volumes volumes_;
   mutable absl::Mutex mutex_;

@@ -2,10 +2,8 @@
 
 #include <algorithm>
 #include <array>
-#include <deque>
 #include <utility>
 
-#include "absl/algorithm/container.h"
 #include "common/base/aligned_buffer.h"
 #include "common/base/check.h"
 #include "common/fault/fault.h"
@@ -23,11 +21,13 @@ constexpr size_t kRecoverRangesMax = 4096;
 
 }  // namespace
 
-Keeper::Keeper(std::unique_ptr<RecoveryJournal> journal, std::vector<ReplicaDisk> disks)
-    : journal_(std::move(journal)),
+Keeper::Keeper(std::unique_ptr<RecoveryJournal> journal, std::vector<ReplicaDisk> disks,
+               std::vector<uint64_t> disk_bytes)
+    : ReplicaStore(std::move(disk_bytes),
+                   StreamOrder(journal->state(), journal->recovered_point())),
+      journal_(std::move(journal)),
       disks_(std::move(disks)),
-      scrub_(disks_.size()),
-      generation_(journal_->state().generation) {}
+      scrub_(disks_.size()) {}
 
 absl::StatusOr<std::unique_ptr<Keeper>> Keeper::Open(FileSystem& files,
                                                      const std::string& journal_directory,
@@ -43,164 +43,9 @@ absl::StatusOr<std::unique_ptr<Keeper>> Keeper::Open(FileSystem& files,
   std::vector<uint64_t> disk_bytes;
   for (const ReplicaDisk& disk : disks) disk_bytes.push_back(disk.size_bytes);
   HW_ASSIGN_OR_RETURN(std::unique_ptr<RecoveryJournal> journal,
-                      RecoveryJournal::Open(files, journal_directory, std::move(disk_bytes)));
-  return std::unique_ptr<Keeper>(new Keeper(std::move(journal), std::move(disks)));
-}
-
-absl::Status Keeper::Fence(uint64_t generation) {
-  if (generation <= generation_) return absl::OkStatus();
-  KeeperState state = journal_->state();
-  state.generation = generation;
-  if (!journal_->recovered_point().empty()) {
-    // A state record would end the recovered state; the fence holds in memory until the next epoch.
-    generation_ = generation;
-    return absl::OkStatus();
-  }
-  HW_RETURN_IF_ERROR(journal_->CommitState(state));
-  generation_ = generation;
-  return absl::OkStatus();
-}
-
-absl::Status Keeper::CheckGeneration(const BatchHeader& header) const {
-  if (header.generation < generation_ && !HW_FAULT("mutation.ignore_generation")) {
-    return absl::AbortedError(absl::StrCat("generation ", header.generation,
-                                           " is over; the machine is at ", generation_));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status Keeper::CheckExtents(const ParsedBatch& batch) const {
-  for (const BatchExtent& extent : batch.extents) {
-    if (extent.disk >= disks_.size()) {
-      return absl::DataLossError(absl::StrCat("position ", batch.header.position.ToString(),
-                                              " names disk ", extent.disk, " of ", disks_.size()));
-    }
-    if (extent.extent.end() > disks_[extent.disk].size_bytes) {
-      return absl::DataLossError(absl::StrCat(
-          "position ", batch.header.position.ToString(), " writes up to byte ", extent.extent.end(),
-          " of disk ", extent.disk, ", which has ", disks_[extent.disk].size_bytes));
-    }
-  }
-  return absl::OkStatus();
-}
-
-absl::Status Keeper::BeginEpoch(const ParsedBatch& batch, KeeperState* next) {
-  HW_ASSIGN_OR_RETURN(const EpochBegin begin, ParseEpochBegin(batch));
-  if (begin.fresh_replica && !next->position.none()) {
-    return absl::DataLossError(
-        "the sender takes this replica to be empty, and it is not: compare all of it");
-  }
-  if (begin.continues_from.none()) {
-    next->syncing = true;
-    return absl::OkStatus();
-  }
-  if (!journal_->recovered_point().empty()) {
-    return absl::FailedPreconditionError(
-        absl::StrCat("the replica was recovered to point ", journal_->recovered_point()));
-  }
-  const uint64_t ours = next->position.epoch;
-  const bool known = !begin.begun.has_value() || ours == begin.continues_from.epoch ||
-                     absl::c_linear_search(*begin.begun, ours);
-  if (!known && !HW_FAULT("mutation.believe_a_set_back_agent")) {
-    return absl::DataLossError(
-        absl::StrCat("this replica follows epoch ", ours,
-                     ", which the agent does not know: it was set back, as to a snapshot"));
-  }
-  // Every epoch up to ours was checked like this one, so a position that is not smaller holds all
-  // of it.
-  if (next->position < begin.continues_from) {
-    return absl::DataLossError(absl::StrCat("epoch ", batch.header.position.epoch,
-                                            " continues from ", begin.continues_from.ToString(),
-                                            ", this replica holds ", next->position.ToString()));
-  }
-  return absl::OkStatus();
-}
-
-absl::Status Keeper::ApplyOne(const ParsedBatch& batch, KeeperState* next,
-                              std::vector<Staged>* staged) {
-  switch (batch.header.kind) {
-    case BatchKind::kEpochBegin:
-      HW_RETURN_IF_ERROR(BeginEpoch(batch, next));
-      // Durable before anything of this epoch touches the replica. Otherwise a crash could leave
-      // writes of this epoch under a position of the last one, and an old process server that still
-      // forwards that one would be believed.
-      HW_RETURN_IF_ERROR(WriteProtected(*staged));
-      staged->clear();
-      next->position = batch.header.position;
-      next->generation = std::max(generation_, batch.header.generation);
-      return HW_FAULT("mutation.epoch_without_fence") ? absl::OkStatus()
-                                                      : journal_->CommitState(*next);
-    case BatchKind::kWrites:
-    case BatchKind::kSyncChunk: {
-      HW_RETURN_IF_ERROR(CheckExtents(batch));
-      size_t at = 0;
-      for (const BatchExtent& extent : batch.extents) {
-        const size_t length = extent.zeroes ? 0 : extent.extent.length;
-        staged->push_back({extent.disk, extent.extent, batch.payload.substr(at, length)});
-        at += length;
-      }
-      break;
-    }
-    case BatchKind::kSyncEnd:
-      next->syncing = false;
-      break;
-    case BatchKind::kMarker: {
-      if (next->syncing) {
-        return absl::FailedPreconditionError("a marker in the middle of a synchronisation");
-      }
-      HW_ASSIGN_OR_RETURN(const Marker marker, ParseMarker(batch));
-      next->position = batch.header.position;
-      next->generation = std::max(generation_, batch.header.generation);
-      if (!HW_FAULT("mutation.drop_marker_barrier")) {
-        HW_RETURN_IF_ERROR(WriteProtected(*staged));
-        staged->clear();
-      }
-      return journal_->MakePoint(marker, *next);
-    }
-  }
-  next->position = batch.header.position;
-  next->generation = std::max(generation_, batch.header.generation);
-  return absl::OkStatus();
-}
-
-absl::Status Keeper::Apply(const std::vector<absl::string_view>& sealed_batches) {
-  KeeperState next = journal_->state();
-  std::vector<Staged> staged;
-  std::deque<ParsedBatch> batches;  // staged content points into them
-  absl::Status refused;
-  for (const absl::string_view sealed : sealed_batches) {
-    ParsedBatch& batch = batches.emplace_back();
-    refused = ParseBatch(sealed, true, &batch);
-    if (refused.ok()) refused = CheckGeneration(batch.header);
-    if (!refused.ok()) break;
-    const StreamPosition position = batch.header.position;
-    if (position <= next.position && !HW_FAULT("mutation.apply_duplicates")) continue;
-    const bool begins_anew =
-        batch.header.kind == BatchKind::kEpochBegin && position > next.position;
-    if (!begins_anew && !next.position.MayPrecede(position) && position > next.position) {
-      refused = absl::OutOfRangeError(absl::StrCat("position ", position.ToString(),
-                                                   " does not follow ", next.position.ToString()));
-      break;
-    }
-    if (!journal_->recovered_point().empty() && batch.header.kind != BatchKind::kEpochBegin &&
-        position.epoch == journal_->state().position.epoch) {
-      refused = absl::FailedPreconditionError(
-          absl::StrCat("the replica was recovered to point ", journal_->recovered_point()));
-      break;
-    }
-    refused = ApplyOne(batch, &next, &staged);
-    if (!refused.ok()) break;
-  }
-  // What came before the refused batch is good and is kept, unless a volume failed.
-  if (!refused.ok() && !absl::IsAborted(refused) && !absl::IsDataLoss(refused) &&
-      !absl::IsOutOfRange(refused) && !absl::IsFailedPrecondition(refused)) {
-    return refused;
-  }
-  if (HW_FAULT("mutation.acknowledge_before_sync")) HW_RETURN_IF_ERROR(journal_->CommitState(next));
-  HW_RETURN_IF_ERROR(WriteProtected(staged));
-  if (next.position != journal_->state().position) HW_RETURN_IF_ERROR(journal_->CommitState(next));
-  generation_ = std::max(generation_, journal_->state().generation);
-  return refused;
+                      RecoveryJournal::Open(files, journal_directory, disk_bytes));
+  return std::unique_ptr<Keeper>(
+      new Keeper(std::move(journal), std::move(disks), std::move(disk_bytes)));
 }
 
 // One half of the memory for old content: it is read into, and then goes into the journal.
@@ -228,11 +73,10 @@ struct Keeper::OldContent {
   }
 };
 
-std::vector<std::pair<uint32_t, Extent>> Keeper::UnsavedOf(
-    const std::vector<Staged>& staged) const {
+std::vector<std::pair<uint32_t, Extent>> Keeper::UnsavedOf(const std::vector<Range>& ranges) const {
   std::vector<std::pair<uint32_t, Extent>> unsaved;
   std::vector<ExtentSet> planned(disks_.size());  // of these, not in the journal yet
-  for (const Staged& range : staged) {
+  for (const Range& range : ranges) {
     if (range.content.empty() && HW_FAULT("mutation.zeroes_without_undo")) continue;
     for (const Extent& missing : journal_->Unsaved(range.disk, range.extent)) {
       for (Extent gap : planned[range.disk].Missing(missing)) {
@@ -276,8 +120,8 @@ absl::Status Keeper::Append(const OldContent& old) {
   return absl::OkStatus();
 }
 
-absl::Status Keeper::SaveOld(const std::vector<Staged>& staged) {
-  const std::vector<std::pair<uint32_t, Extent>> unsaved = UnsavedOf(staged);
+absl::Status Keeper::SaveOld(const std::vector<Range>& ranges) {
+  const std::vector<std::pair<uint32_t, Extent>> unsaved = UnsavedOf(ranges);
   // While one half goes into the journal, the other is read.
   std::array<OldContent, 2> halves;
   auto next = unsaved.begin();
@@ -298,7 +142,7 @@ absl::Status Keeper::SaveOld(const std::vector<Staged>& staged) {
   return status;
 }
 
-absl::Status Keeper::WriteStaged(const std::vector<Staged>& staged) {
+absl::Status Keeper::WriteRanges(const std::vector<Range>& ranges) {
   // What overlaps is written in its order, the rest at once.
   std::vector<std::vector<File::WriteFrom>> writes(disks_.size());
   std::vector<ExtentSet> under_way(disks_.size());
@@ -308,7 +152,7 @@ absl::Status Keeper::WriteStaged(const std::vector<Staged>& staged) {
     under_way[disk].Clear();
     return absl::OkStatus();
   };
-  for (const Staged& range : staged) {
+  for (const Range& range : ranges) {
     scrub_.Touched(range.disk, range.extent);
     if (under_way[range.disk].Missing(range.extent) != std::vector<Extent>{range.extent})
       HW_RETURN_IF_ERROR(flush(range.disk));
@@ -324,37 +168,37 @@ absl::Status Keeper::WriteStaged(const std::vector<Staged>& staged) {
   return absl::OkStatus();
 }
 
-absl::Status Keeper::WriteProtected(const std::vector<Staged>& staged) {
-  if (staged.empty()) return absl::OkStatus();
+absl::Status Keeper::Write(const std::vector<Range>& ranges) {
+  if (ranges.empty()) return absl::OkStatus();
   if (journal_->protecting()) {
-    HW_RETURN_IF_ERROR(SaveOld(staged));
+    HW_RETURN_IF_ERROR(SaveOld(ranges));
     HW_RETURN_IF_ERROR(journal_->SyncUndo());
   }
-  HW_RETURN_IF_ERROR(WriteStaged(staged));
+  HW_RETURN_IF_ERROR(WriteRanges(ranges));
   std::vector<bool> touched(disks_.size());
-  for (const Staged& range : staged) touched[range.disk] = true;
+  for (const Range& range : ranges) touched[range.disk] = true;
   for (size_t i = 0; i < disks_.size(); ++i) {
     if (touched[i]) HW_RETURN_IF_ERROR(disks_[i].file->Sync());
   }
   return absl::OkStatus();
 }
 
-absl::Status Keeper::RecoverTo(absl::string_view point_id) {
-  HW_ASSIGN_OR_RETURN(const RecoveryJournal::Point point, journal_->FindPoint(point_id));
+absl::Status Keeper::GoToPoint(absl::string_view point_id) {
+  HW_ASSIGN_OR_RETURN(const ReplicaPoint point, journal_->FindPoint(point_id));
   std::vector<ExtentSet> covered(disks_.size());
-  std::vector<Staged> staged;
+  std::vector<Range> staged;
   const AlignedBuffer memory = AlignedBuffer::Unwritten(kRecoverGroupBytes);
   uint64_t used = 0;
   const auto flush = [&]() -> absl::Status {
-    HW_RETURN_IF_ERROR(WriteProtected(staged));
+    HW_RETURN_IF_ERROR(Write(staged));
     staged.clear();
     used = 0;
     return absl::OkStatus();
   };
   // Flushing appends to the newest delta while it is visited. That adds only ranges that are
   // covered already.
-  HW_RETURN_IF_ERROR(journal_->VisitUndo(
-      point.delta_number, [&](const UndoRange& undo, UndoPlace) -> absl::Status {
+  HW_RETURN_IF_ERROR(
+      journal_->VisitUndo(point.number, [&](const UndoRange& undo, UndoPlace) -> absl::Status {
         const std::vector<Extent> pieces = HW_FAULT("mutation.rewind_to_newest")
                                                ? std::vector<Extent>{undo.extent}
                                                : covered[undo.disk].Missing(undo.extent);
@@ -380,14 +224,13 @@ absl::Status Keeper::RecoverTo(absl::string_view point_id) {
 }
 
 absl::StatusOr<PointView> Keeper::View(absl::string_view point_id) const {
-  HW_ASSIGN_OR_RETURN(const RecoveryJournal::Point point, journal_->FindPoint(point_id));
+  HW_ASSIGN_OR_RETURN(const ReplicaPoint point, journal_->FindPoint(point_id));
   PointView view;
   view.journal_ = journal_.get();
   view.disks_ = &disks_;
   view.pieces_.resize(disks_.size());
   std::vector<ExtentSet> covered(disks_.size());
-  HW_RETURN_IF_ERROR(journal_->VisitUndo(point.delta_number, [&](const UndoRange& undo,
-                                                                 UndoPlace place) {
+  HW_RETURN_IF_ERROR(journal_->VisitUndo(point.number, [&](const UndoRange& undo, UndoPlace place) {
     for (const Extent& piece : covered[undo.disk].Missing(undo.extent)) {
       view.pieces_[undo.disk].emplace(
           piece.offset, PointView::Piece{piece.length, place, piece.offset - undo.extent.offset});
@@ -451,25 +294,6 @@ absl::StatusOr<std::vector<uint32_t>> Keeper::Differing(uint32_t disk, uint64_t 
     }
   }
   return differing;
-}
-
-absl::StatusOr<std::vector<Marker>> Keeper::Retain(const RetentionPolicy& policy, absl::Time now) {
-  std::vector<Marker> dropped;
-  const auto is_instant = [](const RecoveryJournal::Point& point) {
-    return point.marker.consistency != Consistency::kNotOneInstant;
-  };
-  // The last point that can be trusted is worth more than its age.
-  const auto precious = [&] {
-    return is_instant(points().front()) &&
-           std::none_of(points().begin() + 1, points().end(), is_instant);
-  };
-  while (points().size() > 1 &&
-         ((now - points().front().marker.time > policy.age_max && !precious()) ||
-          journal_->size_bytes() > policy.bytes_max || HW_FAULT("mutation.keep_only_the_newest"))) {
-    dropped.push_back(points().front().marker);
-    HW_RETURN_IF_ERROR(journal_->DropOldestPoint());
-  }
-  return dropped;
 }
 
 }  // namespace homeward

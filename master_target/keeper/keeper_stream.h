@@ -1,4 +1,4 @@
-// KeeperStream: joins one machine's Keeper to the replication protocol.
+// KeeperStream: joins one machine's ReplicaStore to the replication protocol.
 #ifndef HOMEWARD_MASTER_TARGET_KEEPER_KEEPER_STREAM_H_
 #define HOMEWARD_MASTER_TARGET_KEEPER_KEEPER_STREAM_H_
 
@@ -6,11 +6,11 @@
 #include <vector>
 
 #include "common/replication/stream_receiver.h"
-#include "master_target/keeper/keeper.h"
+#include "master_target/keeper/replica_store.h"
 
 namespace homeward {
 
-// Must run on the keeper's strand. `keeper` outlives it.
+// Must run on the store's strand. `store` outlives it.
 class KeeperStream : public Inbox {
  public:
   struct Options {
@@ -18,27 +18,30 @@ class KeeperStream : public Inbox {
     std::vector<uint64_t> disk_bytes;
     uint64_t window_bytes = 16 * kMiB;
   };
-  KeeperStream(Keeper* keeper, Options options) : keeper_(*keeper), options_(std::move(options)) {}
+  KeeperStream(ReplicaStore* store, Options options)
+      : store_(*store),
+        terms_{.machine_id = std::move(options.machine_id),
+               .disk_bytes = std::move(options.disk_bytes)},
+        window_bytes_(options.window_bytes) {}
 
   // The replica failed in a way that only opening it anew can mend.
   const absl::Status& broken() const { return broken_; }
-  // Of the agent's session that may stream from now on. 0: any may, as may a process server.
-  void SetFence(uint64_t fence) { fence_ = fence; }
-  uint64_t fence() const { return fence_; }
+  // As StreamOrder::SetFence(). A process server's stream has none.
+  absl::Status SetFence(uint64_t fence) { return store_.order().SetFence(fence); }
 
   absl::StatusOr<StreamPosition> Admit(const replication::v1::Hello& hello) override;
   absl::Status Store(std::vector<SealedBatch> batches) override;
-  uint64_t RoomBytes() override { return options_.window_bytes; }
-  StreamPosition spooled() const override { return keeper_.position(); }
-  StreamPosition durable() const override { return keeper_.position(); }
+  uint64_t RoomBytes() override { return window_bytes_; }
+  StreamPosition spooled() const override { return store_.position(); }
+  StreamPosition durable() const override { return store_.position(); }
   void OnDigestQuery(const replication::v1::DigestQuery& query, StreamReceiver& from) override;
   // Asks for what of the replica is damaged, if anything is. Call it again until nothing is.
   void AskToMend(StreamReceiver& sender) const;
 
  private:
-  Keeper& keeper_;
-  const Options options_;
-  uint64_t fence_ = 0;
+  ReplicaStore& store_;
+  const StreamTerms terms_;
+  const uint64_t window_bytes_;
   absl::Status broken_;
 };
 

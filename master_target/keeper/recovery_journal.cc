@@ -15,7 +15,7 @@ namespace {
 enum RecordType : uint32_t { kHead = 1, kUndo = 2, kState = 3, kUndoZeroes = 4, kRecovered = 5 };
 constexpr size_t kStateBytes = 28;
 
-std::string EncodeState(const KeeperState& state) {
+std::string EncodeState(const StreamState& state) {
   std::string out;
   FieldWriter writer(&out);
   writer.U64(state.position.epoch);
@@ -30,7 +30,7 @@ absl::Status Malformed(const LogRecord& record) {
                                           record.type, " at offset ", record.offset));
 }
 
-bool DecodeState(absl::string_view body, KeeperState* state) {
+bool DecodeState(absl::string_view body, StreamState* state) {
   FieldReader reader(body);
   state->position = {reader.U64(), reader.U64()};
   state->generation = reader.U64();
@@ -91,7 +91,7 @@ absl::StatusOr<std::unique_ptr<RecoveryJournal>> RecoveryJournal::Open(
     }
   }
   if (numbers.empty()) {
-    HW_RETURN_IF_ERROR(journal->StartDelta(1, nullptr, KeeperState{}));
+    HW_RETURN_IF_ERROR(journal->StartDelta(1, nullptr, StreamState{}));
     return journal;
   }
   for (size_t i = 0; i + 1 < numbers.size(); ++i) {
@@ -179,7 +179,7 @@ absl::Status RecoveryJournal::OpenNewest(uint64_t number) {
 }
 
 absl::Status RecoveryJournal::StartDelta(uint64_t number, const Marker* marker,
-                                         const KeeperState& state) {
+                                         const StreamState& state) {
   HW_ASSIGN_OR_RETURN(std::unique_ptr<RecordLog> log,
                       RecordLog::Create(files_, PathOf(number), LogPurpose::kDelta, number));
   std::string head = EncodeState(state);
@@ -197,8 +197,8 @@ absl::Status RecoveryJournal::StartDelta(uint64_t number, const Marker* marker,
   return absl::OkStatus();
 }
 
-absl::StatusOr<RecoveryJournal::Point> RecoveryJournal::FindPoint(absl::string_view id) const {
-  for (const Point& point : points_) {
+absl::StatusOr<ReplicaPoint> RecoveryJournal::FindPoint(absl::string_view id) const {
+  for (const ReplicaPoint& point : points_) {
     if (point.marker.id == id) return point;
   }
   return absl::NotFoundError(
@@ -230,7 +230,7 @@ absl::Status RecoveryJournal::SyncUndo() {
   return open_delta_->Sync();
 }
 
-absl::Status RecoveryJournal::CommitState(const KeeperState& state) {
+absl::Status RecoveryJournal::CommitState(const StreamState& state) {
   HW_RETURN_IF_ERROR(open_delta_->Append(kState, EncodeState(state)).status());
   HW_RETURN_IF_ERROR(open_delta_->Sync());
   state_ = state;
@@ -249,7 +249,7 @@ absl::Status RecoveryJournal::CommitRecovered(absl::string_view point_id) {
   return absl::OkStatus();
 }
 
-absl::Status RecoveryJournal::MakePoint(const Marker& marker, const KeeperState& state) {
+absl::Status RecoveryJournal::MakePoint(const Marker& marker, const StreamState& state) {
   return StartDelta(open_delta_->number() + 1, &marker, state);
 }
 
@@ -306,7 +306,7 @@ absl::Status RecoveryJournal::DropOldestPoint() {
         "the newest recovery point is kept whatever the policy says");
   }
   // Deltas before the first point (of the first synchronisation) go with it.
-  while (closed_.front().first <= points_.front().delta_number) {
+  while (closed_.front().first <= points_.front().number) {
     HW_RETURN_IF_ERROR(files_.Remove(PathOf(closed_.front().first)));
     HW_RETURN_IF_ERROR(files_.SyncDirectory(directory_));
     closed_.erase(closed_.begin());

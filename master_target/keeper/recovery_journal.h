@@ -14,15 +14,9 @@
 #include "common/base/stream_position.h"
 #include "common/journal/record_log.h"
 #include "common/wire/change_batch.h"
+#include "master_target/keeper/replica_store.h"
 
 namespace homeward {
-
-// What the replica holds, as of the last durable state record.
-struct KeeperState {
-  StreamPosition position;
-  uint64_t generation = 0;
-  bool syncing = true;  // a first synchronisation or a resync has not ended: no point can be made
-};
 
 // The old content of one range. With `zeroes`, `content` is empty and the range read as zeroes.
 struct UndoRange {
@@ -49,16 +43,13 @@ class RecoveryJournal {
 
   // Whether overwritten content must be saved: there is a point to go back to.
   bool protecting() const { return !points_.empty(); }
-  const KeeperState& state() const { return state_; }
+  // As of the last durable record of it.
+  const StreamState& state() const { return state_; }
   // The point that the replica was recovered to; empty while it follows the stream.
   const std::string& recovered_point() const { return recovered_point_; }
-  struct Point {
-    Marker marker;
-    uint64_t delta_number = 0;
-  };
-  // Oldest first.
-  const std::vector<Point>& points() const { return points_; }
-  absl::StatusOr<Point> FindPoint(absl::string_view id) const;
+  // Oldest first, each with the number of its delta.
+  const std::vector<ReplicaPoint>& points() const { return points_; }
+  absl::StatusOr<ReplicaPoint> FindPoint(absl::string_view id) const;
 
   // The parts of `extent` whose old content is not in the open delta yet.
   std::vector<Extent> Unsaved(uint32_t disk, Extent extent) const;
@@ -67,10 +58,10 @@ class RecoveryJournal {
   absl::Status SyncUndo();
   void BeginSyncUndo() { open_delta_->BeginSync(); }
   // Durable on return.
-  absl::Status CommitState(const KeeperState& state);
+  absl::Status CommitState(const StreamState& state);
   absl::Status CommitRecovered(absl::string_view point_id);
   // Closes the open delta; the point is durable on return.
-  absl::Status MakePoint(const Marker& marker, const KeeperState& state);
+  absl::Status MakePoint(const Marker& marker, const StreamState& state);
 
   // Visits every undo range of deltas `first_delta` to the newest, oldest delta first.
   absl::Status VisitUndo(
@@ -98,7 +89,7 @@ class RecoveryJournal {
   bool DecodeUndo(const LogRecord& record, UndoRange* undo) const;
   std::string PathOf(uint64_t number) const;
   uint64_t BytesOf(uint64_t number) const;
-  absl::Status StartDelta(uint64_t number, const Marker* marker, const KeeperState& state);
+  absl::Status StartDelta(uint64_t number, const Marker* marker, const StreamState& state);
   absl::Status OpenNewest(uint64_t number);
   absl::StatusOr<bool> HasHead(uint64_t number) const;
   absl::Status ReadClosedHead(uint64_t number);
@@ -108,9 +99,9 @@ class RecoveryJournal {
   const std::vector<uint64_t> disk_bytes_;
   std::unique_ptr<RecordLog> open_delta_;
   std::vector<ExtentSet> saved_;  // by disk, in the open delta
-  std::vector<Point> points_;
+  std::vector<ReplicaPoint> points_;
   std::vector<std::pair<uint64_t, uint64_t>> closed_;  // number, bytes; oldest first, without gaps
-  KeeperState state_;
+  StreamState state_;
   std::string recovered_point_;
 };
 

@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "absl/strings/str_join.h"
 #include "common/fault/fault.h"
 #include "common/status/status_macros.h"
 
@@ -14,21 +13,21 @@ namespace {
 
 constexpr uint64_t kMemoryRoomMin = kMiB;  // a batch
 
-template <typename Entries>
-auto FirstBehind(const Entries& entries, StreamPosition position) {
-  return std::upper_bound(entries.begin(), entries.end(), position,
-                          [](StreamPosition at, const auto& entry) { return at < entry.position; });
-}
-
 }  // namespace
 
 Relay::Relay(FileSystem& files, Options options, std::unique_ptr<Spool> spool)
     : files_(files),
       options_(std::move(options)),
       spool_(std::move(spool)),
-      fence_(options_.fence),
+      terms_{.machine_id = options_.machine_id,
+             .disk_bytes = options_.disk_bytes,
+             .ends_here = false,
+             .receiver = "this process server"},
+      order_({.position = spool_->appended(), .generation = options_.generation}),
       spool_bytes_max_(options_.spool_bytes_max),
-      memory_bytes_max_(options_.memory_bytes_max) {}
+      memory_bytes_max_(options_.memory_bytes_max) {
+  (void)order_.SetFence(options_.fence);  // Nobody streams yet.
+}
 
 absl::StatusOr<std::unique_ptr<Relay>> Relay::Open(FileSystem& files, const Options& options) {
   absl::StatusOr<std::unique_ptr<Spool>> spool = Spool::Open(files, options.spool);
@@ -54,56 +53,34 @@ void Relay::Retire(const absl::Status& why) {
 }
 
 void Relay::SetFence(uint64_t fence) {
-  if (std::exchange(fence_, fence) == fence || receiver_ == nullptr) return;
-  receiver_->Refuse(absl::AbortedError(
-      absl::StrCat("another session of machine ", options_.machine_id, " streams from now on")));
+  const absl::Status told = order_.SetFence(fence);
+  if (!told.ok() && receiver_ != nullptr) receiver_->Refuse(told);
 }
 
 absl::StatusOr<StreamPosition> Relay::Admit(const replication::v1::Hello& hello) {
   HW_RETURN_IF_ERROR(broken_);
-  if (hello.machine_id() != options_.machine_id) {
-    return absl::NotFoundError(
-        absl::StrCat("machine ", hello.machine_id(), " is not assigned to this process server"));
-  }
-  // A newer one has only not been told to this process server yet.
-  if (hello.generation() != options_.generation) {
-    const std::string what =
-        absl::StrCat("generation ", hello.generation(), " of machine ", hello.machine_id(),
-                     "; this process server was assigned ", options_.generation);
-    return hello.generation() > options_.generation ? absl::UnavailableError(what)
-                                                    : absl::AbortedError(what);
-  }
-  HW_RETURN_IF_ERROR(CheckFence(hello, fence_));
-  const std::vector<uint64_t> disk_bytes(hello.disk_bytes().begin(), hello.disk_bytes().end());
-  if (!disk_bytes.empty() && disk_bytes != options_.disk_bytes) {
-    return absl::FailedPreconditionError(absl::StrCat(
-        "the disks of machine ", hello.machine_id(), " have ", absl::StrJoin(disk_bytes, ", "),
-        " bytes, and had ", absl::StrJoin(options_.disk_bytes, ", "),
-        " when it was protected: give them that size again; or remove the protection, with all "
-        "recovery points, and protect the machine anew"));
-  }
+  HW_RETURN_IF_ERROR(order_.Admit(hello, terms_));
   // An agent that was told of more than what is here needs none of it again.
   const StreamPosition durable = FromProto(hello.durable());
-  if (durable > received()) {
+  if (durable > order_.position()) {
     waiting_.clear();
     memory_bytes_ = 0;
     durable_ = std::max(durable_, durable);
-    HW_RETURN_IF_ERROR(spool_->SkipTo(durable));
+    const absl::Status skipped = spool_->SkipTo(durable);
+    order_.ResumeBehind(spool_->appended());
+    HW_RETURN_IF_ERROR(skipped);
   }
-  return received();
+  return order_.position();
 }
 
 absl::Status Relay::Take(SealedBatch sealed) {
   ParsedBatch batch;
   HW_RETURN_IF_ERROR(ParseBatch(sealed.view(), /*decode=*/false, &batch));
-  const StreamPosition position = batch.header.position;
-  if (position <= received()) return absl::OkStatus();
-  if (!received().MayPrecede(position)) {
-    return absl::OutOfRangeError(
-        absl::StrCat("position ", position.ToString(), " does not follow ", received().ToString()));
-  }
+  HW_ASSIGN_OR_RETURN(const bool next, order_.Takes(batch.header));
+  if (!next) return absl::OkStatus();
+  order_.ResumeBehind(batch.header.position);
   memory_bytes_ += sealed.size();
-  waiting_.push_back({position, ticks_, std::move(sealed)});
+  waiting_.push_back({batch.header.position, ticks_, std::move(sealed)});
   return absl::OkStatus();
 }
 
@@ -192,11 +169,8 @@ absl::Status Relay::GoOnBehind(StreamPosition held) {
 }
 
 bool Relay::CanGoOnBehind(StreamPosition position) const {
-  if (waiting_.empty() || position < spool_->appended()) return spool_->CanGoOnBehind(position);
-  const auto it = FirstBehind(waiting_, position);
-  if (it == waiting_.end()) return true;
-  return position.MayPrecede(it->position) ||
-         (it->position.sequence == 0 && position < it->position);
+  if (position < spool_->appended()) return spool_->CanGoOnBehind(position);
+  return CanResumeBehind(waiting_, order_.position(), position);
 }
 
 absl::StatusOr<SealedBatch> Relay::ReadBehind(StreamPosition position) {
@@ -233,6 +207,8 @@ void Relay::OnAcknowledged(StreamPosition, StreamPosition durable) {
   if (durable <= durable_) return;
   durable_ = durable;
   if (!broken_.ok()) return;
+  // It came another way: what is still on its way here from before is late.
+  if (durable > order_.position()) order_.ResumeBehind(durable);
   const uint64_t pending = pending_bytes();
   while (!waiting_.empty() && waiting_.front().position <= durable) {
     memory_bytes_ -= waiting_.front().sealed.size();
@@ -285,6 +261,7 @@ absl::Status Relay::StartOver() {
   waiting_.clear();
   memory_bytes_ = 0;
   spool_full_ = false;
+  order_.ResumeBehind(spool_->appended());
   forwarded_ = {};
   durable_ = {};
   return absl::OkStatus();

@@ -8,6 +8,7 @@
 #include <string>
 #include <vector>
 
+#include "common/replication/stream_order.h"
 #include "common/replication/stream_receiver.h"
 #include "common/replication/stream_sender.h"
 #include "common/wire/change_batch.h"
@@ -96,10 +97,6 @@ class Relay : public Inbox, public Outbox {
   };
 
   Relay(FileSystem& files, Options options, std::unique_ptr<Spool> spool);
-  // The newest batch that is here.
-  StreamPosition received() const {
-    return waiting_.empty() ? spool_->appended() : waiting_.back().position;
-  }
   absl::Status Take(SealedBatch sealed);
   // Moves what waits in memory to the spool, up to `last`, and syncs.
   absl::Status SpoolThrough(StreamPosition last);
@@ -114,7 +111,8 @@ class Relay : public Inbox, public Outbox {
   std::unique_ptr<Spool> spool_;
   StreamSender sender_{this};
   StreamReceiver* receiver_ = nullptr;
-  uint64_t fence_;
+  const StreamTerms terms_;
+  StreamOrder order_;  // of what was received
   uint64_t spool_bytes_max_;
   uint64_t memory_bytes_max_;
   std::deque<Waiting> waiting_;  // in order, behind all that is in the spool

@@ -122,6 +122,34 @@ TEST(Relay, WhatIsForwardedInTimeIsWaitedForAndWhatIsNotGoesToTheSpool) {
   relay->sender().Disconnect();
 }
 
+TEST(Relay, AStreamGoesOnBehindWhatWasDurableWithoutTheSpool) {
+  MemoryDisk disk(1);
+  auto relay = *Relay::Open(
+      disk, {.machine_id = "m", .generation = 1, .disk_bytes = {kMiB}, .spool = {"/spool", kMiB}});
+  DeafLink link;
+  relay->sender().Connect(&link, relay->MakeHello());
+  replication::v1::Downstream reply;
+  reply.mutable_hello_reply()->set_version_major(kReplicationVersionMajor);
+  reply.mutable_hello_reply()->mutable_acknowledgement()->set_credit_bytes(64 * kMiB);
+  relay->sender().OnMessage(reply);
+  const auto batch = [](uint64_t sequence) {
+    if (sequence == 0) return SealEpochBegin({BatchKind::kEpochBegin, {1, 0}, 1}, {});
+    return BatchBuilder().Seal({BatchKind::kWrites, {1, sequence}, 1});
+  };
+  for (uint64_t sequence = 0; sequence < 5; ++sequence) {
+    EXPECT_TRUE(relay->Store({batch(sequence)}).ok()) << "the call goes on, at " << sequence;
+    relay->OnAcknowledged({1, sequence}, {1, sequence});
+    EXPECT_EQ(relay->pending_bytes(), 0u);
+  }
+  // The agent went another way meanwhile, and what it sent here before is late.
+  relay->OnAcknowledged({2, 3}, {2, 3});
+  EXPECT_TRUE(relay->Store({batch(5)}).ok());
+  EXPECT_EQ(relay->pending_bytes(), 0u);
+  EXPECT_TRUE(relay->Store({BatchBuilder().Seal({BatchKind::kWrites, {2, 4}, 1})}).ok());
+  EXPECT_FALSE(relay->GoOnBehind({1, 3}).ok()) << "what is missing there is gone here";
+  relay->sender().Disconnect();
+}
+
 class Answers : public DownstreamLink {
  public:
   void Send(replication::v1::Downstream message) override { last = std::move(message); }

@@ -52,7 +52,7 @@ absl::StatusOr<std::unique_ptr<Spool>> Spool::Open(FileSystem& files, const Opti
   }
   // What was read may still be in this machine's memory only; it is acknowledged from here on.
   HW_RETURN_IF_ERROR(files.SyncDirectory(options.directory));
-  spool->held_ = spool->appended_;
+  spool->held_ = spool->appended();
   return spool;
 }
 
@@ -71,16 +71,18 @@ absl::Status Spool::LoadSegment(uint64_t number, bool is_newest) {
       FieldReader reader(record.body);
       const StreamPosition before{reader.U64(), reader.U64()};
       has_head = reader.ok();
-      if (before < appended_) return absl::DataLossError("spool: segments overlap");
+      if (before < appended()) return absl::DataLossError("spool: segments overlap");
       // What lies before a gap is durable: only SkipTo() makes one.
-      if (before > appended_) Forget();
-      appended_ = before;
+      if (before > appended()) Forget();
+      order_.ResumeBehind(before);
       return has_head ? absl::OkStatus() : absl::DataLossError("spool: malformed head");
     }
     HW_ASSIGN_OR_RETURN(const BatchHeader header, PeekBatchHeader(record.body));
+    if (StepTo(header.position, appended()) != StreamStep::kNext)
+      return absl::DataLossError("spool: a batch out of order");
     entries_.push_back(
         {header.position, number, record.offset, static_cast<uint32_t>(record.body.size()), {}});
-    appended_ = header.position;
+    order_.ResumeBehind(header.position);
     pending_bytes_ += record.body.size();
     return absl::OkStatus();
   };
@@ -107,8 +109,8 @@ absl::Status Spool::StartSegment(uint64_t number) {
                       RecordLog::Create(files_, PathOf(number), LogPurpose::kSpoolSegment, number));
   std::string head;
   FieldWriter writer(&head);
-  writer.U64(appended_.epoch);
-  writer.U64(appended_.sequence);
+  writer.U64(appended().epoch);
+  writer.U64(appended().sequence);
   HW_RETURN_IF_ERROR(log->Append(kHead, head).status());
   HW_RETURN_IF_ERROR(log->Sync());
   HW_RETURN_IF_ERROR(files_.SyncDirectory(options_.directory));
@@ -125,19 +127,20 @@ void Spool::Forget() {
 }
 
 absl::Status Spool::SkipTo(StreamPosition durable) {
-  HW_CHECK(durable > appended_);
-  const StreamPosition before = std::exchange(appended_, durable);
+  const StreamPosition before = appended();
+  HW_CHECK(durable > before);
+  order_.ResumeBehind(durable);
   if (absl::Status started = StartSegment(open_segment_->number() + 1); !started.ok()) {
-    appended_ = before;
+    order_.ResumeBehind(before);
     return started;
   }
   Forget();
-  held_ = appended_;
+  held_ = appended();
   return DropThrough(durable);
 }
 
 absl::Status Spool::Append(StreamPosition position, SealedBatch sealed) {
-  HW_CHECK(position > appended_);
+  HW_CHECK(StepTo(position, appended()) == StreamStep::kNext);
   if (open_segment_->size_bytes() >= options_.segment_bytes_max) {
     HW_RETURN_IF_ERROR(Sync());
     HW_RETURN_IF_ERROR(StartSegment(open_segment_->number() + 1));
@@ -152,30 +155,23 @@ absl::Status Spool::Append(StreamPosition position, SealedBatch sealed) {
     memory_bytes_ += sealed.size();
     entry.in_memory = std::move(sealed);
   }
-  appended_ = position;
+  order_.ResumeBehind(position);
   pending_bytes_ += entry.bytes;
   return absl::OkStatus();
 }
 
 absl::Status Spool::Sync() {
   if (!HW_FAULT("mutation.skip_spool_sync")) HW_RETURN_IF_ERROR(open_segment_->Sync());
-  held_ = appended_;
+  held_ = appended();
   return absl::OkStatus();
 }
 
 bool Spool::CanGoOnBehind(StreamPosition position) const {
-  const auto it =
-      std::upper_bound(entries_.begin(), entries_.end(), position,
-                       [](StreamPosition at, const Entry& entry) { return at < entry.position; });
-  if (it == entries_.end()) return position >= appended_;
-  return position.MayPrecede(it->position) ||
-         (it->position.sequence == 0 && position < it->position);
+  return CanResumeBehind(entries_, appended(), position);
 }
 
 absl::StatusOr<SealedBatch> Spool::ReadBehind(StreamPosition position) {
-  const auto it =
-      std::upper_bound(entries_.begin(), entries_.end(), position,
-                       [](StreamPosition at, const Entry& entry) { return at < entry.position; });
+  const auto it = FirstBehind(entries_, position);
   if (it == entries_.end() || it->position > held_) return SealedBatch();
   if (!it->in_memory.empty()) {
     memory_bytes_ -= it->in_memory.size();

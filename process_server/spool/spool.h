@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "common/base/stream_position.h"
 #include "common/journal/record_log.h"
+#include "common/replication/stream_order.h"
 #include "common/wire/sealed_batch.h"
 
 namespace homeward {
@@ -39,7 +40,7 @@ class Spool {
 
   // Everything up to here is synced; none when the spool knows nothing of the stream.
   StreamPosition held() const { return held_; }
-  StreamPosition appended() const { return appended_; }
+  StreamPosition appended() const { return order_.position(); }
 
   // Whether the batch right behind `position` is here (or is the next to come).
   bool CanGoOnBehind(StreamPosition position) const;
@@ -71,7 +72,7 @@ class Spool {
   std::deque<std::pair<uint64_t, uint64_t>> closed_;  // number, bytes; oldest first
   std::deque<Entry> entries_;                         // in order of position
   StreamPosition held_;
-  StreamPosition appended_;
+  StreamOrder order_;  // of what was appended
   uint64_t pending_bytes_ = 0;
   uint64_t memory_bytes_ = 0;
 };

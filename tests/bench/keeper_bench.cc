@@ -140,7 +140,7 @@ absl::Status MakeHistory(const std::string& directory, uint64_t mebibytes, uint6
   HW_ASSIGN_OR_RETURN(std::unique_ptr<RecoveryJournal> journal,
                       RecoveryJournal::Open(RealFileSystem(), directory, {kGiB}));
   for (uint64_t point = 0; point < points; ++point) {
-    KeeperState state;
+    StreamState state;
     state.position = {1, point + 1};
     state.syncing = false;
     HW_RETURN_IF_ERROR(journal->MakePoint(
@@ -167,7 +167,7 @@ absl::Status TimeOpening(const std::string& directory, uint64_t mebibytes, uint6
                       RecoveryJournal::Open(RealFileSystem(), directory, {kGiB}));
   const absl::Duration opened = clock.Monotonic();
   uint64_t listed = 0;
-  for (const RecoveryJournal::Point& point : journal->points()) listed += point.marker.id.size();
+  for (const ReplicaPoint& point : journal->points()) listed += point.marker.id.size();
   const absl::Duration ended = clock.Monotonic();
   std::printf(
       "{\"open_seconds\": %.4f, \"list_seconds\": %.6f, \"points\": %zu, \"bytes\": %llu}\n",

@@ -14,6 +14,7 @@
 #include "common/rpc/replication_link.h"
 #include "common/vmdk/vmdk.h"
 #include "gtest/gtest.h"
+#include "master_target/keeper/keeper.h"
 #include "master_target/keeper/keeper_stream.h"
 #include "mobility_agent/pipeline/shipper.h"
 #include "process_server/relay/relay.h"

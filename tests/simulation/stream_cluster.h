@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "master_target/keeper/keeper.h"
 #include "master_target/keeper/keeper_stream.h"
 #include "mobility_agent/pipeline/shipper.h"
 #include "process_server/relay/relay.h"

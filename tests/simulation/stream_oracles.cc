@@ -75,14 +75,14 @@ void Cluster::ScrubOnce() {
 
 void Cluster::RetainSome() {
   const uint64_t bytes_max = 64 * kKiB + world_.Pick(256 * kKiB);
-  std::deque<RecoveryJournal::Point> stay(keeper_->points().begin(), keeper_->points().end());
+  std::deque<ReplicaPoint> stay(keeper_->points().begin(), keeper_->points().end());
   std::deque<std::string> deltas;
   for (const std::string& path : keeper_disk_.Paths()) {
     if (absl::EndsWith(path, ".hwl")) deltas.push_back(path);
   }
   uint64_t bytes = keeper_->journal_bytes();
   while (stay.size() > 1 && bytes > bytes_max) {
-    const std::string last = absl::StrFormat("delta-%016d.hwl", stay.front().delta_number);
+    const std::string last = absl::StrFormat("delta-%016d.hwl", stay.front().number);
     for (bool more = true; more; deltas.pop_front()) {
       bytes -= keeper_disk_.Content(deltas.front()).size();
       more = !absl::EndsWith(deltas.front(), last);

@@ -329,7 +329,7 @@ void FuzzRecoveryJournal(absl::string_view bytes) {
   const std::unique_ptr<Keeper> keeper = OpenKeeper(disk);
   if (keeper == nullptr) return;
   std::string content(kDiskBytes, '\0');
-  for (const RecoveryJournal::Point& point : keeper->points()) {
+  for (const ReplicaPoint& point : keeper->points()) {
     const absl::StatusOr<PointView> view = keeper->View(point.marker.id);
     if (view.ok()) view->Read(0, 0, Writable(&content)).IgnoreError();
   }

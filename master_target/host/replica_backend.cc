@@ -1,0 +1,33 @@
+#include "master_target/host/replica_backend.h"
+
+#include "common/replication/target.h"
+
+namespace homeward {
+namespace {
+
+class NoBackend : public ReplicaBackend {
+ public:
+  absl::StatusOr<Opened> Open() override { return Refused(); }
+  std::vector<std::string> Paths() const override { return {}; }
+  absl::StatusOr<std::string> Stamp(int) override { return Refused(); }
+  absl::Status Remove() override { return Refused(); }
+
+ private:
+  static absl::Status Refused() {
+    return absl::FailedPreconditionError(
+        "this master target cannot write to a target of the kind that is wanted: upgrade it, or "
+        "choose another target");
+  }
+};
+
+}  // namespace
+
+std::unique_ptr<ReplicaBackend> MakeBackend(const BackendTable& table, const BackendParts& parts,
+                                            const control::v1::Replica& replica) {
+  const auto it = table.find(TargetOf(replica).kind_case());
+  std::unique_ptr<ReplicaBackend> backend;
+  if (it != table.end()) backend = it->second(parts, replica);
+  return backend != nullptr ? std::move(backend) : std::make_unique<NoBackend>();
+}
+
+}  // namespace homeward
