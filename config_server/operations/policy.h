@@ -8,7 +8,7 @@
 
 namespace homeward {
 
-// The defaults are in common/base/limits.h.
+// What an operator does not say is as in common/base/limits.h.
 // INVALID_ARGUMENT: points would be too close, or gone before the next one is made.
 absl::Status ApplyPolicy(const admin::v1::Policy& policy, storage::v1::Assignment* assignment);
 
