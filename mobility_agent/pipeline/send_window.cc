@@ -50,10 +50,10 @@ bool SendWindow::GoOnBehind(StreamPosition held) {
   size_t index = 0;
   while (index < entries_.size() && entries_[index].position <= held) ++index;
   const StreamPosition last{epoch_, next_sequence_ - 1};
-  bool whole = index == entries_.size() ? held == last : held.MayPrecede(entries_[index].position);
-  // The position of what was dropped as durable must not be asked for again.
-  if (held < spooled_) whole = false;
-  for (size_t i = index; i < entries_.size() && whole; ++i) whole = !entries_[i].payload.empty();
+  // What is spooled is not here any more, and what was durable is forgotten.
+  const bool whole =
+      held >= spooled_ &&
+      (index == entries_.size() ? held == last : held.MayPrecede(entries_[index].position));
   if (whole) next_ = index;
   return whole;
 }
