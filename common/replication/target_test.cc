@@ -78,8 +78,9 @@ TEST(Target, WhatAnOlderProgramWroteSinceCounts) {
     one.older_program(&replica);
     const Target target = TargetOf(replica);
     EXPECT_EQ(target.kind_case(), one.kind);
-    if (one.kind == Target::kDatastoreDirectory)
+    if (one.kind == Target::kDatastoreDirectory) {
       EXPECT_EQ(target.datastore_directory().directory(), replica.directory());
+    }
   }
 }
 
