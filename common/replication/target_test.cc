@@ -78,7 +78,9 @@ TEST(Target, WhatAnOlderProgramWroteSinceCounts) {
     one.older_program(&replica);
     const Target target = TargetOf(replica);
     EXPECT_EQ(target.kind_case(), one.kind);
-    EXPECT_EQ(target.datastore_directory().directory(), replica.directory());
+    if (one.kind == Target::kDatastoreDirectory) {
+      EXPECT_EQ(target.datastore_directory().directory(), replica.directory());
+    }
   }
 }
 
