@@ -20,6 +20,8 @@ namespace homeward {
 class AdminClient {
  public:
   using Stub = admin::v1::AdminService::Stub;
+  template <typename Request, typename Response>
+  using Method = grpc::Status (Stub::*)(grpc::ClientContext*, const Request&, Response*);
   struct Options {
     std::string address;  // host:port
     // With ca.pem, certificate.pem and key.pem of an operator.
@@ -36,8 +38,7 @@ class AdminClient {
   // Waits for the server within the limit. A call of which it is not known what became is sent
   // again only when the protocol says that it may be; else the status says that it is not known.
   template <typename Request, typename Response>
-  absl::Status Call(grpc::Status (Stub::*method)(grpc::ClientContext*, const Request&, Response*),
-                    const Request& request, Response* response) {
+  absl::Status Call(Method<Request, Response> method, const Request& request, Response* response) {
     return Send(MayBeRepeated(*Request::descriptor(), *Response::descriptor()),
                 [&](grpc::ClientContext* context) {
                   return (stub_.get()->*method)(context, request, response);

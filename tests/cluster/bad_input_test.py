@@ -152,7 +152,11 @@ class Cases:
                 (3, "DISK_UNKNOWN", ("machines", "protect", "worker", "--disk", "/dev/nothing")),
                 (3, "DATASTORE_NOT_ACCESSIBLE", ("machines", "protect", "worker", "--datastore", "/nowhere")),
                 (3, "DIRECTORY_UNSUITABLE", ("machines", "protect", "worker", "--directory", "../etc")),
-                (3, "is not a duration", ("machines", "protect", "worker", "--point-interval", "soon"))):
+                (2, "--point-interval", ("machines", "protect", "worker", "--point-interval", "soon")),
+                (2, "--retention", ("machines", "protect", "worker", "--retention", "5x")),
+                (2, "--apply", ("machines", "repair", "worker", "--wait")),
+                (2, "--password-file", ("vcenters", "add", "vc1", "--address", "127.0.0.1:1", "--user", "nobody",
+                                        "--password-file", "/nowhere/password"))):
             code, text = code_of(*arguments)
             self.check(f"homeward {' '.join(arguments)} ends with {expected}",
                        code == expected and words in text, f"{code}: {text}")

@@ -64,6 +64,7 @@ HOMES = {
     r"prometheus/": ["common/metrics/"],
     r"liburing": ["common/os/linux/"],
     r"CLI/": ["common/daemon/posix/", "config_server/cli/"],
+    r"yaml-cpp/": ["config_server/cli/"],
     r"systemd/": ["common/daemon/posix/"],
     r"uuid/": ["common/os/linux/"],
     r"bpf/": ["mobility_agent/capture/linux/"],

@@ -1,0 +1,36 @@
+// The groups of commands; each file adds its own to the command line.
+#ifndef HOMEWARD_CONFIG_SERVER_CLI_COMMANDS_H_
+#define HOMEWARD_CONFIG_SERVER_CLI_COMMANDS_H_
+
+#include "config_server/cli/command_line.h"
+
+namespace homeward {
+
+void AddMachineCommands(CommandLine* line);
+// protect and reprotect, which say where replicas are placed. Part of the group `machines`.
+void AddPlacementCommands(CommandLine* line, CLI::App* machines);
+void AddPointCommands(CommandLine* line);
+void AddServerCommands(CommandLine* line);
+void AddVcenterCommands(CommandLine* line);
+void AddInventoryCommands(CommandLine* line);
+void AddJobCommands(CommandLine* line);
+// health, events and version.
+void AddHealthCommands(CommandLine* line);
+void AddEnrolmentCommands(CommandLine* line);
+void AddCompletionCommand(CommandLine* line);
+
+inline void AddAllCommands(CommandLine* line) {
+  AddMachineCommands(line);
+  AddPointCommands(line);
+  AddServerCommands(line);
+  AddVcenterCommands(line);
+  AddInventoryCommands(line);
+  AddJobCommands(line);
+  AddHealthCommands(line);
+  AddEnrolmentCommands(line);
+  AddCompletionCommand(line);
+}
+
+}  // namespace homeward
+
+#endif  // HOMEWARD_CONFIG_SERVER_CLI_COMMANDS_H_

@@ -1,0 +1,166 @@
+// machines protect and machines reprotect: which disks are replicated, and to where.
+#include "config_server/cli/arguments.h"
+#include "config_server/cli/commands.h"
+#include "config_server/cli/tables.h"
+
+namespace homeward {
+namespace {
+
+using admin::v1::NewVm;
+using admin::v1::Policy;
+using admin::v1::ProtectRequest;
+using admin::v1::ReprotectRequest;
+using google::protobuf::Duration;
+using Stub = AdminClient::Stub;
+
+void AddPolicy(CLI::App* command, Policy* policy) {
+  AddDuration(
+      command, "--point-interval",
+      [policy](const Duration& value) { *policy->mutable_point_interval() = value; },
+      "time between crash-consistent recovery points (default: 5m)");
+  AddDuration(
+      command, "--app-point-interval",
+      [policy](const Duration& value) { *policy->mutable_app_point_interval() = value; },
+      "time between application-consistent recovery points (default: 60m)");
+  AddDuration(
+      command, "--retention",
+      [policy](const Duration& value) { *policy->mutable_retention_age() = value; },
+      "how long recovery points are kept (default: 24h)");
+  command->add_option_function<uint64_t>(
+      "--retention-bytes", [policy](uint64_t value) { policy->set_retention_bytes(value); },
+      "maximum size of the recovery journal in bytes (default: no limit)");
+}
+
+template <typename Request>
+void AddPlacement(const Command<Request>& command) {
+  Request* const request = command.request;
+  AddText(command, "--process-server", &Request::mutable_process_server,
+          "name or ID of the process server (default: the least loaded)");
+  AddText(command, "--master-target", &Request::mutable_master_target,
+          "name or ID of the master target (default: the least loaded)");
+  AddText(command, "--datastore", &Request::mutable_datastore,
+          "path of a datastore on the master target (default: the one with the most free space)");
+  AddText(command, "--directory", &Request::mutable_directory,
+          "directory in the datastore (default: the machine's name)");
+  command.app->template add_option_function<std::vector<std::string>>(
+      "--block-device",
+      [request](const std::vector<std::string>& devices) {
+        request->mutable_block_devices()->Assign(devices.begin(), devices.end());
+      },
+      "block device of the master target to use instead of a datastore; repeat it once for each "
+      "disk, in the order of the disks");
+  AddText(command, "--vm", &Request::mutable_vm,
+          "the machine's VM, if several could be it: the managed object reference or path that "
+          "VM_AMBIGUOUS lists");
+  AddPolicy(command.app, request->mutable_policy());
+}
+
+// Starts a job for each machine before it waits for any. Of several machines, one that is refused
+// does not keep the others back.
+absl::Status ProtectEach(Session& session, const ProtectRequest& common,
+                         const std::vector<std::string>& machines, bool wait) {
+  if (machines.size() > 1 && !(common.directory().empty() && common.block_devices().empty() &&
+                               common.disks().empty() && common.vm().empty())) {
+    return absl::InvalidArgumentError(
+        "--directory, --block-device, --disk and --vm apply to a single machine: protect these "
+        "machines one at a time");
+  }
+  std::vector<admin::v1::Job> jobs;
+  for (const std::string& machine : machines) {
+    ProtectRequest request = common;
+    request.set_machine(machine);
+    admin::v1::Job job;
+    const absl::Status status = session.Call(&Stub::Protect, request, &job);
+    if (status.ok()) {
+      jobs.push_back(job);
+    } else if (machines.size() == 1) {
+      return status;
+    } else {
+      session.Fail(machine, status);
+    }
+  }
+  for (const admin::v1::Job& job : jobs) HW_RETURN_IF_ERROR(session.Report(job, wait));
+  return absl::OkStatus();
+}
+
+void AddProtect(CommandLine* line, CLI::App* machines) {
+  ProtectRequest* const request = line->New<ProtectRequest>();
+  auto* const names = line->New<std::vector<std::string>>();
+  bool* const wait = line->New<bool>();
+  CLI::App* const protect =
+      line->Add(machines,
+                {"protect", "start replicating machines",
+                 "machines protect web-1 web-2 --datastore /vmfs/volumes/ds1 --wait"},
+                [=](Session& session) { return ProtectEach(session, *request, *names, *wait); });
+  protect->add_option("machine", *names, "names or IDs of the machines")->required();
+  protect->add_option_function<std::vector<std::string>>(
+      "--disk",
+      [request](const std::vector<std::string>& disks) {
+        request->mutable_disks()->Assign(disks.begin(), disks.end());
+      },
+      "replicate only this disk; may be repeated (default: all disks)");
+  AddPlacement(Command<ProtectRequest>{protect, request});
+  CommandLine::AddWait(protect, wait);
+}
+
+// What a new VM is to have, at an alternate location.
+void AddNewVm(const Command<ReprotectRequest>& command) {
+  ReprotectRequest* const request = command.request;
+  const auto text = [&](const char* name, std::string* (NewVm::*field)(), const char* says) {
+    command.app->add_option_function<std::string>(
+        name,
+        [request, field](const std::string& value) {
+          *(request->mutable_new_vm()->*field)() = value;
+        },
+        says);
+  };
+  const auto number = [&](const char* name, void (NewVm::*set)(uint32_t), const char* says) {
+    command.app->add_option_function<uint32_t>(
+        name, [request, set](uint32_t value) { (request->mutable_new_vm()->*set)(value); }, says);
+  };
+  text("--vm-name", &NewVm::mutable_name, "name of the new VM (default: the name it had)");
+  text("--vm-firmware", &NewVm::mutable_firmware, "firmware of the new VM: bios or efi");
+  text("--vm-guest-id", &NewVm::mutable_guest_id,
+       "guest operating system of the new VM, by vSphere's identifier, such as debian11_64Guest");
+  text("--vm-network", &NewVm::mutable_network,
+       "network of the new VM, which gets one network card on it");
+  number("--vm-cpus", &NewVm::set_cpus, "number of processors of the new VM");
+  number("--vm-memory-mb", &NewVm::set_memory_mb, "memory of the new VM in MiB");
+}
+
+void AddReprotect(CommandLine* line, CLI::App* machines) {
+  const auto reprotect =
+      line->Start(machines,
+                  {"reprotect", "start replicating a machine again after a failback",
+                   "machines reprotect web-1 --datastore /vmfs/volumes/ds2 --wait"},
+                  &Stub::Reprotect);
+  ReprotectRequest* const request = reprotect.request;
+  AddMachine(reprotect);
+  AddPlacement(reprotect);
+  reprotect.app
+      ->add_option_function<std::string>(
+          "--location",
+          [request](const std::string& value) {
+            request->set_location(value == "original"    ? admin::v1::ORIGINAL_VM
+                                  : value == "alternate" ? admin::v1::ALTERNATE_VM
+                                  : value == "hyperv"    ? admin::v1::HYPERV_VM
+                                                         : admin::v1::DATASTORE_DIRECTORY);
+          },
+          "where the machine is to come home to. original: the VM it used to be. alternate: a new "
+          "VM on the master target's ESX host, with its disks on the datastore named by "
+          "--datastore. directory: a directory of a datastore mounted on the master target. "
+          "hyperv: not supported, always refused. Default: original, if there is such a VM")
+      ->check(CLI::IsMember({"original", "alternate", "directory", "hyperv"}));
+  AddFlag(reprotect, "--remove-snapshots", &ReprotectRequest::set_remove_snapshots,
+          "first merge the original VM's snapshots into its disks");
+  AddNewVm(reprotect);
+}
+
+}  // namespace
+
+void AddPlacementCommands(CommandLine* line, CLI::App* machines) {
+  AddProtect(line, machines);
+  AddReprotect(line, machines);
+}
+
+}  // namespace homeward
