@@ -53,7 +53,7 @@ std::string FormatTime(const google::protobuf::Timestamp& time) {
   return absl::FormatTime("%Y-%m-%d %H:%M:%E3S UTC", FromProto(time), absl::UTCTimeZone());
 }
 
-std::string FormatDuration(absl::Duration duration) {
+std::string FormatTimeSpan(absl::Duration duration) {
   const absl::Duration size = absl::AbsDuration(duration);
   const absl::Duration unit = size < absl::Seconds(1)   ? absl::Milliseconds(1)
                               : size < absl::Minutes(1) ? absl::Milliseconds(100)

@@ -22,7 +22,7 @@ std::string FormatBytes(uint64_t bytes);
 std::string FormatTime(const google::protobuf::Timestamp& time);
 // "250ms", "12.5s", "1h2m5s": milliseconds under a second, tenths of a second under a minute, whole
 // seconds from then on.
-std::string FormatDuration(absl::Duration duration);
+std::string FormatTimeSpan(absl::Duration duration);
 // The beginning of an id: enough to tell ids apart, and taken by every command.
 std::string ShortId(const std::string& id);
 std::string FormatRole(types::v1::ServerRole role);

@@ -16,10 +16,10 @@ constexpr char kShownTime[] = "2023-11-14 22:13:20.250 UTC";
 google::protobuf::Timestamp ATime() { return ToProto(absl::FromUnixMillis(1700000000250)); }
 
 TEST(FormatTest, ADurationIsAsPreciseAsItIsLong) {
-  EXPECT_EQ(FormatDuration(absl::Microseconds(250700)), "250ms");
-  EXPECT_EQ(FormatDuration(absl::Milliseconds(12555)), "12.5s");
-  EXPECT_EQ(FormatDuration(absl::Milliseconds(3725900)), "1h2m5s");
-  EXPECT_EQ(FormatDuration(absl::ZeroDuration()), "0");
+  EXPECT_EQ(FormatTimeSpan(absl::Microseconds(250700)), "250ms");
+  EXPECT_EQ(FormatTimeSpan(absl::Milliseconds(12555)), "12.5s");
+  EXPECT_EQ(FormatTimeSpan(absl::Milliseconds(3725900)), "1h2m5s");
+  EXPECT_EQ(FormatTimeSpan(absl::ZeroDuration()), "0");
 }
 
 TEST(FormatTest, EveryTimeIsShownAlikeAndNoHeadingNamesTheZone) {

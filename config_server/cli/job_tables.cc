@@ -33,7 +33,7 @@ std::string FormatJob(const admin::v1::Job& job) {
     absl::StrAppendFormat(&out, "  %-10s %s", task.state(), task.name());
     if (task.has_ended() && task.has_started()) {
       absl::StrAppend(&out, " (",
-                      FormatDuration(FromProto(task.ended()) - FromProto(task.started())), ")");
+                      FormatTimeSpan(FromProto(task.ended()) - FromProto(task.started())), ")");
     }
     if (task.state() == "Running" && !task.detail().empty())
       absl::StrAppend(&out, ": waiting for ", task.detail());

@@ -29,7 +29,7 @@ std::string FormatCopy(const admin::v1::MachineCopy& copy) {
                       copy.boot_id(), ", from ", copy.address());
 }
 
-std::string FormatRpo(double seconds) { return FormatDuration(absl::Seconds(seconds)); }
+std::string FormatRpo(double seconds) { return FormatTimeSpan(absl::Seconds(seconds)); }
 
 }  // namespace
 

@@ -56,7 +56,7 @@ std::string Progress::Describe(const admin::v1::Task& task) {
       static_cast<double>(task.done_bytes() - rate_base_bytes_) / absl::ToDoubleSeconds(elapsed);
   const double left_seconds = static_cast<double>(task.total_bytes() - task.done_bytes()) / rate;
   absl::StrAppend(&line, ", ", FormatBytes(static_cast<uint64_t>(rate)), "/s, ",
-                  FormatDuration(absl::Trunc(absl::Seconds(left_seconds), absl::Seconds(1))),
+                  FormatTimeSpan(absl::Trunc(absl::Seconds(left_seconds), absl::Seconds(1))),
                   " left");
   return line;
 }

@@ -49,7 +49,7 @@ std::string FormatServer(const admin::v1::Server& server) {
     AppendField("Pending", FormatBytes(server.pending_bytes()), &out);
   }
   if (server.has_time_to_drain())
-    AppendField("Time to drain", FormatDuration(FromProto(server.time_to_drain())), &out);
+    AppendField("Time to drain", FormatTimeSpan(FromProto(server.time_to_drain())), &out);
   AppendField("Health", server.health(), &out);
   AppendIssues(server.health_errors(), &out);
   return out;
