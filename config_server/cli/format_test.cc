@@ -33,12 +33,9 @@ TEST(FormatTest, EveryTimeIsShownAlikeAndNoHeadingNamesTheZone) {
   *vcenters.add_vcenters()->mutable_since() = ATime();
   admin::v1::Machine machine;
   *machine.mutable_registered_at() = ATime();
-  types::v1::Problem problem;
-  problem.set_retryable(true);
-  *problem.mutable_retry_at() = ATime();
   for (const std::string& text :
        {FormatPoints(points), FormatJobs(jobs), FormatEvents(events), FormatVcenters(vcenters),
-        FormatVcenter(vcenters.vcenters(0)), FormatMachine(machine), FormatProblem(problem)}) {
+        FormatVcenter(vcenters.vcenters(0)), FormatMachine(machine)}) {
     EXPECT_THAT(text, HasSubstr(kShownTime));
     EXPECT_THAT(text, Not(HasSubstr("UTC)")));
     EXPECT_THAT(text, Not(HasSubstr("UTC UTC")));
