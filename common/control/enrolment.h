@@ -15,7 +15,7 @@
 
 namespace homeward {
 
-// What `homeward enroll passphrase show` prints and a new part is given.
+// What `homeward enrol passphrase show` prints and a new part is given.
 struct EnrolmentFile {
   std::string passphrase;
   std::string ca;  // PEM

@@ -91,7 +91,7 @@ absl::StatusOr<EnrolmentFile> ParseEnrolmentFile(const std::string& text) {
     return absl::InvalidArgumentError(absl::StrCat(
         "not an enrolment file: it has no ",
         out.passphrase.empty() ? "passphrase" : "CA certificate",
-        ". Make one on the configuration server with: homeward enroll passphrase show"));
+        ". Make one on the configuration server with: homeward enrol passphrase show"));
   }
   return out;
 }
@@ -186,7 +186,7 @@ absl::StatusOr<Membership> JoinFabric(FileSystem& files, const JoinOptions& opti
   if (options.join.enrolment_file().empty()) {
     return absl::FailedPreconditionError(
         "this host is not enrolled and join.enrolment_file is not set. Make one on the "
-        "configuration server with: homeward enroll passphrase show");
+        "configuration server with: homeward enrol passphrase show");
   }
   HW_ASSIGN_OR_RETURN(const std::string text,
                       ReadWholeFile(files, options.join.enrolment_file(), kMiB));

@@ -22,7 +22,7 @@ std::vector<ProblemEntry> Enrolment() {
        .when = "a part did not prove that it knows the configuration server's passphrase",
        .causes = {"the passphrase was changed since its enrolment file was made",
                   "the enrolment file is another configuration server's"},
-       .action = "Make a new enrolment file: homeward enroll passphrase show."},
+       .action = "Make a new enrolment file: homeward enrol passphrase show."},
       {.id = kEnrolmentOtherRole,
        .name = "ENROLMENT_REFUSED",
        .of = "another role",
