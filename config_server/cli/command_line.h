@@ -81,6 +81,8 @@ class CommandLine {
   std::optional<int> Parse(const std::vector<std::string>& arguments, std::ostream& out,
                            std::ostream& error);
   // Requires: Parse() returned nothing. Returns the exit code.
+  bool has_command() const { return run_ != nullptr; }
+  // Requires: has_command().
   int Run() const { return run_(); }
 
  private:

@@ -31,6 +31,7 @@ Reading Read(const std::vector<std::string>& arguments) {
   std::ostringstream out;
   std::ostringstream error;
   const std::optional<int> ended = line.Parse(arguments, out, error);
+  EXPECT_NE(ended.has_value(), line.has_command()) << "what was read can be run";
   return {ended, out.str(), error.str()};
 }
 Reading Read(const std::string& words) {

@@ -34,7 +34,7 @@ void AddCreate(CommandLine* line, CLI::App* points) {
   create.app->add_flag_callback(
       "--app-consistent", [request] { request->set_kind(types::v1::APP_CONSISTENT); },
       "make it application-consistent: run the agent's pre_freeze hook first");
-  create.app->final_callback([request] {
+  create.app->parse_complete_callback([request] {
     if (request->machine().empty() && !request->all_machines())
       throw CLI::RequiredError("A machine or --all");
   });
