@@ -262,16 +262,16 @@ class Features:
         server.kill()
         reading = subprocess.Popen(self.cluster.command("machines", "list"), stdout=subprocess.PIPE, stderr=subprocess.PIPE,
                                    text=True)
-        changing = subprocess.Popen(self.cluster.command("enroll", "passphrase", "rotate"), stdout=subprocess.PIPE,
+        changing = subprocess.Popen(self.cluster.command("enrol", "passphrase", "rotate"), stdout=subprocess.PIPE,
                                     stderr=subprocess.PIPE, text=True)
         told = [process.stderr.readline() for process in (reading, changing)]  # Both have tried by now.
         server.start()
         listed, shown = reading.communicate()[0], changing.communicate()[0]
-        self.check("both say what they wait for", all("does not answer" in line for line in told), told)
+        self.check("both say what they wait for", all("is not answering" in line for line in told), told)
         self.check("a command that was given before the server ran is answered",
                    reading.returncode == 0 and "certified" in listed, listed)
         self.check("so is one that changes something, and it is done once",
-                   changing.returncode == 0 and shown == self.cluster.cli("enroll", "passphrase", "show"), shown)
+                   changing.returncode == 0 and shown == self.cluster.cli("enrol", "passphrase", "show"), shown)
 
     def certificate(self, name):
         return (self.directory / name / "state" / "identity" / "certificate.pem").read_bytes()
