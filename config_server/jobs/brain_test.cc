@@ -115,6 +115,24 @@ TEST_F(BrainTest, AJobOfManyMachinesIsCancelledWithItsChildren) {
   EXPECT_TRUE(Machine().job_id().empty());
 }
 
+TEST_F(BrainTest, ACancelledJobCancelsItsChildrenAfterARestart) {
+  Obey();
+  Obey();
+  Run("protect");
+  agent_runs_ = false;
+  storage::v1::Job each;
+  each.set_operation(storage::v1::RESYNC);
+  storage::v1::Job parent = *brain_->StartForEach(each, {kMachine});
+  // The server dies right after this was stored.
+  parent.set_cancel_requested(true);
+  Store::Transaction transaction;
+  transaction.Put(parent.id(), parent);
+  ASSERT_TRUE(brain_->store().Commit(transaction).ok());
+  StartBrain();
+  EXPECT_EQ(Finish(parent.id()).state(), storage::v1::CANCELLED);
+  EXPECT_EQ(brain_->FindJob(parent.children(0))->state(), storage::v1::CANCELLED);
+}
+
 TEST_F(BrainTest, AJobThatAnOlderServerBeganGoesOn) {
   Obey();
   Obey();

@@ -110,11 +110,6 @@ absl::Status JobRunner::Cancel(Job job) {
   Store::Transaction transaction;
   transaction.Put(job.id(), job);
   records_.Commit(transaction);
-  for (const std::string& id : job.children()) {
-    const std::optional<Job> child = records_.store().Get<Job>(id);
-    // One that is past the point of no return goes on, and the parent ends with it.
-    if (child.has_value() && !HasEnded(*child)) (void)Cancel(*child);
-  }
   return absl::OkStatus();
 }
 
@@ -280,17 +275,14 @@ void JobRunner::StartNextChild(Job parent) {
 }
 
 bool JobRunner::StepParent(Job job) {
-  int running = 0, failed = 0;
-  types::v1::Problem problem;
+  int running = 0;
   for (const std::string& id : job.children()) {
-    const std::optional<Job> child = records_.store().Get<Job>(id);
-    HW_CHECK(child.has_value());
-    if (!HasEnded(*child)) {
-      ++running;
-    } else if (child->state() != storage::v1::SUCCEEDED && ++failed == 1) {
-      problem = child->problem();
-      problem.set_message(absl::StrCat("job ", id, ": ", problem.message()));
-    }
+    if (!records_.running_jobs().contains(id)) continue;
+    ++running;
+    // Here, not where it was asked for: a server that dies in between cancels them too. One that is
+    // past the point of no return goes on, and the parent ends with it.
+    const Job child = *records_.store().Get<Job>(id);
+    if (job.cancel_requested() && !child.cancel_requested()) (void)Cancel(child);
   }
   if (!job.waiting().empty() && running < kChildrenAtOnce) {
     StartNextChild(std::move(job));
@@ -298,7 +290,19 @@ bool JobRunner::StepParent(Job job) {
   }
   const int left = running + job.waiting_size();
   progress_[job.id()] = StepResult::Wait(absl::StrCat(left, " machines"));
-  if (left > 0) return false;
+  if (left == 0) EndParent(std::move(job));
+  return false;
+}
+
+void JobRunner::EndParent(Job job) {
+  int failed = 0;
+  types::v1::Problem problem;
+  for (const std::string& id : job.children()) {
+    const Job child = *records_.store().Get<Job>(id);
+    if (child.state() == storage::v1::SUCCEEDED || ++failed > 1) continue;
+    problem = child.problem();
+    problem.set_message(absl::StrCat("job ", id, ": ", problem.message()));
+  }
   storage::v1::Task& task = *job.mutable_tasks(0);
   *task.mutable_ended() = ToProto(clock_.Now());
   task.set_state(failed == 0 ? storage::v1::SUCCEEDED : storage::v1::FAILED);
@@ -315,7 +319,6 @@ bool JobRunner::StepParent(Job job) {
   transaction.Put(job.id(), job);
   PutEndEvent(job, 0, &transaction);
   records_.Commit(transaction);
-  return false;
 }
 
 void JobRunner::Step() {

@@ -49,6 +49,7 @@ class JobRunner {
   // Of a job with children. True: it started another one, and is to be stepped again.
   bool StepParent(storage::v1::Job job);
   void StartNextChild(storage::v1::Job parent);
+  void EndParent(storage::v1::Job job);
   // Where the workflow works on the machine.
   Location& LocationOf(const Workflow& workflow, const storage::v1::Machine& machine) const;
   // The job waits for the same thing for longer than it may.

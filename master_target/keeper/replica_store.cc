@@ -90,7 +90,7 @@ absl::Status ReplicaStore::Apply(const std::vector<absl::string_view>& sealed_ba
     const absl::StatusOr<bool> takes = next.Takes(batch.header);
     refused = takes.status();
     if (!refused.ok()) break;
-    if (!*takes && !HW_FAULT("mutation.apply_duplicates")) continue;
+    if (!*takes) continue;
     refused = ApplyOne(batch, &next, &staged);
     if (!refused.ok()) break;
   }

@@ -77,6 +77,7 @@ Outcome Fabric::Run() {
          world_.Step())
     ReapTheDead();
   if (outcome_.ok && !AllHome()) DescribeTheStuck();
+  if (outcome_.ok && brain_ != nullptr) CheckParents(/*ended=*/true);
   // Calls still refer to strands: nothing of theirs may run while all is taken down.
   for (auto& part : parts_) StopPart(part.get());
   for (auto& machine : machines_) {
@@ -239,9 +240,12 @@ void Fabric::Obey(Part* part, const control::v1::Desired& desired) {
   });
 }
 
+void Fabric::CheckSent(const Copy& copy, const control::v1::Desired& desired) {
+  if (desired.agent().has_protection() && copy.left_behind)
+    Fail(absl::StrCat(NameOf(copy), " was left behind and is told to replicate"));
+}
+
 void Fabric::Obey(Copy* copy, const control::v1::Desired& desired) {
-  if (desired.agent().has_protection() && copy->left_behind)
-    Fail(absl::StrCat(NameOf(*copy), " was left behind and is told to replicate"));
   Guest& guest = copy->machine;
   guest.streamed_generation =
       std::max(guest.streamed_generation, desired.agent().protection().generation());

@@ -45,6 +45,8 @@ class Fabric : public Scenario {
   void Ask(const std::function<void(Brain&)>& ask);
   void KeepStepping();
   // What was answered is remembered.
+  // A job of many machines has one for each, or none yet; at the end it has ended.
+  void CheckParents(bool ended);
   void CheckRecords();
 
   // --- sessions
@@ -121,6 +123,7 @@ class Fabric : public Scenario {
   void Deliver(Owner* owner, uint64_t attempt, const control::v1::Down& down) {
     const uint64_t incarnation = owner->host.incarnation;
     if (!down.has_desired()) return;
+    CheckSent(*owner, down.desired());
     world_.After(Arrival(&owner->session.down),
                  [this, owner, attempt, incarnation, desired = down.desired()] {
                    if (owner->host.incarnation != incarnation || !owner->host.up ||
@@ -152,6 +155,9 @@ class Fabric : public Scenario {
   control::v1::Heartbeat Observe(Part& part);
   control::v1::Heartbeat Observe(Copy& copy);
   void Obey(Part* part, const control::v1::Desired& desired);
+  // When it is sent: what was sent before may still be on its way.
+  void CheckSent(const Copy& copy, const control::v1::Desired& desired);
+  void CheckSent(const Part&, const control::v1::Desired&) {}
   void Obey(Copy* copy, const control::v1::Desired& desired);
 
   // --- process servers and master targets
@@ -212,6 +218,8 @@ class Fabric : public Scenario {
   void Meddle(Brain& brain, Guest* guest, const Machine& machine);
   // Everything is to end well now.
   void GoHome(Brain& brain, Guest* guest, const Machine& machine);
+  // Points of all machines as one job, or such a job is cancelled.
+  void MeddleWithAll(Brain& brain);
   void Start(Brain& brain, Guest* guest, const Machine& machine, storage::v1::Operation operation);
 
   // --- faults
@@ -227,6 +235,7 @@ class Fabric : public Scenario {
   bool commit_deaths_ = false;
   bool few_kinds_ = false;  // of faults
   SimulatedStore::Records records_;
+  std::string last_parent_;  // the last job of all machines that was answered for
   std::map<std::string, storage::v1::TaskState> jobs_;  // that were answered for
   uint64_t points_made_ = 0;
   uint64_t server_incarnation_ = 0;

@@ -15,6 +15,7 @@ void Fabric::ScheduleOperator(Guest* guest) {
         Ask([&](Brain& brain) {
           const auto machine = brain.store().Get<Machine>(guest->id);
           if (!machine.has_value()) return;
+          if (faulty() && world_.Chance(0.05)) return MeddleWithAll(brain);
           faulty() ? Meddle(brain, guest, *machine) : GoHome(brain, guest, *machine);
         });
         ScheduleOperator(guest);
@@ -62,6 +63,22 @@ void Fabric::Meddle(Brain& brain, Guest* guest, const Machine& machine) {
       !guest->boots)
     return;
   Start(brain, guest, machine, operation);
+}
+
+void Fabric::MeddleWithAll(Brain& brain) {
+  if (!last_parent_.empty() && world_.Chance(0.3)) {
+    Say(absl::StrCat("operator: cancel ", last_parent_, ": ",
+                     brain.CancelJob(last_parent_).status().ToString()));
+    return;
+  }
+  std::vector<std::string> ids;
+  for (const auto& guest : machines_) ids.push_back(guest->id);
+  Job each;
+  each.set_operation(storage::v1::CREATE_POINT);
+  each.set_point_kind(types::v1::CRASH_CONSISTENT);
+  const absl::StatusOr<Job> started = brain.StartForEach(each, ids);
+  if (started.ok()) last_parent_ = started->id();
+  Say(absl::StrCat("operator: points of all machines: ", started.status().ToString()));
 }
 
 void Fabric::GoHome(Brain& brain, Guest* guest, const Machine& machine) {

@@ -1,6 +1,8 @@
 #include <algorithm>
 #include <optional>
 
+#include "absl/algorithm/container.h"
+
 #include "tests/simulation/fabric_cluster.h"
 
 namespace homeward::simulation {
@@ -17,7 +19,31 @@ void Fabric::CheckRecords() {
     const auto job = brain_->store().Get<Job>(id);
     if (!job.has_value()) return Fail(absl::StrCat("job ", id, " was started and is forgotten"));
   }
+  CheckParents(/*ended=*/false);
   LookAtMachines();
+}
+
+void Fabric::CheckParents(bool ended) {
+  // Also those whose answer was lost.
+  for (const Job& parent : brain_->store().All<Job>()) {
+    if (!parent.subject().empty()) continue;
+    const std::string& id = parent.id();
+    std::set<std::string> subjects(parent.waiting().begin(), parent.waiting().end());
+    for (const std::string& child_id : parent.children()) {
+      const auto child = brain_->store().Get<Job>(child_id);
+      if (!child.has_value() || !subjects.insert(child->subject()).second)
+        return Fail(absl::StrCat("job ", child_id, " of job ", id, " is missing, or one too many"));
+    }
+    if (!parent.cancel_requested() && subjects.size() != machines_.size())
+      return Fail(absl::StrCat("job ", id, " forgot a machine"));
+    if (ended && parent.state() == storage::v1::RUNNING)
+      return Fail(absl::StrCat("job ", id, " does not end"));
+  }
+  for (const Job& job : brain_->store().All<Job>()) {
+    const auto parent = brain_->store().Get<Job>(job.parent());
+    if (parent.has_value() && !absl::c_linear_search(parent->children(), job.id()))
+      return Fail(absl::StrCat("job ", job.id(), " is not known to job ", parent->id()));
+  }
 }
 
 void Fabric::LookAtMachines() {
