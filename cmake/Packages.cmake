@@ -10,6 +10,7 @@ foreach(package grpc++ rocksdb libzstd liblz4 libxxhash libbpf liburing libsyste
   pkg_check_modules(${package} REQUIRED IMPORTED_TARGET ${package})
 endforeach()
 find_package(pugixml REQUIRED)
+find_package(nlohmann_json REQUIRED)
 find_program(HOMEWARD_PROTOC protoc REQUIRED)
 find_program(HOMEWARD_GRPC_PLUGIN grpc_cpp_plugin REQUIRED)
 find_program(HOMEWARD_GO go REQUIRED)
