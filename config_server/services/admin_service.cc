@@ -9,7 +9,8 @@ using grpc::ServerContext;
 using grpc::Status;
 
 Caller CallerOf(const ServerContext& context) {
-  Caller caller = {.address = context.peer()};
+  Caller caller;
+  caller.address = context.peer();
   for (const Role role : {Role::kOperator, Role::kAgent, Role::kProcessServer, Role::kMasterTarget,
                           Role::kConfigServer}) {
     const absl::StatusOr<std::string> id = Authorize(context, {role});

@@ -167,13 +167,13 @@ done(vms["mt-1"].Reconfigure(spec))""")
         def state():
             return self.cluster.json("vcenters", "list")["vcenters"][0]["state"]
         before = self.vcenter.vms(), self.state()
-        self.vcenter.order(down_ms=5000)
-        self.see("the vCenter is away", lambda: state() != "Connected")
-        try:
-            self.cluster.cli(*command)
-            text = "It was accepted."
-        except Refused as refusal:
-            text = refusal.text
+        with self.vcenter.away():
+            self.see("the vCenter is away", lambda: state() != "Connected")
+            try:
+                self.cluster.cli(*command)
+                text = "It was accepted."
+            except Refused as refusal:
+                text = refusal.text
         self.see("the vCenter is back", lambda: state() == "Connected")
         self.rows.append(("VCENTER_DISCONNECTED", "VCENTER_DISCONNECTED" in text and "do:" in text,
                           (self.vcenter.vms(), self.state()) == before))

@@ -1,5 +1,7 @@
 """A simulated vCenter as a process of this one, and a look at it by a client that is neither ours nor the simulator's."""
+import contextlib
 import json
+import signal
 import ssl
 import subprocess
 import urllib.request
@@ -24,6 +26,15 @@ class Vcenter:
         """Its loop devices go with it."""
         self.process.terminate()
         self.process.wait()
+
+    @contextlib.contextmanager
+    def away(self):
+        """It is down for as long as the block runs."""
+        self.process.send_signal(signal.SIGUSR1)
+        try:
+            yield
+        finally:
+            self.process.send_signal(signal.SIGUSR2)
 
     def order(self, **order):
         request = urllib.request.Request(f"https://{self.address}/control", json.dumps(order).encode())

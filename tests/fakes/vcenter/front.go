@@ -164,9 +164,8 @@ func (f *Front) control(w http.ResponseWriter, r *http.Request) {
 	if order.ClearFaults {
 		f.faults = nil
 	}
-	if order.ExpireSessions || order.DownMS > 0 {
-		f.sessions = map[string]Account{}
-		f.pages = map[string][]types.ObjectContent{}
+	if order.ExpireSessions {
+		f.endSessions()
 	}
 	reply, _ := json.Marshal(map[string]interface{}{"calls": f.calls})
 	f.mutex.Unlock()
@@ -204,11 +203,30 @@ func (f *Front) control(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// restart is a vCenter that goes down and comes back: hosts and VMs go on meanwhile.
+// endSessions needs the mutex.
+func (f *Front) endSessions() {
+	f.sessions = map[string]Account{}
+	f.pages = map[string][]types.ObjectContent{}
+}
+
+// restart is a vCenter that goes down and comes back.
 func (f *Front) restart(down time.Duration) {
 	time.Sleep(20 * time.Millisecond) // The order's own reply.
-	_ = f.server.Close()
+	f.GoDown()
 	time.Sleep(down)
+	f.ComeUp()
+}
+
+// GoDown ends every session and connection; hosts and VMs go on meanwhile.
+func (f *Front) GoDown() {
+	f.mutex.Lock()
+	f.endSessions()
+	f.mutex.Unlock()
+	_ = f.server.Close()
+}
+
+// ComeUp listens again, at the address that was.
+func (f *Front) ComeUp() {
 	for attempt := 0; attempt < 100; attempt++ {
 		if f.listen(f.address) == nil {
 			return

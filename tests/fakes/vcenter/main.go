@@ -50,6 +50,18 @@ func run(path string, listen string) error {
 	fmt.Println(string(ready))
 	end := make(chan os.Signal, 1)
 	signal.Notify(end, syscall.SIGINT, syscall.SIGTERM)
-	<-end
-	return nil
+	outage := make(chan os.Signal, 1)
+	signal.Notify(outage, syscall.SIGUSR1, syscall.SIGUSR2)
+	for {
+		select {
+		case <-end:
+			return nil
+		case order := <-outage:
+			if order == syscall.SIGUSR1 {
+				front.GoDown()
+			} else {
+				front.ComeUp()
+			}
+		}
+	}
 }
