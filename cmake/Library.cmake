@@ -5,12 +5,59 @@
 #   * is not defined yet (the order of add_subdirectory is the order of the layers),
 #   * is in a higher layer, or
 #   * crosses from one daemon's room into another's.
-# GRPC gives the target the precompiled header of gRPC and protobuf.
+#
+# What nearly every file includes is compiled once (precompiled headers, below): GRPC gives the target gRPC's headers too,
+# DEPS proto those of the messages, a test those of GoogleTest. The release preset does without, so it finds a forgotten include.
 #
 # homeward_program(NAME homeward-agent SOURCES ... DEPS ...)   an executable, same rules
 # homeward_test(NAME journal_test SOURCES ... DEPS ... [LABELS unit])
 
 set_property(GLOBAL PROPERTY HOMEWARD_GRAPH "")
+
+set(_homeward_usual_headers
+    <algorithm> <array> <cstdint> <functional> <map> <memory> <optional> <set> <string> <utility> <vector>
+    <absl/algorithm/container.h> <absl/base/thread_annotations.h> <absl/container/btree_map.h> <absl/status/status.h>
+    <absl/status/statusor.h> <absl/strings/ascii.h> <absl/strings/match.h> <absl/strings/numbers.h> <absl/strings/str_cat.h>
+    <absl/strings/str_join.h> <absl/strings/string_view.h> <absl/synchronization/mutex.h> <absl/time/time.h>
+    <absl/types/span.h>)
+set(_homeward_message_headers <homeward/control/v1/control.pb.h>)
+set(_homeward_grpc_headers <grpcpp/grpcpp.h>)
+set(_homeward_test_headers <gmock/gmock.h> <gtest/gtest.h>)
+
+# Whose precompiled header `target` uses; it is made when the first one asks for it.
+function(_homeward_precompile target)
+  cmake_parse_arguments(ARG "GRPC;PROTO;TEST" "" "" ${ARGN})
+  if(HOMEWARD_THREAD_SAFETY OR HOMEWARD_FUZZ)
+    return()
+  endif()
+  set(headers ${_homeward_usual_headers})
+  set(name homeward_headers)
+  if(ARG_GRPC)
+    list(PREPEND headers ${_homeward_grpc_headers})
+    string(APPEND name _grpc)
+  endif()
+  if(ARG_PROTO)
+    list(APPEND headers ${_homeward_message_headers})
+    string(APPEND name _proto)
+  endif()
+  if(ARG_TEST)
+    list(APPEND headers ${_homeward_test_headers})
+    string(APPEND name _test)
+  endif()
+  if(NOT TARGET ${name})
+    file(WRITE "${CMAKE_BINARY_DIR}/${name}.cc" "")
+    add_library(${name} STATIC "${CMAKE_BINARY_DIR}/${name}.cc")
+    target_link_libraries(${name} PRIVATE homeward_flags homeward_warnings)
+    if(ARG_GRPC OR ARG_PROTO)
+      target_link_libraries(${name} PRIVATE homeward_proto)
+    endif()
+    if(ARG_TEST)
+      target_link_libraries(${name} PRIVATE GTest::gtest GTest::gmock)
+    endif()
+    target_precompile_headers(${name} PRIVATE ${headers})
+  endif()
+  target_precompile_headers(${target} REUSE_FROM ${name})
+endfunction()
 
 function(_homeward_room out)
   file(RELATIVE_PATH relative "${CMAKE_SOURCE_DIR}" "${CMAKE_CURRENT_SOURCE_DIR}")
@@ -24,6 +71,13 @@ endfunction()
 function(_homeward_add target name layer)
   cmake_parse_arguments(ARG "GRPC" "" "SOURCES;DEPS;LINK" ${ARGN})
   _homeward_room(room)
+  set(headers "")
+  if(ARG_GRPC)
+    list(APPEND headers GRPC)
+  endif()
+  if(layer EQUAL 5 AND target MATCHES "_test$")
+    list(APPEND headers TEST)
+  endif()
   foreach(dep ${ARG_DEPS})
     if(NOT TARGET homeward_${dep})
       message(FATAL_ERROR "${name}: dependency '${dep}' is not defined yet. Depend downward only: "
@@ -31,6 +85,10 @@ function(_homeward_add target name layer)
     endif()
     get_target_property(dep_layer homeward_${dep} HOMEWARD_LAYER)
     get_target_property(dep_room homeward_${dep} HOMEWARD_ROOM)
+    get_target_property(dep_headers homeward_${dep} HOMEWARD_HEADERS)
+    if(dep STREQUAL "proto" OR dep_headers MATCHES "PROTO")
+      list(APPEND headers PROTO)
+    endif()
     if(dep_layer GREATER layer)
       message(FATAL_ERROR "${name} (layer ${layer}) may not depend on '${dep}' (layer ${dep_layer}).")
     endif()
@@ -42,10 +100,9 @@ function(_homeward_add target name layer)
   get_target_property(kind ${target} TYPE)
   target_sources(${target} PRIVATE ${ARG_SOURCES})
   target_link_libraries(${target} PUBLIC homeward_flags ${deps} ${ARG_LINK} PRIVATE homeward_warnings)
-  set_target_properties(${target} PROPERTIES HOMEWARD_LAYER ${layer} HOMEWARD_ROOM ${room})
-  if(ARG_GRPC AND NOT HOMEWARD_THREAD_SAFETY AND NOT HOMEWARD_FUZZ)
-    target_precompile_headers(${target} REUSE_FROM homeward_proto)
-  endif()
+  list(REMOVE_DUPLICATES headers)
+  set_target_properties(${target} PROPERTIES HOMEWARD_LAYER ${layer} HOMEWARD_ROOM ${room} HOMEWARD_HEADERS "${headers}")
+  _homeward_precompile(${target} ${headers})
   list(JOIN ARG_SOURCES "," sources)
   list(JOIN ARG_DEPS "," dep_names)
   file(RELATIVE_PATH directory "${CMAKE_SOURCE_DIR}" "${CMAKE_CURRENT_SOURCE_DIR}")
