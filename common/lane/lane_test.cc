@@ -11,6 +11,7 @@
 #include "common/lane/lane_call.h"
 #include "common/wire/change_batch.h"
 #include "gtest/gtest.h"
+#include "tests/golden/golden.h"
 
 namespace homeward {
 namespace {
@@ -151,6 +152,22 @@ TEST_F(LaneTest, BatchesArriveAsTheyWereSealedAndWhereDisksCanTakeThem) {
     ASSERT_TRUE(ParseBatch(stored[i].view(), true, &batch).ok());
     EXPECT_EQ(reinterpret_cast<uintptr_t>(batch.payload.data()) % AlignedBuffer::kAlignment, 0u);
   }
+}
+
+TEST_F(LaneTest, AGreetingAsRecordedIsAnsweredWithAFrame) {
+  Start();
+  const std::unique_ptr<TlsSocket> peer = Raw();
+  const std::string greeting = testing::ReadGolden("bulk_lane_v1.bin");
+  ASSERT_TRUE(peer->Write(AsBytes(greeting)).ok());
+  std::string header(16, '\0'), body;
+  ASSERT_TRUE(peer->Read(Writable(&header)).ok());
+  FieldReader reader(header);
+  body.resize(reader.U32());
+  EXPECT_EQ(header, FrameHeader(static_cast<uint32_t>(body.size()), 1, 0));
+  ASSERT_TRUE(peer->Read(Writable(&body)).ok());
+  Downstream reply;
+  ASSERT_TRUE(reply.ParseFromString(body));
+  EXPECT_TRUE(reply.has_hello_reply()) << reply.ShortDebugString();
 }
 
 TEST_F(LaneTest, WhoMayCallIsDecidedByTheCertificate) {

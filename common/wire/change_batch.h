@@ -116,8 +116,8 @@ SealedBatch CompressBatch(absl::string_view sealed, PayloadEncoding encoding,
 
 inline constexpr size_t kBegunEpochsMax = 64;
 struct EpochBegin {
-  StreamPosition continues_from;  // none(): continuity was lost, a synchronisation follows
-  bool fresh_replica = false;     // the sender takes the replica to be all zeroes
+  StreamPosition continues_from = {};  // none(): continuity was lost, a synchronisation follows
+  bool fresh_replica = false;          // the sender takes the replica to be all zeroes
   // The epochs that the sender began since continues_from, oldest first. A replica that follows any
   // other epoch has seen a life of the machine that is over, as when it was set back to a snapshot.
   // Nothing: a sender of protocol 1.2 or older, which does not say.
@@ -138,8 +138,8 @@ enum class Consistency : uint32_t {
 inline constexpr size_t kMarkerHowBytesMax = 512;
 struct Marker {
   PointKind kind = PointKind::kCrashConsistent;
-  absl::Time time;
-  std::string id;  // at most 64 bytes
+  absl::Time time = {};
+  std::string id = {};  // at most 64 bytes
   Consistency consistency = Consistency::kUnknown;
   std::string how = {};  // for people; at most kMarkerHowBytesMax
 };

@@ -17,8 +17,8 @@ class Replicas {
  public:
   struct Volumes {
     std::string retention_directory;
-    std::vector<std::string> datastores;
-    std::vector<std::string> block_devices;
+    std::vector<std::string> datastores = {};
+    std::vector<std::string> block_devices = {};
     ScrubPace scrub = {};               // of all replicas together
     AttachedDisks* attached = nullptr;  // outlives it; null where no disk can be attached
     BackendTable backends = DiskBackends();

@@ -7,20 +7,21 @@
 #include <sstream>
 #include <string>
 
+#include "absl/strings/str_cat.h"
 #include "gtest/gtest.h"
 
 namespace homeward::testing {
 
 inline std::string ReadGolden(const std::string& name) {
   std::stringstream golden;
-  golden << std::ifstream(std::string(HOMEWARD_SOURCE_DIR) + "/tests/golden/" + name,
+  golden << std::ifstream(absl::StrCat(HOMEWARD_SOURCE_DIR, "/tests/golden/", name),
                           std::ios::binary)
                 .rdbuf();
   return golden.str();
 }
 
 inline void ExpectGolden(const std::string& name, const std::string& bytes) {
-  const std::string path = std::string(HOMEWARD_SOURCE_DIR) + "/tests/golden/" + name;
+  const std::string path = absl::StrCat(HOMEWARD_SOURCE_DIR, "/tests/golden/", name);
   std::ifstream file(path, std::ios::binary);
   std::stringstream golden;
   golden << file.rdbuf();

@@ -27,7 +27,9 @@ class MachineDisks : public ::testing::Test {
     const std::string directory = "/sys/block/" + name;
     for (const char* inner : {"/slaves", "/holders"})
       EXPECT_TRUE(files_.MakeDirectories(directory + inner).ok());
-    if (disk.device) EXPECT_TRUE(files_.MakeDirectories(directory + "/device").ok());
+    if (disk.device) {
+      EXPECT_TRUE(files_.MakeDirectories(directory + "/device").ok());
+    }
     std::map<std::string, std::string> attributes = {
         {"size", disk.size}, {"hidden", "0"}, {"ro", "0"}, {"removable", "0"}};
     for (const auto& [key, value] : disk.attributes) attributes[key] = value;
