@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "common/base/check.h"
-#include "common/fault/fault.h"
 #include "common/status/status_macros.h"
 #include "common/wire/checksum.h"
 
@@ -85,8 +84,7 @@ absl::Status RecordLog::Scan(FileSystem& files, const std::string& path, LogPurp
   const absl::Status status = log.Replay(visit);
   if (absl::IsCancelled(status)) return absl::OkStatus();
   HW_RETURN_IF_ERROR(status);
-  const bool whole = log.size_bytes_ >= whole_bytes || HW_FAULT("mutation.believe_a_short_log");
-  return whole ? absl::OkStatus() : log.NotWhole(log.size_bytes_);
+  return log.size_bytes_ >= whole_bytes ? absl::OkStatus() : log.NotWhole(log.size_bytes_);
 }
 
 absl::StatusOr<uint64_t> RecordLog::Verify(FileSystem& files, const std::string& path,

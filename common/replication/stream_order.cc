@@ -5,7 +5,6 @@
 #include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "common/fault/fault.h"
 #include "common/status/status_macros.h"
 
 namespace homeward {
@@ -31,8 +30,7 @@ StreamStep StepTo(StreamPosition next, StreamPosition held) {
 }
 
 absl::Status StreamOrder::CheckGeneration(uint64_t generation, const std::string& whose) const {
-  if (generation >= state_.generation || HW_FAULT("mutation.ignore_generation"))
-    return absl::OkStatus();
+  if (generation >= state_.generation) return absl::OkStatus();
   return absl::AbortedError(absl::StrCat("generation ", generation, whose, " is over; generation ",
                                          state_.generation, " is followed here"));
 }
@@ -50,7 +48,7 @@ absl::Status StreamOrder::Admit(const replication::v1::Hello& hello,
                                                terms.machine_id, " is not assigned to ",
                                                terms.receiver, " yet"));
   }
-  if (fence_ != 0 && hello.fence() != fence_ && !HW_FAULT("mutation.ignore_fence")) {
+  if (fence_ != 0 && hello.fence() != fence_) {
     return absl::AbortedError(
         absl::StrCat("this session of machine ", terms.machine_id,
                      " may not stream: the configuration server has admitted another one, or has "
@@ -79,8 +77,7 @@ absl::StatusOr<bool> StreamOrder::Takes(const BatchHeader& header) const {
   HW_RETURN_IF_ERROR(CheckGeneration(header.generation, ""));
   switch (StepTo(header.position, state_.position)) {
     case StreamStep::kHeld:
-      if (!HW_FAULT("mutation.apply_duplicates")) return false;
-      break;
+      return false;
     case StreamStep::kNext:
       break;
     case StreamStep::kGap:
@@ -101,7 +98,7 @@ absl::Status StreamOrder::CheckEpoch(uint64_t epoch, const EpochBegin& begin) co
   const uint64_t ours = state_.position.epoch;
   const bool known = !begin.begun.has_value() || ours == begin.continues_from.epoch ||
                      absl::c_linear_search(*begin.begun, ours);
-  if (!known && !HW_FAULT("mutation.believe_a_set_back_agent")) {
+  if (!known) {
     return absl::DataLossError(
         absl::StrCat("this replica follows epoch ", ours,
                      ", which the agent does not know: it was set back, as to a snapshot"));

@@ -10,7 +10,6 @@
 #include "absl/strings/str_split.h"
 #include "common/base/limits.h"
 #include "common/base/name.h"
-#include "common/fault/fault.h"
 #include "common/status/status_macros.h"
 
 namespace homeward {
@@ -177,8 +176,7 @@ absl::StatusOr<std::unique_ptr<File>> OpenOrCreateVmdk(FileSystem& files,
   HW_RETURN_IF_ERROR(flat->Truncate(0));
   HW_RETURN_IF_ERROR(flat->Truncate(options.size_bytes));
   HW_RETURN_IF_ERROR(flat->Sync());
-  if (!HW_FAULT("mutation.unsynced_extent_name"))
-    HW_RETURN_IF_ERROR(files.SyncDirectory(options.directory));
+  HW_RETURN_IF_ERROR(files.SyncDirectory(options.directory));
   HW_RETURN_IF_ERROR(WriteFileAtomically(files, path, FormatVmdkDescriptor(descriptor)));
   *created = true;
   return files.Open(flat_path, OpenMode::kReadWriteBulk);

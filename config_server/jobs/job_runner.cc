@@ -6,7 +6,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "common/base/check.h"
-#include "common/fault/fault.h"
 #include "common/rpc/problem_status.h"
 #include "common/status/status_macros.h"
 #include "common/wire/time_proto.h"
@@ -230,11 +229,6 @@ void JobRunner::StepJob(Job job) {
     if (job.SerializeAsString() == job_before && !machine_changed) return;
     Store::Transaction transaction;
     transaction.Put(job.id(), job);
-    // Two transactions: a server that dies in between forgets half of what was decided.
-    if (HW_FAULT("mutation.split_transaction")) {
-      records_.Commit(transaction);
-      transaction = Store::Transaction();
-    }
     const bool forgotten = job.state() == storage::v1::SUCCEEDED && workflow.forgets_unprotected &&
                            job.state_before() == storage::v1::UNPROTECTED &&
                            !surroundings_.connected(machine.machine_id());

@@ -6,7 +6,6 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "common/fault/fault.h"
 #include "common/rpc/problem_status.h"
 #include "common/status/status_macros.h"
 #include "common/wire/time_proto.h"
@@ -39,10 +38,8 @@ absl::Status Registrations::CheckLeftBehind(const control::v1::Registration& reg
       std::find(retired.begin(), retired.end(), registration.boot_id()) != retired.end();
   const bool retired_hardware = !machine.retired_hardware_uuid().empty() &&
                                 machine.retired_hardware_uuid() == registration.hardware_uuid();
-  if (!machine.has_handed_back_at() || (!retired_boot && !retired_hardware) ||
-      HW_FAULT("mutation.admit_left_behind")) {
+  if (!machine.has_handed_back_at() || (!retired_boot && !retired_hardware))
     return absl::OkStatus();
-  }
   if (!retired_boot) {
     // By its hardware it is known only until the next failback.
     Retire(registration, &machine);
@@ -71,9 +68,8 @@ absl::StatusOr<uint64_t> Registrations::Register(const control::v1::Registration
   if (machine.machine_id().empty()) {
     machine.set_machine_id(id);
     machine.set_state(storage::v1::UNPROTECTED);
-    if (!HW_FAULT("mutation.forget_generation"))
-      machine.set_generation(
-          records_.store().Get<storage::v1::Meta>(Store::kOnly)->forgotten_generation());
+    machine.set_generation(
+        records_.store().Get<storage::v1::Meta>(Store::kOnly)->forgotten_generation());
   }
   // While its disks are brought to a point, only the old copy can be talking.
   const bool counts = machine.state() != storage::v1::FAILING_BACK ||

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "absl/strings/str_cat.h"
-#include "common/fault/fault.h"
 #include "common/wire/checksum.h"
 #include "config_server/model/vm_search.h"
 
@@ -129,7 +128,6 @@ CopyVerdict JudgeCopy(const View& view, const Machine& machine, const Incarnatio
                        absl::StrCat(DescribeCopy(copy), " has the identity of ",
                                     DescribeCopy(admitted), ", which is the machine: ", how)};
   };
-  if (HW_FAULT("mutation.admit_clone")) return {Kind::kNext, ""};
   if (IsAccepted(admission, copy)) return {Kind::kNext, ""};
   if (WasSuperseded(admission, admitted, copy))
     return clone("it was replaced, and an older boot does not come back");

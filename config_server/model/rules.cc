@@ -3,7 +3,6 @@
 #include "absl/algorithm/container.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "common/fault/fault.h"
 #include "common/wire/time_proto.h"
 #include "config_server/model/location_rules.h"
 #include "config_server/model/vm_rules.h"
@@ -63,7 +62,7 @@ Refusal CheckRepair(const View& view, const Machine& machine) {
 }  // namespace
 
 void Retire(const control::v1::Registration& registration, Machine* machine) {
-  if (registration.boot_id().empty() || HW_FAULT("mutation.retire_nothing")) return;
+  if (registration.boot_id().empty()) return;
   auto& retired = *machine->mutable_retired_boot_ids();
   *retired.Add() = registration.boot_id();
   if (retired.size() > kRetiredBootsMax) retired.erase(retired.begin());

@@ -1,7 +1,6 @@
 #include <utility>
 #include <vector>
 
-#include "common/fault/fault.h"
 #include "config_server/model/locations.h"
 #include "config_server/model/vm_record.h"
 #include "config_server/model/vm_rules.h"
@@ -49,7 +48,7 @@ control::v1::Target VmRules::TargetFor(const Machine& machine) const {
   control::v1::AttachedDisks& attached = *target.mutable_attached_disks();
   for (const storage::v1::VmDisk* const disk : StreamedDisks(VmOf(machine)))
     attached.add_uuids(disk->uuid());
-  attached.set_fresh(machine.assignment().disks_new() || HW_FAULT("mutation.attached_as_new"));
+  attached.set_fresh(machine.assignment().disks_new());
   return target;
 }
 

@@ -7,7 +7,6 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
-#include "common/fault/fault.h"
 #include "config_server/model/vm_record.h"
 
 namespace homeward {
@@ -189,16 +188,12 @@ VmSearch TellApart(const VmIdentity& identity, const std::vector<FoundVm>& candi
              (recorded ? HasAllFiles(*one.vm, identity) : !HasOtherDisks(*one.vm, identity));
     });
   }
-  VmSearch search;
-  if (HW_FAULT("mutation.take_first_match")) {
-    if (!candidates.empty()) search.found = candidates.front();
-    return search;
-  }
   Narrow(&left, same_bios);
   Narrow(&left, [&](const FoundVm& one) { return HasAllDisks(*one.vm, identity); });
   Narrow(&left, [&](const FoundVm& one) { return HasAllFiles(*one.vm, identity); });
   NarrowByWhatRuns(identity, &left);
   if (left.size() > 1) return Ambiguous(identity, left);
+  VmSearch search;
   if (!left.empty()) search.found = left.front();
   return search;
 }

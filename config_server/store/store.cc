@@ -8,7 +8,6 @@
 
 #include "absl/strings/numbers.h"
 #include "common/base/check.h"
-#include "common/fault/fault.h"
 #include "common/os/host.h"
 #include "common/status/status_macros.h"
 #include "config_server/store/rocks_store.h"
@@ -100,7 +99,7 @@ class RocksStore : public Store {
     }
     batch.Put(kRevisionKey, absl::StrCat(revision_ + 1));
     rocksdb::WriteOptions options;
-    options.sync = !HW_FAULT("mutation.store_without_sync");
+    options.sync = true;
     HW_RETURN_IF_ERROR(FromRocks(db_->Write(options, &batch), "write to the store"));
     ++revision_;
     return absl::OkStatus();

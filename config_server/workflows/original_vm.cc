@@ -1,4 +1,3 @@
-#include "common/fault/fault.h"
 #include "common/problem/problem.h"
 #include "common/wire/time_proto.h"
 #include "config_server/model/vm_plan.h"
@@ -72,11 +71,10 @@ StepResult OriginalVm::MoveDisks(const View& view, Machine* machine, storage::v1
     noted = noted && disk.moving_to() == place;
     disk.set_moving_to(place);
   }
-  if (!noted && !HW_FAULT("mutation.move_unnoted")) return StepResult::Wait("the move to be noted");
-  StepResult moved =
+  if (!noted) return StepResult::Wait("the move to be noted");
+  const StepResult moved =
       Move(view, *machine, place == AT_VM ? VmMove::Kind::kToVm : VmMove::Kind::kToMasterTarget,
            for_ever);
-  if (HW_FAULT("mutation.believe_the_call")) moved = StepResult::Done();
   if (!moved.done()) return moved;
   for (VmDisk& disk : *MutableVmOf(machine)->mutable_disks()) {
     if (disk.stream_index() == 0) continue;
@@ -88,7 +86,6 @@ StepResult OriginalVm::MoveDisks(const View& view, Machine* machine, storage::v1
 
 StepResult OriginalVm::TurnHomeOff(const View& view, Machine* machine) {
   if (hypervisor_ == nullptr) return StepResult::Fail(NoHypervisor());
-  if (HW_FAULT("mutation.leave_home_on")) return StepResult::Done();
   if (AllAre(*machine, AT_VM)) Refresh(view, machine);
   VmMove move = MoveOf(view, *machine, VmMove::Kind::kTurnOff);
   move.remove_snapshots = machine->assignment().remove_snapshots();
@@ -128,7 +125,6 @@ StepResult OriginalVm::PowerOn(const View& view, Machine* machine) {
 
 StepResult OriginalVm::TakeDisksBack(const View& view, Machine* machine) {
   if (AllAre(*machine, AT_MASTER_TARGET)) return StepResult::Done();
-  if (HW_FAULT("mutation.leave_disks_home")) return StepResult::Done();
   machine->clear_home_disks();
   // Once they are on their way the VM is off, and must not be asked of again.
   if (AllAre(*machine, AT_VM)) {

@@ -4,7 +4,6 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/check.h"
-#include "common/fault/fault.h"
 #include "common/wire/time_proto.h"
 #include "config_server/model/location_rules.h"
 #include "config_server/model/points.h"
@@ -142,15 +141,11 @@ StepResult QuiesceSource(TaskContext& context) {
     return StepResult::Wait(
         "the agent to come back; if the machine is lost, cancel and use --source-lost");
   }
-  machine.mutable_assignment()->set_quiesce_token(
-      HW_FAULT("mutation.repeat_token") ? machine.generation() + 1 : TokenOf(context));
+  machine.mutable_assignment()->set_quiesce_token(TokenOf(context));
   const control::v1::AgentObserved* const agent = context.view.AgentOf(machine);
   if (agent == nullptr) return StepResult::Wait("the agent to report");
-  if (agent->quiesced_token() != machine.assignment().quiesce_token()) {
-    StepResult waiting = StepResult::Wait("the machine to stop and to send its last writes");
-    return waiting;
-  }
-  if (HW_FAULT("mutation.skip_last_point")) return StepResult::Done();
+  if (agent->quiesced_token() != machine.assignment().quiesce_token())
+    return StepResult::Wait("the machine to stop and to send its last writes");
   if (!HasPoint(context, agent->quiesced_point()))
     return StepResult::Wait("the last recovery point");
   // Its last writes are asked for: an older point must not be taken in silence.
@@ -180,7 +175,7 @@ StepResult ChooseAndFence(TaskContext& context) {
   assignment.set_phase(control::v1::RECOVER);
   assignment.set_streaming(false);
   assignment.set_quiesce_token(0);
-  if (!HW_FAULT("mutation.choose_without_fence")) machine.set_generation(machine.generation() + 1);
+  machine.set_generation(machine.generation() + 1);
   if (context.job->state_before() == storage::v1::PROTECTED) {
     Retire(machine.registration(), &machine);
     machine.set_retired_hardware_uuid(machine.registration().hardware_uuid());

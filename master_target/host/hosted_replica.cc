@@ -7,7 +7,6 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_split.h"
 #include "common/base/limits.h"
-#include "common/fault/fault.h"
 #include "common/log/log.h"
 #include "common/problem/problem.h"
 #include "common/status/status_macros.h"
@@ -124,8 +123,7 @@ absl::Status HostedReplica::Open() {
   std::vector<uint64_t> sizes;
   for (const types::v1::Disk& disk : desired_.disks()) sizes.push_back(disk.size_bytes());
   HW_RETURN_IF_ERROR(store_->Fence(desired_.generation()));
-  created_fresh_ =
-      (opened.created && store_->position().none()) || HW_FAULT("mutation.always_fresh");
+  created_fresh_ = opened.created && store_->position().none();
   stream_ = std::make_unique<KeeperStream>(
       store_.get(),
       KeeperStream::Options{.machine_id = desired_.machine_id(), .disk_bytes = std::move(sizes)});
@@ -226,7 +224,7 @@ void HostedReplica::Reconcile() {
       break;
     case RECOVER:
       failure_ = Recover();
-      if (failure_.ok() && !HW_FAULT("mutation.keep_attached")) failure_ = backend_->LetGo();
+      if (failure_.ok()) failure_ = backend_->LetGo();
       break;
     case RELEASE:
       failure_ = RemoveJournal();

@@ -6,7 +6,6 @@
 
 #include "common/base/aligned_buffer.h"
 #include "common/base/check.h"
-#include "common/fault/fault.h"
 #include "common/status/status_macros.h"
 #include "common/wire/checksum.h"
 
@@ -77,7 +76,6 @@ std::vector<std::pair<uint32_t, Extent>> Keeper::UnsavedOf(const std::vector<Ran
   std::vector<std::pair<uint32_t, Extent>> unsaved;
   std::vector<ExtentSet> planned(disks_.size());  // of these, not in the journal yet
   for (const Range& range : ranges) {
-    if (range.content.empty() && HW_FAULT("mutation.zeroes_without_undo")) continue;
     for (const Extent& missing : journal_->Unsaved(range.disk, range.extent)) {
       for (Extent gap : planned[range.disk].Missing(missing)) {
         planned[range.disk].Add(gap);
@@ -199,10 +197,7 @@ absl::Status Keeper::GoToPoint(absl::string_view point_id) {
   // covered already.
   HW_RETURN_IF_ERROR(
       journal_->VisitUndo(point.number, [&](const UndoRange& undo, UndoPlace) -> absl::Status {
-        const std::vector<Extent> pieces = HW_FAULT("mutation.rewind_to_newest")
-                                               ? std::vector<Extent>{undo.extent}
-                                               : covered[undo.disk].Missing(undo.extent);
-        for (const Extent& piece : pieces) {
+        for (const Extent& piece : covered[undo.disk].Missing(undo.extent)) {
           absl::string_view content;
           if (!undo.zeroes) {
             // Only what is aligned can go past the page cache.

@@ -6,7 +6,6 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/strip.h"
 #include "common/base/check.h"
-#include "common/fault/fault.h"
 #include "common/status/status_macros.h"
 
 namespace homeward {
@@ -217,18 +216,13 @@ absl::Status RecoveryJournal::AppendUndo(const UndoRange& undo) {
   writer.U32(undo.disk);
   writer.U64(undo.extent.offset);
   if (undo.zeroes) writer.U64(undo.extent.length);
-  if (!HW_FAULT("mutation.skip_journal_record")) {
-    HW_RETURN_IF_ERROR(
-        open_delta_->Append(undo.zeroes ? kUndoZeroes : kUndo, body, undo.content).status());
-  }
+  HW_RETURN_IF_ERROR(
+      open_delta_->Append(undo.zeroes ? kUndoZeroes : kUndo, body, undo.content).status());
   saved_[undo.disk].Add(undo.extent);
   return absl::OkStatus();
 }
 
-absl::Status RecoveryJournal::SyncUndo() {
-  if (HW_FAULT("mutation.skip_undo_sync")) return absl::OkStatus();
-  return open_delta_->Sync();
-}
+absl::Status RecoveryJournal::SyncUndo() { return open_delta_->Sync(); }
 
 absl::Status RecoveryJournal::CommitState(const StreamState& state) {
   HW_RETURN_IF_ERROR(open_delta_->Append(kState, EncodeState(state)).status());

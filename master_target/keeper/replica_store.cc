@@ -4,7 +4,6 @@
 #include <deque>
 
 #include "absl/strings/str_cat.h"
-#include "common/fault/fault.h"
 #include "common/status/status_macros.h"
 
 namespace homeward {
@@ -45,10 +44,8 @@ absl::Status ReplicaStore::ApplyOne(const ParsedBatch& batch, StreamOrder* next,
       // forwards that one would be believed.
       HW_RETURN_IF_ERROR(Write(*staged));
       staged->clear();
-      if (!HW_FAULT("mutation.epoch_without_fence")) {
-        HW_RETURN_IF_ERROR(Commit(taken.state()));
-        order_ = taken;
-      }
+      HW_RETURN_IF_ERROR(Commit(taken.state()));
+      order_ = taken;
       break;
     case BatchKind::kWrites:
     case BatchKind::kSyncChunk: {
@@ -65,10 +62,8 @@ absl::Status ReplicaStore::ApplyOne(const ParsedBatch& batch, StreamOrder* next,
       break;
     case BatchKind::kMarker: {
       HW_ASSIGN_OR_RETURN(const Marker marker, ParseMarker(batch));
-      if (!HW_FAULT("mutation.drop_marker_barrier")) {
-        HW_RETURN_IF_ERROR(Write(*staged));
-        staged->clear();
-      }
+      HW_RETURN_IF_ERROR(Write(*staged));
+      staged->clear();
       HW_RETURN_IF_ERROR(MakePoint(marker, taken.state()));
       order_ = taken;
       break;
@@ -99,10 +94,6 @@ absl::Status ReplicaStore::Apply(const std::vector<absl::string_view>& sealed_ba
       !absl::IsOutOfRange(refused) && !absl::IsFailedPrecondition(refused)) {
     return refused;
   }
-  if (HW_FAULT("mutation.acknowledge_before_sync")) {
-    HW_RETURN_IF_ERROR(Commit(next.state()));
-    order_ = next;
-  }
   HW_RETURN_IF_ERROR(Write(staged));
   if (next.position() != order_.position()) HW_RETURN_IF_ERROR(Commit(next.state()));
   order_ = std::move(next);
@@ -128,7 +119,7 @@ absl::StatusOr<std::vector<Marker>> ReplicaStore::Retain(const RetentionPolicy& 
   };
   while (points().size() > 1 &&
          ((now - points().front().marker.time > policy.age_max && !precious()) ||
-          journal_bytes() > policy.bytes_max || HW_FAULT("mutation.keep_only_the_newest"))) {
+          journal_bytes() > policy.bytes_max)) {
     dropped.push_back(points().front().marker);
     HW_RETURN_IF_ERROR(DropOldestPoint());
   }

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "common/fault/fault.h"
 #include "common/status/status_macros.h"
 #include "common/wire/checksum.h"
 
@@ -12,7 +11,6 @@ void Scrub::Touched(uint32_t disk, Extent extent) {
   for (uint64_t block = extent.offset / kBlockBytes; block * kBlockBytes < extent.end(); ++block)
     digests_[disk].erase(block);
   damaged_[disk].Remove(extent);
-  if (HW_FAULT("mutation.forget_damage")) damaged_[disk].Clear();
 }
 
 absl::StatusOr<bool> Scrub::Step(const RecoveryJournal& journal,
@@ -62,7 +60,7 @@ absl::StatusOr<uint64_t> Scrub::StepReplica(const std::vector<ReplicaDisk>& disk
   }
   const uint64_t digest = Checksum64(content.Part(0, length));
   const auto [noted, is_new] = digests_[disk_].emplace(block, digest);
-  if (!is_new && noted->second != digest && !HW_FAULT("mutation.scrub_believes")) {
+  if (!is_new && noted->second != digest) {
     damaged_[disk_].Add({block * kBlockBytes, length});
     noted->second = digest;
   }

@@ -2,8 +2,6 @@
 
 #include <utility>
 
-#include "common/fault/fault.h"
-
 namespace homeward {
 namespace {
 
@@ -31,7 +29,7 @@ bool WriteLog::Append(uint32_t disk, Extent extent, ConstBytes data) {
   absl::MutexLock lock(&mutex_);
   if (!open_) return false;
   if (bytes_ + data.size() + sizeof(Entry) > bytes_max_) {
-    open_ = HW_FAULT("mutation.log_with_a_hole");
+    open_ = false;
     return false;
   }
   entries_.emplace_back(LoggedWrite{disk, extent, std::string(AsText(data))});

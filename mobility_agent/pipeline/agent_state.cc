@@ -1,7 +1,6 @@
 #include "mobility_agent/pipeline/agent_state.h"
 
 #include "common/base/bytes.h"
-#include "common/fault/fault.h"
 #include "common/status/status_macros.h"
 #include "common/wire/change_batch.h"
 #include "common/wire/checksum.h"
@@ -82,9 +81,8 @@ absl::StatusOr<absl::optional<AgentState>> ReadAgentState(FileSystem& files,
 
 absl::StatusOr<bool> TakeCleanStop(FileSystem& files, const std::string& path) {
   HW_ASSIGN_OR_RETURN(absl::optional<AgentState> state, ReadAgentState(files, path));
-  if (!state.has_value()) return false;
-  if (!state->stopped_cleanly) return HW_FAULT("mutation.trust_map_after_crash");
-  state->stopped_cleanly = HW_FAULT("mutation.keep_clean_stop");
+  if (!state.has_value() || !state->stopped_cleanly) return false;
+  state->stopped_cleanly = false;
   HW_RETURN_IF_ERROR(WriteFileAtomically(files, path, EncodeAgentState(*state)));
   return true;
 }

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "common/fault/fault.h"
 #include "common/status/status_macros.h"
 
 namespace homeward {
@@ -74,7 +73,6 @@ absl::Status DirtyMap::ReadInto(BatchBuilder* builder, uint64_t batch_bytes) {
       const Extent extent = dirty.TakeFirst(batch_bytes - builder->payload_bytes());
       const absl::Status read = ReadExtent(sources_[disk], disk, extent, builder);
       if (read.ok()) continue;
-      if (HW_FAULT("mutation.forget_unread")) return read;
       for (const BatchExtent& unread : builder->extents()) Add(unread.disk, unread.extent);
       return read;
     }

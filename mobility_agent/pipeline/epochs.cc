@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "absl/algorithm/container.h"
-#include "common/fault/fault.h"
 
 namespace homeward {
 
@@ -42,8 +41,7 @@ void Epochs::ForgetBelow(uint64_t epoch) {
 
 bool Epochs::KnowsOf(StreamPosition durable) const {
   return durable <= durable_ || durable.epoch == durable_.epoch ||
-         absl::c_linear_search(begun_, durable.epoch) ||
-         HW_FAULT("mutation.believe_a_set_back_agent");
+         absl::c_linear_search(begun_, durable.epoch);
 }
 
 void Epochs::OnDurable(StreamPosition durable) {

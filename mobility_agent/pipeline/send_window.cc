@@ -2,8 +2,6 @@
 
 #include <utility>
 
-#include "common/fault/fault.h"
-
 namespace homeward {
 
 SendWindow::SendWindow(uint64_t generation, size_t entries_max)
@@ -78,7 +76,6 @@ bool SendWindow::GiveBack(DirtyMap* dirty) {
   bool sync_end = false;
   for (const Entry& entry : entries_) {
     sync_end = sync_end || entry.kind == BatchKind::kSyncEnd;
-    if (HW_FAULT("mutation.forget_extents")) continue;
     for (const BatchExtent& extent : entry.extents) dirty->Add(extent.disk, extent.extent);
   }
   entries_.clear();

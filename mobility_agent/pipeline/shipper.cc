@@ -4,7 +4,6 @@
 #include <utility>
 
 #include "absl/algorithm/container.h"
-#include "common/fault/fault.h"
 #include "common/status/status_macros.h"
 
 namespace homeward {
@@ -126,8 +125,7 @@ void Shipper::Tick() {
     away_ = collected;
     return;
   }
-  const bool returned = !std::exchange(away_, absl::OkStatus()).ok() &&
-                        !HW_FAULT("mutation.trust_a_disk_that_was_away");
+  const bool returned = !std::exchange(away_, absl::OkStatus()).ok();
   if ((returned || absl::IsDataLoss(collected)) && !Resync().ok()) return;
   if (!sync_.running() && points_.Due()) points_.Request();
   sync_.AskAgain(epochs_.current());
@@ -261,10 +259,8 @@ void Shipper::OnDigestReply(const replication::v1::DigestReply& reply) {
 }
 
 void Shipper::OnMendRequest(const replication::v1::MendRequest& request) {
-  for (const replication::v1::MendRequest::Range& range : request.ranges()) {
-    if (HW_FAULT("mutation.ignore_mend_request")) continue;
+  for (const replication::v1::MendRequest::Range& range : request.ranges())
     dirty_.AddNamed(range.disk(), range.offset_bytes(), range.length_bytes());
-  }
   CloseLogBeforeDirty();
   sender_.Pump();
 }

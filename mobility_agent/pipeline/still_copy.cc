@@ -2,7 +2,6 @@
 
 #include <algorithm>
 
-#include "common/fault/fault.h"
 #include "common/status/status_macros.h"
 
 namespace homeward {
@@ -59,7 +58,6 @@ absl::StatusOr<StillCopy::Seen> StillCopy::Pass(const std::vector<WriteSource*>&
   for (size_t i = read_; i < pieces_.size(); ++i) bytes += pieces_[i].extent.length;
   if (bytes > content_.size()) return Seen::kTooMuch;
   while (read_ < pieces_.size()) HW_RETURN_IF_ERROR(ReadOfOneDisk(sources));
-  if (HW_FAULT("mutation.assume_stillness")) return Seen::kNothing;
   HW_ASSIGN_OR_RETURN(const bool all, Collect(sources));
   if (!all) return Seen::kTooMuch;
   return read_ == pieces_.size() ? Seen::kNothing : Seen::kWrites;

@@ -5,7 +5,6 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
-#include "common/fault/fault.h"
 #include "common/status/status_macros.h"
 
 namespace homeward {
@@ -186,8 +185,7 @@ absl::StatusOr<SealedBatch> Relay::NextBatch() {
   HW_RETURN_IF_ERROR(broken_);
   if (options_.bandwidth != nullptr && !options_.bandwidth->MaySend()) return SealedBatch();
   absl::StatusOr<SealedBatch> next = ReadBehind(forwarded_);
-  if (absl::IsDataLoss(next.status()) && !HW_FAULT("mutation.keep_a_damaged_spool"))
-    return GiveUpSpool(next.status());
+  if (absl::IsDataLoss(next.status())) return GiveUpSpool(next.status());
   HW_RETURN_IF_ERROR(next.status());
   SealedBatch sealed = *std::move(next);
   if (sealed.empty()) return sealed;

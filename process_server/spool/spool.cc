@@ -7,7 +7,6 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/strip.h"
 #include "common/base/check.h"
-#include "common/fault/fault.h"
 #include "common/status/status_macros.h"
 #include "common/wire/change_batch.h"
 
@@ -161,7 +160,7 @@ absl::Status Spool::Append(StreamPosition position, SealedBatch sealed) {
 }
 
 absl::Status Spool::Sync() {
-  if (!HW_FAULT("mutation.skip_spool_sync")) HW_RETURN_IF_ERROR(open_segment_->Sync());
+  HW_RETURN_IF_ERROR(open_segment_->Sync());
   held_ = appended();
   return absl::OkStatus();
 }

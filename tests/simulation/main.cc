@@ -1,11 +1,10 @@
 // simulate [--world stream|fabric|vcenter] [--seeds N] [--first N] [--seed N [--without N,N]]
-// [--mutations]
-//          [--mutation NAME] [--plant NAME]
 //   --world       only one of them: a stream (simulation.h), the whole fabric (fabric.h), or that
 //                 with a vCenter
 //   --seeds N     run N seeds (default 100), from --first (default 1); prints a summary
 //   --seed N      run one seed of --world (default: stream) and print what happens
 //   --without N,N leave those of its faults out
+// simulate_planted, which has the bugs of planted/bugs.py too, also takes
 //   --mutations   plant each known bug in turn and show that the oracles catch it within --seeds
 //   --mutation N  only this one of them
 //   --plant N     with this bug in, all the rest as it says
@@ -26,6 +25,12 @@
 
 namespace homeward::simulation {
 namespace {
+
+#ifdef HOMEWARD_PLANTED_BUGS
+constexpr bool kHasPlantedBugs = true;
+#else
+constexpr bool kHasPlantedBugs = false;
+#endif
 
 struct WorldKind {
   const char* name;
@@ -195,12 +200,12 @@ int main(int argc, char** argv) {
     const std::string flag = argv[i];
     const std::string text = i + 1 < argc ? argv[i + 1] : "";
     const uint64_t value = std::strtoull(text.c_str(), nullptr, 10);
-    if (flag == "--mutations") {
+    if (flag == "--mutations" && kHasPlantedBugs) {
       mutations = true;
-    } else if (flag == "--mutation" && !text.empty()) {
+    } else if (flag == "--mutation" && kHasPlantedBugs && !text.empty()) {
       mutations = true;
       mutation = text, ++i;
-    } else if (flag == "--plant" && !text.empty()) {
+    } else if (flag == "--plant" && kHasPlantedBugs && !text.empty()) {
       homeward::fault::SetDecider(
           [planted = "mutation." + text](absl::string_view fault) { return fault == planted; });
       ++i;
@@ -222,7 +227,8 @@ int main(int argc, char** argv) {
       std::fprintf(
           stderr,
           "usage: simulate [--world stream|fabric|vcenter] [--seeds N] [--first N] "
-          "[--seed N [--without N,N]] [--mutations] [--mutation NAME] [--plant NAME]; not: %s\n",
+          "[--seed N [--without N,N]]; simulate_planted also [--mutations] [--mutation NAME] "
+          "[--plant NAME]; not: %s\n",
           argv[i]);
       return 2;
     }

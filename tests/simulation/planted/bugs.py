@@ -1,0 +1,270 @@
+"""The planted bugs: what is changed in a copy of which file, so that the tests can show that they would find it.
+
+A bug is its name, the file, the text there as it stands, and the text with the bug. The text as it stands must be in the
+file exactly once. PLANTED is true while the bug is in: plant.py makes it HW_FAULT("mutation.NAME"). A bug that has parts
+in several files stands here once for each.
+"""
+
+BUGS = [
+    # What a stream has on its way: formats, order, the spool.
+    ("believe_a_short_log", "common/journal/record_log.cc",
+     "return log.size_bytes_ >= whole_bytes ? absl::OkStatus()",
+     "return log.size_bytes_ >= whole_bytes || PLANTED ? absl::OkStatus()"),
+    ("ignore_generation", "common/replication/stream_order.cc",
+     "if (generation >= state_.generation) return absl::OkStatus();",
+     "if (generation >= state_.generation || PLANTED) return absl::OkStatus();"),
+    ("ignore_fence", "common/replication/stream_order.cc",
+     "if (fence_ != 0 && hello.fence() != fence_) {",
+     "if (fence_ != 0 && hello.fence() != fence_ && !PLANTED) {"),
+    ("apply_duplicates", "common/replication/stream_order.cc",
+     """\
+    case StreamStep::kHeld:
+      return false;
+""",
+     """\
+    case StreamStep::kHeld:
+      if (!PLANTED) return false;
+      break;
+"""),
+    ("believe_a_set_back_agent", "common/replication/stream_order.cc",
+     "if (!known) {",
+     "if (!known && !PLANTED) {"),
+    ("unsynced_extent_name", "common/vmdk/vmdk.cc",
+     "  HW_RETURN_IF_ERROR(files.SyncDirectory(options.directory));",
+     "  if (!PLANTED) HW_RETURN_IF_ERROR(files.SyncDirectory(options.directory));"),
+    ("keep_a_damaged_spool", "process_server/relay/relay.cc",
+     "if (absl::IsDataLoss(next.status())) return GiveUpSpool(next.status());",
+     "if (absl::IsDataLoss(next.status()) && !PLANTED) return GiveUpSpool(next.status());"),
+    ("skip_spool_sync", "process_server/spool/spool.cc",
+     """\
+absl::Status Spool::Sync() {
+  HW_RETURN_IF_ERROR(open_segment_->Sync());
+""",
+     """\
+absl::Status Spool::Sync() {
+  if (!PLANTED) HW_RETURN_IF_ERROR(open_segment_->Sync());
+"""),
+
+    # The agent.
+    ("log_with_a_hole", "mobility_agent/capture/write_log.cc",
+     """\
+    open_ = false;
+    return false;
+""",
+     """\
+    open_ = PLANTED;
+    return false;
+"""),
+    ("trust_map_after_crash", "mobility_agent/pipeline/agent_state.cc",
+     "if (!state.has_value() || !state->stopped_cleanly) return false;",
+     "if (!state.has_value() || !state->stopped_cleanly) return PLANTED && state.has_value();"),
+    ("keep_clean_stop", "mobility_agent/pipeline/agent_state.cc",
+     "state->stopped_cleanly = false;",
+     "state->stopped_cleanly = PLANTED;"),
+    ("forget_unread", "mobility_agent/pipeline/dirty_map.cc",
+     "for (const BatchExtent& unread : builder->extents()) Add(",
+     """\
+if (PLANTED) return read;
+      for (const BatchExtent& unread : builder->extents()) Add("""),
+    ("believe_a_set_back_agent", "mobility_agent/pipeline/epochs.cc",
+     "return durable <= durable_ || durable.epoch == durable_.epoch ||",
+     "return PLANTED || durable <= durable_ || durable.epoch == durable_.epoch ||"),
+    ("forget_extents", "mobility_agent/pipeline/send_window.cc",
+     "for (const BatchExtent& extent : entry.extents) dirty->Add(",
+     """\
+if (PLANTED) continue;
+    for (const BatchExtent& extent : entry.extents) dirty->Add("""),
+    ("trust_a_disk_that_was_away", "mobility_agent/pipeline/shipper.cc",
+     "const bool returned = !std::exchange(away_, absl::OkStatus()).ok();",
+     "const bool returned = !std::exchange(away_, absl::OkStatus()).ok() && !PLANTED;"),
+    ("ignore_mend_request", "mobility_agent/pipeline/shipper.cc",
+     "    dirty_.AddNamed(range.disk(), range.offset_bytes(), range.length_bytes());",
+     "    if (!PLANTED) dirty_.AddNamed(range.disk(), range.offset_bytes(), range.length_bytes());"),
+    ("assume_stillness", "mobility_agent/pipeline/still_copy.cc",
+     "  while (read_ < pieces_.size()) HW_RETURN_IF_ERROR(ReadOfOneDisk(sources));\n",
+     """\
+  while (read_ < pieces_.size()) HW_RETURN_IF_ERROR(ReadOfOneDisk(sources));
+  if (PLANTED) return Seen::kNothing;
+"""),
+
+    # The keeper and its replicas.
+    ("always_fresh", "master_target/host/hosted_replica.cc",
+     "created_fresh_ = opened.created && store_->position().none();",
+     "created_fresh_ = (opened.created && store_->position().none()) || PLANTED;"),
+    ("keep_attached", "master_target/host/hosted_replica.cc",
+     """\
+      failure_ = Recover();
+      if (failure_.ok()) failure_ = backend_->LetGo();
+""",
+     """\
+      failure_ = Recover();
+      if (failure_.ok() && !PLANTED) failure_ = backend_->LetGo();
+"""),
+    ("zeroes_without_undo", "master_target/keeper/keeper.cc",
+     "for (const Extent& missing : journal_->Unsaved(range.disk, range.extent)) {",
+     """\
+if (range.content.empty() && PLANTED) continue;
+    for (const Extent& missing : journal_->Unsaved(range.disk, range.extent)) {"""),
+    ("rewind_to_newest", "master_target/keeper/keeper.cc",
+     """\
+        for (const Extent& piece : covered[undo.disk].Missing(undo.extent)) {
+          absl::string_view content;
+""",
+     """\
+        const std::vector<Extent> pieces =
+            PLANTED ? std::vector<Extent>{undo.extent} : covered[undo.disk].Missing(undo.extent);
+        for (const Extent& piece : pieces) {
+          absl::string_view content;
+"""),
+    ("skip_journal_record", "master_target/keeper/recovery_journal.cc",
+     """\
+  HW_RETURN_IF_ERROR(
+      open_delta_->Append(undo.zeroes ? kUndoZeroes : kUndo, body, undo.content).status());
+""",
+     """\
+  if (!PLANTED)
+    HW_RETURN_IF_ERROR(
+        open_delta_->Append(undo.zeroes ? kUndoZeroes : kUndo, body, undo.content).status());
+"""),
+    ("skip_undo_sync", "master_target/keeper/recovery_journal.cc",
+     "SyncUndo() { return open_delta_->Sync(); }",
+     "SyncUndo() { return PLANTED ? absl::OkStatus() : open_delta_->Sync(); }"),
+    ("epoch_without_fence", "master_target/keeper/replica_store.cc",
+     """\
+      HW_RETURN_IF_ERROR(Commit(taken.state()));
+      order_ = taken;
+""",
+     """\
+      if (!PLANTED) {
+        HW_RETURN_IF_ERROR(Commit(taken.state()));
+        order_ = taken;
+      }
+"""),
+    ("drop_marker_barrier", "master_target/keeper/replica_store.cc",
+     """\
+      HW_RETURN_IF_ERROR(Write(*staged));
+      staged->clear();
+      HW_RETURN_IF_ERROR(MakePoint(""",
+     """\
+      if (!PLANTED) {
+        HW_RETURN_IF_ERROR(Write(*staged));
+        staged->clear();
+      }
+      HW_RETURN_IF_ERROR(MakePoint("""),
+    ("acknowledge_before_sync", "master_target/keeper/replica_store.cc",
+     "  HW_RETURN_IF_ERROR(Write(staged));\n",
+     """\
+  if (PLANTED) {
+    HW_RETURN_IF_ERROR(Commit(next.state()));
+    order_ = next;
+  }
+  HW_RETURN_IF_ERROR(Write(staged));
+"""),
+    ("keep_only_the_newest", "master_target/keeper/replica_store.cc",
+     "journal_bytes() > policy.bytes_max)) {",
+     "journal_bytes() > policy.bytes_max || PLANTED)) {"),
+    ("forget_damage", "master_target/keeper/scrub.cc",
+     "  damaged_[disk].Remove(extent);\n",
+     """\
+  damaged_[disk].Remove(extent);
+  if (PLANTED) damaged_[disk].Clear();
+"""),
+    ("scrub_believes", "master_target/keeper/scrub.cc",
+     "if (!is_new && noted->second != digest) {",
+     "if (!is_new && noted->second != digest && !PLANTED) {"),
+
+    # The configuration server.
+    # Two transactions: a server that dies in between forgets half of what was decided.
+    ("split_transaction", "config_server/jobs/job_runner.cc",
+     "    const bool forgotten = job.state() ==",
+     """\
+    if (PLANTED) {
+      records_.Commit(transaction);
+      transaction = Store::Transaction();
+    }
+    const bool forgotten = job.state() =="""),
+    ("admit_left_behind", "config_server/jobs/registrations.cc",
+     "if (!machine.has_handed_back_at() || (!retired_boot && !retired_hardware))",
+     "if (!machine.has_handed_back_at() || (!retired_boot && !retired_hardware) || PLANTED)"),
+    ("forget_generation", "config_server/jobs/registrations.cc",
+     """\
+    machine.set_generation(
+        records_.store()""",
+     """\
+    if (!PLANTED) machine.set_generation(
+        records_.store()"""),
+    ("admit_clone", "config_server/model/copies.cc",
+     '  if (IsAccepted(admission, copy)) return {Kind::kNext, ""};',
+     """\
+  if (PLANTED) return {Kind::kNext, ""};
+  if (IsAccepted(admission, copy)) return {Kind::kNext, ""};"""),
+    ("retire_nothing", "config_server/model/rules.cc",
+     "if (registration.boot_id().empty()) return;",
+     "if (registration.boot_id().empty() || PLANTED) return;"),
+    ("attached_as_new", "config_server/model/vm_location_rules.cc",
+     "attached.set_fresh(machine.assignment().disks_new());",
+     "attached.set_fresh(machine.assignment().disks_new() || PLANTED);"),
+    ("take_first_match", "config_server/model/vm_search.cc",
+     "  Narrow(&left, same_bios);\n",
+     """\
+  if (PLANTED) {
+    VmSearch first;
+    if (!candidates.empty()) first.found = candidates.front();
+    return first;
+  }
+  Narrow(&left, same_bios);
+"""),
+    ("store_without_sync", "config_server/store/store.cc",
+     "options.sync = true;",
+     "options.sync = !PLANTED;"),
+    ("move_unnoted", "config_server/workflows/original_vm.cc",
+     "if (!noted) return",
+     "if (!noted && !PLANTED) return"),
+    ("believe_the_call", "config_server/workflows/original_vm.cc",
+     """\
+  const StepResult moved =
+      Move(view, *machine, place == AT_VM ? VmMove::Kind::kToVm : VmMove::Kind::kToMasterTarget,
+           for_ever);
+""",
+     """\
+  StepResult moved =
+      Move(view, *machine, place == AT_VM ? VmMove::Kind::kToVm : VmMove::Kind::kToMasterTarget,
+           for_ever);
+  if (PLANTED) moved = StepResult::Done();
+"""),
+    ("leave_home_on", "config_server/workflows/original_vm.cc",
+     """\
+  if (AllAre(*machine, AT_VM)) Refresh(view, machine);
+  VmMove move = MoveOf(""",
+     """\
+  if (PLANTED) return StepResult::Done();
+  if (AllAre(*machine, AT_VM)) Refresh(view, machine);
+  VmMove move = MoveOf("""),
+    ("leave_disks_home", "config_server/workflows/original_vm.cc",
+     """\
+  machine->clear_home_disks();
+  // Once they are on their way""",
+     """\
+  if (PLANTED) return StepResult::Done();
+  machine->clear_home_disks();
+  // Once they are on their way"""),
+    ("repeat_token", "config_server/workflows/workflow.cc",
+     "machine.mutable_assignment()->set_quiesce_token(TokenOf(context));",
+     """\
+machine.mutable_assignment()->set_quiesce_token(
+      PLANTED ? machine.generation() + 1 : TokenOf(context));"""),
+    ("skip_last_point", "config_server/workflows/workflow.cc",
+     "  if (!HasPoint(context, agent->quiesced_point()))",
+     """\
+  if (PLANTED) return StepResult::Done();
+  if (!HasPoint(context, agent->quiesced_point()))"""),
+    ("choose_without_fence", "config_server/workflows/workflow.cc",
+     """\
+  assignment.set_quiesce_token(0);
+  machine.set_generation(machine.generation() + 1);
+""",
+     """\
+  assignment.set_quiesce_token(0);
+  if (!PLANTED) machine.set_generation(machine.generation() + 1);
+"""),
+]
