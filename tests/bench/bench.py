@@ -5,6 +5,7 @@ import os
 import pathlib
 import shutil
 import statistics
+import subprocess
 import sys
 import tempfile
 import time
@@ -30,9 +31,14 @@ def main():
     parser.add_argument("--seconds", type=int, default=8, help="of the rows that run for a time")
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--small", action="store_true", help="each row once and tiny: shows that the harness works, no more")
+    parser.add_argument("--against", metavar="DIR", help="programs of another build: each row is measured with both in turn, without its peer")
+    parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)  # without its peer
     arguments = parser.parse_args()
     if arguments.small:
         arguments.runs, arguments.megabytes, arguments.seconds = 1, 64, 3
+    if arguments.against:
+        compare(arguments)
+        return
     with tempfile.TemporaryDirectory(prefix="homeward-bench-", dir="/var/tmp") as sources:
         arguments.sources = row_module.Sources(pathlib.Path(sources))
         rows = measure(arguments)
@@ -40,6 +46,31 @@ def main():
         uname = os.uname()
         print(json.dumps({"machine": {"cpus": os.cpu_count(), "kernel": uname.release, "arch": uname.machine},
                           "rows": rows}))
+
+
+def compare(arguments):
+    """Each row wanted with the programs of two builds, in pairs whose order alternates."""
+    def once(row, binaries):
+        out = subprocess.run([sys.executable, __file__, "--binaries", binaries, "--row", row, "--runs", "1", "--json", "--alone",
+                              "--megabytes", str(arguments.megabytes), "--seconds", str(arguments.seconds)],
+                             check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
+        return next(iter(json.loads(out)["rows"]), None)
+
+    for name in arguments.row or ROWS:
+        pairs = []
+        for run in range(arguments.runs):
+            order = (arguments.binaries, arguments.against)
+            figures = {binaries: once(name, binaries) for binaries in (order if run % 2 == 0 else order[::-1])}
+            if None in figures.values():
+                print(f"{name}: not here", flush=True)
+                break
+            pairs.append([figures[binaries]["ours"] for binaries in order])
+            unit = figures[arguments.binaries]["unit"]
+        else:
+            ratios = [this / that for this, that in pairs]
+            this, that = (statistics.median(side) for side in zip(*pairs))
+            print(f"{name}: this build {this:.2f}, the other {that:.2f} {unit}, ratio {statistics.median(ratios):.3f} "
+                  f"({min(ratios):.2f} to {max(ratios):.2f}); {'more' if ROWS[name].at_least else 'less'} is better", flush=True)
 
 
 def measure(arguments):
@@ -53,7 +84,7 @@ def measure(arguments):
             ours, peer = [], []
             for _run in range(arguments.runs):
                 ours.append(row.ours())
-                peer.append(row.peer() if row.has_peer else 1)
+                peer.append(row.peer() if row.has_peer and not arguments.alone else 1)
             ratios = [a / b for a, b in zip(ours, peer)]
             ratio = statistics.median(ratios)
             rows.append({"name": name, "ours": round(statistics.median(ours), 2),
