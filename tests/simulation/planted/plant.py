@@ -46,8 +46,11 @@ def main():
         sys.exit(__doc__)
     source_dir, file, output = sys.argv[1:]
     copy = plant((pathlib.Path(source_dir) / file).read_text(), file)
-    pathlib.Path(output).parent.mkdir(parents=True, exist_ok=True)
-    pathlib.Path(output).write_text(copy)
+    to = pathlib.Path(output)
+    to.parent.mkdir(parents=True, exist_ok=True)
+    # A copy that stays as it is is not compiled again, whatever else has changed in the table.
+    if not to.is_file() or to.read_text() != copy:
+        to.write_text(copy)
 
 
 main()
