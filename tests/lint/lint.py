@@ -66,7 +66,7 @@ HOMES = {
     r"CLI/": ["common/daemon/posix/", "config_server/cli/"],
     r"yaml-cpp/": ["config_server/cli/"],
     r"nlohmann/": ["config_server/cli/"],
-    r"systemd/": ["common/daemon/posix/"],
+    r"systemd/": ["common/daemon/linux/"],
     r"uuid/": ["common/os/linux/"],
     r"bpf/": ["mobility_agent/capture/linux/"],
     r"(zstd|lz4|xxhash)\.h": ["common/wire/"],

@@ -244,8 +244,8 @@ void FuzzNbd(absl::string_view bytes) {
   int ends[2];
   HW_CHECK(::socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0);
   const UniqueFd ours(ends[0]), theirs(ends[1]);
-  if (::send(theirs.get(), bytes.data(), bytes.size(), MSG_DONTWAIT) !=
-      static_cast<ssize_t>(bytes.size()))
+  ::fcntl(theirs.get(), F_SETFL, O_NONBLOCK);
+  if (::send(theirs.get(), bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size()))
     return;
   ::shutdown(theirs.get(), SHUT_WR);
   // A client that never reads: a full socket ends the session.
