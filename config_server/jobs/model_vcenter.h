@@ -17,6 +17,7 @@
 #include "config_server/model/vm_plan.h"
 #include "config_server/model/vm_record.h"
 #include "config_server/model/vm_world.h"
+#include "config_server/workflows/hypervisor.h"
 
 namespace homeward {
 

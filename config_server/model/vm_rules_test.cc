@@ -57,7 +57,7 @@ class VmRulesTest : public ::testing::Test {
 
   StoppedClock clock_;
   Settings settings_;
-  Fleet fleet_{clock_, absl::Minutes(15)};
+  FleetState fleet_;
   VmWorld world_;
   storage::v1::Machine machine_;
   storage::v1::Assignment assignment_;

@@ -6,7 +6,7 @@
 #include <memory>
 #include <string>
 
-#include "config_server/model/hypervisor.h"
+#include "config_server/model/vcenter_state.h"
 
 namespace homeward {
 
