@@ -3,7 +3,7 @@
 #include <map>
 #include <string>
 
-#include "config_server/jobs/brain_fixture.h"
+#include "tests/fakes/brain_fixture.h"
 
 namespace homeward {
 namespace {

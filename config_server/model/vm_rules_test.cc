@@ -9,8 +9,8 @@
 
 #include "config_server/model/vm_name.h"
 #include "config_server/model/vm_plan.h"
-#include "config_server/model/vm_world.h"
 #include "gtest/gtest.h"
+#include "tests/fakes/vm_world.h"
 
 namespace homeward {
 namespace {

@@ -54,7 +54,7 @@ def reachable(targets, name, seen=None):
 
 
 HOMES = {
-    r"rocksdb/": ["config_server/store/"],
+    r"rocksdb/": ["config_server/store/", "tests/fakes/store_on_files.cc"],
     r"openssl/": ["common/tls/"],
     r"grpcpp/": ["common/rpc/", "tests/e2e/", "_service.cc", "_service.h", "_link.cc", "_link.h"],
     r"curl/": ["common/net/"],

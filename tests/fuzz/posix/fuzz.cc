@@ -21,7 +21,6 @@
 #include "common/config/config.h"
 #include "common/lane/lane_call.h"
 #include "common/nbd/posix/nbd_session.h"
-#include "common/os/memory_disk.h"
 #include "common/os/posix/unique_fd.h"
 #include "common/replication/stream_receiver.h"
 #include "common/vmdk/vmdk.h"
@@ -32,6 +31,7 @@
 #include "master_target/keeper/keeper.h"
 #include "mobility_agent/pipeline/agent_state.h"
 #include "process_server/spool/spool.h"
+#include "tests/fakes/memory_disk.h"
 
 namespace homeward {
 namespace {
