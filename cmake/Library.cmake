@@ -5,6 +5,7 @@
 #   * is not defined yet (the order of add_subdirectory is the order of the layers),
 #   * is in a higher layer, or
 #   * crosses from one daemon's room into another's.
+# Tests may also name libraries of tests/, which are defined after all others; so nothing else can.
 #
 # What nearly every file includes is compiled once (precompiled headers, below): GRPC gives the target gRPC's headers too,
 # DEPS proto those of the messages, a test those of GoogleTest. The release preset does without, so it finds a forgotten include.
@@ -79,6 +80,10 @@ function(_homeward_add target name layer)
     list(APPEND headers TEST)
   endif()
   foreach(dep ${ARG_DEPS})
+    if(NOT TARGET homeward_${dep} AND layer EQUAL 5)
+      set_property(GLOBAL APPEND PROPERTY HOMEWARD_LATER "${name}:${dep}")
+      continue()
+    endif()
     if(NOT TARGET homeward_${dep})
       message(FATAL_ERROR "${name}: dependency '${dep}' is not defined yet. Depend downward only: "
                           "the order of add_subdirectory is the order of the layers.")
@@ -150,8 +155,19 @@ function(homeward_test)
   set_tests_properties(${ARG_NAME} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT})
 endfunction()
 
-# Writes target|layer|directory|sources|deps lines for tests/lint.
+# Checks what tests named before it was defined. Writes target|layer|directory|sources|deps lines for tests/lint.
 function(homeward_write_graph)
+  get_property(later GLOBAL PROPERTY HOMEWARD_LATER)
+  foreach(edge ${later})
+    string(REGEX MATCH "^(.*):(.*)$" edge "${edge}")
+    set(room "")
+    if(TARGET homeward_${CMAKE_MATCH_2})
+      get_target_property(room homeward_${CMAKE_MATCH_2} HOMEWARD_ROOM)
+    endif()
+    if(NOT room STREQUAL "tests")
+      message(FATAL_ERROR "${CMAKE_MATCH_1}: '${CMAKE_MATCH_2}' is not a library of tests/.")
+    endif()
+  endforeach()
   get_property(graph GLOBAL PROPERTY HOMEWARD_GRAPH)
   file(WRITE "${CMAKE_BINARY_DIR}/homeward_graph.txt" "${graph}")
 endfunction()

@@ -3,8 +3,8 @@
 #include <random>
 #include <vector>
 
-#include "common/os/memory_disk.h"
 #include "gtest/gtest.h"
+#include "tests/fakes/memory_disk.h"
 #include "tests/golden/golden.h"
 
 namespace homeward {

@@ -1,8 +1,8 @@
 #include "common/vmdk/vmdk.h"
 
 #include "common/base/limits.h"
-#include "common/os/memory_disk.h"
 #include "gtest/gtest.h"
+#include "tests/fakes/memory_disk.h"
 #include "tests/golden/golden.h"
 
 namespace homeward {

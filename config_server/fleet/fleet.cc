@@ -10,42 +10,33 @@ namespace {
 
 // A part answers within its observe interval and the network's delay.
 constexpr int kAnswerIntervals = 2;
-// A copy that is refused comes again several times a minute.
-constexpr absl::Duration kStillAsks = absl::Seconds(40);
 constexpr size_t kRefusedMax = 16;
 constexpr size_t kUnansweredMax = 64;
 
 }  // namespace
 
-const Fleet::Member* Fleet::Find(const std::string& host_id) const {
-  const auto it = members_.find(host_id);
-  return it == members_.end() ? nullptr : &it->second;
-}
-
 uint64_t Fleet::Connect(const std::string& host_id, Session session) {
   Expel(host_id, absl::AbortedError("a newer session of this host has begun"));
   Member& member = members_[host_id];
-  if (member.link.incarnation != session.incarnation) member.proven_at = -absl::InfiniteDuration();
+  FleetState::Part& part = state_.parts[host_id];
+  if (member.link.incarnation != session.incarnation) part.proven_at = -absl::InfiniteDuration();
   member.session = next_session_++;
   member.link = std::move(session);
   member.unanswered.clear();
   member.asked_by.clear();
-  member.heard_at = clock_.Monotonic();
-  member.heard_time = clock_.Now();
-  member.heartbeat.Clear();
-  member.heard = false;
   member.informed = false;
-  SetDue(host_id, &member, member.heard_at);
+  part.connected = true;
+  part.heard_at = clock_.Monotonic();
+  part.heard_time = clock_.Now();
+  part.heartbeat.reset();
+  SetDue(host_id, &member, part.heard_at);
   return member.session;
 }
 
 void Fleet::Disconnect(const std::string& host_id, uint64_t session) {
   const auto it = members_.find(host_id);
   if (it == members_.end() || it->second.session != session) return;
-  it->second.session = 0;
-  it->second.link.send = nullptr;
-  it->second.link.end = nullptr;
-  due_.erase({it->second.due, host_id});
+  End(host_id, &it->second);
 }
 
 bool Fleet::Hear(const std::string& host_id, uint64_t session,
@@ -53,14 +44,14 @@ bool Fleet::Hear(const std::string& host_id, uint64_t session,
   const auto it = members_.find(host_id);
   if (it == members_.end() || it->second.session != session) return false;
   auto& unanswered = it->second.unanswered;
+  FleetState::Part& part = state_.parts[host_id];
   while (!unanswered.empty() && unanswered.begin()->first <= heartbeat.desired_revision()) {
-    it->second.proven_at = std::max(it->second.proven_at, unanswered.begin()->second);
+    part.proven_at = std::max(part.proven_at, unanswered.begin()->second);
     unanswered.erase(unanswered.begin());
   }
-  it->second.heard = true;
-  it->second.heartbeat = heartbeat;
-  it->second.heard_at = clock_.Monotonic();
-  it->second.heard_time = clock_.Now();
+  part.heartbeat = heartbeat;
+  part.heard_at = clock_.Monotonic();
+  part.heard_time = clock_.Now();
   return true;
 }
 
@@ -68,11 +59,16 @@ void Fleet::Expel(const std::string& host_id, const absl::Status& why) {
   const auto it = members_.find(host_id);
   if (it == members_.end() || it->second.session == 0) return;
   const auto end = std::move(it->second.link.end);
-  it->second.session = 0;
-  it->second.link.send = nullptr;
-  it->second.link.end = nullptr;
-  due_.erase({it->second.due, host_id});
+  End(host_id, &it->second);
   end(why);
+}
+
+void Fleet::End(const std::string& host_id, Member* member) {
+  member->session = 0;
+  member->link.send = nullptr;
+  member->link.end = nullptr;
+  due_.erase({member->due, host_id});
+  state_.parts[host_id].connected = false;
 }
 
 void Fleet::Want(const std::string& host_id, const control::v1::Desired& desired) {
@@ -127,7 +123,7 @@ Fleet::Answer Fleet::Ask(const std::string& host_id, const std::string& who) {
   const auto it = members_.find(host_id);
   if (it == members_.end() || it->second.session == 0) return Answer::kMissing;
   Member& member = it->second;
-  const bool given = member.proven_at >= member.asked_at;
+  const bool given = state_.proven_at(host_id) >= member.asked_at;
   if (!member.asked_by.empty() && !given) {
     return clock_.Monotonic() - member.asked_at > kAnswerIntervals * ask_interval_
                ? Answer::kMissing
@@ -141,53 +137,16 @@ Fleet::Answer Fleet::Ask(const std::string& host_id, const std::string& who) {
   return Answer::kAwaited;
 }
 
-absl::Duration Fleet::proven_at(const std::string& host_id) const {
-  const Member* const member = Find(host_id);
-  return member == nullptr ? -absl::InfiniteDuration() : member->proven_at;
-}
-
 void Fleet::NoteRefused(const std::string& host_id, RefusedCopy refused) {
   refused.at = clock_.Monotonic();
-  std::vector<RefusedCopy>& all = refused_[host_id];
+  std::vector<RefusedCopy>& all = state_.refused[host_id];
   std::erase_if(all, [&](const RefusedCopy& old) {
-    return refused.at - old.at > kStillAsks ||
+    return refused.at - old.at > FleetState::kStillAsks ||
            (old.copy.boot_id() == refused.copy.boot_id() &&
             old.copy.hardware_uuid() == refused.copy.hardware_uuid());
   });
   if (all.size() == kRefusedMax) all.erase(all.begin());
   all.push_back(std::move(refused));
-}
-
-std::vector<Fleet::RefusedCopy> Fleet::Refused(const std::string& host_id) const {
-  const auto it = refused_.find(host_id);
-  if (it == refused_.end()) return {};
-  std::vector<RefusedCopy> recent;
-  for (const RefusedCopy& one : it->second) {
-    if (clock_.Monotonic() - one.at <= kStillAsks) recent.push_back(one);
-  }
-  return recent;
-}
-
-bool Fleet::connected(const std::string& host_id) const {
-  const Member* const member = Find(host_id);
-  return member != nullptr && member->session != 0;
-}
-
-bool Fleet::alive(const std::string& host_id) const {
-  const Member* const member = Find(host_id);
-  const absl::Duration since = member == nullptr ? started_ : member->heard_at;
-  return (member != nullptr && member->session != 0) ||
-         clock_.Monotonic() - since <= heartbeat_timeout_;
-}
-
-const control::v1::Heartbeat* Fleet::heartbeat(const std::string& host_id) const {
-  const Member* const member = Find(host_id);
-  return member == nullptr || !member->heard ? nullptr : &member->heartbeat;
-}
-
-absl::Time Fleet::last_heard(const std::string& host_id) const {
-  const Member* const member = Find(host_id);
-  return member == nullptr ? absl::InfinitePast() : member->heard_time;
 }
 
 }  // namespace homeward

@@ -1,5 +1,5 @@
-// Fleet: who is connected, when they were last heard, what they said. Soft state: after a restart
-// the parts tell it again.
+// Fleet: the sessions of the parts, and what is sent there. Soft state: after a restart the parts
+// tell it again.
 #ifndef HOMEWARD_CONFIG_SERVER_FLEET_FLEET_H_
 #define HOMEWARD_CONFIG_SERVER_FLEET_FLEET_H_
 
@@ -12,8 +12,8 @@
 
 #include "absl/status/status.h"
 #include "common/clock/clock.h"
+#include "config_server/model/fleet_state.h"
 #include "homeward/control/v1/control.pb.h"
-#include "homeward/storage/v1/storage.pb.h"
 
 namespace homeward {
 
@@ -24,10 +24,12 @@ class Fleet {
   // desired is sent that often even if it is the same, so that the answer shows who still runs.
   Fleet(const Clock& clock, absl::Duration heartbeat_timeout,
         absl::Duration ask_interval = absl::Seconds(10))
-      : clock_(clock),
-        heartbeat_timeout_(heartbeat_timeout),
-        ask_interval_(ask_interval),
-        started_(clock.Monotonic()) {}
+      : clock_(clock), ask_interval_(ask_interval) {
+    state_.heartbeat_timeout = heartbeat_timeout;
+    state_.started = clock.Monotonic();
+  }
+
+  const FleetState& state() const { return state_; }
 
   // A part's way down. Never calls back from within.
   struct Session {
@@ -56,60 +58,34 @@ class Fleet {
   // wants to know: an answer counts for the one on whose behalf it was asked.
   enum class Answer { kAwaited, kGiven, kMissing };
   Answer Ask(const std::string& host_id, const std::string& who);
-  // The newest time (Clock::Monotonic()) at which the incarnation that has, or had, the session
-  // certainly ran: when something was sent that it has answered. The infinite past: it never did.
-  absl::Duration proven_at(const std::string& host_id) const;
-
-  // A copy of a machine that asked for a session and was refused: `why` is for operators.
-  struct RefusedCopy {
-    storage::v1::Incarnation copy;
-    std::string why;
-    absl::Duration at;  // the last time
-  };
+  // `refused.at` is now.
   void NoteRefused(const std::string& host_id, RefusedCopy refused);
-  void ForgetRefused(const std::string& host_id) { refused_.erase(host_id); }
-  // Those that still ask.
-  std::vector<RefusedCopy> Refused(const std::string& host_id) const;
-
-  bool connected(const std::string& host_id) const;
-  // Connected, or heard of within the time-out, or not yet missed since this server started.
-  bool alive(const std::string& host_id) const;
-  // Everything but an open session: absent when never heard since the start.
-  const control::v1::Heartbeat* heartbeat(const std::string& host_id) const;
-  // Wall time of the last heartbeat; the infinite past when there was none.
-  absl::Time last_heard(const std::string& host_id) const;
+  void ForgetRefused(const std::string& host_id) { state_.refused.erase(host_id); }
 
  private:
   struct Member {
     uint64_t session = 0;  // 0: not connected
     Session link;
-    bool heard = false;
-    control::v1::Heartbeat heartbeat;
-    absl::Duration heard_at;
-    absl::Time heard_time = absl::InfinitePast();
     bool informed = false;  // in this session
     std::string sent;       // the desired state, without its revision
     absl::Duration due;     // in due_, while there is a session
     uint64_t revision = 0;
     std::map<uint64_t, absl::Duration> unanswered;  // revisions of this session, and when sent
     absl::Duration sent_at;
-    absl::Duration proven_at = -absl::InfiniteDuration();
     std::string asked_by;  // empty: nobody asks
     absl::Duration asked_at;
   };
-  const Member* Find(const std::string& host_id) const;
+  void End(const std::string& host_id, Member* member);
   void Send(const std::string& host_id, Member* member);
   // When Tell() looks at the member next. It has a session.
   void SetDue(const std::string& host_id, Member* member, absl::Duration due);
 
   const Clock& clock_;
-  const absl::Duration heartbeat_timeout_;
   const absl::Duration ask_interval_;
-  const absl::Duration started_;
+  FleetState state_;  // of each member; of others only who was refused
   std::map<std::string, Member> members_;
   std::map<std::string, std::string> wanted_;             // by host id; without a revision
   std::set<std::pair<absl::Duration, std::string>> due_;  // the open sessions, next one first
-  std::map<std::string, std::vector<RefusedCopy>> refused_;
   uint64_t next_session_ = 1;
 };
 

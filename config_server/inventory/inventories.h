@@ -12,7 +12,7 @@
 #include "absl/synchronization/mutex.h"
 #include "common/clock/clock.h"
 #include "common/vsphere/session.h"
-#include "config_server/model/hypervisor.h"
+#include "config_server/model/vcenter_state.h"
 
 namespace homeward {
 

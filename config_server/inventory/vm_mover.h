@@ -11,8 +11,8 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "config_server/inventory/inventories.h"
-#include "config_server/model/hypervisor.h"
 #include "config_server/model/vm_plan.h"
+#include "config_server/workflows/hypervisor.h"
 
 namespace homeward {
 

@@ -26,11 +26,11 @@ Brain::Brain(const Clock& clock, Settings settings, std::unique_ptr<Store> store
           clock, &records_,
           {[this] { return MakeView(); },
            [this](storage::v1::Location location) -> Location& { return locations_.At(location); },
-           [this](const std::string& machine_id) { return fleet_.connected(machine_id); }}),
+           [this](const std::string& machine_id) { return fleet_.state().connected(machine_id); }}),
       desired_(&records_, &fleet_) {}
 
 View Brain::MakeView() const {
-  return {fleet_,
+  return {fleet_.state(),
           clock_,
           settings_,
           records_.servers(),

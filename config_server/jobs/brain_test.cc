@@ -3,7 +3,7 @@
 #include <map>
 #include <string>
 
-#include "config_server/jobs/brain_fixture.h"
+#include "tests/fakes/brain_fixture.h"
 
 namespace homeward {
 namespace {
@@ -300,7 +300,7 @@ TEST_F(BrainTest, WhatIsWishedForMustBeThere) {
 TEST_F(BrainTest, ADiskGoesOnlyWhereItsSectorsAreCountedAlike) {
   Obey();
   Obey();
-  control::v1::Heartbeat heartbeat = *brain_->fleet().heartbeat(kTarget);
+  control::v1::Heartbeat heartbeat = *brain_->fleet().state().heartbeat(kTarget);
   const std::map<std::string, uint32_t> devices = {{"/dev/old", 0}, {"/dev/4k", 4096}};
   for (const auto& [path, sector_bytes] : devices) {
     types::v1::BlockDevice& device = *heartbeat.mutable_master_target()->add_block_devices();

@@ -1,7 +1,7 @@
 // One host id in two machines: who is the machine, who is refused, and that nobody is who should
 // not be: a machine that booted, moved, or was registered again.
-#include "config_server/jobs/brain_fixture.h"
-#include "config_server/jobs/model_vcenter.h"
+#include "tests/fakes/brain_fixture.h"
+#include "tests/fakes/model_vcenter.h"
 
 namespace homeward {
 namespace {

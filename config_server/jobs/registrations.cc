@@ -135,7 +135,8 @@ absl::Status Registrations::Admit(const control::v1::Registration& registration,
 
 absl::StatusOr<Machine> Registrations::AcceptCopy(Machine machine, const std::string& wish) {
   std::vector<storage::v1::Incarnation> found;
-  for (const Fleet::RefusedCopy& refused : fleet_.Refused(machine.machine_id())) {
+  for (const RefusedCopy& refused :
+       fleet_.state().RefusedCopies(machine.machine_id(), clock_.Monotonic())) {
     const storage::v1::Incarnation& copy = refused.copy;
     if (wish.empty() || wish == copy.hardware_uuid() || wish == copy.boot_id())
       found.push_back(copy);

@@ -6,8 +6,8 @@
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/match.h"
-#include "config_server/jobs/brain_fixture.h"
 #include "config_server/store/records.h"
+#include "tests/fakes/brain_fixture.h"
 #include "tests/golden/golden.h"
 
 namespace homeward {

@@ -1,9 +1,9 @@
 // Reprotect to the original VM and failback, against a modelled vCenter whose calls fail, whose
 // replies are lost, and a server that is killed at any step. After each step every disk is where
 // the records say, and attached to one VM at the most.
-#include "config_server/jobs/brain_fixture.h"
-#include "config_server/jobs/model_vcenter.h"
 #include "config_server/model/vm_rules.h"
+#include "tests/fakes/brain_fixture.h"
+#include "tests/fakes/model_vcenter.h"
 
 namespace homeward {
 namespace {

@@ -43,14 +43,14 @@ std::vector<types::v1::HealthIssue> JudgeMachine(const View& view, const Machine
   if (const control::v1::Heartbeat* heartbeat = view.fleet.heartbeat(machine.machine_id())) {
     issues.insert(issues.end(), heartbeat->issues().begin(), heartbeat->issues().end());
   }
-  for (const Fleet::RefusedCopy& refused : view.fleet.Refused(machine.machine_id()))
+  for (const RefusedCopy& refused : view.RefusedCopies(machine))
     issues.push_back(MakeIssue(types::v1::CRITICAL, ProblemId::kAgentCloned, refused.why));
   const bool replicating = machine.state() == storage::v1::PROTECTED ||
                            machine.state() == storage::v1::ENABLING ||
                            machine.state() == storage::v1::REPROTECTING;
   if (!RegisteredSinceBoot(machine) || (replicating && !view.AgentConnected(machine))) {
     if (Refusal refusal = CheckAgent(view, machine)) {
-      const bool gone = !view.fleet.alive(machine.machine_id());
+      const bool gone = !view.Alive(machine.machine_id());
       issues.push_back(IssueOf(gone ? types::v1::CRITICAL : types::v1::WARNING, *refusal));
     }
   }
@@ -58,13 +58,13 @@ std::vector<types::v1::HealthIssue> JudgeMachine(const View& view, const Machine
   const storage::v1::Assignment& assignment = machine.assignment();
   if (!assignment.process_server_id().empty() &&
       !view.fleet.connected(assignment.process_server_id())) {
-    const bool gone = !view.fleet.alive(assignment.process_server_id());
+    const bool gone = !view.Alive(assignment.process_server_id());
     issues.push_back(MakeIssue(gone ? types::v1::CRITICAL : types::v1::WARNING,
                                ProblemId::kProcessServerDown,
                                "its process server is not connected"));
   }
   if (!view.fleet.connected(assignment.master_target_id())) {
-    const bool gone = !view.fleet.alive(assignment.master_target_id());
+    const bool gone = !view.Alive(assignment.master_target_id());
     issues.push_back(MakeIssue(gone ? types::v1::CRITICAL : types::v1::WARNING,
                                ProblemId::kMasterTargetDown, "its master target is not connected"));
   }

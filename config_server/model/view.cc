@@ -1,7 +1,5 @@
 #include "config_server/model/view.h"
 
-#include <vector>
-
 #include "absl/algorithm/container.h"
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"

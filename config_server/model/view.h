@@ -5,13 +5,14 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/types/span.h"
 #include "common/base/limits.h"
 #include "common/clock/clock.h"
-#include "config_server/fleet/fleet.h"
-#include "config_server/model/hypervisor.h"
+#include "config_server/model/fleet_state.h"
+#include "config_server/model/vcenter_state.h"
 #include "homeward/storage/v1/storage.pb.h"
 
 namespace homeward {
@@ -33,7 +34,7 @@ bool RegisteredSinceBoot(const storage::v1::Machine& machine);
 
 // Valid on the strand until a record changes.
 struct View {
-  const Fleet& fleet;
+  const FleetState& fleet;
   const Clock& clock;
   const Settings& settings;
   absl::Span<const storage::v1::Server> servers;    // by their ids
@@ -63,6 +64,11 @@ struct View {
   const control::v1::ReplicaObserved* ReplicaOf(const storage::v1::Machine& machine) const;
   const control::v1::RelayObserved* RelayOf(const storage::v1::Machine& machine) const;
   bool AgentConnected(const storage::v1::Machine& machine) const;
+  // Of FleetState, now.
+  bool Alive(const std::string& host_id) const { return fleet.alive(host_id, clock.Monotonic()); }
+  std::vector<RefusedCopy> RefusedCopies(const storage::v1::Machine& machine) const {
+    return fleet.RefusedCopies(machine.machine_id(), clock.Monotonic());
+  }
 };
 
 }  // namespace homeward

@@ -11,7 +11,6 @@
 
 #include "common/vsphere/objects.h"
 #include "common/vsphere/vm_spec.h"
-#include "config_server/model/hypervisor.h"
 #include "config_server/model/vm_search.h"
 
 namespace homeward {

@@ -9,8 +9,8 @@
 
 #include "config_server/model/vm_name.h"
 #include "config_server/model/vm_plan.h"
-#include "config_server/model/vm_world.h"
 #include "gtest/gtest.h"
+#include "tests/fakes/vm_world.h"
 
 namespace homeward {
 namespace {
@@ -57,7 +57,7 @@ class VmRulesTest : public ::testing::Test {
 
   StoppedClock clock_;
   Settings settings_;
-  Fleet fleet_{clock_, absl::Minutes(15)};
+  FleetState fleet_;
   VmWorld world_;
   storage::v1::Machine machine_;
   storage::v1::Assignment assignment_;

@@ -9,6 +9,8 @@
 
 #include "config_server/model/refusal.h"
 #include "config_server/model/view.h"
+#include "config_server/model/vm_identity.h"
+#include "config_server/model/vm_move.h"
 
 namespace homeward {
 

@@ -95,7 +95,7 @@ admin::v1::Machine ConvertMachine(const View& view, const storage::v1::Machine& 
   out.set_job_id(machine.job_id());
   if (machine.admission().has_admitted())
     *out.mutable_admitted_copy() = ConvertCopy(machine.admission().admitted());
-  for (const Fleet::RefusedCopy& refused : view.fleet.Refused(machine.machine_id()))
+  for (const RefusedCopy& refused : view.RefusedCopies(machine))
     *out.add_refused_copies() = ConvertCopy(refused.copy);
   if (machine.has_vm() || assignment.has_new_vm()) *out.mutable_vm() = ConvertVm(VmOf(machine));
   if (const control::v1::ReplicaObserved* replica = view.ReplicaOf(machine)) {
@@ -151,7 +151,7 @@ admin::v1::Server ConvertServer(const View& view, const storage::v1::Server& ser
     out.set_resident_bytes_max(heartbeat->resident_bytes_max());
   }
   if (!out.connected()) {
-    const bool gone = !view.fleet.alive(server.host_id());
+    const bool gone = !view.Alive(server.host_id());
     issues.push_back(MakeIssue(gone ? types::v1::CRITICAL : types::v1::WARNING,
                                server.role() == types::v1::PROCESS_SERVER
                                    ? ProblemId::kProcessServerDown

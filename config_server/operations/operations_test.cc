@@ -1,8 +1,8 @@
 #include "config_server/operations/operations.h"
 
-#include "config_server/jobs/brain_fixture.h"
 #include "config_server/operations/policy.h"
 #include "gtest/gtest.h"
+#include "tests/fakes/brain_fixture.h"
 
 namespace homeward {
 namespace {

@@ -1,8 +1,8 @@
 #include "config_server/pki/registrar.h"
 
-#include "common/os/memory_disk.h"
 #include "common/rpc/problem_status.h"
 #include "gtest/gtest.h"
+#include "tests/fakes/memory_disk.h"
 
 namespace homeward {
 namespace {

@@ -1,4 +1,4 @@
-// The store on an environment of RocksDB's. Private to this room.
+// The store on an environment of RocksDB's. For this room, and for the store of tests/fakes.
 #ifndef HOMEWARD_CONFIG_SERVER_STORE_ROCKS_STORE_H_
 #define HOMEWARD_CONFIG_SERVER_STORE_ROCKS_STORE_H_
 

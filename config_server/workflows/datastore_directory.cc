@@ -22,7 +22,7 @@ StepResult AwaitPhase(const View& view, storage::v1::Machine* machine,
 StepResult AwaitEnd(const View& view, storage::v1::Machine* machine,
                     control::v1::ReplicaPhase phase) {
   // A master target that is gone for good must not keep the machine for ever.
-  if (!view.fleet.alive(machine->assignment().master_target_id())) return StepResult::Done();
+  if (!view.Alive(machine->assignment().master_target_id())) return StepResult::Done();
   StepResult result =
       AwaitPhase(view, machine, phase, "the master target to remove the recovery points");
   return result.state == StepResult::State::kFailed ? StepResult::Wait(result.problem->message())

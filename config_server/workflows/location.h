@@ -6,8 +6,9 @@
 
 #include <string>
 
-#include "config_server/model/step_result.h"
 #include "config_server/model/view.h"
+#include "config_server/workflows/hypervisor.h"
+#include "config_server/workflows/step_result.h"
 
 namespace homeward {
 

@@ -130,7 +130,7 @@ StepResult QuiesceSource(TaskContext& context) {
   Machine& machine = *context.machine;
   if (context.job->state_before() == storage::v1::FAILED_BACK) return StepResult::Done();
   // A source that is gone has nothing more to send; what the process server has, still arrives.
-  if (context.job->source_lost() || !context.view.fleet.alive(machine.machine_id())) {
+  if (context.job->source_lost() || !context.view.Alive(machine.machine_id())) {
     const control::v1::RelayObserved* const relay = context.view.RelayOf(machine);
     if (relay != nullptr && relay->pending_bytes() > 0)
       return StepResult::Wait("the process server to forward what it has");

@@ -1,12 +1,12 @@
 // What a new kind of target takes: the store and the backend below, and the line that puts them
 // into the table. The rest is the master target's, as for every other kind. This one keeps disks
 // and points in memory, a copy for each point.
-#include "common/os/memory_disk.h"
 #include "common/replication/stream_call.h"
 #include "common/replication/target.h"
 #include "common/wire/checksum.h"
 #include "gtest/gtest.h"
 #include "master_target/host/replicas.h"
+#include "tests/fakes/memory_disk.h"
 
 namespace homeward {
 namespace {

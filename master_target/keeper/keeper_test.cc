@@ -3,9 +3,9 @@
 #include <map>
 #include <random>
 
-#include "common/os/memory_disk.h"
 #include "common/wire/checksum.h"
 #include "gtest/gtest.h"
+#include "tests/fakes/memory_disk.h"
 #include "tests/golden/archive.h"
 
 namespace homeward {

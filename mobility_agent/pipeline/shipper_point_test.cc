@@ -1,9 +1,9 @@
 #include <climits>
 
-#include "common/os/memory_disk.h"
 #include "gtest/gtest.h"
 #include "mobility_agent/pipeline/pipeline_doubles.h"
 #include "mobility_agent/pipeline/shipper.h"
+#include "tests/fakes/memory_disk.h"
 
 namespace homeward {
 namespace {

@@ -2,9 +2,9 @@
 
 #include <set>
 
-#include "common/os/memory_disk.h"
 #include "gtest/gtest.h"
 #include "mobility_agent/pipeline/pipeline_doubles.h"
+#include "tests/fakes/memory_disk.h"
 
 namespace homeward {
 namespace {

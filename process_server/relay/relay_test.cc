@@ -3,8 +3,8 @@
 #include "process_server/relay/bandwidth_schedule.h"
 #include "process_server/relay/compression_choice.h"
 
-#include "common/os/memory_disk.h"
 #include "gtest/gtest.h"
+#include "tests/fakes/memory_disk.h"
 
 namespace homeward {
 namespace {

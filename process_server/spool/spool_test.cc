@@ -2,9 +2,9 @@
 
 #include <algorithm>
 
-#include "common/os/memory_disk.h"
 #include "common/wire/change_batch.h"
 #include "gtest/gtest.h"
+#include "tests/fakes/memory_disk.h"
 #include "tests/golden/archive.h"
 
 namespace homeward {

@@ -5,9 +5,9 @@
 #include <random>
 
 #include "common/fault/fault.h"
-#include "common/os/memory_disk.h"
 #include "gtest/gtest.h"
 #include "tests/crash_points/histories.h"
+#include "tests/fakes/memory_disk.h"
 
 namespace homeward::crash_points {
 namespace {

@@ -7,12 +7,12 @@
 #include "absl/cleanup/cleanup.h"
 #include "absl/strings/str_cat.h"
 #include "common/fault/fault.h"
-#include "common/os/memory_disk.h"
 #include "common/status/status_macros.h"
 #include "gtest/gtest.h"
 #include "tests/crash_points/cutting_files.h"
 #include "tests/crash_points/histories.h"
 #include "tests/crash_points/linux/logged_disk.h"
+#include "tests/fakes/memory_disk.h"
 
 namespace homeward::crash_points {
 namespace {

@@ -8,10 +8,10 @@
 #include "absl/strings/str_cat.h"
 #include "common/status/status_macros.h"
 #include "common/wire/change_batch.h"
-#include "config_server/store/store_on_files.h"
 #include "master_target/keeper/keeper.h"
 #include "mobility_agent/pipeline/agent_state.h"
 #include "process_server/spool/spool.h"
+#include "tests/fakes/store_on_files.h"
 
 namespace homeward::crash_points {
 namespace {

@@ -8,7 +8,7 @@
 
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_cat.h"
-#include "common/os/memory_disk.h"
+#include "tests/fakes/memory_disk.h"
 #include "tests/golden/golden.h"
 
 namespace homeward::testing {

@@ -54,7 +54,7 @@ def reachable(targets, name, seen=None):
 
 
 HOMES = {
-    r"rocksdb/": ["config_server/store/"],
+    r"rocksdb/": ["config_server/store/", "tests/fakes/store_on_files.cc"],
     r"openssl/": ["common/tls/"],
     r"grpcpp/": ["common/rpc/", "tests/e2e/", "_service.cc", "_service.h", "_link.cc", "_link.h"],
     r"curl/": ["common/net/"],
@@ -66,7 +66,7 @@ HOMES = {
     r"CLI/": ["common/daemon/posix/", "config_server/cli/"],
     r"yaml-cpp/": ["config_server/cli/"],
     r"nlohmann/": ["config_server/cli/"],
-    r"systemd/": ["common/daemon/posix/"],
+    r"systemd/": ["common/daemon/linux/"],
     r"uuid/": ["common/os/linux/"],
     r"bpf/": ["mobility_agent/capture/linux/"],
     r"(zstd|lz4|xxhash)\.h": ["common/wire/"],

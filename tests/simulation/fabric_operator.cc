@@ -141,7 +141,7 @@ void Fabric::Start(Brain& brain, Guest* guest, const Machine& machine, Operation
     if (operation == storage::v1::FAILBACK) {
       guest->order_at_start = points_made_;
       guest->could_stop = machine.state() == storage::v1::PROTECTED && !job.source_lost() &&
-                          view.fleet.alive(machine.machine_id()) && copy.host.up;
+                          view.Alive(machine.machine_id()) && copy.host.up;
       guest->wish = job.point();
     }
     const absl::StatusOr<Job> started = brain.StartJob(job, chosen_vm);

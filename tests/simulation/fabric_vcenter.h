@@ -11,8 +11,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/os/attached_disks.h"
-#include "config_server/jobs/model_vcenter.h"
 #include "config_server/model/vm_record.h"
+#include "tests/fakes/model_vcenter.h"
 #include "tests/simulation/fabric_parts.h"
 
 namespace homeward::simulation {

@@ -11,9 +11,9 @@
 #include <utility>
 #include <vector>
 
-#include "common/os/memory_disk.h"
 #include "common/replication/stream_runtime.h"
 #include "config_server/store/store.h"
+#include "tests/fakes/memory_disk.h"
 #include "tests/simulation/world.h"
 
 namespace homeward::simulation {

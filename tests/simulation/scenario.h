@@ -8,7 +8,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
-#include "common/os/memory_disk.h"
+#include "tests/fakes/memory_disk.h"
 #include "tests/simulation/simulation.h"
 #include "tests/simulation/world.h"
 

@@ -1,7 +1,6 @@
 #include "common/daemon/daemon.h"
 
 #include <signal.h>
-#include <systemd/sd-daemon.h>
 #include <unistd.h>
 
 #include <CLI/CLI.hpp>
@@ -9,6 +8,7 @@
 #include <thread>
 
 #include "absl/strings/str_cat.h"
+#include "common/daemon/supervisor.h"
 #include "common/net/http_server.h"
 #include "common/os/host.h"
 #include "common/rpc/problem_status.h"
@@ -124,7 +124,7 @@ int Run(const DaemonProgram& program, const Flags& flags, const google::protobuf
       }
     }
     LogInfo("daemon.stopping", {{"signal", signal}});
-    sd_notify(0, "STOPPING=1");
+    TellStopping();
     stopping.Notify();
   });
 
@@ -161,7 +161,7 @@ int Run(const DaemonProgram& program, const Flags& flags, const google::protobuf
         running = daemon->get();
       }
       LogInfo("daemon.ready", {{"name", program.name}, {"version", kVersion}});
-      sd_notify(0, "READY=1");
+      TellReady();
       stopping.WaitForNotification();
       absl::MutexLock lock(&mutex);
       running = nullptr;

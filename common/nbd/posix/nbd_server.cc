@@ -1,7 +1,6 @@
 #include "common/nbd/nbd_server.h"
 
 #include <poll.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -17,13 +16,14 @@
 #include "absl/synchronization/mutex.h"
 #include "common/nbd/posix/nbd_session.h"
 #include "common/os/posix/unique_fd.h"
+#include "common/os/posix/wake_pipe.h"
 
 namespace homeward {
 namespace {
 
 class UnixNbdServer : public NbdServer {
  public:
-  UnixNbdServer(UniqueFd listener, UniqueFd stop, std::string path, NbdExport* disk)
+  UnixNbdServer(UniqueFd listener, WakePipe stop, std::string path, NbdExport* disk)
       : listener_(std::move(listener)),
         stop_(std::move(stop)),
         path_(std::move(path)),
@@ -31,9 +31,7 @@ class UnixNbdServer : public NbdServer {
         thread_([this] { Accept(); }) {}
 
   ~UnixNbdServer() override {
-    const uint64_t one = 1;
-    while (::write(stop_.get(), &one, sizeof(one)) < 0 && errno == EINTR) {
-    }
+    stop_.Wake();
     thread_.join();
     {
       absl::MutexLock lock(&mutex_);
@@ -51,7 +49,7 @@ class UnixNbdServer : public NbdServer {
   };
 
   void Accept() {
-    pollfd waiting[2] = {{listener_.get(), POLLIN, 0}, {stop_.get(), POLLIN, 0}};
+    pollfd waiting[2] = {{listener_.get(), POLLIN, 0}, {stop_.fd(), POLLIN, 0}};
     while (true) {
       if (::poll(waiting, 2, -1) < 0 && errno != EINTR) return;
       if (waiting[1].revents != 0) return;
@@ -83,7 +81,7 @@ class UnixNbdServer : public NbdServer {
   }
 
   const UniqueFd listener_;
-  const UniqueFd stop_;
+  WakePipe stop_;
   const std::string path_;
   NbdExport& disk_;
   absl::Mutex mutex_;
@@ -105,7 +103,7 @@ absl::StatusOr<std::unique_ptr<NbdServer>> NbdServer::Start(const std::string& s
   socket_path.copy(address.sun_path, socket_path.size());
   const auto* const raw = reinterpret_cast<const sockaddr*>(&address);
   UniqueFd listener(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
-  UniqueFd stop(::eventfd(0, EFD_CLOEXEC));
+  WakePipe stop;
   if (!listener.valid() || !stop.valid()) return absl::ErrnoToStatus(errno, "make a socket");
   struct stat info;
   if (::lstat(socket_path.c_str(), &info) == 0) {

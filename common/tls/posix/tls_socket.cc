@@ -2,13 +2,11 @@
 
 #include <netdb.h>
 #include <netinet/in.h>
-#include <netinet/tcp.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <poll.h>
-#include <sys/eventfd.h>
 #include <sys/socket.h>
 
 #include <algorithm>
@@ -22,7 +20,9 @@
 #include "common/clock/clock.h"
 #include "common/net/address.h"
 #include "common/os/posix/unique_fd.h"
+#include "common/os/posix/wake_pipe.h"
 #include "common/status/status_macros.h"
+#include "common/tls/posix/tcp_options.h"
 
 namespace homeward {
 namespace {
@@ -32,10 +32,6 @@ namespace {
 constexpr size_t kGatherBytes = 64 * kKiB;
 constexpr size_t kRecordBytesMax = 17 * kKiB;
 constexpr size_t kWakeBytes = 192 * kKiB;
-constexpr int kKeepAliveIdleSeconds = 20;
-constexpr int kKeepAliveIntervalSeconds = 5;
-constexpr int kKeepAliveProbes = 4;
-constexpr unsigned kUnsentMilliseconds = 40000;
 
 template <typename T, void (*Free)(T*)>
 struct Freed {
@@ -98,19 +94,6 @@ int ChooseProtocol(SSL*, const unsigned char** out, unsigned char* out_length,
     return SSL_TLSEXT_ERR_ALERT_FATAL;
   *out = chosen;
   return SSL_TLSEXT_ERR_OK;
-}
-
-void Configure(const UniqueFd& fd) {
-  const auto set = [&](int level, int name, int value) {
-    ::setsockopt(fd.get(), level, name, &value, sizeof(value));
-  };
-  set(IPPROTO_TCP, TCP_NODELAY, 1);
-  // A host that is gone without a word is noticed in half a minute.
-  set(SOL_SOCKET, SO_KEEPALIVE, 1);
-  set(IPPROTO_TCP, TCP_KEEPIDLE, kKeepAliveIdleSeconds);
-  set(IPPROTO_TCP, TCP_KEEPINTVL, kKeepAliveIntervalSeconds);
-  set(IPPROTO_TCP, TCP_KEEPCNT, kKeepAliveProbes);
-  set(IPPROTO_TCP, TCP_USER_TIMEOUT, kUnsentMilliseconds);
 }
 
 // Sockets wait in real time; where time is simulated there are none.
@@ -344,7 +327,7 @@ absl::Status Resolve(const std::string& address, bool passive, AddressList* out)
 
 class TcpListener : public TlsListener {
  public:
-  TcpListener(UniqueFd fd, UniqueFd stop, uint32_t port, Options options)
+  TcpListener(UniqueFd fd, WakePipe stop, uint32_t port, Options options)
       : fd_(std::move(fd)),
         stop_(std::move(stop)),
         port_(port),
@@ -354,7 +337,7 @@ class TcpListener : public TlsListener {
   uint32_t port() const override { return port_; }
   std::unique_ptr<Arrival> Accept() override {
     while (true) {
-      pollfd waiting[2] = {{fd_.get(), POLLIN, 0}, {stop_.get(), POLLIN, 0}};
+      pollfd waiting[2] = {{fd_.get(), POLLIN, 0}, {stop_.fd(), POLLIN, 0}};
       if (::poll(waiting, 2, -1) < 0 && errno != EINTR) return nullptr;
       if (waiting[1].revents != 0) return nullptr;
       sockaddr_storage from{};
@@ -366,7 +349,7 @@ class TcpListener : public TlsListener {
         if (errno == EMFILE || errno == ENFILE) ::poll(&waiting[1], 1, 100);
         continue;
       }
-      Configure(fd);
+      SetTcpOptions(fd);
       char host[NI_MAXHOST] = "?", service[NI_MAXSERV] = "?";
       ::getnameinfo(reinterpret_cast<sockaddr*>(&from), length, host, sizeof(host), service,
                     sizeof(service), NI_NUMERICHOST | NI_NUMERICSERV);
@@ -374,14 +357,11 @@ class TcpListener : public TlsListener {
                                           wire_name_);
     }
   }
-  void Stop() override {
-    const uint64_t one = 1;
-    while (::write(stop_.get(), &one, sizeof(one)) < 0 && errno == EINTR) {
-    }
-  }
+  void Stop() override { stop_.Wake(); }
 
  private:
-  const UniqueFd fd_, stop_;
+  const UniqueFd fd_;
+  WakePipe stop_;
   const uint32_t port_;
   const Options options_;
   const std::string wire_name_;
@@ -415,7 +395,7 @@ absl::StatusOr<std::unique_ptr<TlsSocket>> TlsSocket::Connect(const TlsIdentity&
                                                               const ConnectOptions& options) {
   HW_ASSIGN_OR_RETURN(Context context, MakeContext(identity, /*server=*/false));
   HW_ASSIGN_OR_RETURN(UniqueFd fd, ConnectTcp(options.address, options.timeout));
-  Configure(fd);
+  SetTcpOptions(fd);
   auto socket = std::make_unique<OpenTlsSocket>(std::move(fd), std::move(context));
   const std::string name = RoleDnsName(options.server_role), offer = WireName(options.protocol);
   SSL_set_tlsext_host_name(socket->ssl(), name.c_str());
@@ -440,7 +420,7 @@ absl::StatusOr<std::unique_ptr<TlsListener>> TlsListener::Listen(const Options& 
   HW_RETURN_IF_ERROR(Resolve(options.address, /*passive=*/true, &list));
   const addrinfo* const at = list.first;
   UniqueFd fd(::socket(at->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-  UniqueFd stop(::eventfd(0, EFD_CLOEXEC));
+  WakePipe stop;
   if (!fd.valid() || !stop.valid()) return absl::ErrnoToStatus(errno, "open a socket");
   const int on = 1;
   ::setsockopt(fd.get(), SOL_SOCKET, SO_REUSEADDR, &on, sizeof(on));

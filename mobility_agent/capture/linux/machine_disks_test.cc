@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "common/os/memory_disk.h"
 #include "gtest/gtest.h"
+#include "tests/fakes/memory_disk.h"
 
 namespace homeward {
 namespace {

@@ -21,7 +21,6 @@
 #include "common/config/config.h"
 #include "common/lane/lane_call.h"
 #include "common/nbd/posix/nbd_session.h"
-#include "common/os/memory_disk.h"
 #include "common/os/posix/unique_fd.h"
 #include "common/replication/stream_receiver.h"
 #include "common/vmdk/vmdk.h"
@@ -32,6 +31,7 @@
 #include "master_target/keeper/keeper.h"
 #include "mobility_agent/pipeline/agent_state.h"
 #include "process_server/spool/spool.h"
+#include "tests/fakes/memory_disk.h"
 
 namespace homeward {
 namespace {
@@ -244,8 +244,8 @@ void FuzzNbd(absl::string_view bytes) {
   int ends[2];
   HW_CHECK(::socketpair(AF_UNIX, SOCK_STREAM, 0, ends) == 0);
   const UniqueFd ours(ends[0]), theirs(ends[1]);
-  if (::send(theirs.get(), bytes.data(), bytes.size(), MSG_DONTWAIT) !=
-      static_cast<ssize_t>(bytes.size()))
+  ::fcntl(theirs.get(), F_SETFL, O_NONBLOCK);
+  if (::send(theirs.get(), bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size()))
     return;
   ::shutdown(theirs.get(), SHUT_WR);
   // A client that never reads: a full socket ends the session.

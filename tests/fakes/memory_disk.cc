@@ -1,4 +1,4 @@
-#include "common/os/memory_disk.h"
+#include "tests/fakes/memory_disk.h"
 
 #include <algorithm>
 #include <utility>

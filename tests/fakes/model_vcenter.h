@@ -1,6 +1,6 @@
 // ModelVcenter: a vCenter whose calls fail and whose replies are lost, under a brain. For tests.
-#ifndef HOMEWARD_CONFIG_SERVER_JOBS_MODEL_VCENTER_H_
-#define HOMEWARD_CONFIG_SERVER_JOBS_MODEL_VCENTER_H_
+#ifndef HOMEWARD_TESTS_FAKES_MODEL_VCENTER_H_
+#define HOMEWARD_TESTS_FAKES_MODEL_VCENTER_H_
 
 #include <algorithm>
 #include <functional>
@@ -16,7 +16,8 @@
 #include "common/problem/problem.h"
 #include "config_server/model/vm_plan.h"
 #include "config_server/model/vm_record.h"
-#include "config_server/model/vm_world.h"
+#include "config_server/workflows/hypervisor.h"
+#include "tests/fakes/vm_world.h"
 
 namespace homeward {
 
@@ -219,4 +220,4 @@ class ModelVcenter : public Hypervisor {
 
 }  // namespace homeward
 
-#endif  // HOMEWARD_CONFIG_SERVER_JOBS_MODEL_VCENTER_H_
+#endif  // HOMEWARD_TESTS_FAKES_MODEL_VCENTER_H_

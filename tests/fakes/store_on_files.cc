@@ -1,4 +1,4 @@
-#include "config_server/store/store_on_files.h"
+#include "tests/fakes/store_on_files.h"
 
 #include <rocksdb/env.h>
 #include <rocksdb/file_system.h>

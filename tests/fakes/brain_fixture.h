@@ -1,6 +1,6 @@
 // BrainFixture: a brain with a real store, and parts that do what is desired of them. For tests.
-#ifndef HOMEWARD_CONFIG_SERVER_JOBS_BRAIN_FIXTURE_H_
-#define HOMEWARD_CONFIG_SERVER_JOBS_BRAIN_FIXTURE_H_
+#ifndef HOMEWARD_TESTS_FAKES_BRAIN_FIXTURE_H_
+#define HOMEWARD_TESTS_FAKES_BRAIN_FIXTURE_H_
 
 #include <array>
 #include <filesystem>
@@ -237,4 +237,4 @@ class BrainFixture : public ::testing::Test {
 
 }  // namespace homeward
 
-#endif  // HOMEWARD_CONFIG_SERVER_JOBS_BRAIN_FIXTURE_H_
+#endif  // HOMEWARD_TESTS_FAKES_BRAIN_FIXTURE_H_

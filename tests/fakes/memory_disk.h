@@ -5,8 +5,8 @@
 // (of the names, unless asked otherwise, each by itself).
 // The disk can be full, reads and syncs can fail, bytes can change by themselves, all of it can go
 // back to what it was, and the machine can be made to die at the n-th operation from now.
-#ifndef HOMEWARD_COMMON_OS_MEMORY_DISK_H_
-#define HOMEWARD_COMMON_OS_MEMORY_DISK_H_
+#ifndef HOMEWARD_TESTS_FAKES_MEMORY_DISK_H_
+#define HOMEWARD_TESTS_FAKES_MEMORY_DISK_H_
 
 #include <functional>
 #include <map>
@@ -113,4 +113,4 @@ class MemoryDisk : public FileSystem {
 
 }  // namespace homeward
 
-#endif  // HOMEWARD_COMMON_OS_MEMORY_DISK_H_
+#endif  // HOMEWARD_TESTS_FAKES_MEMORY_DISK_H_

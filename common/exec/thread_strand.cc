@@ -1,5 +1,3 @@
-#include <pthread.h>
-
 #include <algorithm>
 #include <chrono>
 #include <deque>
@@ -11,6 +9,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
 #include "common/exec/strand.h"
+#include "common/exec/thread_name.h"
 
 namespace homeward {
 namespace {
@@ -20,7 +19,7 @@ using Monotonic = std::chrono::steady_clock;
 class ThreadStrand : public Strand {
  public:
   explicit ThreadStrand(const std::string& name) : thread_([this] { Work(); }) {
-    ::pthread_setname_np(thread_.native_handle(), name.substr(0, 15).c_str());
+    NameThread(&thread_, name);
   }
 
   ~ThreadStrand() override { Stop(); }

@@ -1,7 +1,7 @@
 // The store with every file of RocksDB on a FileSystem of ours, so that a simulated disk can crash
 // under it. For tests: the server uses RocksDB's own.
-#ifndef HOMEWARD_CONFIG_SERVER_STORE_STORE_ON_FILES_H_
-#define HOMEWARD_CONFIG_SERVER_STORE_STORE_ON_FILES_H_
+#ifndef HOMEWARD_TESTS_FAKES_STORE_ON_FILES_H_
+#define HOMEWARD_TESTS_FAKES_STORE_ON_FILES_H_
 
 #include <memory>
 #include <string>
@@ -17,4 +17,4 @@ absl::StatusOr<std::unique_ptr<Store>> OpenStoreOnFiles(FileSystem& files,
 
 }  // namespace homeward
 
-#endif  // HOMEWARD_CONFIG_SERVER_STORE_STORE_ON_FILES_H_
+#endif  // HOMEWARD_TESTS_FAKES_STORE_ON_FILES_H_

@@ -1,35 +1,14 @@
-// Hypervisor: what rules see of vCenters, and what workflows have done to VMs there.
-#ifndef HOMEWARD_CONFIG_SERVER_MODEL_HYPERVISOR_H_
-#define HOMEWARD_CONFIG_SERVER_MODEL_HYPERVISOR_H_
+// VmMove: what is asked of a vCenter.
+#ifndef HOMEWARD_CONFIG_SERVER_MODEL_VM_MOVE_H_
+#define HOMEWARD_CONFIG_SERVER_MODEL_VM_MOVE_H_
 
-#include <map>
-#include <memory>
 #include <string>
 #include <vector>
 
-#include "absl/status/status.h"
-#include "absl/time/time.h"
-#include "common/vsphere/objects.h"
 #include "common/vsphere/vm_spec.h"
-#include "config_server/model/step_result.h"
 #include "config_server/model/vm_identity.h"
 
 namespace homeward {
-
-struct VcenterState {
-  static constexpr absl::Duration kStaleFor = absl::Minutes(5);
-
-  enum class Link {
-    kConnected,
-    kStale,        // not reached at the moment; the inventory is of a while ago
-    kDisconnected  // not reached for kStaleFor, or never
-  };
-  Link link = Link::kDisconnected;
-  absl::Time since;  // of `link`
-  absl::Time as_of;  // when the inventory was last known to be right
-  absl::Status error;
-  std::shared_ptr<const vsphere::Inventory> inventory;  // never null; immutable
-};
 
 // A VM is to be brought into another state, from whatever state it is in.
 struct VmMove {
@@ -68,16 +47,6 @@ struct VmMove {
   bool operator==(const VmMove&) const = default;
 };
 
-class Hypervisor {
- public:
-  virtual ~Hypervisor() = default;
-  // By the names of the vCenters' records.
-  virtual std::map<std::string, VcenterState> States() const = 0;
-  // Begins the move unless it is the machine's last one, and says how far that is. One that has
-  // ended is remembered until another is asked for. Never waits.
-  virtual StepResult Move(const std::string& machine_id, const VmMove& move) = 0;
-};
-
 }  // namespace homeward
 
-#endif  // HOMEWARD_CONFIG_SERVER_MODEL_HYPERVISOR_H_
+#endif  // HOMEWARD_CONFIG_SERVER_MODEL_VM_MOVE_H_

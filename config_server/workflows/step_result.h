@@ -1,13 +1,12 @@
 // StepResult: how far a step of a workflow came.
-#ifndef HOMEWARD_CONFIG_SERVER_MODEL_STEP_RESULT_H_
-#define HOMEWARD_CONFIG_SERVER_MODEL_STEP_RESULT_H_
+#ifndef HOMEWARD_CONFIG_SERVER_WORKFLOWS_STEP_RESULT_H_
+#define HOMEWARD_CONFIG_SERVER_WORKFLOWS_STEP_RESULT_H_
 
 #include <optional>
 #include <string>
 #include <utility>
 
 #include "absl/time/time.h"
-
 #include "homeward/types/v1/types.pb.h"
 
 namespace homeward {
@@ -42,4 +41,4 @@ struct StepResult {
 
 }  // namespace homeward
 
-#endif  // HOMEWARD_CONFIG_SERVER_MODEL_STEP_RESULT_H_
+#endif  // HOMEWARD_CONFIG_SERVER_WORKFLOWS_STEP_RESULT_H_

@@ -1,12 +1,12 @@
 // VmWorld: one vCenter with a machine's VM and a master target's, as tests want it: all is well,
 // and each test breaks one thing.
-#ifndef HOMEWARD_CONFIG_SERVER_MODEL_VM_WORLD_H_
-#define HOMEWARD_CONFIG_SERVER_MODEL_VM_WORLD_H_
+#ifndef HOMEWARD_TESTS_FAKES_VM_WORLD_H_
+#define HOMEWARD_TESTS_FAKES_VM_WORLD_H_
 
 #include <memory>
 #include <string>
 
-#include "config_server/model/hypervisor.h"
+#include "config_server/model/vcenter_state.h"
 
 namespace homeward {
 
@@ -103,4 +103,4 @@ struct VmWorld {
 
 }  // namespace homeward
 
-#endif  // HOMEWARD_CONFIG_SERVER_MODEL_VM_WORLD_H_
+#endif  // HOMEWARD_TESTS_FAKES_VM_WORLD_H_
