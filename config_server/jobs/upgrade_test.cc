@@ -53,8 +53,12 @@ TEST(Upgrade, AStoreOfSchema1GoesOn) {
   ManualClock clock;
   Brain brain(clock, Settings(), OpenGolden("config_store_v1.txt"));
   std::map<std::string, control::v1::Desired> desired;
-  const auto connect = [&](const control::v1::Registration& registration) {
-    const std::string id = registration.host_id();
+  const auto connect = [&](types::v1::ServerRole role, const std::string& id,
+                           const storage::v1::Registration& stored) {
+    control::v1::Registration registration;
+    EXPECT_TRUE(registration.ParseFromString(stored.SerializeAsString()));
+    registration.set_role(role);
+    registration.set_host_id(id);
     return brain
         .Register(registration,
                   {.send = [&desired,
@@ -70,9 +74,9 @@ TEST(Upgrade, AStoreOfSchema1GoesOn) {
   ASSERT_EQ(servers.size(), 2u);
   EXPECT_EQ(machine.state(), storage::v1::PROTECTED);
   EXPECT_EQ(machine.vm().name(), "web-1");
-  ASSERT_TRUE(connect(machine.registration()).ok());
+  ASSERT_TRUE(connect(types::v1::AGENT, machine.machine_id(), machine.registration()).ok());
   for (const storage::v1::Server& server : servers)
-    ASSERT_TRUE(connect(server.registration()).ok());
+    ASSERT_TRUE(connect(server.role(), server.host_id(), server.registration()).ok());
   brain.Step();
 
   const control::v1::Protection& protection = desired[kWeb].agent().protection();

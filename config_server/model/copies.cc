@@ -22,9 +22,7 @@ constexpr int kRefusedMax = 16;
 Incarnation AdmittedOf(const Machine& machine) {
   if (machine.admission().has_admitted()) return machine.admission().admitted();
   if (!machine.has_registration()) return {};
-  Incarnation known = IncarnationOf(machine.registration(), "");
-  known.clear_start();
-  return known;
+  return IncarnationOf(machine.registration());
 }
 
 // False where one of the two could not be read.
@@ -92,14 +90,11 @@ bool WasRegisteredAgain(const View& view, const Incarnation& before, const Incar
 
 }  // namespace
 
-Incarnation IncarnationOf(const control::v1::Registration& registration,
-                          const std::string& address) {
+Incarnation IncarnationOf(const storage::v1::Registration& registration) {
   Incarnation copy;
   copy.set_boot_id(registration.boot_id());
-  copy.set_start(registration.incarnation());
   copy.set_name(registration.name());
   copy.set_hardware_uuid(registration.hardware_uuid());
-  copy.set_address(address);
   for (const types::v1::Disk& disk : registration.disks()) {
     if (!disk.uuid().empty()) copy.add_disk_uuids(disk.uuid());
   }

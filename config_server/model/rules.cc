@@ -20,7 +20,7 @@ std::string NameOf(const Machine& machine) { return machine.registration().name(
 
 // What the agent registered from Azure.
 Refusal CheckSystem(const Machine& machine) {
-  const control::v1::Registration& registration = machine.registration();
+  const storage::v1::Registration& registration = machine.registration();
   if (machine.has_vm() || registration.os_type() != types::v1::WINDOWS ||
       !absl::StrContains(registration.os_name(), kPhysicalOnlyForward)) {
     return std::nullopt;
@@ -62,10 +62,10 @@ Refusal CheckRepair(const View& view, const Machine& machine) {
 
 }  // namespace
 
-void Retire(const control::v1::Registration& registration, Machine* machine) {
-  if (registration.boot_id().empty() || HW_FAULT("mutation.retire_nothing")) return;
+void Retire(const std::string& boot_id, Machine* machine) {
+  if (boot_id.empty() || HW_FAULT("mutation.retire_nothing")) return;
   auto& retired = *machine->mutable_retired_boot_ids();
-  *retired.Add() = registration.boot_id();
+  *retired.Add() = boot_id;
   if (retired.size() > kRetiredBootsMax) retired.erase(retired.begin());
 }
 

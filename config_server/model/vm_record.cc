@@ -142,7 +142,7 @@ storage::v1::Vm* MutableVmOf(Machine* machine) {
 
 bool RunsInItsVm(const Machine& machine) {
   if (!machine.has_vm()) return false;
-  const control::v1::Registration& registration = machine.registration();
+  const storage::v1::Registration& registration = machine.registration();
   if (SameBiosUuid(registration.hardware_uuid(), machine.vm().bios_uuid())) return true;
   // Somebody may have given the VM another UUID.
   for (const storage::v1::VmCard& card : machine.vm().cards()) {

@@ -241,7 +241,7 @@ TEST_F(VmRulesTest, NamesAreWhatVsphereTakes) {
 class VmSearchTest : public VmRulesTest {
  protected:
   VmSearchTest() {
-    control::v1::Registration& registration = *machine_.mutable_registration();
+    storage::v1::Registration& registration = *machine_.mutable_registration();
     registration.set_hardware_uuid(kVmUuid);
     copy_ = &world_.AddCopy("web-1 copy");
     world_.vm().cards = {{"VirtualVmxnet3", "00:50:56:aa:00:01", "lan", "", ""}};

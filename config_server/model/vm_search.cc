@@ -222,7 +222,7 @@ bool IsMeantBy(const FoundVm& vm, const std::string& text) {
 }
 
 VmIdentity IdentityOfSource(const Machine& machine) {
-  const control::v1::Registration& registration = machine.registration();
+  const storage::v1::Registration& registration = machine.registration();
   VmIdentity identity;
   identity.what = absl::StrCat("the VM of ", registration.name());
   identity.chosen = machine.chosen_vm();
@@ -252,7 +252,7 @@ VmIdentity IdentityOfRecorded(const Machine& machine) {
 }
 
 VmIdentity IdentityOfServer(const View& view, const storage::v1::Server& server) {
-  const control::v1::Registration& registration = server.registration();
+  const storage::v1::Registration& registration = server.registration();
   VmIdentity identity;
   identity.what = absl::StrCat("the VM of the master target ", registration.name());
   identity.chosen = server.chosen_vm();

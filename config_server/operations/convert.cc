@@ -67,7 +67,7 @@ admin::v1::MachineCopy ConvertCopy(const storage::v1::Incarnation& copy) {
 }  // namespace
 
 admin::v1::Machine ConvertMachine(const View& view, const storage::v1::Machine& machine) {
-  const control::v1::Registration& registration = machine.registration();
+  const storage::v1::Registration& registration = machine.registration();
   const storage::v1::Assignment& assignment = machine.assignment();
   admin::v1::Machine out;
   out.set_machine_id(machine.machine_id());

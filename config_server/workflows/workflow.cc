@@ -182,7 +182,7 @@ StepResult ChooseAndFence(TaskContext& context) {
   assignment.set_quiesce_token(0);
   if (!HW_FAULT("mutation.choose_without_fence")) machine.set_generation(machine.generation() + 1);
   if (context.job->state_before() == storage::v1::PROTECTED) {
-    Retire(machine.registration(), &machine);
+    Retire(machine.registration().boot_id(), &machine);
     machine.set_retired_hardware_uuid(machine.registration().hardware_uuid());
   }
   return StepResult::Done();
