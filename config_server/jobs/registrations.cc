@@ -81,7 +81,7 @@ absl::StatusOr<uint64_t> Registrations::Register(const control::v1::Registration
   }
   // While its disks are brought to a point, only the old copy can be talking.
   const bool counts = machine.state() != storage::v1::FAILING_BACK ||
-                      machine.assignment().phase() != control::v1::RECOVER;
+                      machine.assignment().state().phase() != storage::v1::RECOVER;
   if (counts) {
     *machine.mutable_registration() = stored;
     *machine.mutable_registered_at() = ToProto(clock_.Now());

@@ -17,4 +17,35 @@ storage::v1::Registration ToStorage(const control::v1::Registration& registratio
   return stored;
 }
 
+control::v1::ReplicaPhase ToControl(storage::v1::ReplicaPhase phase) {
+  switch (phase) {
+    case storage::v1::FOLLOW:
+      return control::v1::FOLLOW;
+    case storage::v1::RECOVER:
+      return control::v1::RECOVER;
+    case storage::v1::RELEASE:
+      return control::v1::RELEASE;
+    case storage::v1::DELETE:
+      return control::v1::DELETE;
+    default:
+      return control::v1::REPLICA_PHASE_UNSPECIFIED;
+  }
+}
+
+control::v1::Target ToControl(const storage::v1::Target& target) {
+  control::v1::Target told;
+  switch (target.kind_case()) {
+    case storage::v1::Target::kDatastoreDirectory:
+      told.mutable_datastore_directory()->set_datastore(target.datastore_directory().datastore());
+      told.mutable_datastore_directory()->set_directory(target.datastore_directory().directory());
+      break;
+    case storage::v1::Target::kBlockDevices:
+      *told.mutable_block_devices()->mutable_paths() = target.block_devices().paths();
+      break;
+    case storage::v1::Target::KIND_NOT_SET:
+      break;
+  }
+  return told;
+}
+
 }  // namespace homeward

@@ -133,7 +133,7 @@ CopyVerdict JudgeCopy(const View& view, const Machine& machine, const Incarnatio
   const bool moves = !RegisteredSinceBoot(machine);
   if (moves && WasRefused(admission, copy)) return clone("it was refused before the failback");
   const bool failing_back = machine.state() == storage::v1::FAILING_BACK &&
-                            machine.assignment().phase() == control::v1::RECOVER;
+                            machine.assignment().state().phase() == storage::v1::RECOVER;
   if (failing_back && (moves || other_hardware))
     return {Kind::kLater, "the failback of the machine has not ended"};
   if (moves) return {Kind::kNext, ""};

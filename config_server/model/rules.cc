@@ -32,7 +32,8 @@ Refusal CheckSystem(const Machine& machine) {
 
 Refusal CheckFailback(const View& view, const Machine& machine) {
   const control::v1::ReplicaObserved* const replica = view.ReplicaOf(machine);
-  if (!view.fleet.connected(machine.assignment().master_target_id()) || replica == nullptr) {
+  if (!view.fleet.connected(machine.assignment().placement().master_target_id()) ||
+      replica == nullptr) {
     return MakeProblem(ProblemId::kMasterTargetDown,
                        absl::StrCat("the master target of ", NameOf(machine), " is not connected"));
   }

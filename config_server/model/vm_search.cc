@@ -239,7 +239,7 @@ VmIdentity IdentityOfRecorded(const Machine& machine) {
   VmIdentity identity;
   identity.what = absl::StrCat("the VM ", vm.name(), " of ", machine.registration().name());
   // What was chosen is the VM that it was, and no new one.
-  if (!machine.assignment().has_new_vm()) identity.chosen = machine.chosen_vm();
+  if (!machine.assignment().placement().has_new_vm()) identity.chosen = machine.chosen_vm();
   identity.instance_uuid = vm.instance_uuid();
   identity.bios_uuid = vm.bios_uuid();
   const bool all_there = std::all_of(vm.disks().begin(), vm.disks().end(), [](const auto& disk) {
@@ -260,7 +260,7 @@ VmIdentity IdentityOfServer(const View& view, const storage::v1::Server& server)
   // Machines' disks come and go.
   std::set<std::string> of_machines;
   for (const Machine& machine : view.machines) {
-    const bool uses_it = machine.assignment().master_target_id() == server.host_id();
+    const bool uses_it = machine.assignment().placement().master_target_id() == server.host_id();
     for (const storage::v1::VmDisk& disk : VmOf(machine).disks()) {
       of_machines.insert(disk.uuid());
       if (uses_it && !disk.uuid().empty()) identity.passing.push_back(disk.uuid());
