@@ -3,6 +3,7 @@
 #include <map>
 #include <string>
 
+#include "homeward/storage/v1/schema_1.pb.h"
 #include "tests/fakes/brain_fixture.h"
 
 namespace homeward {
@@ -18,7 +19,7 @@ TEST_F(BrainTest, AMachineGoesTheWholeCircle) {
   EXPECT_EQ(Machine().generation(), 1u);
   Run("failback", "latest");
   EXPECT_EQ(Machine().state(), storage::v1::FAILED_BACK);
-  EXPECT_EQ(Machine().assignment().point_id(), points_.back())
+  EXPECT_EQ(Machine().assignment().state().point_id(), points_.back())
       << "the point of the quiesced machine";
   EXPECT_EQ(IdOf(Start("reprotect").status()), "NOT_COMMITTED");
   Run("commit");
@@ -136,11 +137,18 @@ TEST_F(BrainTest, ACancelledJobCancelsItsChildrenAfterARestart) {
 TEST_F(BrainTest, AJobThatAnOlderServerBeganGoesOn) {
   Obey();
   Obey();
-  storage::v1::Job job = *Start("protect");
+  Run("protect");
+  storage::v1::Job job = *Start("resync");
   // It knew no `operation`.
+  storage::v1::schema_1::Job named;
+  named.set_workflow("resync");
   job.clear_operation();
+  ASSERT_TRUE(job.MergeFromString(named.SerializeAsString()));
+  storage::v1::Meta meta = *brain_->store().Get<storage::v1::Meta>(Store::kOnly);
+  meta.set_schema_version(1);
   Store::Transaction transaction;
   transaction.Put(job.id(), job);
+  transaction.Put(Store::kOnly, meta);
   ASSERT_TRUE(brain_->store().Commit(transaction).ok());
   StartBrain();
   EXPECT_EQ(Finish(job.id()).state(), storage::v1::SUCCEEDED);
@@ -271,8 +279,8 @@ TEST_F(BrainTest, WhatIsWishedForMustBeThere) {
   Obey();
   View view = brain_->MakeView();
   const auto refusal = [&](PlacementWish wish) {
-    const Placement placement = Place(view, Machine(), wish);
-    return placement.refusal ? placement.refusal->id() : "none";
+    const Placed placed = Place(view, Machine(), wish);
+    return placed.refusal ? placed.refusal->id() : "none";
   };
   EXPECT_EQ(refusal({}), "none");
   EXPECT_EQ(refusal({.disks = {"/dev/sdz"}}), "DISK_UNKNOWN");
@@ -281,7 +289,7 @@ TEST_F(BrainTest, WhatIsWishedForMustBeThere) {
   for (const char* const name : {"../etc", "a\"b", "a\nb", "a ", "a\\b"})
     EXPECT_EQ(refusal({.directory = name}), "DIRECTORY_UNSUITABLE") << name;
   EXPECT_EQ(refusal({.directory = std::string(80, 'a')}), "none");
-  const Placement longer = Place(view, Machine(), {.directory = std::string(81, 'a')});
+  const Placed longer = Place(view, Machine(), {.directory = std::string(81, 'a')});
   EXPECT_NE(longer.refusal->message().find("it has 81 bytes; 80 are allowed"), std::string::npos)
       << longer.refusal->message();
   EXPECT_EQ(refusal({.hyperv = true}), "HYPERV_TARGET");
@@ -313,8 +321,8 @@ TEST_F(BrainTest, ADiskGoesOnlyWhereItsSectorsAreCountedAlike) {
   storage::v1::Machine machine = Machine();
   const auto refusal = [&](uint32_t sector_bytes, const PlacementWish& wish) {
     machine.mutable_registration()->mutable_disks(0)->set_logical_sector_bytes(sector_bytes);
-    const Placement placement = Place(view, machine, wish);
-    return placement.refusal ? placement.refusal->id() : "none";
+    const Placed placed = Place(view, machine, wish);
+    return placed.refusal ? placed.refusal->id() : "none";
   };
   for (const uint32_t usual : {0u, 512u}) {
     EXPECT_EQ(refusal(usual, {}), "none");
@@ -335,10 +343,10 @@ TEST_F(BrainTest, ADiskThatCannotBeProtectedIsRefusedWithItsReason) {
   types::v1::UnusableDisk& disk = *machine.mutable_registration()->add_unusable_disks();
   disk.set_name("/dev/sr0");
   disk.set_reason("it is removable");
-  const Placement placement = Place(brain_->MakeView(), machine, {.disks = {"/dev/sr0"}});
-  ASSERT_TRUE(placement.refusal);
-  EXPECT_EQ(placement.refusal->id(), "DISK_UNKNOWN");
-  EXPECT_NE(placement.refusal->message().find("it is removable"), std::string::npos);
+  const Placed placed = Place(brain_->MakeView(), machine, {.disks = {"/dev/sr0"}});
+  ASSERT_TRUE(placed.refusal);
+  EXPECT_EQ(placed.refusal->id(), "DISK_UNKNOWN");
+  EXPECT_NE(placed.refusal->message().find("it is removable"), std::string::npos);
 }
 
 TEST_F(BrainTest, APointThatIsNotOneInstantIsTakenOnlyByWhoAcceptsIt) {
@@ -366,7 +374,7 @@ TEST_F(BrainTest, ALastPointThatIsNotOneInstantEndsAFailbackToLatestBeforeAnythi
   EXPECT_EQ(refused.state(), storage::v1::FAILED);
   EXPECT_EQ(refused.problem().id(), "POINT_NOT_ONE_INSTANT");
   EXPECT_EQ(Machine().state(), storage::v1::PROTECTED);
-  EXPECT_EQ(Machine().assignment().quiesce_token(), 0u) << "the machine goes on";
+  EXPECT_EQ(Machine().assignment().state().quiesce_token(), 0u) << "the machine goes on";
   storage::v1::Job accepted;
   accepted.set_operation(storage::v1::FAILBACK);
   accepted.set_subject(kMachine);
@@ -399,7 +407,7 @@ TEST(StoreTest, ANewerSchemaIsRefusedAndATransactionIsAllOrNothing) {
   }
   const absl::Status newer = Store::Open(directory).status();
   EXPECT_EQ(newer.code(), absl::StatusCode::kFailedPrecondition);
-  EXPECT_NE(newer.message().find("schema 2"), absl::string_view::npos) << newer;
+  EXPECT_NE(newer.message().find("schema 3"), absl::string_view::npos) << newer;
   std::filesystem::remove_all(directory);
 }
 

@@ -3,6 +3,7 @@
 #include <utility>
 
 #include "common/replication/target.h"
+#include "config_server/model/control_messages.h"
 #include "config_server/model/copies.h"
 #include "config_server/model/location_rules.h"
 
@@ -22,8 +23,8 @@ const Server* ServerIn(const Records& records, const std::string& host_id,
 std::set<std::string> ServersOf(const Machine* machine) {
   std::set<std::string> servers;
   if (machine == nullptr || !machine->has_assignment()) return servers;
-  servers.insert(machine->assignment().master_target_id());
-  servers.insert(machine->assignment().process_server_id());
+  servers.insert(machine->assignment().placement().master_target_id());
+  servers.insert(machine->assignment().placement().process_server_id());
   servers.erase("");
   return servers;
 }
@@ -31,11 +32,13 @@ std::set<std::string> ServersOf(const Machine* machine) {
 control::v1::AgentDesired AgentDesiredOf(const Records& records, const Machine& machine) {
   control::v1::AgentDesired desired;
   const Assignment& assignment = machine.assignment();
-  if (!machine.has_assignment() || !assignment.streaming() || !RegisteredSinceBoot(machine))
+  const storage::v1::Placement& placement = assignment.placement();
+  const storage::v1::ReplicationState& state = assignment.state();
+  if (!machine.has_assignment() || !state.streaming() || !RegisteredSinceBoot(machine))
     return desired;
-  const bool direct = assignment.process_server_id().empty();
+  const bool direct = placement.process_server_id().empty();
   const Server* const server =
-      ServerIn(records, direct ? assignment.master_target_id() : assignment.process_server_id(),
+      ServerIn(records, direct ? placement.master_target_id() : placement.process_server_id(),
                direct ? types::v1::MASTER_TARGET : types::v1::PROCESS_SERVER);
   if (server == nullptr) return desired;
   control::v1::Protection& protection = *desired.mutable_protection();
@@ -43,16 +46,16 @@ control::v1::AgentDesired AgentDesiredOf(const Records& records, const Machine& 
   protection.set_generation(machine.generation());
   protection.set_replica_id(assignment.replica_id());
   protection.set_fence(FenceOf(machine));
-  for (const types::v1::Disk& disk : assignment.disks()) protection.add_disks(disk.name());
+  for (const types::v1::Disk& disk : placement.disks()) protection.add_disks(disk.name());
   protection.set_address(server->registration().replication_address());
   protection.set_direct(direct);
-  protection.set_fresh_replica(assignment.fresh());
-  *protection.mutable_point_interval() = assignment.point_interval();
-  *protection.mutable_app_point_interval() = assignment.app_point_interval();
-  protection.set_resync_token(assignment.resync_token());
-  protection.set_point_token(assignment.point_token());
-  protection.set_point_kind(assignment.point_kind());
-  protection.set_quiesce_token(assignment.quiesce_token());
+  protection.set_fresh_replica(state.fresh());
+  *protection.mutable_point_interval() = assignment.policy().point_interval();
+  *protection.mutable_app_point_interval() = assignment.policy().app_point_interval();
+  protection.set_resync_token(state.resync_token());
+  protection.set_point_token(state.point_token());
+  protection.set_point_kind(state.point_kind());
+  protection.set_quiesce_token(state.quiesce_token());
   return desired;
 }
 
@@ -62,13 +65,13 @@ control::v1::Replica ReplicaDesiredOf(const Machine& machine) {
   replica.set_replica_id(assignment.replica_id());
   replica.set_machine_id(machine.machine_id());
   replica.set_generation(machine.generation());
-  *replica.mutable_disks() = assignment.disks();
+  *replica.mutable_disks() = assignment.placement().disks();
   SetTarget(RulesOf(machine).TargetFor(machine), &replica);
-  *replica.mutable_retention_age() = assignment.retention_age();
-  replica.set_retention_bytes(assignment.retention_bytes());
-  replica.set_phase(assignment.phase());
-  replica.set_point_id(assignment.point_id());
-  if (assignment.process_server_id().empty()) replica.set_fence(FenceOf(machine));
+  *replica.mutable_retention_age() = assignment.policy().retention_age();
+  replica.set_retention_bytes(assignment.policy().retention_bytes());
+  replica.set_phase(ToControl(assignment.state().phase()));
+  replica.set_point_id(assignment.state().point_id());
+  if (assignment.placement().process_server_id().empty()) replica.set_fence(FenceOf(machine));
   return replica;
 }
 
@@ -80,7 +83,8 @@ control::v1::RelayedStream StreamDesiredOf(const Machine& machine, const Server&
   stream.set_replica_id(assignment.replica_id());
   stream.set_fence(FenceOf(machine));
   stream.set_master_target_address(target.registration().replication_address());
-  for (const types::v1::Disk& disk : assignment.disks()) stream.add_disk_bytes(disk.size_bytes());
+  for (const types::v1::Disk& disk : assignment.placement().disks())
+    stream.add_disk_bytes(disk.size_bytes());
   return stream;
 }
 
@@ -107,11 +111,11 @@ void DesiredState::UpdateServer(const std::string& host_id) {
     const Machine& machine = *records_.FindMachine(machine_id);
     const Assignment& assignment = machine.assignment();
     const Server* const target =
-        ServerIn(records_, assignment.master_target_id(), types::v1::MASTER_TARGET);
+        ServerIn(records_, assignment.placement().master_target_id(), types::v1::MASTER_TARGET);
     if (target == nullptr) continue;
     if (target == server)
       *desired.mutable_master_target()->add_replicas() = ReplicaDesiredOf(machine);
-    if (assignment.streaming() && assignment.process_server_id() == host_id)
+    if (assignment.state().streaming() && assignment.placement().process_server_id() == host_id)
       *desired.mutable_process_server()->add_streams() = StreamDesiredOf(machine, *target);
   }
   fleet_.Want(host_id, desired);

@@ -32,7 +32,6 @@ Job JobRunner::NewJob(Job job, Store::Transaction* transaction) {
   meta->set_next_job(meta->next_job() + 1);
   transaction->Put(Store::kOnly, *meta);
   job.set_state(storage::v1::RUNNING);
-  job.set_workflow(OperationName(job.operation()));
   *job.mutable_created() = ToProto(clock_.Now());
   return job;
 }
@@ -50,7 +49,7 @@ absl::StatusOr<Job> JobRunner::Prepare(Job job, const std::string& chosen_vm,
   const Workflow& workflow = WorkflowOf(job.operation());
   job = NewJob(std::move(job), transaction);
   job.set_state_before(machine.state());
-  job.set_point_before(machine.assignment().point_id());
+  job.set_point_before(machine.assignment().state().point_id());
   for (const TaskSpec& task : workflow.tasks) {
     storage::v1::Task* const out = job.add_tasks();
     out->set_name(task.name);
@@ -71,7 +70,7 @@ absl::StatusOr<Job> JobRunner::Start(Job wanted, const std::string& chosen_vm) {
   Store::Transaction transaction;
   HW_ASSIGN_OR_RETURN(Job job, Prepare(std::move(wanted), chosen_vm, &transaction));
   records_.Commit(transaction);
-  records_.AddEvent("job.started", job.subject(), job.id(), job.workflow());
+  records_.AddEvent("job.started", job.subject(), job.id(), OperationName(job.operation()));
   return job;
 }
 
@@ -81,19 +80,20 @@ Job JobRunner::StartForEach(Job each, const std::vector<std::string>& machine_id
   job.clear_subject();
   for (const std::string& machine_id : machine_ids) job.add_waiting(machine_id);
   storage::v1::Task& task = *job.add_tasks();
-  task.set_name(absl::StrCat(job.workflow(), " of ", machine_ids.size(), " machines"));
+  task.set_name(
+      absl::StrCat(OperationName(job.operation()), " of ", machine_ids.size(), " machines"));
   task.set_state(storage::v1::RUNNING);
   *task.mutable_started() = job.created();
   transaction.Put(job.id(), job);
   records_.Commit(transaction);
-  records_.AddEvent("job.started", "", job.id(), job.workflow());
+  records_.AddEvent("job.started", "", job.id(), OperationName(job.operation()));
   return job;
 }
 
 absl::Status JobRunner::Cancel(Job job) {
   bool cancellable = !HasEnded(job);
   if (!job.subject().empty()) {
-    const Workflow& workflow = WorkflowOf(OperationOf(job));
+    const Workflow& workflow = WorkflowOf(job.operation());
     for (int i = 0; cancellable && i < job.tasks_size(); ++i) {
       if (job.tasks(i).state() == storage::v1::SUCCEEDED) continue;
       cancellable = workflow.tasks[static_cast<size_t>(i)].cancellable;
@@ -136,7 +136,7 @@ bool JobRunner::WaitedTooLong(const Job& job, const StepResult& result) {
 Location& JobRunner::LocationOf(const Workflow& workflow, const Machine& machine) const {
   const bool another = workflow.on_vm && !RulesOf(machine).has_vm();
   return surroundings_.location(another ? storage::v1::ORIGINAL_VM
-                                        : machine.assignment().location());
+                                        : machine.assignment().placement().location());
 }
 
 void JobRunner::RunTask(const Workflow& workflow, Machine* machine, Job* job) {
@@ -205,7 +205,7 @@ void JobRunner::PutEndEvent(const Job& job, uint64_t forgotten_generation,
   event.set_name(job.state() == storage::v1::SUCCEEDED ? "job.succeeded" : "job.failed");
   event.set_machine_id(job.subject());
   event.set_job_id(job.id());
-  const std::string name = OperationName(OperationOf(job));
+  const std::string name = OperationName(job.operation());
   event.set_text(job.has_problem()
                      ? absl::StrCat(name, ": ", job.problem().id(), ": ", job.problem().message())
                      : name);
@@ -213,7 +213,7 @@ void JobRunner::PutEndEvent(const Job& job, uint64_t forgotten_generation,
 }
 
 void JobRunner::StepJob(Job job) {
-  const Workflow& workflow = WorkflowOf(OperationOf(job));
+  const Workflow& workflow = WorkflowOf(job.operation());
   const Machine* const known = records_.FindMachine(job.subject());
   HW_CHECK(known != nullptr);
   Machine machine = *known;
@@ -264,8 +264,9 @@ void JobRunner::StartNextChild(Job parent) {
   parent.add_children(child->id());
   transaction.Put(parent.id(), parent);
   records_.Commit(transaction);
-  records_.AddEvent(HasEnded(*child) ? "job.failed" : "job.started", child->subject(), child->id(),
-                    child->has_problem() ? child->problem().message() : child->workflow());
+  records_.AddEvent(
+      HasEnded(*child) ? "job.failed" : "job.started", child->subject(), child->id(),
+      child->has_problem() ? child->problem().message() : OperationName(child->operation()));
 }
 
 bool JobRunner::StepParent(Job job) {

@@ -9,6 +9,7 @@
 #include "common/rpc/problem_status.h"
 #include "common/status/status_macros.h"
 #include "common/wire/time_proto.h"
+#include "config_server/model/control_messages.h"
 #include "config_server/model/copies.h"
 #include "config_server/model/vm_search.h"
 
@@ -23,7 +24,7 @@ uint64_t Registrations::RegisterServer(const control::v1::Registration& registra
   storage::v1::Server server = known == nullptr ? storage::v1::Server() : *known;
   server.set_host_id(id);
   server.set_role(registration.role());
-  *server.mutable_registration() = registration;
+  *server.mutable_registration() = ToStorage(registration);
   *server.mutable_registered_at() = ToProto(clock_.Now());
   Store::Transaction transaction;
   transaction.Put(id, server);
@@ -42,7 +43,7 @@ absl::Status Registrations::CheckLeftBehind(const control::v1::Registration& reg
     return absl::OkStatus();
   if (!retired_boot) {
     // By its hardware it is known only until the next failback.
-    Retire(registration, &machine);
+    Retire(registration.boot_id(), &machine);
     Store::Transaction transaction;
     transaction.Put(registration.host_id(), machine);
     records_.Commit(transaction);
@@ -63,7 +64,10 @@ absl::StatusOr<uint64_t> Registrations::Register(const control::v1::Registration
   Machine machine = known == nullptr ? Machine() : *known;
   HW_RETURN_IF_ERROR(CheckLeftBehind(registration, machine));
   session.incarnation = absl::StrCat(registration.boot_id(), "/", registration.incarnation());
-  const storage::v1::Incarnation copy = IncarnationOf(registration, session.address);
+  const storage::v1::Registration stored = ToStorage(registration);
+  storage::v1::Incarnation copy = IncarnationOf(stored);
+  copy.set_start(registration.incarnation());
+  copy.set_address(session.address);
   if (absl::Status admitted = Admit(registration, copy, &machine); !admitted.ok()) return admitted;
   if (machine.machine_id().empty()) {
     machine.set_machine_id(id);
@@ -73,9 +77,9 @@ absl::StatusOr<uint64_t> Registrations::Register(const control::v1::Registration
   }
   // While its disks are brought to a point, only the old copy can be talking.
   const bool counts = machine.state() != storage::v1::FAILING_BACK ||
-                      machine.assignment().phase() != control::v1::RECOVER;
+                      machine.assignment().state().phase() != storage::v1::RECOVER;
   if (counts) {
-    *machine.mutable_registration() = registration;
+    *machine.mutable_registration() = stored;
     *machine.mutable_registered_at() = ToProto(clock_.Now());
   }
   Store::Transaction transaction;

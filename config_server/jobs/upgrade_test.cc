@@ -1,14 +1,11 @@
-// A store of an earlier version: a machine that is replicated to its original VM, with a job that
-// ran when the server ended. What it was is read, and goes on.
+// A store that another program left behind: a machine that is replicated to its original VM, with a
+// job that ran when the server ended. What it was is read, and goes on.
 #include <map>
-#include <sstream>
 #include <string>
 
-#include "absl/strings/escaping.h"
-#include "absl/strings/match.h"
+#include "config_server/store/golden_store.h"
 #include "config_server/store/records.h"
 #include "tests/fakes/brain_fixture.h"
-#include "tests/golden/golden.h"
 
 namespace homeward {
 namespace {
@@ -17,44 +14,19 @@ constexpr char kWeb[] = "55a754328cf76188fe77b0a1776063c1";
 constexpr char kItsProcessServer[] = "b56bf43c821aa76787861457ab2afc80";
 constexpr char kItsMasterTarget[] = "7dabf8dcf1f332bbcdf74b36d7ab732f";
 
-template <typename Record>
-bool PutIf(const std::string& key, const std::string& bytes, Store::Transaction* transaction) {
-  const std::string prefix = absl::StrCat(RecordKind<Record>::kPrefix, "/");
-  if (!absl::StartsWith(key, prefix)) return false;
-  Record record;
-  EXPECT_TRUE(record.ParseFromString(bytes)) << key;
-  transaction->Put(key.substr(prefix.size()), record);
-  return true;
-}
-
-// Lines of key and record in hex, as scanned from a store that the program of schema 1 wrote.
-std::unique_ptr<Store> OpenGolden(const std::string& name) {
-  std::unique_ptr<Store> store = *Store::Open("");
-  Store::Transaction transaction;
-  std::istringstream lines(testing::ReadGolden(name));
-  std::string key, hex;
-  int records = 0;
-  while (lines >> key >> hex) {
-    const std::string bytes = absl::HexStringToBytes(hex);
-    const bool known = PutIf<storage::v1::Meta>(key, bytes, &transaction) ||
-                       PutIf<storage::v1::Server>(key, bytes, &transaction) ||
-                       PutIf<storage::v1::Machine>(key, bytes, &transaction) ||
-                       PutIf<storage::v1::Job>(key, bytes, &transaction) ||
-                       PutIf<storage::v1::Vcenter>(key, bytes, &transaction);
-    EXPECT_TRUE(known) << key;
-    ++records;
-  }
-  EXPECT_EQ(records, 10);
-  EXPECT_TRUE(store->Commit(transaction).ok());
-  return store;
-}
-
-TEST(Upgrade, AStoreOfSchema1GoesOn) {
+void ExpectGoesOn(const testing::RawRecords& records) {
   ManualClock clock;
-  Brain brain(clock, Settings(), OpenGolden("config_store_v1.txt"));
+  const testing::StoreDirectory directory(records);
+  auto store = directory.Open();
+  ASSERT_TRUE(store.ok()) << store.status();
+  Brain brain(clock, Settings(), *std::move(store));
   std::map<std::string, control::v1::Desired> desired;
-  const auto connect = [&](const control::v1::Registration& registration) {
-    const std::string id = registration.host_id();
+  const auto connect = [&](types::v1::ServerRole role, const std::string& id,
+                           const storage::v1::Registration& stored) {
+    control::v1::Registration registration;
+    EXPECT_TRUE(registration.ParseFromString(stored.SerializeAsString()));
+    registration.set_role(role);
+    registration.set_host_id(id);
     return brain
         .Register(registration,
                   {.send = [&desired,
@@ -64,15 +36,14 @@ TEST(Upgrade, AStoreOfSchema1GoesOn) {
         .status();
   };
   const View view = brain.MakeView();
-  ASSERT_EQ(view.machines.size(), 1u);
-  const storage::v1::Machine machine = view.machines.front();
+  const storage::v1::Machine machine = *brain.FindMachine("web-1");
   const std::vector<storage::v1::Server> servers(view.servers.begin(), view.servers.end());
   ASSERT_EQ(servers.size(), 2u);
   EXPECT_EQ(machine.state(), storage::v1::PROTECTED);
   EXPECT_EQ(machine.vm().name(), "web-1");
-  ASSERT_TRUE(connect(machine.registration()).ok());
+  ASSERT_TRUE(connect(types::v1::AGENT, machine.machine_id(), machine.registration()).ok());
   for (const storage::v1::Server& server : servers)
-    ASSERT_TRUE(connect(server.registration()).ok());
+    ASSERT_TRUE(connect(server.role(), server.host_id(), server.registration()).ok());
   brain.Step();
 
   const control::v1::Protection& protection = desired[kWeb].agent().protection();
@@ -98,12 +69,41 @@ TEST(Upgrade, AStoreOfSchema1GoesOn) {
   // The job that ran then runs on, and is known by its operation.
   EXPECT_EQ(brain.records().running_jobs(), std::set<std::string>({"00000005"}));
   const storage::v1::Job job = *brain.FindJob("00000005");
-  EXPECT_EQ(OperationOf(job), storage::v1::RESYNC);
+  EXPECT_EQ(job.operation(), storage::v1::RESYNC);
   EXPECT_EQ(job.subject(), kWeb);
   ASSERT_NE(brain.ProgressOf("00000005"), nullptr);
   EXPECT_TRUE(brain.CancelJob("00000005").ok());
   EXPECT_EQ(brain.FindJob("00000005")->state(), storage::v1::CANCELLED);
   EXPECT_TRUE(brain.FindMachine("web-1")->job_id().empty());
+}
+
+TEST(Upgrade, AStoreOfSchema1GoesOn) {
+  ExpectGoesOn(testing::ReadGoldenRecords("config_store_v1.txt"));
+}
+
+// The same machine, and one in a datastore's directory, on block devices and on a VM's disks; jobs
+// with what they wanted.
+TEST(Upgrade, AStoreOfSchema2GoesOn) {
+  const testing::RawRecords records = testing::ReadGoldenRecords("config_store_v2.txt");
+  EXPECT_EQ(records.size(), 15u);
+  {
+    const testing::StoreDirectory directory(records);
+    auto store = directory.Open();
+    ASSERT_TRUE(store.ok()) << store.status();
+    EXPECT_EQ((*store)->Get<storage::v1::Meta>(Store::kOnly)->schema_version(), 2u);
+    EXPECT_EQ(absl::StrCat((*store)->revision()), records.at("revision")) << "as it was";
+    const auto placement_of = [&](const char* id) {
+      return (*store)->Get<storage::v1::Machine>(id)->assignment().placement();
+    };
+    EXPECT_EQ(placement_of("m1").target().datastore_directory().directory(), "web");
+    EXPECT_EQ(placement_of("m2").target().block_devices().paths_size(), 2);
+    EXPECT_EQ(placement_of("m3").location(), storage::v1::ORIGINAL_VM);
+    const storage::v1::Assignment wanted = (*store)->Get<storage::v1::Job>("00000001")->wanted();
+    EXPECT_EQ(FromProto(wanted.policy().retention_age()), absl::Hours(24));
+    EXPECT_EQ(wanted.placement().disks_size(), 2);
+    EXPECT_EQ((*store)->All<storage::v1::Event>().front().name(), "machine.registered");
+  }
+  ExpectGoesOn(records);
 }
 
 }  // namespace

@@ -84,8 +84,8 @@ class VmWorkflowTest : private WithVcenter, public BrainFixture {
     return {};
   }
   std::string RefusedFor(const PlacementWish& wish) {
-    const Placement placement = Place(brain_->MakeView(), Machine(), wish);
-    return placement.refusal ? placement.refusal->id() : "";
+    const Placed placed = Place(brain_->MakeView(), Machine(), wish);
+    return placed.refusal ? placed.refusal->id() : "";
   }
   // To where it is wished for, when it is a reprotect.
   storage::v1::Job Finished(const std::string& workflow, unsigned kill_one_in,
@@ -95,9 +95,9 @@ class VmWorkflowTest : private WithVcenter, public BrainFixture {
     job.set_subject(kMachine);
     job.set_point("latest");
     if (workflow == "reprotect") {
-      Placement placement = Place(brain_->MakeView(), Machine(), wish);
-      EXPECT_FALSE(placement.refusal) << placement.refusal->message();
-      *job.mutable_wanted() = placement.assignment;
+      const Placed placed = Place(brain_->MakeView(), Machine(), wish);
+      EXPECT_FALSE(placed.refusal) << placed.refusal->message();
+      *job.mutable_wanted()->mutable_placement() = placed.placement;
     }
     const auto started = brain_->StartJob(job);
     EXPECT_TRUE(started.ok()) << started.status();
@@ -117,8 +117,8 @@ TEST_F(VmWorkflowTest, AMachineComesHomeToTheVmThatItWas) {
   EXPECT_TRUE(vm().off());
   EXPECT_TRUE(vm().disks.empty());
   EXPECT_EQ(target().disks.size(), 2u);
-  EXPECT_EQ(Machine().assignment().disks(0).uuid(), kFirstDisk);
-  EXPECT_FALSE(Machine().assignment().fresh()) << "only differences travel";
+  EXPECT_EQ(Machine().assignment().placement().disks(0).uuid(), kFirstDisk);
+  EXPECT_FALSE(Machine().assignment().state().fresh()) << "only differences travel";
   EXPECT_EQ(RunChecked("failback", 0).state(), storage::v1::SUCCEEDED);
   EXPECT_TRUE(vm().on());
   ASSERT_EQ(vm().disks.size(), 1u);
@@ -379,7 +379,7 @@ TEST_F(VmWorkflowTest, WhatAnOperatorChangedIsShownAndPutRight) {
   EXPECT_NE(target().FindDisk(kFirstDisk), nullptr);
   EXPECT_NE(Machine().assignment().replica_id(), replica) << "its points are not believed any more";
   EXPECT_GT(Machine().generation(), generation);
-  EXPECT_FALSE(Machine().assignment().fresh());
+  EXPECT_FALSE(Machine().assignment().state().fresh());
   EXPECT_EQ(Machine().state(), storage::v1::PROTECTED);
   EXPECT_TRUE(findings().empty());
 }
@@ -465,12 +465,12 @@ TEST_F(VmWorkflowTest, ARepairThatIsCancelledLeavesTheMachineReplicated) {
   const std::string replica = Machine().assignment().replica_id();
   const auto job = Start("repair");
   ASSERT_TRUE(job.ok()) << job.status();
-  EXPECT_EQ(Machine().assignment().phase(), control::v1::RELEASE);
+  EXPECT_EQ(Machine().assignment().state().phase(), storage::v1::RELEASE);
   ASSERT_TRUE(brain_->CancelJob(job->id()).ok());
   EXPECT_EQ(Finish(job->id(), 3).state(), storage::v1::CANCELLED);
   EXPECT_EQ(Machine().state(), storage::v1::PROTECTED);
-  EXPECT_EQ(Machine().assignment().phase(), control::v1::FOLLOW);
-  EXPECT_TRUE(Machine().assignment().streaming());
+  EXPECT_EQ(Machine().assignment().state().phase(), storage::v1::FOLLOW);
+  EXPECT_TRUE(Machine().assignment().state().streaming());
   EXPECT_NE(Machine().assignment().replica_id(), replica);
 }
 

@@ -21,9 +21,7 @@ constexpr int kRefusedMax = 16;
 Incarnation AdmittedOf(const Machine& machine) {
   if (machine.admission().has_admitted()) return machine.admission().admitted();
   if (!machine.has_registration()) return {};
-  Incarnation known = IncarnationOf(machine.registration(), "");
-  known.clear_start();
-  return known;
+  return IncarnationOf(machine.registration());
 }
 
 // False where one of the two could not be read.
@@ -91,14 +89,11 @@ bool WasRegisteredAgain(const View& view, const Incarnation& before, const Incar
 
 }  // namespace
 
-Incarnation IncarnationOf(const control::v1::Registration& registration,
-                          const std::string& address) {
+Incarnation IncarnationOf(const storage::v1::Registration& registration) {
   Incarnation copy;
   copy.set_boot_id(registration.boot_id());
-  copy.set_start(registration.incarnation());
   copy.set_name(registration.name());
   copy.set_hardware_uuid(registration.hardware_uuid());
-  copy.set_address(address);
   for (const types::v1::Disk& disk : registration.disks()) {
     if (!disk.uuid().empty()) copy.add_disk_uuids(disk.uuid());
   }
@@ -136,7 +131,7 @@ CopyVerdict JudgeCopy(const View& view, const Machine& machine, const Incarnatio
   const bool moves = !RegisteredSinceBoot(machine);
   if (moves && WasRefused(admission, copy)) return clone("it was refused before the failback");
   const bool failing_back = machine.state() == storage::v1::FAILING_BACK &&
-                            machine.assignment().phase() == control::v1::RECOVER;
+                            machine.assignment().state().phase() == storage::v1::RECOVER;
   if (failing_back && (moves || other_hardware))
     return {Kind::kLater, "the failback of the machine has not ended"};
   if (moves) return {Kind::kNext, ""};

@@ -9,9 +9,8 @@
 
 namespace homeward {
 
-// What a registration says of the copy that it comes from.
-storage::v1::Incarnation IncarnationOf(const control::v1::Registration& registration,
-                                       const std::string& address);
+// What a registration says of the copy that it comes from; its start and its address are not in it.
+storage::v1::Incarnation IncarnationOf(const storage::v1::Registration& registration);
 // For operators: "web-1 (hardware UUID ..., boot ..., from ...)".
 std::string DescribeCopy(const storage::v1::Incarnation& copy);
 // A boot of a copy, and a start of its agent in it.

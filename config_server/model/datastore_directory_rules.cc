@@ -1,10 +1,11 @@
 #include <algorithm>
+#include <utility>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "common/vmdk/vmdk.h"
+#include "config_server/model/control_messages.h"
 #include "config_server/model/locations.h"
-#include "config_server/model/target.h"
 #include "config_server/model/vm_record.h"
 
 namespace homeward {
@@ -16,19 +17,19 @@ std::string NameOf(const Machine& machine) { return machine.registration().name(
 
 Refusal PlaceBlockDevices(const View& view, const Machine& machine, const PlacementWish& wish,
                           const control::v1::MasterTargetObserved& target,
-                          storage::v1::Assignment* assignment) {
+                          storage::v1::Placement* placement) {
   const auto unsuitable = [](const std::string& why) {
     return MakeProblem(ProblemId::kBlockDeviceUnsuitable, why);
   };
-  if (wish.block_devices.size() != static_cast<size_t>(assignment->disks_size())) {
-    return unsuitable(absl::StrCat(NameOf(machine), " has ", assignment->disks_size(),
+  if (wish.block_devices.size() != static_cast<size_t>(placement->disks_size())) {
+    return unsuitable(absl::StrCat(NameOf(machine), " has ", placement->disks_size(),
                                    " disks to replicate, and ", wish.block_devices.size(),
                                    " block devices were named"));
   }
-  control::v1::Target chosen;
+  google::protobuf::RepeatedPtrField<std::string> chosen;
   for (size_t i = 0; i < wish.block_devices.size(); ++i) {
     const std::string& path = wish.block_devices[i];
-    const types::v1::Disk& disk = assignment->disks(static_cast<int>(i));
+    const types::v1::Disk& disk = placement->disks(static_cast<int>(i));
     const auto offered =
         std::find_if(target.block_devices().begin(), target.block_devices().end(),
                      [&](const types::v1::BlockDevice& device) { return device.path() == path; });
@@ -46,18 +47,18 @@ Refusal PlaceBlockDevices(const View& view, const Machine& machine, const Placem
     if (std::count(wish.block_devices.begin(), wish.block_devices.end(), path) > 1)
       return unsuitable(absl::StrCat(path, " was named twice"));
     for (const Machine& other : view.machines) {
-      const control::v1::Target others = TargetOf(other.assignment());
-      const auto& replica = others.block_devices().paths();
+      const storage::v1::Placement& others = other.assignment().placement();
+      const auto& replica = others.target().block_devices().paths();
       const auto& home = other.home_disks();
       const bool theirs = other.machine_id() != machine.machine_id() &&
-                          other.assignment().master_target_id() == assignment->master_target_id() &&
+                          others.master_target_id() == placement->master_target_id() &&
                           std::count(replica.begin(), replica.end(), path) > 0;
       if (theirs || std::count(home.begin(), home.end(), path) > 0)
         return unsuitable(absl::StrCat(path, " has a disk of ", NameOf(other)));
     }
-    chosen.mutable_block_devices()->add_paths(path);
+    *chosen.Add() = path;
   }
-  SetTarget(chosen, assignment);
+  *placement->mutable_target()->mutable_block_devices()->mutable_paths() = std::move(chosen);
   return std::nullopt;
 }
 
@@ -70,14 +71,13 @@ bool DatastoreDirectoryRules::IsMeant(const Machine& machine, const PlacementWis
 
 Refusal DatastoreDirectoryRules::Place(const View& view, const Machine& machine,
                                        const PlacementWish& wish,
-                                       storage::v1::Assignment* assignment) const {
-  if (Refusal refusal = PlaceMasterTarget(view, machine, wish, assignment)) return refusal;
-  if (Refusal refusal = CheckRetention(view, assignment->master_target_id())) return refusal;
+                                       storage::v1::Placement* placement) const {
+  if (Refusal refusal = PlaceMasterTarget(view, machine, wish, placement)) return refusal;
+  if (Refusal refusal = CheckRetention(view, placement->master_target_id())) return refusal;
   const control::v1::MasterTargetObserved& target =
-      view.fleet.heartbeat(assignment->master_target_id())->master_target();
-  if (!wish.block_devices.empty())
-    return PlaceBlockDevices(view, machine, wish, target, assignment);
-  if (Refusal refusal = CheckVmdkSectors(*assignment)) return refusal;
+      view.fleet.heartbeat(placement->master_target_id())->master_target();
+  if (!wish.block_devices.empty()) return PlaceBlockDevices(view, machine, wish, target, placement);
+  if (Refusal refusal = CheckVmdkSectors(*placement)) return refusal;
   const types::v1::Datastore* chosen = nullptr;
   for (const types::v1::Datastore& datastore : target.datastores()) {
     const bool wanted = wish.datastore.empty()
@@ -100,11 +100,11 @@ Refusal DatastoreDirectoryRules::Place(const View& view, const Machine& machine,
   }
   const std::string path = absl::StrCat(chosen->path(), "/", directory, "/");
   for (const Machine& other : view.machines) {
-    const control::v1::Target others = TargetOf(other.assignment());
+    const storage::v1::Placement& others = other.assignment().placement();
     const bool replica = other.machine_id() != machine.machine_id() &&
-                         other.assignment().master_target_id() == assignment->master_target_id() &&
-                         others.datastore_directory().datastore() == chosen->path() &&
-                         others.datastore_directory().directory() == directory;
+                         others.master_target_id() == placement->master_target_id() &&
+                         others.target().datastore_directory().datastore() == chosen->path() &&
+                         others.target().datastore_directory().directory() == directory;
     const auto& home = other.home_disks();
     const bool lives_there = std::any_of(home.begin(), home.end(), [&](const std::string& disk) {
       return disk.compare(0, path.size(), path) == 0;
@@ -115,15 +115,15 @@ Refusal DatastoreDirectoryRules::Place(const View& view, const Machine& machine,
                                       lives_there ? ", which runs from them" : ""));
     }
   }
-  control::v1::Target placed;
-  placed.mutable_datastore_directory()->set_datastore(chosen->path());
-  placed.mutable_datastore_directory()->set_directory(directory);
-  SetTarget(placed, assignment);
+  storage::v1::DatastoreDirectory& placed =
+      *placement->mutable_target()->mutable_datastore_directory();
+  placed.set_datastore(chosen->path());
+  placed.set_directory(directory);
   return std::nullopt;
 }
 
 control::v1::Target DatastoreDirectoryRules::TargetFor(const Machine& machine) const {
-  return TargetOf(machine.assignment());
+  return ToControl(machine.assignment().placement().target());
 }
 
 }  // namespace homeward

@@ -55,16 +55,16 @@ std::vector<types::v1::HealthIssue> JudgeMachine(const View& view, const Machine
     }
   }
   if (!replicating) return issues;
-  const storage::v1::Assignment& assignment = machine.assignment();
-  if (!assignment.process_server_id().empty() &&
-      !view.fleet.connected(assignment.process_server_id())) {
-    const bool gone = !view.Alive(assignment.process_server_id());
+  const storage::v1::Placement& placement = machine.assignment().placement();
+  if (!placement.process_server_id().empty() &&
+      !view.fleet.connected(placement.process_server_id())) {
+    const bool gone = !view.Alive(placement.process_server_id());
     issues.push_back(MakeIssue(gone ? types::v1::CRITICAL : types::v1::WARNING,
                                ProblemId::kProcessServerDown,
                                "its process server is not connected"));
   }
-  if (!view.fleet.connected(assignment.master_target_id())) {
-    const bool gone = !view.Alive(assignment.master_target_id());
+  if (!view.fleet.connected(placement.master_target_id())) {
+    const bool gone = !view.Alive(placement.master_target_id());
     issues.push_back(MakeIssue(gone ? types::v1::CRITICAL : types::v1::WARNING,
                                ProblemId::kMasterTargetDown, "its master target is not connected"));
   }

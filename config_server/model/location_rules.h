@@ -25,10 +25,10 @@ class LocationRules {
 
   // An operator who named no location means this one. At most one says so.
   virtual bool IsMeant(const storage::v1::Machine& machine, const PlacementWish& wish) const = 0;
-  // Chooses the master target, and where the disks are. Those are in `assignment` already. After a
-  // refusal the assignment is of no use.
+  // Chooses the master target, and where the disks are. Those are in `placement` already. After a
+  // refusal the placement is of no use.
   virtual Refusal Place(const View& view, const storage::v1::Machine& machine,
-                        const PlacementWish& wish, storage::v1::Assignment* assignment) const = 0;
+                        const PlacementWish& wish, storage::v1::Placement* placement) const = 0;
   // Whether the machine can come home there now, as far as the location knows.
   virtual Refusal CheckFailback(const View& view, const storage::v1::Machine& machine) const {
     return std::nullopt;

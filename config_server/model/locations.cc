@@ -35,7 +35,7 @@ const LocationRules& RulesOf(storage::v1::Location location) {
 }
 
 const LocationRules& RulesOf(const storage::v1::Machine& machine) {
-  return RulesOf(machine.assignment().location());
+  return RulesOf(machine.assignment().placement().location());
 }
 
 const LocationRules& RulesMeant(const storage::v1::Machine& machine, const PlacementWish& wish) {

@@ -15,7 +15,7 @@ class DatastoreDirectoryRules : public LocationRules {
   storage::v1::Location kind() const override { return storage::v1::DATASTORE_DIRECTORY; }
   bool IsMeant(const storage::v1::Machine& machine, const PlacementWish& wish) const override;
   Refusal Place(const View& view, const storage::v1::Machine& machine, const PlacementWish& wish,
-                storage::v1::Assignment* assignment) const override;
+                storage::v1::Placement* placement) const override;
   control::v1::Target TargetFor(const storage::v1::Machine& machine) const override;
 };
 
@@ -25,7 +25,7 @@ class VmRules : public LocationRules {
   bool has_vm() const override { return true; }
   // Of several master targets, one that reaches the VM's disks.
   Refusal Place(const View& view, const storage::v1::Machine& machine, const PlacementWish& wish,
-                storage::v1::Assignment* assignment) const override;
+                storage::v1::Placement* placement) const override;
   Refusal CheckFailback(const View& view, const storage::v1::Machine& machine) const override;
   control::v1::Target TargetFor(const storage::v1::Machine& machine) const override;
 
@@ -34,7 +34,7 @@ class VmRules : public LocationRules {
   virtual Refusal CheckWish(const PlacementWish& wish) const = 0;
   virtual Refusal ChooseVm(const View& view, const storage::v1::Machine& machine,
                            const PlacementWish& wish, const storage::v1::Server& master_target,
-                           storage::v1::Assignment* assignment) const = 0;
+                           storage::v1::Placement* placement) const = 0;
 };
 
 // The VM that the machine was.
@@ -48,7 +48,7 @@ class OriginalVmRules : public VmRules {
   Refusal CheckWish(const PlacementWish& wish) const override;
   Refusal ChooseVm(const View& view, const storage::v1::Machine& machine, const PlacementWish& wish,
                    const storage::v1::Server& master_target,
-                   storage::v1::Assignment* assignment) const override;
+                   storage::v1::Placement* placement) const override;
 };
 
 // A VM that is made for the machine.
@@ -62,7 +62,7 @@ class AlternateVmRules : public VmRules {
   Refusal CheckWish(const PlacementWish& wish) const override;
   Refusal ChooseVm(const View& view, const storage::v1::Machine& machine, const PlacementWish& wish,
                    const storage::v1::Server& master_target,
-                   storage::v1::Assignment* assignment) const override;
+                   storage::v1::Placement* placement) const override;
 };
 
 }  // namespace homeward

@@ -59,17 +59,13 @@ Operation OperationCalled(absl::string_view name) {
   return OPERATION_UNSPECIFIED;
 }
 
-Operation OperationOf(const Job& job) {
-  return job.operation() == OPERATION_UNSPECIFIED ? OperationCalled(job.workflow())
-                                                  : job.operation();
-}
-
 std::string StateName(ProtectionState state) { return EntryOf(state).name; }
 
 std::vector<Operation> AllowedOperations(const Machine& machine) {
   if (!machine.job_id().empty()) return {};
   std::vector<Operation> operations = EntryOf(machine.state()).operations;
-  if (machine.has_vm() || machine.assignment().has_new_vm()) operations.push_back(REPAIR);
+  if (machine.has_vm() || machine.assignment().placement().has_new_vm())
+    operations.push_back(REPAIR);
   return operations;
 }
 

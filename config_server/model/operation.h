@@ -14,8 +14,6 @@ namespace homeward {
 std::string OperationName(storage::v1::Operation operation);
 // OPERATION_UNSPECIFIED: no operation is called that.
 storage::v1::Operation OperationCalled(absl::string_view name);
-// Also of a job that an older program wrote.
-storage::v1::Operation OperationOf(const storage::v1::Job& job);
 
 // In the public API's words: "Protected".
 std::string StateName(storage::v1::ProtectionState state);

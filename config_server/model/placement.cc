@@ -29,8 +29,8 @@ const storage::v1::Server* LeastLoaded(const View& view, types::v1::ServerRole r
       continue;
     const size_t load = static_cast<size_t>(
         std::count_if(view.machines.begin(), view.machines.end(), [&](const Machine& machine) {
-          return machine.assignment().process_server_id() == server.host_id() ||
-                 machine.assignment().master_target_id() == server.host_id();
+          return machine.assignment().placement().process_server_id() == server.host_id() ||
+                 machine.assignment().placement().master_target_id() == server.host_id();
         }));
     if (load < best_load) {
       best = &server;
@@ -41,7 +41,7 @@ const storage::v1::Server* LeastLoaded(const View& view, types::v1::ServerRole r
 }
 
 Refusal PlaceDisks(const Machine& machine, const PlacementWish& wish,
-                   storage::v1::Assignment* assignment) {
+                   storage::v1::Placement* placement) {
   for (const types::v1::Disk& disk : machine.registration().disks()) {
     const bool wanted = wish.disks.empty() || std::find(wish.disks.begin(), wish.disks.end(),
                                                         disk.name()) != wish.disks.end();
@@ -50,7 +50,7 @@ Refusal PlaceDisks(const Machine& machine, const PlacementWish& wish,
       return MakeProblem(ProblemId::kDiskTooLarge,
                          absl::StrCat("disk ", disk.name(), " has ", disk.size_bytes(), " bytes"));
     }
-    types::v1::Disk* const placed = assignment->add_disks();
+    types::v1::Disk* const placed = placement->add_disks();
     *placed = disk;
     // The same for the life of the machine, so that its disks are known again where they lie
     // already.
@@ -60,7 +60,7 @@ Refusal PlaceDisks(const Machine& machine, const PlacementWish& wish,
     }
   }
   for (const std::string& name : wish.disks) {
-    const auto& disks = assignment->disks();
+    const auto& disks = placement->disks();
     if (std::none_of(disks.begin(), disks.end(),
                      [&](const types::v1::Disk& disk) { return disk.name() == name; })) {
       for (const types::v1::UnusableDisk& unusable : machine.registration().unusable_disks()) {
@@ -73,7 +73,7 @@ Refusal PlaceDisks(const Machine& machine, const PlacementWish& wish,
                          absl::StrCat(NameOf(machine), " has no disk ", name));
     }
   }
-  if (assignment->disks().empty()) {
+  if (placement->disks().empty()) {
     return MakeProblem(ProblemId::kNoDisk,
                        absl::StrCat(NameOf(machine), " registered without any disk"));
   }
@@ -81,7 +81,7 @@ Refusal PlaceDisks(const Machine& machine, const PlacementWish& wish,
 }
 
 Refusal PlaceProcessServer(const View& view, const PlacementWish& wish,
-                           storage::v1::Assignment* assignment) {
+                           storage::v1::Placement* placement) {
   View::MeantServer meant;
   if (wish.process_server.empty()) {
     meant.server = LeastLoaded(view, types::v1::PROCESS_SERVER, types::v1::OS_TYPE_UNSPECIFIED);
@@ -104,14 +104,14 @@ Refusal PlaceProcessServer(const View& view, const PlacementWish& wish,
         return MakeProblem(ProblemId::kCacheLow, issue.problem().message());
     }
   }
-  assignment->set_process_server_id(server->host_id());
+  placement->set_process_server_id(server->host_id());
   return std::nullopt;
 }
 
 }  // namespace
 
 Refusal PlaceMasterTarget(const View& view, const Machine& machine, const PlacementWish& wish,
-                          storage::v1::Assignment* assignment) {
+                          storage::v1::Placement* placement) {
   const types::v1::OsType os_type = machine.registration().os_type();
   View::MeantServer meant;
   if (wish.master_target.empty()) {
@@ -135,11 +135,11 @@ Refusal PlaceMasterTarget(const View& view, const Machine& machine, const Placem
                      server->registration().name(), " a ",
                      types::v1::OsType_Name(server->registration().os_type()), " master target"));
   }
-  int disks = assignment->disks_size();
+  int disks = placement->disks_size();
   for (const Machine& other : view.machines) {
     if (other.machine_id() != machine.machine_id() &&
-        other.assignment().master_target_id() == server->host_id()) {
-      disks += other.assignment().disks_size();
+        other.assignment().placement().master_target_id() == server->host_id()) {
+      disks += other.assignment().placement().disks_size();
     }
   }
   if (disks > kMasterTargetDisksMax) {
@@ -147,7 +147,7 @@ Refusal PlaceMasterTarget(const View& view, const Machine& machine, const Placem
                        absl::StrCat(server->registration().name(), " would have ", disks,
                                     " disks; the limit is ", kMasterTargetDisksMax));
   }
-  assignment->set_master_target_id(server->host_id());
+  placement->set_master_target_id(server->host_id());
   return std::nullopt;
 }
 
@@ -169,8 +169,8 @@ Refusal CheckRetention(const View& view, const std::string& master_target_id) {
                    " of ", retention.total_bytes(), " bytes free"));
 }
 
-Refusal CheckVmdkSectors(const storage::v1::Assignment& assignment) {
-  for (const types::v1::Disk& disk : assignment.disks()) {
+Refusal CheckVmdkSectors(const storage::v1::Placement& placement) {
+  for (const types::v1::Disk& disk : placement.disks()) {
     if (SectorBytesOf(disk) == kVmdkSectorBytes) continue;
     return MakeProblem(ProblemId::kSectorSizeUnsupported,
                        absl::StrCat("disk ", disk.name(), " has sectors of ", SectorBytesOf(disk),
@@ -179,37 +179,37 @@ Refusal CheckVmdkSectors(const storage::v1::Assignment& assignment) {
   return std::nullopt;
 }
 
-Placement Place(const View& view, const Machine& as_recorded, const PlacementWish& wish) {
-  Placement placement;
+Placed Place(const View& view, const Machine& as_recorded, const PlacementWish& wish) {
+  Placed placed;
   Machine machine = as_recorded;
   if (wish.hyperv) {
-    placement.refusal = MakeProblem(ProblemId::kHypervTarget,
-                                    absl::StrCat(NameOf(machine), " cannot come back to Hyper-V"));
-    return placement;
+    placed.refusal = MakeProblem(ProblemId::kHypervTarget,
+                                 absl::StrCat(NameOf(machine), " cannot come back to Hyper-V"));
+    return placed;
   }
   if (!wish.vm.empty()) {
     // Of a machine that runs elsewhere, the VM that it was.
     const bool was = machine.has_vm() && !RunsInItsVm(machine);
     Choice choice =
         ChooseVm(view, was ? IdentityOfRecorded(machine) : IdentityOfSource(machine), wish.vm);
-    placement.refusal = std::move(choice.refusal);
-    if (placement.refusal) return placement;
-    placement.chosen_vm = choice.recorded;
+    placed.refusal = std::move(choice.refusal);
+    if (placed.refusal) return placed;
+    placed.chosen_vm = choice.recorded;
     machine.set_chosen_vm(choice.recorded);
   }
-  placement.refusal = CheckSource(view, machine);
-  if (placement.refusal) return placement;
-  storage::v1::Assignment assignment;
-  assignment.set_remove_snapshots(wish.remove_snapshots);
-  placement.refusal = PlaceDisks(machine, wish, &assignment);
-  if (!placement.refusal) placement.refusal = PlaceProcessServer(view, wish, &assignment);
-  if (placement.refusal) return placement;
+  placed.refusal = CheckSource(view, machine);
+  if (placed.refusal) return placed;
+  storage::v1::Placement placement;
+  placement.set_remove_snapshots(wish.remove_snapshots);
+  placed.refusal = PlaceDisks(machine, wish, &placement);
+  if (!placed.refusal) placed.refusal = PlaceProcessServer(view, wish, &placement);
+  if (placed.refusal) return placed;
   const LocationRules& rules = RulesMeant(machine, wish);
-  placement.refusal = rules.Place(view, machine, wish, &assignment);
-  if (placement.refusal) return placement;
-  assignment.set_location(rules.kind());
-  placement.assignment = std::move(assignment);
-  return placement;
+  placed.refusal = rules.Place(view, machine, wish, &placement);
+  if (placed.refusal) return placed;
+  placement.set_location(rules.kind());
+  placed.placement = std::move(placement);
+  return placed;
 }
 
 }  // namespace homeward

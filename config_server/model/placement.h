@@ -35,22 +35,22 @@ struct PlacementWish {
 };
 
 // Chooses servers, datastore and disks. On a refusal nothing is chosen.
-struct Placement {
-  storage::v1::Assignment assignment;
+struct Placed {
+  storage::v1::Placement placement;
   std::string chosen_vm = {};  // what to record of PlacementWish::vm
   Refusal refusal;
 };
-Placement Place(const View& view, const storage::v1::Machine& machine, const PlacementWish& wish);
+Placed Place(const View& view, const storage::v1::Machine& machine, const PlacementWish& wish);
 
-// What locations choose with (LocationRules::Place). Each writes what it chose to the assignment.
+// What locations choose with (LocationRules::Place). Each writes what it chose to the placement.
 //
 // The master target that is wished for, or else the one with the fewest machines.
 Refusal PlaceMasterTarget(const View& view, const storage::v1::Machine& machine,
-                          const PlacementWish& wish, storage::v1::Assignment* assignment);
+                          const PlacementWish& wish, storage::v1::Placement* placement);
 // The master target has reported, and has room for points.
 Refusal CheckRetention(const View& view, const std::string& master_target_id);
 // The same bytes are other sectors in a VMDK, and the partition table could not be read.
-Refusal CheckVmdkSectors(const storage::v1::Assignment& assignment);
+Refusal CheckVmdkSectors(const storage::v1::Placement& placement);
 // What a disk or a device counts its sectors in; those that do not tell are as nearly all are.
 inline constexpr uint32_t kVmdkSectorBytes = 512;
 template <typename Disk>

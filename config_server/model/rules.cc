@@ -19,7 +19,7 @@ std::string NameOf(const Machine& machine) { return machine.registration().name(
 
 // What the agent registered from Azure.
 Refusal CheckSystem(const Machine& machine) {
-  const control::v1::Registration& registration = machine.registration();
+  const storage::v1::Registration& registration = machine.registration();
   if (machine.has_vm() || registration.os_type() != types::v1::WINDOWS ||
       !absl::StrContains(registration.os_name(), kPhysicalOnlyForward)) {
     return std::nullopt;
@@ -31,7 +31,8 @@ Refusal CheckSystem(const Machine& machine) {
 
 Refusal CheckFailback(const View& view, const Machine& machine) {
   const control::v1::ReplicaObserved* const replica = view.ReplicaOf(machine);
-  if (!view.fleet.connected(machine.assignment().master_target_id()) || replica == nullptr) {
+  if (!view.fleet.connected(machine.assignment().placement().master_target_id()) ||
+      replica == nullptr) {
     return MakeProblem(ProblemId::kMasterTargetDown,
                        absl::StrCat("the master target of ", NameOf(machine), " is not connected"));
   }
@@ -61,10 +62,10 @@ Refusal CheckRepair(const View& view, const Machine& machine) {
 
 }  // namespace
 
-void Retire(const control::v1::Registration& registration, Machine* machine) {
-  if (registration.boot_id().empty()) return;
+void Retire(const std::string& boot_id, Machine* machine) {
+  if (boot_id.empty()) return;
   auto& retired = *machine->mutable_retired_boot_ids();
-  *retired.Add() = registration.boot_id();
+  *retired.Add() = boot_id;
   if (retired.size() > kRetiredBootsMax) retired.erase(retired.begin());
 }
 

@@ -9,7 +9,7 @@
 namespace homeward {
 
 // This boot of a copy of the machine is over: it is not taken for the machine any more.
-void Retire(const control::v1::Registration& registration, storage::v1::Machine* machine);
+void Retire(const std::string& boot_id, storage::v1::Machine* machine);
 
 // Whether `operation` may start. Beyond the state: no other job, and the operation's own rules.
 Refusal CheckOperation(const View& view, const storage::v1::Machine& machine,

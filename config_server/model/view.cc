@@ -95,7 +95,7 @@ const control::v1::AgentObserved* View::AgentOf(const storage::v1::Machine& mach
 
 const control::v1::ReplicaObserved* View::ReplicaOf(const storage::v1::Machine& machine) const {
   const control::v1::Heartbeat* const heartbeat =
-      fleet.heartbeat(machine.assignment().master_target_id());
+      fleet.heartbeat(machine.assignment().placement().master_target_id());
   if (heartbeat == nullptr) return nullptr;
   for (const control::v1::ReplicaObserved& replica : heartbeat->master_target().replicas()) {
     if (replica.replica_id() == machine.assignment().replica_id()) return &replica;
@@ -105,7 +105,7 @@ const control::v1::ReplicaObserved* View::ReplicaOf(const storage::v1::Machine& 
 
 const control::v1::RelayObserved* View::RelayOf(const storage::v1::Machine& machine) const {
   const control::v1::Heartbeat* const heartbeat =
-      fleet.heartbeat(machine.assignment().process_server_id());
+      fleet.heartbeat(machine.assignment().placement().process_server_id());
   if (heartbeat == nullptr) return nullptr;
   for (const control::v1::RelayObserved& relay : heartbeat->process_server().streams()) {
     if (relay.machine_id() == machine.machine_id() && relay.generation() == machine.generation())

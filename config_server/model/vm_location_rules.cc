@@ -10,9 +10,9 @@ namespace homeward {
 using storage::v1::Machine;
 
 Refusal VmRules::Place(const View& view, const Machine& machine, const PlacementWish& wish,
-                       storage::v1::Assignment* assignment) const {
+                       storage::v1::Placement* placement) const {
   if (Refusal refusal = CheckWish(wish)) return refusal;
-  if (Refusal refusal = CheckVmdkSectors(*assignment)) return refusal;
+  if (Refusal refusal = CheckVmdkSectors(*placement)) return refusal;
   std::vector<PlacementWish> tries;
   if (wish.master_target.empty()) {
     for (const storage::v1::Server& server : view.servers) {
@@ -24,15 +24,15 @@ Refusal VmRules::Place(const View& view, const Machine& machine, const Placement
   if (tries.empty()) tries.push_back(wish);
   Refusal first;
   for (const PlacementWish& one : tries) {
-    Refusal refusal = PlaceMasterTarget(view, machine, one, assignment);
+    Refusal refusal = PlaceMasterTarget(view, machine, one, placement);
     if (!refusal) {
       const storage::v1::Server& target =
-          *view.FindServer(assignment->master_target_id(), types::v1::MASTER_TARGET);
-      refusal = ChooseVm(view, machine, wish, target, assignment);
+          *view.FindServer(placement->master_target_id(), types::v1::MASTER_TARGET);
+      refusal = ChooseVm(view, machine, wish, target, placement);
     }
     // One that has not reported yet is asked again when the job attaches the disks.
-    if (!refusal && view.fleet.heartbeat(assignment->master_target_id()) != nullptr)
-      refusal = CheckRetention(view, assignment->master_target_id());
+    if (!refusal && view.fleet.heartbeat(placement->master_target_id()) != nullptr)
+      refusal = CheckRetention(view, placement->master_target_id());
     if (!refusal) return std::nullopt;
     if (!first) first = std::move(refusal);
   }
@@ -48,7 +48,7 @@ control::v1::Target VmRules::TargetFor(const Machine& machine) const {
   control::v1::AttachedDisks& attached = *target.mutable_attached_disks();
   for (const storage::v1::VmDisk* const disk : StreamedDisks(VmOf(machine)))
     attached.add_uuids(disk->uuid());
-  attached.set_fresh(machine.assignment().disks_new());
+  attached.set_fresh(machine.assignment().state().disks_new());
   return target;
 }
 
@@ -67,11 +67,11 @@ Refusal OriginalVmRules::CheckWish(const PlacementWish& wish) const {
 
 Refusal OriginalVmRules::ChooseVm(const View& view, const Machine& machine, const PlacementWish&,
                                   const storage::v1::Server& master_target,
-                                  storage::v1::Assignment* assignment) const {
-  if (Refusal refusal = CheckOriginalVm(view, machine, *assignment, master_target)) return refusal;
+                                  storage::v1::Placement* placement) const {
+  if (Refusal refusal = CheckOriginalVm(view, machine, *placement, master_target)) return refusal;
   const std::vector<const storage::v1::VmDisk*> disks = StreamedDisks(machine.vm());
   for (size_t i = 0; i < disks.size(); ++i)
-    assignment->mutable_disks(static_cast<int>(i))->set_uuid(disks[i]->uuid());
+    placement->mutable_disks(static_cast<int>(i))->set_uuid(disks[i]->uuid());
   return std::nullopt;
 }
 
@@ -87,9 +87,9 @@ Refusal AlternateVmRules::CheckWish(const PlacementWish& wish) const {
 Refusal AlternateVmRules::ChooseVm(const View& view, const Machine& machine,
                                    const PlacementWish& wish,
                                    const storage::v1::Server& master_target,
-                                   storage::v1::Assignment* assignment) const {
-  PlannedVm planned = PlanAlternateVm(view, machine, *assignment, master_target, wish);
-  if (!planned.refusal) *assignment->mutable_new_vm() = std::move(planned.vm);
+                                   storage::v1::Placement* placement) const {
+  PlannedVm planned = PlanAlternateVm(view, machine, *placement, master_target, wish);
+  if (!planned.refusal) *placement->mutable_new_vm() = std::move(planned.vm);
   return planned.refusal;
 }
 

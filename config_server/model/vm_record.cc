@@ -132,17 +132,19 @@ std::vector<const storage::v1::VmDisk*> StreamedDisks(const storage::v1::Vm& rec
 }
 
 const storage::v1::Vm& VmOf(const Machine& machine) {
-  return machine.assignment().has_new_vm() ? machine.assignment().new_vm() : machine.vm();
+  return machine.assignment().placement().has_new_vm() ? machine.assignment().placement().new_vm()
+                                                       : machine.vm();
 }
 
 storage::v1::Vm* MutableVmOf(Machine* machine) {
-  return machine->assignment().has_new_vm() ? machine->mutable_assignment()->mutable_new_vm()
-                                            : machine->mutable_vm();
+  return machine->assignment().placement().has_new_vm()
+             ? machine->mutable_assignment()->mutable_placement()->mutable_new_vm()
+             : machine->mutable_vm();
 }
 
 bool RunsInItsVm(const Machine& machine) {
   if (!machine.has_vm()) return false;
-  const control::v1::Registration& registration = machine.registration();
+  const storage::v1::Registration& registration = machine.registration();
   if (SameBiosUuid(registration.hardware_uuid(), machine.vm().bios_uuid())) return true;
   // Somebody may have given the VM another UUID.
   for (const storage::v1::VmCard& card : machine.vm().cards()) {
@@ -161,8 +163,8 @@ VmMove MoveOf(const View& view, const Machine& machine, VmMove::Kind kind) {
   move.vcenter = vm.vcenter();
   move.vm = IdentityOfRecorded(machine);
   move.vm.vcenter = vm.vcenter();
-  const storage::v1::Server* const server =
-      view.FindServer(machine.assignment().master_target_id(), types::v1::MASTER_TARGET);
+  const storage::v1::Server* const server = view.FindServer(
+      machine.assignment().placement().master_target_id(), types::v1::MASTER_TARGET);
   if (server != nullptr) move.master_target = IdentityOfServer(view, *server);
   for (const storage::v1::VmDisk* const disk : StreamedDisks(vm)) {
     move.disks.push_back({disk->uuid(), disk->file(), disk->controller_type(), disk->bus(),

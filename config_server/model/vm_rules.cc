@@ -232,7 +232,7 @@ void PlaceNext(int index, storage::v1::Vm* vm, storage::v1::VmDisk* disk) {
 }  // namespace
 
 Refusal CheckOriginalVm(const View& view, const Machine& machine,
-                        const storage::v1::Assignment& assignment,
+                        const storage::v1::Placement& placement,
                         const storage::v1::Server& master_target) {
   if (!machine.has_vm()) {
     return MakeProblem(ProblemId::kVmNotRecorded,
@@ -272,7 +272,7 @@ Refusal CheckOriginalVm(const View& view, const Machine& machine,
                                     " is not connected to ", found->vcenter));
   }
   // Deltas that belong to no snapshot do not go away with them.
-  if (!assignment.remove_snapshots() || vm.snapshots == 0) {
+  if (!placement.remove_snapshots() || vm.snapshots == 0) {
     if (Refusal refusal = CheckSnapshots(vm, ProblemId::kVmHasSnapshots)) return refusal;
   }
   const FoundTarget target = FindTarget(view, found->vcenter, vm.name, master_target);
@@ -280,15 +280,15 @@ Refusal CheckOriginalVm(const View& view, const Machine& machine,
   const Vm& target_vm = *target.found->vm;
   const std::vector<const storage::v1::VmDisk*> disks = StreamedDisks(recorded);
   if (Refusal refusal = CheckMasterTargetVm(target_vm, disks.size())) return refusal;
-  if (disks.size() != static_cast<size_t>(assignment.disks_size())) {
+  if (disks.size() != static_cast<size_t>(placement.disks_size())) {
     return MakeProblem(
         ProblemId::kVmDisksChanged,
-        absl::StrCat(NameOf(machine), " has ", assignment.disks_size(), " disks, and ",
-                     disks.size(), " of the VM ", recorded.name(), " are known as the machine's"));
+        absl::StrCat(NameOf(machine), " has ", placement.disks_size(), " disks, and ", disks.size(),
+                     " of the VM ", recorded.name(), " are known as the machine's"));
   }
   for (size_t i = 0; i < disks.size(); ++i) {
     if (Refusal refusal =
-            CheckDisk(*found, target_vm, *disks[i], assignment.disks(static_cast<int>(i)))) {
+            CheckDisk(*found, target_vm, *disks[i], placement.disks(static_cast<int>(i)))) {
       return refusal;
     }
   }
@@ -296,17 +296,17 @@ Refusal CheckOriginalVm(const View& view, const Machine& machine,
 }
 
 PlannedVm PlanAlternateVm(const View& view, const Machine& machine,
-                          const storage::v1::Assignment& assignment,
+                          const storage::v1::Placement& placement,
                           const storage::v1::Server& master_target, const PlacementWish& wish) {
   PlannedVm planned;
   const FoundHost host = FindHost(view, master_target);
   planned.refusal = host.refusal;
   if (planned.refusal) return planned;
   const FoundVm& target = host.target;
-  planned.refusal = CheckMasterTargetVm(*target.vm, static_cast<size_t>(assignment.disks_size()));
+  planned.refusal = CheckMasterTargetVm(*target.vm, static_cast<size_t>(placement.disks_size()));
   if (planned.refusal) return planned;
   uint64_t bytes = 0;
-  for (const types::v1::Disk& disk : assignment.disks()) bytes += disk.size_bytes();
+  for (const types::v1::Disk& disk : placement.disks()) bytes += disk.size_bytes();
   planned.refusal = CheckNewDatastore(target, wish.datastore, bytes);
   if (planned.refusal) return planned;
 
@@ -335,9 +335,9 @@ PlannedVm PlanAlternateVm(const View& view, const Machine& machine,
   VmIdentity same;
   same.bios_uuid = vm.bios_uuid();
   if (!CandidatesFor(view.vcenters, same).empty()) vm.clear_bios_uuid();
-  for (int i = 0; i < assignment.disks_size(); ++i) {
+  for (int i = 0; i < placement.disks_size(); ++i) {
     storage::v1::VmDisk* const disk = vm.add_disks();
-    if (recorded.size() == static_cast<size_t>(assignment.disks_size())) {
+    if (recorded.size() == static_cast<size_t>(placement.disks_size())) {
       *disk = *recorded[static_cast<size_t>(i)];
       disk->clear_uuid();
       disk->clear_file();
@@ -345,7 +345,7 @@ PlannedVm PlanAlternateVm(const View& view, const Machine& machine,
       if (i == 0) vm.clear_controllers();
       PlaceNext(i, &vm, disk);
     }
-    disk->set_size_bytes(assignment.disks(i).size_bytes());
+    disk->set_size_bytes(placement.disks(i).size_bytes());
     disk->set_stream_index(static_cast<uint32_t>(i) + 1);
     disk->set_place(storage::v1::NOT_MADE);
     disk->clear_moving_to();
@@ -381,8 +381,8 @@ Refusal CheckVmFailback(const View& view, const Machine& machine) {
         ProblemId::kVmGone,
         absl::StrCat("vCenter ", recorded.vcenter(), " has no VM ", recorded.name(), " any more"));
   }
-  const storage::v1::Server* const server =
-      view.FindServer(machine.assignment().master_target_id(), types::v1::MASTER_TARGET);
+  const storage::v1::Server* const server = view.FindServer(
+      machine.assignment().placement().master_target_id(), types::v1::MASTER_TARGET);
   if (server == nullptr) return std::nullopt;  // Another rule's matter.
   const FoundTarget target = FindTarget(view, recorded.vcenter(), recorded.name(), *server);
   return target.refusal ? target.refusal
@@ -395,7 +395,7 @@ Refusal CheckSource(const View& view, const Machine& machine) {
 
 VmFindings LookForChanges(const View& view, const Machine& machine) {
   VmFindings found;
-  if (!machine.has_vm() && !machine.assignment().has_new_vm()) {
+  if (!machine.has_vm() && !machine.assignment().placement().has_new_vm()) {
     found.refusal = MakeProblem(ProblemId::kNoVmToRepair,
                                 absl::StrCat(NameOf(machine), " has no VM that is recorded"));
     return found;
@@ -411,8 +411,8 @@ VmFindings LookForChanges(const View& view, const Machine& machine) {
   found.refusal = CheckConnected(vcenter->first, vcenter->second);
   if (found.refusal) return found;
   const VmSearch search = FindOne(view.vcenters, IdentityOfRecorded(machine));
-  const storage::v1::Server* const server =
-      view.FindServer(machine.assignment().master_target_id(), types::v1::MASTER_TARGET);
+  const storage::v1::Server* const server = view.FindServer(
+      machine.assignment().placement().master_target_id(), types::v1::MASTER_TARGET);
   VmSearch target_search;
   if (server != nullptr) {
     VmIdentity identity = IdentityOfServer(view, *server);

@@ -16,7 +16,7 @@ namespace homeward {
 Refusal CheckSource(const View& view, const storage::v1::Machine& machine);
 // Whether the machine can be replicated to the disks of its VM by `master_target`.
 Refusal CheckOriginalVm(const View& view, const storage::v1::Machine& machine,
-                        const storage::v1::Assignment& assignment,
+                        const storage::v1::Placement& placement,
                         const storage::v1::Server& master_target);
 // The VM that is made for the machine on `master_target`'s host, like the one that it was, or like
 // any; its disks on the datastore that is wished for, by name. Or why not.
@@ -25,7 +25,7 @@ struct PlannedVm {
   Refusal refusal;
 };
 PlannedVm PlanAlternateVm(const View& view, const storage::v1::Machine& machine,
-                          const storage::v1::Assignment& assignment,
+                          const storage::v1::Placement& placement,
                           const storage::v1::Server& master_target, const PlacementWish& wish);
 // Whether its VM and its master target's can be worked on now.
 Refusal CheckVmFailback(const View& view, const storage::v1::Machine& machine);

@@ -28,12 +28,12 @@ class VmRulesTest : public ::testing::Test {
     machine_.mutable_registration()->set_name("web-1");
     machine_.mutable_registration()->set_hardware_uuid("azure");
     for (const char* const name : {"/dev/sda", "/dev/sdb"}) {
-      types::v1::Disk* const disk = assignment_.add_disks();
+      types::v1::Disk* const disk = placement_.add_disks();
       disk->set_name(name);
       disk->set_size_bytes(kVmDiskBytes);
     }
     const View view = MakeView();
-    *machine_.mutable_vm() = RecordVm(Home(view), assignment_.disks());
+    *machine_.mutable_vm() = RecordVm(Home(view), placement_.disks());
     target_.set_host_id("t");
     target_.set_role(types::v1::MASTER_TARGET);
     target_.mutable_registration()->set_name("mt");
@@ -46,7 +46,7 @@ class VmRulesTest : public ::testing::Test {
     return {name, &state, vm->first, &vm->second};
   }
   std::string Refused() const {
-    const Refusal refusal = CheckOriginalVm(MakeView(), machine_, assignment_, target_);
+    const Refusal refusal = CheckOriginalVm(MakeView(), machine_, placement_, target_);
     if (refusal) {
       EXPECT_FALSE(refusal->message().empty() || refusal->action().empty() ||
                    refusal->causes().empty())
@@ -60,7 +60,7 @@ class VmRulesTest : public ::testing::Test {
   FleetState fleet_;
   VmWorld world_;
   storage::v1::Machine machine_;
-  storage::v1::Assignment assignment_;
+  storage::v1::Placement placement_;
   storage::v1::Server target_;
 };
 
@@ -154,7 +154,7 @@ TEST_F(VmRulesTest, VM_DISKS_CHANGED) {
   world_.vm().disks.erase(world_.vm().disks.begin());
   EXPECT_EQ(Refused(), "VM_DISKS_CHANGED") << "not there";
   world_.inventory = VmWorld().inventory;
-  assignment_.mutable_disks()->RemoveLast();
+  placement_.mutable_disks()->RemoveLast();
   EXPECT_EQ(Refused(), "VM_DISKS_CHANGED") << "fewer than were recorded";
 }
 
@@ -173,7 +173,7 @@ TEST_F(VmRulesTest, AGuestMaySayItsUuidTheOtherWayRound) {
 }
 
 TEST_F(VmRulesTest, DisksAreMatchedByUuidAndElseBySizeInOrder) {
-  google::protobuf::RepeatedPtrField<types::v1::Disk> disks = assignment_.disks();
+  google::protobuf::RepeatedPtrField<types::v1::Disk> disks = placement_.disks();
   disks[0].set_uuid(kSecondDisk);
   const View view = MakeView();
   const storage::v1::Vm recorded = RecordVm(Home(view), disks);
@@ -190,7 +190,7 @@ TEST_F(VmRulesTest, DisksAreMatchedByUuidAndElseBySizeInOrder) {
 TEST_F(VmRulesTest, DeltasThatBelongToNoSnapshotAreSnapshots) {
   world_.vm().disks[1].has_parent = true;
   EXPECT_EQ(Refused(), "VM_HAS_SNAPSHOTS");
-  assignment_.set_remove_snapshots(true);
+  placement_.set_remove_snapshots(true);
   EXPECT_EQ(Refused(), "VM_HAS_SNAPSHOTS") << "they do not go away with any snapshot";
   world_.vm().snapshots = 1;
   EXPECT_EQ(Refused(), "") << "these do";
@@ -241,7 +241,7 @@ TEST_F(VmRulesTest, NamesAreWhatVsphereTakes) {
 class VmSearchTest : public VmRulesTest {
  protected:
   VmSearchTest() {
-    control::v1::Registration& registration = *machine_.mutable_registration();
+    storage::v1::Registration& registration = *machine_.mutable_registration();
     registration.set_hardware_uuid(kVmUuid);
     copy_ = &world_.AddCopy("web-1 copy");
     world_.vm().cards = {{"VirtualVmxnet3", "00:50:56:aa:00:01", "lan", "", ""}};

@@ -217,7 +217,7 @@ bool IsMeantBy(const FoundVm& vm, const std::string& text) {
 }
 
 VmIdentity IdentityOfSource(const Machine& machine) {
-  const control::v1::Registration& registration = machine.registration();
+  const storage::v1::Registration& registration = machine.registration();
   VmIdentity identity;
   identity.what = absl::StrCat("the VM of ", registration.name());
   identity.chosen = machine.chosen_vm();
@@ -234,7 +234,7 @@ VmIdentity IdentityOfRecorded(const Machine& machine) {
   VmIdentity identity;
   identity.what = absl::StrCat("the VM ", vm.name(), " of ", machine.registration().name());
   // What was chosen is the VM that it was, and no new one.
-  if (!machine.assignment().has_new_vm()) identity.chosen = machine.chosen_vm();
+  if (!machine.assignment().placement().has_new_vm()) identity.chosen = machine.chosen_vm();
   identity.instance_uuid = vm.instance_uuid();
   identity.bios_uuid = vm.bios_uuid();
   const bool all_there = std::all_of(vm.disks().begin(), vm.disks().end(), [](const auto& disk) {
@@ -247,7 +247,7 @@ VmIdentity IdentityOfRecorded(const Machine& machine) {
 }
 
 VmIdentity IdentityOfServer(const View& view, const storage::v1::Server& server) {
-  const control::v1::Registration& registration = server.registration();
+  const storage::v1::Registration& registration = server.registration();
   VmIdentity identity;
   identity.what = absl::StrCat("the VM of the master target ", registration.name());
   identity.chosen = server.chosen_vm();
@@ -255,7 +255,7 @@ VmIdentity IdentityOfServer(const View& view, const storage::v1::Server& server)
   // Machines' disks come and go.
   std::set<std::string> of_machines;
   for (const Machine& machine : view.machines) {
-    const bool uses_it = machine.assignment().master_target_id() == server.host_id();
+    const bool uses_it = machine.assignment().placement().master_target_id() == server.host_id();
     for (const storage::v1::VmDisk& disk : VmOf(machine).disks()) {
       of_machines.insert(disk.uuid());
       if (uses_it && !disk.uuid().empty()) identity.passing.push_back(disk.uuid());

@@ -8,7 +8,6 @@
 #include "absl/strings/str_cat.h"
 #include "common/problem/problem.h"
 #include "common/wire/time_proto.h"
-#include "config_server/model/target.h"
 #include "config_server/model/vm_record.h"
 
 namespace homeward {
@@ -67,15 +66,15 @@ admin::v1::MachineCopy ConvertCopy(const storage::v1::Incarnation& copy) {
 }  // namespace
 
 admin::v1::Machine ConvertMachine(const View& view, const storage::v1::Machine& machine) {
-  const control::v1::Registration& registration = machine.registration();
-  const storage::v1::Assignment& assignment = machine.assignment();
+  const storage::v1::Registration& registration = machine.registration();
+  const storage::v1::Placement& placement = machine.assignment().placement();
   admin::v1::Machine out;
   out.set_machine_id(machine.machine_id());
   out.set_name(registration.name());
   out.set_os_type(registration.os_type());
   out.set_os_name(registration.os_name());
   out.set_agent_version(registration.version());
-  *out.mutable_disks() = assignment.disks().empty() ? registration.disks() : assignment.disks();
+  *out.mutable_disks() = placement.disks().empty() ? registration.disks() : placement.disks();
   *out.mutable_unusable_disks() = registration.unusable_disks();
   out.set_protection_state(StateName(machine.state()));
   out.set_generation(machine.generation());
@@ -89,15 +88,15 @@ admin::v1::Machine ConvertMachine(const View& view, const storage::v1::Machine& 
   const absl::Time heard = view.fleet.last_heard(machine.machine_id());
   if (heard != absl::InfinitePast()) *out.mutable_last_heartbeat() = ToProto(heard);
   out.set_agent_connected(view.AgentConnected(machine));
-  out.set_process_server_id(assignment.process_server_id());
-  out.set_master_target_id(assignment.master_target_id());
-  out.set_datastore(TargetOf(assignment).datastore_directory().datastore());
+  out.set_process_server_id(placement.process_server_id());
+  out.set_master_target_id(placement.master_target_id());
+  out.set_datastore(placement.target().datastore_directory().datastore());
   out.set_job_id(machine.job_id());
   if (machine.admission().has_admitted())
     *out.mutable_admitted_copy() = ConvertCopy(machine.admission().admitted());
   for (const RefusedCopy& refused : view.RefusedCopies(machine))
     *out.add_refused_copies() = ConvertCopy(refused.copy);
-  if (machine.has_vm() || assignment.has_new_vm()) *out.mutable_vm() = ConvertVm(VmOf(machine));
+  if (machine.has_vm() || placement.has_new_vm()) *out.mutable_vm() = ConvertVm(VmOf(machine));
   if (const control::v1::ReplicaObserved* replica = view.ReplicaOf(machine)) {
     out.set_point_count(static_cast<uint64_t>(replica->points_size()));
     out.set_journal_bytes(replica->journal_bytes());
@@ -162,8 +161,8 @@ admin::v1::Server ConvertServer(const View& view, const storage::v1::Server& ser
   for (const types::v1::HealthIssue& issue : issues) *out.add_health_errors() = issue;
   out.set_machine_count(static_cast<uint64_t>(std::count_if(
       view.machines.begin(), view.machines.end(), [&](const storage::v1::Machine& machine) {
-        return machine.assignment().process_server_id() == server.host_id() ||
-               machine.assignment().master_target_id() == server.host_id();
+        return machine.assignment().placement().process_server_id() == server.host_id() ||
+               machine.assignment().placement().master_target_id() == server.host_id();
       })));
   return out;
 }
@@ -171,7 +170,7 @@ admin::v1::Server ConvertServer(const View& view, const storage::v1::Server& ser
 admin::v1::Job ConvertJob(const Brain& brain, const storage::v1::Job& job) {
   admin::v1::Job out;
   out.set_id(job.id());
-  out.set_workflow(OperationName(OperationOf(job)));
+  out.set_workflow(OperationName(job.operation()));
   out.set_machine_id(job.subject());
   if (const storage::v1::Machine* const machine = brain.records().FindMachine(job.subject()))
     out.set_machine_name(machine->registration().name());

@@ -96,13 +96,13 @@ absl::Status Operations::Protect(const admin::v1::ProtectRequest& request,
   PlacementWish wish = WishOf(request);
   wish.location = storage::v1::DATASTORE_DIRECTORY;
   wish.disks.assign(request.disks().begin(), request.disks().end());
-  Placement placement = Place(view, machine, wish);
-  if (placement.refusal) return Refused(*placement.refusal);
-  HW_RETURN_IF_ERROR(ApplyPolicy(request.policy(), &placement.assignment));
+  Placed placed = Place(view, machine, wish);
+  if (placed.refusal) return Refused(*placed.refusal);
   storage::v1::Job job;
-  *job.mutable_wanted() = std::move(placement.assignment);
+  HW_ASSIGN_OR_RETURN(*job.mutable_wanted()->mutable_policy(), PolicyOf(request.policy()));
+  *job.mutable_wanted()->mutable_placement() = std::move(placed.placement);
   return StartJob(storage::v1::PROTECT, machine.machine_id(), std::move(job), response,
-                  placement.chosen_vm);
+                  placed.chosen_vm);
 }
 
 absl::Status Operations::Reprotect(const admin::v1::ReprotectRequest& request,
@@ -122,17 +122,17 @@ absl::Status Operations::Reprotect(const admin::v1::ReprotectRequest& request,
         "a name, hardware or network of a new VM (--vm-name and the like) is for --location "
         "alternate");
   }
-  Placement placement = Place(view, machine, wish);
-  if (placement.refusal) return Refused(*placement.refusal);
-  if (wish.remove_snapshots && !RulesOf(placement.assignment.location()).has_snapshots()) {
+  Placed placed = Place(view, machine, wish);
+  if (placed.refusal) return Refused(*placed.refusal);
+  if (wish.remove_snapshots && !RulesOf(placed.placement.location()).has_snapshots()) {
     return absl::InvalidArgumentError(
         "only the original VM's snapshots can be removed, and the machine does not go there");
   }
-  HW_RETURN_IF_ERROR(ApplyPolicy(request.policy(), &placement.assignment));
   storage::v1::Job job;
-  *job.mutable_wanted() = std::move(placement.assignment);
+  HW_ASSIGN_OR_RETURN(*job.mutable_wanted()->mutable_policy(), PolicyOf(request.policy()));
+  *job.mutable_wanted()->mutable_placement() = std::move(placed.placement);
   return StartJob(storage::v1::REPROTECT, machine.machine_id(), std::move(job), response,
-                  placement.chosen_vm);
+                  placed.chosen_vm);
 }
 
 absl::Status Operations::Resync(const admin::v1::ResyncRequest& request, admin::v1::Job* response) {

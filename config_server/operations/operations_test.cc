@@ -97,16 +97,16 @@ TEST_F(OperationsTest, PointsOfAllMachinesAreOneJob) {
 }
 
 TEST(Policy, HasDefaultsAndLimits) {
-  storage::v1::Assignment assignment;
   admin::v1::Policy policy;
-  ASSERT_TRUE(ApplyPolicy(policy, &assignment).ok());
-  EXPECT_EQ(FromProto(assignment.point_interval()), absl::Minutes(5));
-  EXPECT_EQ(FromProto(assignment.app_point_interval()), absl::Minutes(60));
-  EXPECT_EQ(FromProto(assignment.retention_age()), absl::Hours(24));
+  const auto complete = PolicyOf(policy);
+  ASSERT_TRUE(complete.ok()) << complete.status();
+  EXPECT_EQ(FromProto(complete->point_interval()), absl::Minutes(5));
+  EXPECT_EQ(FromProto(complete->app_point_interval()), absl::Minutes(60));
+  EXPECT_EQ(FromProto(complete->retention_age()), absl::Hours(24));
   *policy.mutable_point_interval() = ToProto(absl::Milliseconds(999));
-  EXPECT_FALSE(ApplyPolicy(policy, &assignment).ok());
+  EXPECT_FALSE(PolicyOf(policy).ok());
   *policy.mutable_point_interval() = ToProto(absl::Hours(25));
-  EXPECT_FALSE(ApplyPolicy(policy, &assignment).ok()) << "kept shorter than the interval";
+  EXPECT_FALSE(PolicyOf(policy).ok()) << "kept shorter than the interval";
 }
 
 }  // namespace

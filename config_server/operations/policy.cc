@@ -5,7 +5,7 @@
 
 namespace homeward {
 
-absl::Status ApplyPolicy(const admin::v1::Policy& policy, storage::v1::Assignment* assignment) {
+absl::StatusOr<storage::v1::Policy> PolicyOf(const admin::v1::Policy& policy) {
   const auto take = [](const google::protobuf::Duration& wanted, bool present,
                        absl::Duration otherwise) {
     return present ? FromProto(wanted) : otherwise;
@@ -20,11 +20,12 @@ absl::Status ApplyPolicy(const admin::v1::Policy& policy, storage::v1::Assignmen
     return absl::InvalidArgumentError(
         "a policy needs points at least 1 s apart, and a retention that is longer than that");
   }
-  *assignment->mutable_point_interval() = ToProto(interval);
-  *assignment->mutable_app_point_interval() = ToProto(app_interval);
-  *assignment->mutable_retention_age() = ToProto(age);
-  assignment->set_retention_bytes(policy.retention_bytes());
-  return absl::OkStatus();
+  storage::v1::Policy complete;
+  *complete.mutable_point_interval() = ToProto(interval);
+  *complete.mutable_app_point_interval() = ToProto(app_interval);
+  *complete.mutable_retention_age() = ToProto(age);
+  complete.set_retention_bytes(policy.retention_bytes());
+  return complete;
 }
 
 }  // namespace homeward

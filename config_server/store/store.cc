@@ -11,6 +11,7 @@
 #include "common/os/host.h"
 #include "common/status/status_macros.h"
 #include "config_server/store/rocks_store.h"
+#include "config_server/store/upgrade.h"
 
 namespace homeward {
 namespace {
@@ -69,12 +70,7 @@ class RocksStore : public Store {
           absl::StrCat("the store in ", directory, " has the revision \"", revision, "\""));
     }
     std::optional<storage::v1::Meta> meta = Get<storage::v1::Meta>(kOnly);
-    if (meta.has_value() && meta->schema_version() > kSchemaVersion) {
-      return absl::FailedPreconditionError(
-          absl::StrCat("the store in ", directory, " has schema ", meta->schema_version(),
-                       "; this program reads up to ", kSchemaVersion, ". Start the newer one."));
-    }
-    if (meta.has_value()) return absl::OkStatus();
+    if (meta.has_value()) return Accept(directory, meta->schema_version());
     meta.emplace();
     meta->set_schema_version(kSchemaVersion);
     meta->set_config_server_id(RandomHexId());
@@ -88,6 +84,18 @@ class RocksStore : public Store {
   uint64_t revision() const override { return revision_; }
 
  private:
+  absl::Status Accept(const std::string& directory, uint32_t schema_version) {
+    if (schema_version == kSchemaVersion) return absl::OkStatus();
+    if (schema_version == 1) return UpgradeFromSchema1(this);
+    const std::string has =
+        absl::StrCat("the store in ", directory, " has schema ", schema_version, "; ");
+    if (schema_version == 0)
+      return absl::DataLossError(absl::StrCat(has, "nothing writes that: restore a backup"));
+    return absl::FailedPreconditionError(
+        absl::StrCat(has, "a newer program wrote it, and this one reads up to ", kSchemaVersion,
+                     ". Start the newer one, or restore the backup from before its upgrade."));
+  }
+
   absl::Status Write(const Transaction& transaction) override {
     rocksdb::WriteBatch batch;
     for (const auto& [key, value] : transaction.changes()) {

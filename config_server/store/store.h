@@ -56,10 +56,11 @@ struct RecordKind<storage::v1::Event> {
 // Must run on one strand.
 class Store {
  public:
-  static constexpr uint32_t kSchemaVersion = 1;
+  static constexpr uint32_t kSchemaVersion = 2;
   static constexpr char kOnly[] = "only";  // the key of a record there is one of
 
   // Creates or opens the database in `directory`; in memory when `directory` is empty, for tests.
+  // One of an older schema is brought to this one, for good.
   // FAILED_PRECONDITION: written by a newer schema, or in use. DATA_LOSS: damaged.
   static absl::StatusOr<std::unique_ptr<Store>> Open(const std::string& directory);
   virtual ~Store() = default;

@@ -43,8 +43,8 @@ bool NoteFiles(const View& view, Machine* machine) {
 
 // The UUIDs that the disks were made with.
 bool NoteUuids(const View& view, Machine* machine) {
-  const storage::v1::Server* const server =
-      view.FindServer(machine->assignment().master_target_id(), types::v1::MASTER_TARGET);
+  const storage::v1::Server* const server = view.FindServer(
+      machine->assignment().placement().master_target_id(), types::v1::MASTER_TARGET);
   if (server == nullptr) return false;
   storage::v1::Vm& vm = *MutableVmOf(machine);
   const std::optional<FoundVm> target =
@@ -62,9 +62,9 @@ bool NoteUuids(const View& view, Machine* machine) {
     VmDisk& disk = *vm.mutable_disks(i);
     disk.set_place(storage::v1::AT_MASTER_TARGET);
     disk.clear_moving_to();
-    machine->mutable_assignment()->mutable_disks(i)->set_uuid(disk.uuid());
+    machine->mutable_assignment()->mutable_placement()->mutable_disks(i)->set_uuid(disk.uuid());
   }
-  machine->mutable_assignment()->set_disks_new(true);
+  machine->mutable_assignment()->mutable_state()->set_disks_new(true);
   return true;
 }
 
@@ -90,13 +90,13 @@ StepResult AlternateVm::AttachDisks(const View& view, Machine* machine) {
                : StepResult::Wait("the vCenter to show the new disks")
                      .AtMost(kShownWithin, NotShown(vm, "the disks that it made"));
   }
-  return AwaitPhase(view, machine, control::v1::FOLLOW, "the master target to find the disks");
+  return AwaitPhase(view, machine, storage::v1::FOLLOW, "the master target to find the disks");
 }
 
 StepResult AlternateVm::Discard(const View& view, Machine* machine, bool keep_disks) {
   if (keep_disks && !HasUnmade(VmOf(*machine)))
     return OriginalVm::Discard(view, machine, keep_disks);
-  StepResult ended = AwaitEnd(view, machine, control::v1::RELEASE);
+  StepResult ended = AwaitEnd(view, machine, storage::v1::RELEASE);
   if (!ended.done()) return ended;
   return Move(view, *machine, VmMove::Kind::kDestroyVm, /*for_ever=*/true);
 }

@@ -1,28 +1,30 @@
 #include "common/problem/problem.h"
 #include "common/wire/time_proto.h"
+#include "config_server/model/control_messages.h"
 #include "config_server/model/rules.h"
 #include "config_server/workflows/location.h"
 
 namespace homeward {
 StepResult AwaitPhase(const View& view, storage::v1::Machine* machine,
-                      control::v1::ReplicaPhase phase, const char* what) {
-  machine->mutable_assignment()->set_phase(phase);
-  if (!view.fleet.connected(machine->assignment().master_target_id()))
+                      storage::v1::ReplicaPhase phase, const char* what) {
+  machine->mutable_assignment()->mutable_state()->set_phase(phase);
+  if (!view.fleet.connected(machine->assignment().placement().master_target_id()))
     return StepResult::Wait("the master target to connect");
   const control::v1::ReplicaObserved* const replica = view.ReplicaOf(*machine);
   if (replica == nullptr) return StepResult::Wait(what);
   if (replica->has_problem() && !replica->problem().retryable())
     return StepResult::Fail(replica->problem());
-  if (replica->phase() != phase) {
+  if (replica->phase() != ToControl(phase)) {
     return StepResult::Wait(replica->has_problem() ? replica->problem().message() : what);
   }
   return StepResult::Done();
 }
 
 StepResult AwaitEnd(const View& view, storage::v1::Machine* machine,
-                    control::v1::ReplicaPhase phase) {
+                    storage::v1::ReplicaPhase phase) {
   // A master target that is gone for good must not keep the machine for ever.
-  if (!view.Alive(machine->assignment().master_target_id())) return StepResult::Done();
+  if (!view.Alive(machine->assignment().placement().master_target_id()))
+    return StepResult::Done();
   StepResult result =
       AwaitPhase(view, machine, phase, "the master target to remove the recovery points");
   return result.state == StepResult::State::kFailed ? StepResult::Wait(result.problem->message())
@@ -39,7 +41,7 @@ StepResult DatastoreDirectory::TurnHomeOff(const View&, storage::v1::Machine*) {
 }
 
 StepResult DatastoreDirectory::AttachDisks(const View& view, storage::v1::Machine* machine) {
-  return AwaitPhase(view, machine, control::v1::FOLLOW, "the master target to create the disks");
+  return AwaitPhase(view, machine, storage::v1::FOLLOW, "the master target to create the disks");
 }
 
 StepResult DatastoreDirectory::TurnSourceOff(const View&, storage::v1::Machine*) {
@@ -69,7 +71,7 @@ StepResult DatastoreDirectory::PutDisksRight(const View&, storage::v1::Machine*,
 
 StepResult DatastoreDirectory::Discard(const View& view, storage::v1::Machine* machine,
                                        bool keep_disks) {
-  return AwaitEnd(view, machine, keep_disks ? control::v1::RELEASE : control::v1::DELETE);
+  return AwaitEnd(view, machine, keep_disks ? storage::v1::RELEASE : storage::v1::DELETE);
 }
 
 }  // namespace homeward

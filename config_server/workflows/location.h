@@ -92,10 +92,10 @@ class AlternateVm : public OriginalVm {
 
 // For locations: the master target is there, and says that it is in the wanted phase.
 StepResult AwaitPhase(const View& view, storage::v1::Machine* machine,
-                      control::v1::ReplicaPhase phase, const char* what);
+                      storage::v1::ReplicaPhase phase, const char* what);
 // Its points are gone, or the master target is, for good. Does not fail.
 StepResult AwaitEnd(const View& view, storage::v1::Machine* machine,
-                    control::v1::ReplicaPhase phase);
+                    storage::v1::ReplicaPhase phase);
 // From now on the machine is expected to register from where it came home to.
 void NoteStarted(const View& view, storage::v1::Machine* machine);
 

@@ -88,7 +88,7 @@ StepResult OriginalVm::TurnHomeOff(const View& view, Machine* machine) {
   if (hypervisor_ == nullptr) return StepResult::Fail(NoHypervisor());
   if (AllAre(*machine, AT_VM)) Refresh(view, machine);
   VmMove move = MoveOf(view, *machine, VmMove::Kind::kTurnOff);
-  move.remove_snapshots = machine->assignment().remove_snapshots();
+  move.remove_snapshots = machine->assignment().placement().remove_snapshots();
   StepResult off = hypervisor_->Move(machine->machine_id(), move);
   if (!off.done() || !move.remove_snapshots) return off;
   // The disks' files are what they are without them.
@@ -103,7 +103,7 @@ StepResult OriginalVm::TurnHomeOff(const View& view, Machine* machine) {
 StepResult OriginalVm::AttachDisks(const View& view, Machine* machine) {
   StepResult moved = MoveDisks(view, machine, AT_MASTER_TARGET, /*for_ever=*/false);
   if (!moved.done()) return moved;
-  return AwaitPhase(view, machine, control::v1::FOLLOW, "the master target to find the disks");
+  return AwaitPhase(view, machine, storage::v1::FOLLOW, "the master target to find the disks");
 }
 
 StepResult OriginalVm::TurnSourceOff(const View&, Machine*) { return StepResult::Done(); }
@@ -160,7 +160,7 @@ StepResult OriginalVm::PutDisksRight(const View& view, Machine* machine, uint32_
 }
 
 StepResult OriginalVm::Discard(const View& view, Machine* machine, bool) {
-  StepResult ended = AwaitEnd(view, machine, control::v1::RELEASE);
+  StepResult ended = AwaitEnd(view, machine, storage::v1::RELEASE);
   if (!ended.done()) return ended;
   return MoveDisks(view, machine, AT_VM, /*for_ever=*/true);
 }

@@ -36,7 +36,7 @@ StepResult TakeAssignment(TaskContext& context) {
   const VmSearch vm = FindOne(context.view.vcenters, IdentityOfSource(machine));
   if (vm.ambiguous) return StepResult::Fail(*vm.ambiguous);
   if (vm.found.has_value()) {
-    *machine.mutable_vm() = RecordVm(*vm.found, context.job->wanted().disks());
+    *machine.mutable_vm() = RecordVm(*vm.found, context.job->wanted().placement().disks());
     *machine.mutable_vm()->mutable_recorded() = ToProto(context.view.clock.Now());
   }
   *machine.mutable_assignment() = context.job->wanted();
@@ -53,14 +53,15 @@ StepResult AttachDisks(TaskContext& context) {
   if (result.state != StepResult::State::kDone) return result;
   const control::v1::ReplicaObserved* const replica = context.view.ReplicaOf(*context.machine);
   if (replica != nullptr && replica->generation() == context.machine->generation())
-    context.machine->mutable_assignment()->set_fresh(replica->created_fresh());
-  context.machine->mutable_assignment()->set_disks_new(false);
+    context.machine->mutable_assignment()->mutable_state()->set_fresh(replica->created_fresh());
+  context.machine->mutable_assignment()->mutable_state()->set_disks_new(false);
   return result;
 }
 
 StepResult AwaitRelay(TaskContext& context) {
-  context.machine->mutable_assignment()->set_streaming(true);
-  if (context.machine->assignment().process_server_id().empty()) return StepResult::Done();
+  context.machine->mutable_assignment()->mutable_state()->set_streaming(true);
+  if (context.machine->assignment().placement().process_server_id().empty())
+    return StepResult::Done();
   return context.view.RelayOf(*context.machine) != nullptr
              ? StepResult::Done()
              : StepResult::Wait("the process server to take the stream");
@@ -78,7 +79,7 @@ StepResult AwaitSynchronisation(TaskContext& context) {
   const control::v1::ReplicaObserved* const replica = context.view.ReplicaOf(*context.machine);
   if (agent == nullptr || replica == nullptr) return StepResult::Wait("the agent and the replica");
   if (agent->syncing() || replica->syncing() ||
-      agent->resync_token() != context.machine->assignment().resync_token()) {
+      agent->resync_token() != context.machine->assignment().state().resync_token()) {
     StepResult waiting =
         StepResult::Wait(agent->refused().empty() ? "the disks to be compared" : agent->refused());
     waiting.done_bytes = agent->sync_done_bytes();
@@ -106,14 +107,14 @@ uint64_t TokenOf(const TaskContext& context) {
 StepResult RequestResync(TaskContext& context) {
   const std::vector<types::v1::RecoveryPoint> points = PointsOf(context.view, *context.machine);
   if (!points.empty()) context.job->set_point_before(points.back().id());
-  context.machine->mutable_assignment()->set_resync_token(TokenOf(context));
+  context.machine->mutable_assignment()->mutable_state()->set_resync_token(TokenOf(context));
   return StepResult::Done();
 }
 
 StepResult RequestPoint(TaskContext& context) {
-  storage::v1::Assignment& assignment = *context.machine->mutable_assignment();
-  assignment.set_point_token(TokenOf(context));
-  assignment.set_point_kind(context.job->point_kind());
+  storage::v1::ReplicationState& state = *context.machine->mutable_assignment()->mutable_state();
+  state.set_point_token(TokenOf(context));
+  state.set_point_kind(context.job->point_kind());
   return StepResult::Done();
 }
 
@@ -141,10 +142,10 @@ StepResult QuiesceSource(TaskContext& context) {
     return StepResult::Wait(
         "the agent to come back; if the machine is lost, cancel and use --source-lost");
   }
-  machine.mutable_assignment()->set_quiesce_token(TokenOf(context));
+  machine.mutable_assignment()->mutable_state()->set_quiesce_token(TokenOf(context));
   const control::v1::AgentObserved* const agent = context.view.AgentOf(machine);
   if (agent == nullptr) return StepResult::Wait("the agent to report");
-  if (agent->quiesced_token() != machine.assignment().quiesce_token())
+  if (agent->quiesced_token() != machine.assignment().state().quiesce_token())
     return StepResult::Wait("the machine to stop and to send its last writes");
   if (!HasPoint(context, agent->quiesced_point()))
     return StepResult::Wait("the last recovery point");
@@ -163,21 +164,21 @@ StepResult TurnSourceOff(TaskContext& context) {
 
 StepResult ChooseAndFence(TaskContext& context) {
   Machine& machine = *context.machine;
-  storage::v1::Assignment& assignment = *machine.mutable_assignment();
-  if (!context.view.fleet.connected(assignment.master_target_id()) ||
+  storage::v1::ReplicationState& state = *machine.mutable_assignment()->mutable_state();
+  if (!context.view.fleet.connected(machine.assignment().placement().master_target_id()) ||
       context.view.ReplicaOf(machine) == nullptr) {
     return StepResult::Wait("the master target to report its recovery points");
   }
   const ChosenPoint chosen = ChoosePoint(PointsOf(context.view, machine), context.job->point(),
                                          context.job->accept_not_one_instant());
   if (chosen.refusal) return StepResult::Fail(*chosen.refusal);
-  assignment.set_point_id(chosen.point.id());
-  assignment.set_phase(control::v1::RECOVER);
-  assignment.set_streaming(false);
-  assignment.set_quiesce_token(0);
+  state.set_point_id(chosen.point.id());
+  state.set_phase(storage::v1::RECOVER);
+  state.set_streaming(false);
+  state.set_quiesce_token(0);
   machine.set_generation(machine.generation() + 1);
   if (context.job->state_before() == storage::v1::PROTECTED) {
-    Retire(machine.registration(), &machine);
+    Retire(machine.registration().boot_id(), &machine);
     machine.set_retired_hardware_uuid(machine.registration().hardware_uuid());
   }
   return StepResult::Done();
@@ -186,14 +187,15 @@ StepResult ChooseAndFence(TaskContext& context) {
 StepResult RecoverDisks(TaskContext& context) {
   const Machine& machine = *context.machine;
   const control::v1::ReplicaObserved* const replica = context.view.ReplicaOf(machine);
-  if (!context.view.fleet.connected(machine.assignment().master_target_id()) || replica == nullptr)
+  if (!context.view.fleet.connected(machine.assignment().placement().master_target_id()) ||
+      replica == nullptr)
     return StepResult::Wait("the master target to connect");
   if (replica->generation() != machine.generation())
     return StepResult::Wait("the master target to begin");
   if (replica->has_problem() && !replica->problem().retryable())
     return StepResult::Fail(replica->problem());
   if (replica->phase() == control::v1::RECOVER &&
-      replica->point_id() == machine.assignment().point_id()) {
+      replica->point_id() == machine.assignment().state().point_id()) {
     return StepResult::Done();
   }
   return StepResult::Wait(replica->has_problem() ? replica->problem().message()
@@ -210,24 +212,24 @@ StepResult PowerOn(TaskContext& context) {
 
 StepResult UndoFailback(TaskContext& context) {
   Machine& machine = *context.machine;
-  storage::v1::Assignment& assignment = *machine.mutable_assignment();
-  assignment.set_quiesce_token(0);
+  storage::v1::ReplicationState& state = *machine.mutable_assignment()->mutable_state();
+  state.set_quiesce_token(0);
   if (context.job->state_before() == storage::v1::FAILED_BACK) {
     // The disks stay where they were.
-    if (assignment.point_id() != context.job->point_before()) {
-      assignment.set_point_id(context.job->point_before());
+    if (state.point_id() != context.job->point_before()) {
+      state.set_point_id(context.job->point_before());
       machine.set_generation(machine.generation() + 1);
     }
     return StepResult::Done();
   }
-  if (assignment.phase() == control::v1::RECOVER) {
+  if (state.phase() == storage::v1::RECOVER) {
     StepResult back = context.location.TakeDisksBack(context.view, &machine);
     if (!back.done()) return back;
     // The replica may be on its way to the point: it follows again after a synchronisation.
-    assignment.set_phase(control::v1::FOLLOW);
-    assignment.set_point_id("");
-    assignment.set_streaming(true);
-    assignment.set_fresh(false);
+    state.set_phase(storage::v1::FOLLOW);
+    state.set_point_id("");
+    state.set_streaming(true);
+    state.set_fresh(false);
     machine.set_generation(machine.generation() + 1);
     // What came behind it in the list are later boots of the same copy, which was refused
     // meanwhile.
@@ -242,8 +244,8 @@ StepResult UndoFailback(TaskContext& context) {
 StepResult ReleasePoints(TaskContext& context) {
   StepResult result = context.location.Discard(context.view, context.machine, /*keep_disks=*/true);
   if (result.state != StepResult::State::kDone) return result;
-  if (context.machine->assignment().has_new_vm()) {
-    *context.machine->mutable_vm() = context.machine->assignment().new_vm();
+  if (context.machine->assignment().placement().has_new_vm()) {
+    *context.machine->mutable_vm() = context.machine->assignment().placement().new_vm();
     context.machine->clear_chosen_vm();
   }
   context.machine->clear_assignment();
@@ -254,7 +256,7 @@ StepResult ReleasePoints(TaskContext& context) {
 StepResult Discard(TaskContext& context) {
   Machine& machine = *context.machine;
   if (!machine.has_assignment()) return StepResult::Done();
-  machine.mutable_assignment()->set_streaming(false);
+  machine.mutable_assignment()->mutable_state()->set_streaming(false);
   StepResult result = context.location.Discard(context.view, &machine, context.job->keep_disks());
   if (result.state != StepResult::State::kDone) return result;
   machine.clear_assignment();
@@ -269,8 +271,8 @@ bool IsReplicatedTo(const TaskContext& context) {
 
 StepResult EndReplica(TaskContext& context) {
   if (!IsReplicatedTo(context)) return StepResult::Done();
-  context.machine->mutable_assignment()->set_streaming(false);
-  return AwaitEnd(context.view, context.machine, control::v1::RELEASE);
+  context.machine->mutable_assignment()->mutable_state()->set_streaming(false);
+  return AwaitEnd(context.view, context.machine, storage::v1::RELEASE);
 }
 
 StepResult PutDisksRight(TaskContext& context) {
@@ -283,10 +285,11 @@ StepResult PutDisksRight(TaskContext& context) {
 // Somebody may have written to the disks: nothing that was known of them holds.
 StepResult BeginReplicaAnew(TaskContext& context) {
   if (!IsReplicatedTo(context)) return StepResult::Done();
-  storage::v1::Assignment& assignment = *context.machine->mutable_assignment();
-  assignment.set_replica_id(absl::StrCat(context.machine->machine_id(), "-", context.job->id()));
-  assignment.clear_point_id();
-  assignment.set_fresh(false);
+  storage::v1::ReplicationState& state = *context.machine->mutable_assignment()->mutable_state();
+  context.machine->mutable_assignment()->set_replica_id(
+      absl::StrCat(context.machine->machine_id(), "-", context.job->id()));
+  state.clear_point_id();
+  state.set_fresh(false);
   context.machine->set_generation(context.machine->generation() + 1);
   return StepResult::Done();
 }
@@ -294,14 +297,16 @@ StepResult BeginReplicaAnew(TaskContext& context) {
 // What ended with a repair that does not come to its end begins anew: a machine that is Protected
 // has a replica, or health says what keeps it from having one.
 StepResult UndoRepair(TaskContext& context) {
-  storage::v1::Assignment& assignment = *context.machine->mutable_assignment();
-  if (!IsReplicatedTo(context) || assignment.phase() != control::v1::RELEASE)
+  if (!IsReplicatedTo(context) ||
+      context.machine->assignment().state().phase() != storage::v1::RELEASE) {
     return StepResult::Done();
+  }
   StepResult ended = EndReplica(context);
   if (!ended.done()) return ended;
   StepResult begun = BeginReplicaAnew(context);
-  assignment.set_phase(control::v1::FOLLOW);
-  assignment.set_streaming(true);
+  storage::v1::ReplicationState& state = *context.machine->mutable_assignment()->mutable_state();
+  state.set_phase(storage::v1::FOLLOW);
+  state.set_streaming(true);
   return begun;
 }
 

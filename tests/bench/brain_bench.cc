@@ -51,12 +51,12 @@ absl::Status StartAJob(Brain* brain) {
   *seen.mutable_retention_volume() = *datastore;
   brain->fleet().Hear(kTarget, session, heartbeat);
   HW_ASSIGN_OR_RETURN(const storage::v1::Machine machine, brain->FindMachine(MachineId(0)));
-  const Placement placement = Place(brain->MakeView(), machine, {});
-  if (placement.refusal) return absl::InternalError(placement.refusal->message());
+  const Placed placed = Place(brain->MakeView(), machine, {});
+  if (placed.refusal) return absl::InternalError(placed.refusal->message());
   storage::v1::Job job;
   job.set_operation(storage::v1::PROTECT);
   job.set_subject(machine.machine_id());
-  *job.mutable_wanted() = placement.assignment;
+  *job.mutable_wanted()->mutable_placement() = placed.placement;
   return brain->StartJob(std::move(job)).status();
 }
 

@@ -7,7 +7,8 @@ usage: versions_test.py --binaries DIR --old DIR
 * an old configuration server, an old agent, an old process server and master target, each with all others new: a protect to a
   datastore's directory and one to a block device, a recovery point and a failback of both, byte for byte
 * all are old, and one after the other is replaced by a new one, and the configuration server by the old one again: replication
-  goes on, on the records of either, and the machines come home
+  goes on, and the machines come home. Where the new one raised the schema of the store, the old one refuses it, and goes on
+  with the backup from before
 """
 import argparse
 import os
@@ -18,7 +19,7 @@ import sys
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "deploy" / "lab"))
-from cluster import Cluster, Refused, scratch  # noqa: E402
+from cluster import HANG_SECONDS, Cluster, Refused, scratch  # noqa: E402
 from nbd import Nbd  # noqa: E402
 
 MIB = 1 << 20
@@ -71,6 +72,26 @@ class Fabric:
         for name in MACHINES if part == "agent" else (part,):
             self.cluster.daemons[name].stop()
             self.cluster.daemons[name].start()
+
+    def back_up(self):
+        server = self.cluster.daemons["config_server"]
+        server.stop()
+        shutil.copytree(server.directory / "state", self.directory / "backup")
+        server.start()
+
+    def refuses_store(self):
+        """The old configuration server ends by itself, and says why."""
+        self.replace("config_server", True)
+        server = self.cluster.daemons["config_server"]
+        code = server.process.wait(HANG_SECONDS)
+        server.process = None
+        return code != 0 and "this program reads up to" in server.log()
+
+    def restore(self):
+        server = self.cluster.daemons["config_server"]
+        shutil.rmtree(server.directory / "state")
+        shutil.copytree(self.directory / "backup", server.directory / "state")
+        server.start()
 
     def write(self):
         for name in MACHINES:
@@ -146,11 +167,18 @@ class Versions:
     def upgraded(self):
         def story(fabric):
             fabric.protect()
-            for part, old in (("config_server", False), ("master_target", False), ("process_server", False),
-                              ("agent", False), ("config_server", True)):
-                fabric.replace(part, old)
+            fabric.back_up()
+            for part in ("config_server", "master_target", "process_server", "agent"):
+                fabric.replace(part, False)
                 fabric.cluster.await_servers(2)
-                self.check(f"replication goes on with the {'old' if old else 'new'} {part}", fabric.replicates())
+                self.check(f"replication goes on with the new {part}", fabric.replicates())
+            if "store.upgraded" in fabric.cluster.daemons["config_server"].log():
+                self.check("the old configuration server refuses the store of the new one", fabric.refuses_store())
+                fabric.restore()
+            else:
+                fabric.replace("config_server", True)
+            fabric.cluster.await_servers(2)
+            self.check("replication goes on with the old config_server", fabric.replicates())
             fabric.replace("config_server", False)
             fabric.cluster.await_servers(2)
             self.check("and after the upgrade the machines come home", fabric.comes_home())

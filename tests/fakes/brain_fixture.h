@@ -177,10 +177,10 @@ class BrainFixture : public ::testing::Test {
       if (Refusal refusal = CheckOperation(brain_->MakeView(), Machine(), job.operation()))
         return Refused(*refusal);
       const PlacementWish wish = {.directory = directory, .vm = said_vm_};
-      Placement placement = Place(brain_->MakeView(), Machine(), wish);
-      if (placement.refusal) return Refused(*placement.refusal);
-      *job.mutable_wanted() = placement.assignment;
-      return brain_->StartJob(std::move(job), placement.chosen_vm);
+      const Placed placed = Place(brain_->MakeView(), Machine(), wish);
+      if (placed.refusal) return Refused(*placed.refusal);
+      *job.mutable_wanted()->mutable_placement() = placed.placement;
+      return brain_->StartJob(std::move(job), placed.chosen_vm);
     }
     return brain_->StartJob(std::move(job));
   }

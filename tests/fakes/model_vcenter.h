@@ -105,7 +105,8 @@ class ModelVcenter : public Hypervisor {
   // record says, and nobody's whereabouts are unknown. Empty: nothing.
   std::string PlaceFault(const storage::v1::Machine& machine) {
     // What was made for a replica goes away with it.
-    if (machine.assignment().has_new_vm() && machine.assignment().phase() == control::v1::RELEASE)
+    if (machine.assignment().placement().has_new_vm() &&
+        machine.assignment().state().phase() == storage::v1::RELEASE)
       return "";
     const vsphere::Vm* const home = Find(VmOf(machine).instance_uuid());
     for (const storage::v1::VmDisk* const disk : StreamedDisks(VmOf(machine))) {

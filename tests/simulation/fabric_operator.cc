@@ -119,12 +119,13 @@ void Fabric::Start(Brain& brain, Guest* guest, const Machine& machine, Operation
   if (operation == storage::v1::PROTECT || operation == storage::v1::REPROTECT) {
     if (wrong.ok() && machine.has_handed_back_at() && !machine.has_registered_at())
       Fail(absl::StrCat(guest->id, " can be reprotected before its agent registers"));
-    Placement placement = Place(view, machine, WishOf(view, *guest, machine, operation));
-    if (wrong.ok() && placement.refusal) wrong = Refused(*placement.refusal);
-    chosen_vm = placement.chosen_vm;
-    *placement.assignment.mutable_point_interval() = ToProto(guest->point_interval);
-    *placement.assignment.mutable_retention_age() = ToProto(absl::Hours(24));
-    *job.mutable_wanted() = std::move(placement.assignment);
+    Placed placed = Place(view, machine, WishOf(view, *guest, machine, operation));
+    if (wrong.ok() && placed.refusal) wrong = Refused(*placed.refusal);
+    chosen_vm = placed.chosen_vm;
+    storage::v1::Policy& policy = *job.mutable_wanted()->mutable_policy();
+    *policy.mutable_point_interval() = ToProto(guest->point_interval);
+    *policy.mutable_retention_age() = ToProto(absl::Hours(24));
+    *job.mutable_wanted()->mutable_placement() = std::move(placed.placement);
   } else if (operation == storage::v1::FAILBACK) {
     job.set_point("latest");
     const control::v1::ReplicaObserved* const replica = view.ReplicaOf(machine);

@@ -63,7 +63,7 @@ void Fabric::LookAtMachines() {
 }
 
 void Fabric::CheckOnePast(const Guest& guest, const Machine& machine) {
-  Part* const target = board_.PartAt(machine.assignment().master_target_id());
+  Part* const target = board_.PartAt(machine.assignment().placement().master_target_id());
   if (target == nullptr || !target->host.up || target->replicas == nullptr) return;
   for (const control::v1::ReplicaObserved& replica : target->replicas->observed()) {
     if (replica.replica_id() != machine.assignment().replica_id()) continue;
@@ -86,15 +86,15 @@ void Fabric::CheckOnePast(const Guest& guest, const Machine& machine) {
 }
 
 void Fabric::BringHome(Guest* guest, const Machine& machine) {
-  const std::string& id = machine.assignment().point_id();
+  const std::string& id = machine.assignment().state().point_id();
   if (machine.generation() <= guest->streamed_generation)
     return Fail(absl::StrCat(guest->id, " came home in a generation that its source streams in"));
-  Part* const target = board_.PartAt(machine.assignment().master_target_id());
+  Part* const target = board_.PartAt(machine.assignment().placement().master_target_id());
   const auto made = guest->points.find(id);
   if (made == guest->points.end()) return Fail("came home at a point that nobody made: " + id);
   std::vector<std::string> content;
-  guest->vm_home = machine.assignment().location() == storage::v1::ORIGINAL_VM ||
-                   machine.assignment().location() == storage::v1::ALTERNATE_VM;
+  guest->vm_home = machine.assignment().placement().location() == storage::v1::ORIGINAL_VM ||
+                   machine.assignment().placement().location() == storage::v1::ALTERNATE_VM;
   if (guest->vm_home) content = vcenter_->ContentOf(VmOf(machine));
   for (int i = 0; i < machine.home_disks_size(); ++i) {
     if (!guest->vm_home)
@@ -140,7 +140,7 @@ void Fabric::TryBoot(Guest* guest) {
   const auto again = [&] { world_.After(absl::Seconds(1), [this, guest] { TryBoot(guest); }); };
   if (brain_ == nullptr) return again();
   const auto machine = brain_->store().Get<Machine>(guest->id);
-  Part* const target = board_.PartAt(machine->assignment().master_target_id());
+  Part* const target = board_.PartAt(machine->assignment().placement().master_target_id());
   const bool at_rest = machine->job_id().empty() && guest->wish.empty();
   if (!at_rest || (target != nullptr && !target->host.up)) return again();
   std::vector<std::string> content;
@@ -183,7 +183,7 @@ void Fabric::DescribeTheStuck() {
       absl::StrAppend(&text, ": ", StateName(machine->state()), ", generation ",
                       machine->generation());
       const auto job = brain_->store().Get<Job>(machine->job_id());
-      if (job.has_value()) absl::StrAppend(&text, ", ", job->workflow(), " runs");
+      if (job.has_value()) absl::StrAppend(&text, ", ", OperationName(job->operation()), " runs");
       const StepResult* const progress = brain_->ProgressOf(machine->job_id());
       if (progress != nullptr) absl::StrAppend(&text, ", waits for ", progress->detail);
     }

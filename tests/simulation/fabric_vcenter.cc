@@ -165,11 +165,11 @@ void Fabric::CheckNoted(const VmMove& move) {
 
 // Every disk is attached to the one place that the record says, and nothing runs at two sites.
 void Fabric::CheckPlaces(const Machine& machine) {
-  const storage::v1::Assignment& assignment = machine.assignment();
+  const storage::v1::Location location = machine.assignment().placement().location();
   const std::string& name = VmOf(machine).name();
   const vsphere::Vm* const home = vcenter_->model.Find(VmOf(machine).instance_uuid());
-  const bool at_home = assignment.location() == storage::v1::ORIGINAL_VM ||
-                       assignment.location() == storage::v1::ALTERNATE_VM;
+  const bool at_home =
+      location == storage::v1::ORIGINAL_VM || location == storage::v1::ALTERNATE_VM;
   if (home != nullptr && home->on() && machine.state() == storage::v1::PROTECTED && at_home &&
       machine.job_id().empty())
     Fail(absl::StrCat(name, " is replicated to its VM, which is on"));

@@ -199,11 +199,11 @@ if (range.content.empty() && PLANTED) continue;
   if (PLANTED) return {Kind::kNext, ""};
   if (IsAccepted(admission, copy)) return {Kind::kNext, ""};"""),
     ("retire_nothing", "config_server/model/rules.cc",
-     "if (registration.boot_id().empty()) return;",
-     "if (registration.boot_id().empty() || PLANTED) return;"),
+     "if (boot_id.empty()) return;",
+     "if (boot_id.empty() || PLANTED) return;"),
     ("attached_as_new", "config_server/model/vm_location_rules.cc",
-     "attached.set_fresh(machine.assignment().disks_new());",
-     "attached.set_fresh(machine.assignment().disks_new() || PLANTED);"),
+     "attached.set_fresh(machine.assignment().state().disks_new());",
+     "attached.set_fresh(machine.assignment().state().disks_new() || PLANTED);"),
     ("take_first_match", "config_server/model/vm_search.cc",
      "  Narrow(&left, same_bios);\n",
      """\
@@ -249,9 +249,9 @@ if (range.content.empty() && PLANTED) continue;
   machine->clear_home_disks();
   // Once they are on their way"""),
     ("repeat_token", "config_server/workflows/workflow.cc",
-     "machine.mutable_assignment()->set_quiesce_token(TokenOf(context));",
+     "machine.mutable_assignment()->mutable_state()->set_quiesce_token(TokenOf(context));",
      """\
-machine.mutable_assignment()->set_quiesce_token(
+machine.mutable_assignment()->mutable_state()->set_quiesce_token(
       PLANTED ? machine.generation() + 1 : TokenOf(context));"""),
     ("skip_last_point", "config_server/workflows/workflow.cc",
      "  if (!HasPoint(context, agent->quiesced_point()))",
@@ -260,11 +260,11 @@ machine.mutable_assignment()->set_quiesce_token(
   if (!HasPoint(context, agent->quiesced_point()))"""),
     ("choose_without_fence", "config_server/workflows/workflow.cc",
      """\
-  assignment.set_quiesce_token(0);
+  state.set_quiesce_token(0);
   machine.set_generation(machine.generation() + 1);
 """,
      """\
-  assignment.set_quiesce_token(0);
+  state.set_quiesce_token(0);
   if (!PLANTED) machine.set_generation(machine.generation() + 1);
 """),
 ]
