@@ -153,6 +153,58 @@ TEST(Upgrade, EveryRecordOfSchema1HasWhatItHad) {
   EXPECT_EQ(now.size(), Schema1().size() + 1) << "and the revision";
 }
 
+// What no golden record has: every field of an assignment differs from what an absent one says.
+TEST(Upgrade, NoFieldOfAnAssignmentIsForgotten) {
+  schema_1::Assignment old;
+  const google::protobuf::Reflection& reflection = *old.GetReflection();
+  for (int i = 0; i < old.GetDescriptor()->field_count(); ++i) {
+    const google::protobuf::FieldDescriptor* const field = old.GetDescriptor()->field(i);
+    if (field->is_repeated()) continue;
+    switch (field->cpp_type()) {
+      case google::protobuf::FieldDescriptor::CPPTYPE_STRING:
+        reflection.SetString(&old, field, field->name());
+        break;
+      case google::protobuf::FieldDescriptor::CPPTYPE_BOOL:
+        reflection.SetBool(&old, field, true);
+        break;
+      case google::protobuf::FieldDescriptor::CPPTYPE_UINT64:
+        reflection.SetUInt64(&old, field, static_cast<uint64_t>(100 + i));
+        break;
+      case google::protobuf::FieldDescriptor::CPPTYPE_ENUM:
+        reflection.SetEnumValue(&old, field, 2);
+        break;
+      default:
+        reflection.MutableMessage(&old, field);
+    }
+  }
+  old.mutable_point_interval()->set_seconds(1);
+  old.mutable_app_point_interval()->set_seconds(2);
+  old.mutable_retention_age()->set_seconds(3);
+  old.mutable_new_vm()->set_name("web-new");
+  old.add_disks()->set_name("/dev/sda");
+  schema_1::Assignment in_directory = old;
+  in_directory.set_location(storage::v1::DATASTORE_DIRECTORY);
+  schema_1::Assignment on_devices = in_directory;
+  on_devices.clear_datastore();
+  on_devices.clear_directory();
+  on_devices.add_block_devices("/dev/sdx");
+  schema_1::Assignment in_new_vm = old;
+  in_new_vm.clear_datastore();
+  in_new_vm.clear_directory();
+  EXPECT_EQ(in_new_vm.location(), storage::v1::ALTERNATE_VM);
+  for (const schema_1::Assignment& one : {in_directory, on_devices, in_new_vm}) {
+    RawRecords records = Schema1();
+    schema_1::Machine machine;
+    *machine.mutable_assignment() = one;
+    Machine known;
+    known.set_machine_id("m1");
+    records["machine/m1"] = known.SerializeAsString() + machine.SerializeAsString();
+    const StoreDirectory directory(records);
+    ASSERT_TRUE(directory.Open().ok());
+    ExpectSame(one, Parsed<Machine>(directory.Records().at("machine/m1")).assignment());
+  }
+}
+
 // Only a program that knows no `target` can have made it differ.
 TEST(Upgrade, ATargetBesideTheOlderFieldsIsNotRead) {
   RawRecords records = Schema1();
