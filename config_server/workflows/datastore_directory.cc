@@ -1,6 +1,4 @@
-#include "common/problem/problem.h"
 #include "common/wire/time_proto.h"
-#include "config_server/model/rules.h"
 #include "config_server/workflows/location.h"
 
 namespace homeward {
