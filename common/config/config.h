@@ -4,9 +4,7 @@
 #define HOMEWARD_COMMON_CONFIG_CONFIG_H_
 
 #include <functional>
-#include <memory>
 #include <string>
-#include <vector>
 
 #include "absl/status/status.h"
 #include "absl/time/time.h"

@@ -64,8 +64,7 @@ enum class OpenMode {
   kReadOnly,
   kReadWrite,     /* claims a block device; FAILED_PRECONDITION when it is in use */
   kReadWriteBulk, /* the same; long writes go past the page cache where that can be */
-  kCreate /* may exist */,
-  kCreateNew /* must not exist */
+  kCreate         /* may exist */
 };
 
 struct VolumeSpace {

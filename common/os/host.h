@@ -40,8 +40,7 @@ std::string RandomUuid();
 // The same without the dashes: 32 hex digits in lower case, as Homeward's ids are.
 std::string RandomHexId();
 
-// Whether a person looks at what is printed.
-bool OutputIsTerminal();
+// Whether a person looks at what is printed as errors.
 bool ErrorOutputIsTerminal();
 
 }  // namespace homeward

@@ -4,7 +4,6 @@
 #ifndef HOMEWARD_COMMON_REPLICATION_STREAM_RECEIVER_H_
 #define HOMEWARD_COMMON_REPLICATION_STREAM_RECEIVER_H_
 
-#include <string>
 #include <vector>
 
 #include "absl/status/statusor.h"

@@ -4,8 +4,6 @@
 #ifndef HOMEWARD_COMMON_REPLICATION_STREAM_SENDER_H_
 #define HOMEWARD_COMMON_REPLICATION_STREAM_SENDER_H_
 
-#include <string>
-
 #include "absl/status/statusor.h"
 #include "common/base/stream_position.h"
 #include "common/wire/sealed_batch.h"

@@ -1,9 +1,7 @@
 #include "common/vsphere/decode.h"
 
-#include <functional>
 #include <map>
 #include <string>
-#include <utility>
 
 #include "absl/strings/match.h"
 #include "common/vsphere/soap.h"

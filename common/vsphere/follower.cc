@@ -1,7 +1,6 @@
 #include "common/vsphere/follower.h"
 
 #include <algorithm>
-#include <utility>
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/string_view.h"

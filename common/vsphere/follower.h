@@ -2,7 +2,6 @@
 #ifndef HOMEWARD_COMMON_VSPHERE_FOLLOWER_H_
 #define HOMEWARD_COMMON_VSPHERE_FOLLOWER_H_
 
-#include <memory>
 #include <set>
 #include <string>
 

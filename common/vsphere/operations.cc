@@ -95,14 +95,6 @@ absl::StatusOr<Ref> BeginCreateVm(Session& session, const VmPlace& place, const 
   return BeginTask(session, "CreateVM_Task", place.folder, arguments, limit);
 }
 
-absl::StatusOr<Ref> BeginRegisterVm(Session& session, const VmPlace& place,
-                                    const std::string& vmx_path, CallLimit limit) {
-  XmlWriter arguments;
-  arguments.Text("path", vmx_path).Bool("asTemplate", false);
-  arguments.Reference("pool", place.resource_pool).Reference("host", place.host);
-  return BeginTask(session, "RegisterVM_Task", place.folder, arguments, limit);
-}
-
 absl::StatusOr<Ref> BeginDestroy(Session& session, const Ref& vm, CallLimit limit) {
   return BeginTask(session, "Destroy_Task", vm, {}, limit);
 }

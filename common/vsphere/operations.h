@@ -33,8 +33,6 @@ struct VmPlace {
 // Its result is the VM.
 absl::StatusOr<Ref> BeginCreateVm(Session& session, const VmPlace& place, const VmToCreate& vm,
                                   CallLimit limit = {});
-absl::StatusOr<Ref> BeginRegisterVm(Session& session, const VmPlace& place,
-                                    const std::string& vmx_path, CallLimit limit = {});
 // The VM and its files.
 absl::StatusOr<Ref> BeginDestroy(Session& session, const Ref& vm, CallLimit limit = {});
 // Merges every disk; for what the operator has asked for.

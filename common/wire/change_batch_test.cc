@@ -1,6 +1,5 @@
 #include "common/wire/change_batch.h"
 
-#include "common/wire/checksum.h"
 #include "gtest/gtest.h"
 #include "tests/golden/golden.h"
 

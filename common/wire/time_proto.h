@@ -2,8 +2,6 @@
 #ifndef HOMEWARD_COMMON_WIRE_TIME_PROTO_H_
 #define HOMEWARD_COMMON_WIRE_TIME_PROTO_H_
 
-#include <algorithm>
-
 #include "absl/time/time.h"
 #include "google/protobuf/duration.pb.h"
 #include "google/protobuf/timestamp.pb.h"

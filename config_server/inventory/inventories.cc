@@ -11,7 +11,6 @@
 #include "common/problem/problem.h"
 #include "common/rpc/problem_status.h"
 #include "common/status/status_macros.h"
-#include "common/vsphere/fault.h"
 #include "common/vsphere/follower.h"
 #include "common/vsphere/operations.h"
 

@@ -1,7 +1,5 @@
 #include "config_server/jobs/desired_state.h"
 
-#include <utility>
-
 #include "common/replication/target.h"
 #include "config_server/model/control_messages.h"
 #include "config_server/model/copies.h"

@@ -1,6 +1,5 @@
 #include "config_server/jobs/job_runner.h"
 
-#include <algorithm>
 #include <utility>
 
 #include "absl/strings/str_cat.h"

@@ -3,8 +3,6 @@
 #ifndef HOMEWARD_CONFIG_SERVER_MODEL_LOCATION_RULES_H_
 #define HOMEWARD_CONFIG_SERVER_MODEL_LOCATION_RULES_H_
 
-#include <string>
-
 #include "config_server/model/placement.h"
 #include "config_server/model/refusal.h"
 #include "config_server/model/view.h"

@@ -3,8 +3,6 @@
 #ifndef HOMEWARD_CONFIG_SERVER_MODEL_LOCATIONS_H_
 #define HOMEWARD_CONFIG_SERVER_MODEL_LOCATIONS_H_
 
-#include <string>
-
 #include "config_server/model/location_rules.h"
 
 namespace homeward {

@@ -3,7 +3,6 @@
 #ifndef HOMEWARD_CONFIG_SERVER_MODEL_VM_PLAN_H_
 #define HOMEWARD_CONFIG_SERVER_MODEL_VM_PLAN_H_
 
-#include <optional>
 #include <set>
 #include <string>
 #include <utility>

@@ -2,7 +2,6 @@
 #ifndef HOMEWARD_CONFIG_SERVER_MODEL_VM_RECORD_H_
 #define HOMEWARD_CONFIG_SERVER_MODEL_VM_RECORD_H_
 
-#include <optional>
 #include <string>
 #include <vector>
 

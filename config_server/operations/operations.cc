@@ -8,7 +8,6 @@
 #include "common/os/host.h"
 #include "common/rpc/problem_status.h"
 #include "common/status/status_macros.h"
-#include "common/wire/time_proto.h"
 #include "config_server/model/location_rules.h"
 #include "config_server/model/points.h"
 #include "config_server/model/rules.h"

@@ -1,4 +1,3 @@
-#include "common/problem/problem.h"
 #include "common/wire/time_proto.h"
 #include "config_server/model/control_messages.h"
 #include "config_server/model/rules.h"

@@ -4,8 +4,6 @@
 #ifndef HOMEWARD_CONFIG_SERVER_WORKFLOWS_LOCATION_H_
 #define HOMEWARD_CONFIG_SERVER_WORKFLOWS_LOCATION_H_
 
-#include <string>
-
 #include "config_server/model/view.h"
 #include "config_server/workflows/hypervisor.h"
 #include "config_server/workflows/step_result.h"

@@ -1,5 +1,4 @@
 #include "common/problem/problem.h"
-#include "common/wire/time_proto.h"
 #include "config_server/model/vm_plan.h"
 #include "config_server/model/vm_record.h"
 #include "config_server/workflows/location.h"

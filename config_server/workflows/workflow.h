@@ -4,8 +4,6 @@
 #ifndef HOMEWARD_CONFIG_SERVER_WORKFLOWS_WORKFLOW_H_
 #define HOMEWARD_CONFIG_SERVER_WORKFLOWS_WORKFLOW_H_
 
-#include <optional>
-#include <string>
 #include <vector>
 
 #include "config_server/model/view.h"

@@ -145,7 +145,7 @@ registration_window {{ seconds: 900 }}
         self.daemons["config_server"].start()
         self.await_("the configuration server answers", lambda: self.try_cli("version"))
         if not self.enrolment.exists():
-            self.enrolment.write_text(self.cli("enroll", "passphrase", "show"))
+            self.enrolment.write_text(self.cli("enrol", "passphrase", "show"))
 
     def join(self, name):
         return f"""join {{

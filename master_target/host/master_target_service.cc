@@ -6,7 +6,6 @@
 #include "common/base/name.h"
 #include "common/control/control_client.h"
 #include "common/log/log.h"
-#include "common/os/host.h"
 #include "common/problem/problem.h"
 #include "common/rpc/replication_link.h"
 #include "common/status/status_macros.h"
@@ -135,8 +134,6 @@ class MasterTarget : public Daemon {
     registration.set_replication_address(config_.advertised_address().empty()
                                              ? config_.listen_address()
                                              : config_.advertised_address());
-    for (const std::string& path : config_.datastores())
-      *registration.add_datastores() = Measured(path);
     // By them its VM is told from a copy of it.
     for (const std::string& uuid : attached_->Uuids()) registration.add_disks()->set_uuid(uuid);
     return registration;

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "common/base/aligned_buffer.h"
-#include "common/base/check.h"
 #include "common/status/status_macros.h"
 #include "common/wire/checksum.h"
 
@@ -195,70 +194,26 @@ absl::Status Keeper::GoToPoint(absl::string_view point_id) {
   };
   // Flushing appends to the newest delta while it is visited. That adds only ranges that are
   // covered already.
-  HW_RETURN_IF_ERROR(
-      journal_->VisitUndo(point.number, [&](const UndoRange& undo, UndoPlace) -> absl::Status {
-        for (const Extent& piece : covered[undo.disk].Missing(undo.extent)) {
-          absl::string_view content;
-          if (!undo.zeroes) {
-            // Only what is aligned can go past the page cache.
-            if (piece.length >= AlignedBuffer::kAlignment) used = AlignedBuffer::RoundUp(used);
-            if (used + piece.length > kRecoverGroupBytes) HW_RETURN_IF_ERROR(flush());
-            const MutableBytes place = memory.Part(used, piece.length);
-            std::memcpy(place.data(), undo.content.data() + (piece.offset - undo.extent.offset),
-                        piece.length);
-            content = AsText(place);
-            used += piece.length;
-          }
-          staged.push_back({undo.disk, piece, content});
-        }
-        covered[undo.disk].Add(undo.extent);
-        return staged.size() >= kRecoverRangesMax ? flush() : absl::OkStatus();
-      }));
-  HW_RETURN_IF_ERROR(flush());
-  return journal_->CommitRecovered(point_id);
-}
-
-absl::StatusOr<PointView> Keeper::View(absl::string_view point_id) const {
-  HW_ASSIGN_OR_RETURN(const ReplicaPoint point, journal_->FindPoint(point_id));
-  PointView view;
-  view.journal_ = journal_.get();
-  view.disks_ = &disks_;
-  view.pieces_.resize(disks_.size());
-  std::vector<ExtentSet> covered(disks_.size());
-  HW_RETURN_IF_ERROR(journal_->VisitUndo(point.number, [&](const UndoRange& undo, UndoPlace place) {
+  HW_RETURN_IF_ERROR(journal_->VisitUndo(point.number, [&](const UndoRange& undo) -> absl::Status {
     for (const Extent& piece : covered[undo.disk].Missing(undo.extent)) {
-      view.pieces_[undo.disk].emplace(
-          piece.offset, PointView::Piece{piece.length, place, piece.offset - undo.extent.offset});
+      absl::string_view content;
+      if (!undo.zeroes) {
+        // Only what is aligned can go past the page cache.
+        if (piece.length >= AlignedBuffer::kAlignment) used = AlignedBuffer::RoundUp(used);
+        if (used + piece.length > kRecoverGroupBytes) HW_RETURN_IF_ERROR(flush());
+        const MutableBytes place = memory.Part(used, piece.length);
+        std::memcpy(place.data(), undo.content.data() + (piece.offset - undo.extent.offset),
+                    piece.length);
+        content = AsText(place);
+        used += piece.length;
+      }
+      staged.push_back({undo.disk, piece, content});
     }
     covered[undo.disk].Add(undo.extent);
-    return absl::OkStatus();
+    return staged.size() >= kRecoverRangesMax ? flush() : absl::OkStatus();
   }));
-  return view;
-}
-
-absl::Status PointView::Read(uint32_t disk, uint64_t offset, MutableBytes out) const {
-  HW_CHECK(disk < pieces_.size());
-  HW_RETURN_IF_ERROR((*disks_)[disk].file->Read(offset, out));
-  const uint64_t end = offset + out.size();
-  const auto& pieces = pieces_[disk];
-  auto it = pieces.upper_bound(offset);
-  if (it != pieces.begin()) --it;
-  std::string body;
-  for (; it != pieces.end() && it->first < end; ++it) {
-    const Piece& piece = it->second;
-    const uint64_t low = std::max(offset, it->first);
-    const uint64_t high = std::min(end, it->first + piece.length);
-    if (low >= high) continue;
-    UndoRange undo;
-    HW_RETURN_IF_ERROR(journal_->ReadUndo(piece.place, &body, &undo));
-    uint8_t* const to = out.data() + (low - offset);
-    if (undo.zeroes) {
-      std::memset(to, 0, high - low);
-    } else {
-      std::memcpy(to, undo.content.data() + piece.skip_bytes + (low - it->first), high - low);
-    }
-  }
-  return absl::OkStatus();
+  HW_RETURN_IF_ERROR(flush());
+  return journal_->CommitRecovered(point_id);
 }
 
 absl::StatusOr<std::vector<uint32_t>> Keeper::Differing(uint32_t disk, uint64_t offset,

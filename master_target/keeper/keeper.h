@@ -9,30 +9,10 @@
 #include <utility>
 #include <vector>
 
-#include "absl/container/btree_map.h"
 #include "master_target/keeper/replica_store.h"
 #include "master_target/keeper/scrub.h"
 
 namespace homeward {
-
-// The content of the disks at one recovery point, without touching the replica. Valid until the
-// keeper applies, recovers or drops anything. Memory: about 60 bytes for each undo record since the
-// point.
-class PointView {
- public:
-  absl::Status Read(uint32_t disk, uint64_t offset, MutableBytes out) const;
-
- private:
-  friend class Keeper;
-  struct Piece {
-    uint64_t length = 0;
-    UndoPlace place;
-    uint64_t skip_bytes = 0;  // into the undo record's range
-  };
-  const RecoveryJournal* journal_ = nullptr;
-  const std::vector<ReplicaDisk>* disks_ = nullptr;
-  std::vector<absl::btree_map<uint64_t, Piece>> pieces_;  // by disk: offset -> piece
-};
 
 class Keeper : public ReplicaStore {
  public:
@@ -43,7 +23,6 @@ class Keeper : public ReplicaStore {
 
   const std::vector<ReplicaPoint>& points() const override { return journal_->points(); }
   uint64_t journal_bytes() const override { return journal_->size_bytes(); }
-  absl::StatusOr<PointView> View(absl::string_view point_id) const;
   absl::StatusOr<std::vector<uint32_t>> Differing(uint32_t disk, uint64_t offset,
                                                   uint64_t block_bytes,
                                                   const std::vector<std::string>& digests) override;
@@ -64,6 +43,9 @@ class Keeper : public ReplicaStore {
   absl::Status DropOldestPoint() override { return journal_->DropOldestPoint(); }
 
  private:
+  // tests/fakes/point_content.h: what a test compares points with looks at both.
+  friend absl::StatusOr<std::vector<std::string>> PointContent(const Keeper& keeper,
+                                                               absl::string_view point_id);
   Keeper(std::unique_ptr<RecoveryJournal> journal, std::vector<ReplicaDisk> disks,
          std::vector<uint64_t> disk_bytes);
   absl::Status SaveOld(const std::vector<Range>& ranges);

@@ -1,11 +1,11 @@
 #include "master_target/keeper/keeper.h"
 
-#include <map>
 #include <random>
 
 #include "common/wire/checksum.h"
 #include "gtest/gtest.h"
 #include "tests/fakes/memory_disk.h"
+#include "tests/fakes/point_content.h"
 #include "tests/golden/archive.h"
 
 namespace homeward {
@@ -91,13 +91,9 @@ class KeeperTest : public ::testing::Test {
       ASSERT_TRUE(disk_->Content(PathOf(i)) == content[i]) << "disk " << i;
   }
   void ExpectView(const std::string& id, const std::vector<std::string>& content) {
-    auto view = keeper_->View(id);
-    ASSERT_TRUE(view.ok()) << view.status();
-    for (uint32_t i = 0; i < 2; ++i) {
-      std::string read(kDiskBytes - 700, '\0');
-      ASSERT_TRUE(view->Read(i, 512, {reinterpret_cast<uint8_t*>(read.data()), read.size()}).ok());
-      ASSERT_TRUE(read == content[i].substr(512, read.size())) << id << " disk " << i;
-    }
+    const auto seen = PointContent(*keeper_, id);
+    ASSERT_TRUE(seen.ok()) << seen.status();
+    for (int i = 0; i < 2; ++i) ASSERT_TRUE((*seen)[i] == content[i]) << id << " disk " << i;
   }
 
   struct ModelPoint {

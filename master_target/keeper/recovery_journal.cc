@@ -248,18 +248,16 @@ absl::Status RecoveryJournal::MakePoint(const Marker& marker, const StreamState&
 }
 
 absl::Status RecoveryJournal::VisitUndo(
-    uint64_t first_delta,
-    const std::function<absl::Status(const UndoRange&, UndoPlace)>& visit) const {
-  const auto visit_record = [&](uint64_t number, const LogRecord& record) -> absl::Status {
+    uint64_t first_delta, const std::function<absl::Status(const UndoRange&)>& visit) const {
+  const auto visit_record = [&](const LogRecord& record) -> absl::Status {
     if (record.type != kUndo && record.type != kUndoZeroes) return absl::OkStatus();
     UndoRange undo;
     if (!DecodeUndo(record, &undo)) return Malformed(record);
-    return visit(undo, {number, record.offset});
+    return visit(undo);
   };
   for (uint64_t number = first_delta; number <= open_delta_->number(); ++number) {
-    HW_RETURN_IF_ERROR(RecordLog::Scan(
-        files_, PathOf(number), LogPurpose::kDelta, number,
-        [&](const LogRecord& record) { return visit_record(number, record); }, BytesOf(number)));
+    HW_RETURN_IF_ERROR(RecordLog::Scan(files_, PathOf(number), LogPurpose::kDelta, number,
+                                       visit_record, BytesOf(number)));
   }
   return absl::OkStatus();
 }
@@ -267,17 +265,6 @@ absl::Status RecoveryJournal::VisitUndo(
 uint64_t RecoveryJournal::BytesOf(uint64_t number) const {
   if (number == open_delta_->number()) return open_delta_->size_bytes();
   return closed_[number - closed_.front().first].second;
-}
-
-absl::Status RecoveryJournal::ReadUndo(UndoPlace place, std::string* body, UndoRange* undo) const {
-  bool found = false;
-  HW_RETURN_IF_ERROR(
-      RecordLog::ReadOne(files_, PathOf(place.delta_number), place.delta_number,
-                         place.record_offset, [&](const LogRecord& record) {
-                           body->assign(record.body.data(), record.body.size());
-                           found = DecodeUndo({record.type, record.offset, *body}, undo);
-                         }));
-  return found ? absl::OkStatus() : absl::DataLossError("recovery journal: not an undo record");
 }
 
 absl::StatusOr<uint64_t> RecoveryJournal::Verify(uint64_t bytes, ReadPlace* at) const {

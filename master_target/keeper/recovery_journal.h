@@ -5,7 +5,6 @@
 
 #include <functional>
 #include <memory>
-#include <optional>
 #include <string>
 #include <vector>
 
@@ -24,12 +23,6 @@ struct UndoRange {
   Extent extent;
   bool zeroes = false;
   absl::string_view content;
-};
-
-// Where an undo record lies.
-struct UndoPlace {
-  uint64_t delta_number = 0;
-  uint64_t record_offset = 0;
 };
 
 // The only writer of its directory. Not thread-safe. After a failed sync every call fails.
@@ -64,11 +57,8 @@ class RecoveryJournal {
   absl::Status MakePoint(const Marker& marker, const StreamState& state);
 
   // Visits every undo range of deltas `first_delta` to the newest, oldest delta first.
-  absl::Status VisitUndo(
-      uint64_t first_delta,
-      const std::function<absl::Status(const UndoRange&, UndoPlace)>& visit) const;
-  // Reads one undo record back.
-  absl::Status ReadUndo(UndoPlace place, std::string* body, UndoRange* undo) const;
+  absl::Status VisitUndo(uint64_t first_delta,
+                         const std::function<absl::Status(const UndoRange&)>& visit) const;
 
   // Reads about `bytes` of the closed deltas further from `at`, which begins as {} and is moved on,
   // and verifies every record. 0: it was at their end. DATA_LOSS names file and offset.

@@ -5,7 +5,6 @@
 #ifndef HOMEWARD_MASTER_TARGET_KEEPER_SCRUB_H_
 #define HOMEWARD_MASTER_TARGET_KEEPER_SCRUB_H_
 
-#include <string>
 #include <vector>
 
 #include "absl/container/btree_map.h"

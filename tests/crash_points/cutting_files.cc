@@ -82,7 +82,7 @@ absl::StatusOr<std::unique_ptr<File>> CuttingFiles::Open(const std::string& path
     HW_ASSIGN_OR_RETURN(file, below_.Open(Below(path), mode));
     return absl::OkStatus();
   };
-  const bool may_create = mode == OpenMode::kCreate || mode == OpenMode::kCreateNew;
+  const bool may_create = mode == OpenMode::kCreate;
   HW_RETURN_IF_ERROR(Alive());
   HW_RETURN_IF_ERROR(may_create ? Operation(open) : open());
   return std::make_unique<CutFile>(this, std::move(file));

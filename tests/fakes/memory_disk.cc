@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <utility>
 
-#include "absl/strings/match.h"
 #include "common/status/status_macros.h"
 
 namespace homeward {
@@ -120,7 +119,6 @@ uint64_t MemoryDisk::UsedBytes() const {
 absl::StatusOr<std::unique_ptr<File>> MemoryDisk::Open(const std::string& path, OpenMode mode) {
   if (dead_) return absl::UnavailableError("the simulated machine is dead");
   auto it = names_.find(path);
-  if (it != names_.end() && mode == OpenMode::kCreateNew) return absl::AlreadyExistsError(path);
   if (it == names_.end()) {
     if (mode == OpenMode::kReadOnly || mode == OpenMode::kReadWrite ||
         mode == OpenMode::kReadWriteBulk)

@@ -9,6 +9,7 @@ usage: lint.py SOURCE_DIR BUILD_DIR
   * names     no Manager, Helper, Util, Impl
   * length    a source file fails at 1,000 lines
   * system    only linux/, posix/ and windows/ name an operating system
+  * pages     a path that a page names in backticks, or links to, exists
   * problems  a problem or a health issue is made by common/problem only, and told from another by its typed id
 """
 import pathlib
@@ -111,9 +112,25 @@ def check_problem(path, number, line, code, variables, names):
             report(path, number, f"{literal} is a problem of the catalogue: use its ProblemId")
 
 
+def check_pages(files):
+    """What stands in docs/decisions and in the change log was so at its time."""
+    rooms = {path.relative_to(SOURCE).parts[0] for path in files}
+    for path in files:
+        if path.suffix != ".md" or path.name == "CHANGELOG.md" or "decisions" in path.parts:
+            continue
+        for number, line in enumerate(path.read_text().splitlines(), 1):
+            named = [(name, SOURCE / name) for name in re.findall(r"`([\w.-]+/[\w./-]+)`", line)
+                     if name.split("/")[0] in rooms - {"build"}]
+            linked = [(name, path.parent / name) for name in re.findall(r"\]\(([^):#]+)(?:#[^)]*)?\)", line)]
+            for name, place in named + linked:
+                if not place.exists():
+                    report(path, number, f"{name} does not exist")
+
+
 def main():
     targets, owner = graph()
     names = catalogue()
+    check_pages(tracked())
     for path in tracked():
         if path.suffix not in (".cc", ".h"):
             continue

@@ -1,4 +1,3 @@
-#include "absl/strings/match.h"
 #include "tests/simulation/fabric_cluster.h"
 
 namespace homeward::simulation {

@@ -174,8 +174,6 @@ class SourceDisk : public WriteSource {
     restless_ = std::move(writes);
     restless_at_collect_ = at_collect;
   }
-  // The next freeze does not come about.
-  void FailFreeze() { fails_freeze_ = true; }
   const std::string& content() const { return content_; }
   bool logs() const { return logs_; }
   void FailReads(uint64_t count) { failing_reads_ = count; }
@@ -215,11 +213,7 @@ class SourceDisk : public WriteSource {
   void BeginWriteBack() override { write_back_ = 3; }
   bool WrittenBack() override { return write_back_ == 0 || --write_back_ == 0; }
   void BeginFreeze() override {}
-  absl::Status AwaitFrozen(absl::Duration) override {
-    return std::exchange(fails_freeze_, false)
-               ? absl::DeadlineExceededError("the simulated disk cannot be frozen")
-               : absl::OkStatus();
-  }
+  absl::Status AwaitFrozen(absl::Duration) override { return absl::OkStatus(); }
   void Thaw() override {}
   const Rest& rest() const override { return restless_ ? moving_ : still_; }
   bool LogTo(WriteLog* log, uint32_t disk) override {
@@ -242,7 +236,6 @@ class SourceDisk : public WriteSource {
   int write_back_ = 0;
   std::function<void()> restless_;
   bool restless_at_collect_ = false;
-  bool fails_freeze_ = false;
   const Rest still_{.still = {"a simulated file system"}, .moving = {}};
   const Rest moving_{.still = {"a simulated file system"}, .moving = {"what is restless"}};
 };

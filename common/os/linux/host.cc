@@ -17,7 +17,6 @@
 
 #include "absl/strings/ascii.h"
 #include "absl/strings/escaping.h"
-#include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
@@ -152,7 +151,6 @@ std::string RandomUuid() {
 
 std::string RandomHexId() { return absl::StrReplaceAll(RandomUuid(), {{"-", ""}}); }
 
-bool OutputIsTerminal() { return ::isatty(STDOUT_FILENO) == 1; }
 bool ErrorOutputIsTerminal() { return ::isatty(STDERR_FILENO) == 1; }
 
 }  // namespace homeward

@@ -214,7 +214,6 @@ absl::StatusOr<std::unique_ptr<File>> OpenFile(const std::string& path, OpenMode
   const bool bulk = mode == OpenMode::kReadWriteBulk;
   int flags = O_CLOEXEC | (mode == OpenMode::kReadOnly ? O_RDONLY : O_RDWR);
   if (mode == OpenMode::kCreate) flags |= O_CREAT;
-  if (mode == OpenMode::kCreateNew) flags |= O_CREAT | O_EXCL;
   struct stat info;
   // Claims a block device: not while it is mounted or part of another, nor the other way round.
   if ((bulk || mode == OpenMode::kReadWrite) && ::stat(path.c_str(), &info) == 0 &&

@@ -12,9 +12,7 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <functional>
 #include <iterator>
-#include <map>
 #include <string>
 
 #include "common/base/check.h"
@@ -32,6 +30,7 @@
 #include "mobility_agent/pipeline/agent_state.h"
 #include "process_server/spool/spool.h"
 #include "tests/fakes/memory_disk.h"
+#include "tests/fakes/point_content.h"
 
 namespace homeward {
 namespace {
@@ -39,7 +38,6 @@ namespace {
 using replication::v1::Downstream;
 using replication::v1::Upstream;
 
-using Corpus = std::map<std::string, std::vector<std::string>>;
 constexpr char kDirectory[] = "/d";
 constexpr uint64_t kDiskBytes = 64 * kKiB;
 
@@ -328,11 +326,8 @@ void FuzzRecoveryJournal(absl::string_view bytes) {
   Overwrite(disk, JoinPath(kDirectory, names.back()), bytes);
   const std::unique_ptr<Keeper> keeper = OpenKeeper(disk);
   if (keeper == nullptr) return;
-  std::string content(kDiskBytes, '\0');
-  for (const ReplicaPoint& point : keeper->points()) {
-    const absl::StatusOr<PointView> view = keeper->View(point.marker.id);
-    if (view.ok()) view->Read(0, 0, Writable(&content)).IgnoreError();
-  }
+  for (const ReplicaPoint& point : keeper->points())
+    PointContent(*keeper, point.marker.id).status().IgnoreError();
   if (!keeper->points().empty())
     keeper->RecoverTo(keeper->points().front().marker.id).IgnoreError();
 }

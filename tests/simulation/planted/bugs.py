@@ -107,14 +107,14 @@ if (range.content.empty() && PLANTED) continue;
     for (const Extent& missing : journal_->Unsaved(range.disk, range.extent)) {"""),
     ("rewind_to_newest", "master_target/keeper/keeper.cc",
      """\
-        for (const Extent& piece : covered[undo.disk].Missing(undo.extent)) {
-          absl::string_view content;
+    for (const Extent& piece : covered[undo.disk].Missing(undo.extent)) {
+      absl::string_view content;
 """,
      """\
-        const std::vector<Extent> pieces =
-            PLANTED ? std::vector<Extent>{undo.extent} : covered[undo.disk].Missing(undo.extent);
-        for (const Extent& piece : pieces) {
-          absl::string_view content;
+    const std::vector<Extent> pieces =
+        PLANTED ? std::vector<Extent>{undo.extent} : covered[undo.disk].Missing(undo.extent);
+    for (const Extent& piece : pieces) {
+      absl::string_view content;
 """),
     ("skip_journal_record", "master_target/keeper/recovery_journal.cc",
      """\
