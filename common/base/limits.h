@@ -21,7 +21,7 @@ inline constexpr absl::Duration kRpoThresholdDefault = absl::Minutes(15);
 
 // What a machine may take to register after it was booted.
 inline constexpr absl::Duration kRegistrationWindowDefault = absl::Minutes(15);
-// A part that was not heard for longer counts as gone.
+// A component that was not heard for longer counts as gone.
 inline constexpr absl::Duration kHeartbeatTimeoutDefault = absl::Minutes(15);
 
 // All disks of one master target: its own, and those that were attached to it.

@@ -80,6 +80,29 @@ class Collector : public google::protobuf::io::ErrorCollector, public ConfigProb
   std::vector<Problem> problems_;
 };
 
+// A key that has another name now. Both are strings of the same message.
+struct FormerKey {
+  const char* former;
+  const char* now;
+};
+constexpr FormerKey kFormerKeys[] = {{"bulk_lane_address", "data_channel_address"}};
+
+void TakeFormerKeys(google::protobuf::Message* config, ConfigProblems* problems) {
+  const google::protobuf::Reflection& fields = *config->GetReflection();
+  for (const FormerKey& key : kFormerKeys) {
+    const FieldDescriptor* const former = config->GetDescriptor()->FindFieldByName(key.former);
+    const FieldDescriptor* const now = config->GetDescriptor()->FindFieldByName(key.now);
+    if (former == nullptr || now == nullptr) continue;
+    const std::string value = fields.GetString(*config, former);
+    if (value.empty()) continue;
+    if (!fields.GetString(*config, now).empty())
+      problems->Add(key.former, absl::StrCat("is the former name of ", key.now,
+                                             ", which is given too; remove one of them"));
+    fields.SetString(config, now, value);
+    fields.ClearField(config, former);
+  }
+}
+
 }  // namespace
 
 absl::Status ParseConfig(const std::string& name, const std::string& text, const ConfigCheck& check,
@@ -91,6 +114,7 @@ absl::Status ParseConfig(const std::string& name, const std::string& text, const
   parser.AllowUnknownField(true);
   const bool parsed = parser.ParseFromString(text, config);
   // After a syntax error the message is not whole, and checking it would report what is not so.
+  if (parsed) TakeFormerKeys(config, &collector);
   if (parsed && check) check(*config, &collector);
   return collector.empty() ? absl::OkStatus() : collector.ToStatus(name);
 }

@@ -28,8 +28,8 @@ class ConfigProblems {
 
 using ConfigCheck = std::function<void(const google::protobuf::Message&, ConfigProblems*)>;
 
-// Reads `text` into `config` and has it checked. INVALID_ARGUMENT lists all problems, one a line,
-// as "NAME:LINE: key: text".
+// Reads `text` into `config` and has it checked. A former name of a key is read as the one of
+// today. INVALID_ARGUMENT lists all problems, one a line, as "NAME:LINE: key: text".
 absl::Status ParseConfig(const std::string& name, const std::string& text, const ConfigCheck& check,
                          google::protobuf::Message* config);
 

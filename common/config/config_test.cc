@@ -36,6 +36,22 @@ TEST(Config, SaysEverythingThatIsWrongWithItsLine) {
   EXPECT_NE(text.find("listen_address: is missing"), std::string::npos) << text;
 }
 
+TEST(Config, AFormerNameOfAKeyIsStillRead) {
+  config::v1::MasterTargetConfig config;
+  const std::string former = "\nbulk_lane_address: \"0.0.0.0:9444\"\n";
+  ASSERT_TRUE(ParseConfig("mt.conf", former, nullptr, &config).ok());
+  EXPECT_EQ(config.data_channel_address(), "0.0.0.0:9444");
+  EXPECT_TRUE(config.bulk_lane_address().empty());
+  const std::string now = "data_channel_address: \"none\"";
+  config.Clear();
+  ASSERT_TRUE(ParseConfig("mt.conf", now, nullptr, &config).ok());
+  EXPECT_EQ(config.data_channel_address(), "none");
+  config.Clear();
+  EXPECT_EQ(ParseConfig("mt.conf", now + former, nullptr, &config).message(),
+            "mt.conf:2: bulk_lane_address: is the former name of data_channel_address, which is "
+            "given too; remove one of them");
+}
+
 TEST(Config, ASyntaxErrorIsReportedAlone) {
   config::v1::ProcessServerConfig config;
   bool checked = false;

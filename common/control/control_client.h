@@ -1,5 +1,5 @@
-// ControlClient: keeps a part's session with its configuration server: registers, reports what it
-// observes, takes what is desired.
+// ControlClient: keeps a component's session with its configuration server: registers, reports what
+// it observes, takes what is desired.
 #ifndef HOMEWARD_COMMON_CONTROL_CONTROL_CLIENT_H_
 #define HOMEWARD_COMMON_CONTROL_CONTROL_CLIENT_H_
 

@@ -1,4 +1,5 @@
-// Enrolment: how a part becomes one of a configuration server's. docs/security.md has the protocol.
+// Enrolment: how a component becomes one of a configuration server's. docs/security.md has the
+// protocol.
 #ifndef HOMEWARD_COMMON_CONTROL_ENROLMENT_H_
 #define HOMEWARD_COMMON_CONTROL_ENROLMENT_H_
 
@@ -15,7 +16,7 @@
 
 namespace homeward {
 
-// What `homeward enrol passphrase show` prints and a new part is given.
+// What `homeward enrol passphrase show` prints and a new component is given.
 struct EnrolmentFile {
   std::string passphrase;
   std::string ca;  // PEM
@@ -28,7 +29,7 @@ std::string EnrolmentProof(absl::string_view passphrase, types::v1::ServerRole r
                            absl::string_view host_id, absl::string_view signing_request);
 Role RoleOf(types::v1::ServerRole role);
 
-// A part's host id, and its identity in files under its state directory.
+// A component's host id, and its identity in files under its state directory.
 struct Membership {
   std::string host_id;
   IdentityFiles files;
@@ -50,7 +51,7 @@ absl::StatusOr<Membership> JoinFabric(FileSystem& files, const JoinOptions& opti
 // nothing is gone. Returns what was renamed, a line each. NOT_FOUND: there is no identity.
 absl::StatusOr<std::string> SetIdentityAside(FileSystem& files, const std::string& state_directory);
 
-// What every part's registration says: role, host id, name, version, boot, operating system.
+// What every component's registration says: role, host id, name, version, boot, operating system.
 control::v1::Registration DescribeHost(const JoinOptions& options, const Membership& membership,
                                        absl::string_view version);
 

@@ -68,7 +68,7 @@ absl::Status CheckMembership(FileSystem& files, const Membership& membership) {
                                                                : JoinPath(directory, "host_id");
   return absl::DataLossError(absl::StrCat(
       path, " ", fault->why, ": restore ", directory,
-      " from a copy; without one, remove it and enrol this host anew, as another part"));
+      " from a copy; without one, remove it and enrol this host anew, as another component"));
 }
 
 }  // namespace

@@ -110,7 +110,7 @@ std::vector<ProblemEntry> Machines() {
        .causes = {"the VM was cloned, or restored beside the original, with its agent and the "
                   "agent's state",
                   "the machine's disks were put into other hardware",
-                  "the machine was set back to a snapshot of its memory"},
+                  "the machine was reverted to a snapshot of its memory"},
        .action = "If the copy is to be a machine of its own, stop its agent and run on it: "
                  "homeward-agent --config FILE --enrol_anew. If the copy is to be the machine from "
                  "now on, turn the other one off and run: homeward machines accept MACHINE. "

@@ -95,7 +95,8 @@ bool IsProblem(const types::v1::Problem& problem, ProblemId id) {
 
 std::string ProblemsPage() {
   std::string page =
-      "# Problems\n\nWhat a part of Homeward refuses or says in its health, and what to do. Made "
+      "# Problems\n\nWhat a component of Homeward refuses or says in its health, and what to do. "
+      "Made "
       "from the catalogue in `common/problem`;\na test keeps the two equal. Where the original "
       "has a number, it is given. One name can stand for several cases, each with its own "
       "remedy.\n";

@@ -1,6 +1,6 @@
-// The catalogue: every reason for which a part of Homeward refuses, or says that it is not well, in
-// one place. The command line and the console print them the same way, docs/problems.md is made
-// from them, and a lint refuses a problem that is made elsewhere.
+// The catalogue: every reason for which a component of Homeward refuses, or says that it is not
+// well, in one place. The command line and the console print them the same way, docs/problems.md is
+// made from them, and a lint refuses a problem that is made elsewhere.
 //
 // To add one: an id here, its entry in the file of its topic (catalogue.h), and
 // `homeward-problems > docs/problems.md`.
@@ -137,7 +137,7 @@ types::v1::Problem MakeProblem(ProblemId id, const std::string& message);
 types::v1::HealthIssue IssueOf(types::v1::Severity severity, types::v1::Problem problem);
 types::v1::HealthIssue MakeIssue(types::v1::Severity severity, ProblemId id,
                                  const std::string& message);
-// Whether `problem`, of whatever part, has the name of `id`.
+// Whether `problem`, of whatever component, has the name of `id`.
 bool IsProblem(const types::v1::Problem& problem, ProblemId id);
 
 // docs/problems.md.

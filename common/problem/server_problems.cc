@@ -19,18 +19,18 @@ std::vector<ProblemEntry> Enrolment() {
       {.id = kEnrolmentRefused,
        .name = "ENROLMENT_REFUSED",
        .of = "a wrong passphrase",
-       .when = "a part did not prove that it knows the configuration server's passphrase",
+       .when = "a component did not prove that it knows the configuration server's passphrase",
        .causes = {"the passphrase was changed since its enrolment file was made",
                   "the enrolment file is another configuration server's"},
        .action = "Make a new enrolment file: homeward enrol passphrase show."},
       {.id = kEnrolmentOtherRole,
        .name = "ENROLMENT_REFUSED",
        .of = "another role",
-       .when = "a part enrols with a host id that belongs to a part of another role",
-       .causes = {"two parts on one host use the same state directory",
-                  "a state directory was copied from a part of another role"},
-       .action = "Give each part a state directory of its own. In a copied one, remove the "
-                 "directory identity, and start the part again."},
+       .when = "a component enrols with a host id that belongs to a component of another role",
+       .causes = {"two components on one host use the same state directory",
+                  "a state directory was copied from a component of another role"},
+       .action = "Give each component a state directory of its own. In a copied one, remove the "
+                 "directory identity, and start the component again."},
   };
 }
 
@@ -226,7 +226,7 @@ std::vector<ProblemEntry> Replicas() {
                  "points stay."},
       {.id = kReplicaFailed,
        .name = "REPLICA_FAILED",
-       .when = "the master target cannot do with the replica what it should",
+       .when = "the master target cannot open, change or remove the replica as it was told",
        .causes = {"an I/O error", "a fault in the master target; its log has more"},
        .action = "Read the master target's log, and check its volumes. The master target tries "
                  "again by itself.",

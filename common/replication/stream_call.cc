@@ -89,9 +89,9 @@ bool RunSender(Strand* strand, StreamSender* sender,
 }
 
 void RunReceiver(const HostedInbox& host, UpstreamMessage first, ReceiverCall* call,
-                 uint32_t lane_port) {
+                 uint32_t data_channel_port) {
   ReceiverLink link(call);
-  StreamReceiver receiver(host.inbox, &link, lane_port);
+  StreamReceiver receiver(host.inbox, &link, data_channel_port);
   Strand& strand = *host.strand;
   Unhandled unhandled;
   auto message = std::make_shared<UpstreamMessage>(std::move(first));

@@ -41,10 +41,10 @@ bool RunSender(Strand* strand, StreamSender* sender,
                const std::function<replication::v1::Hello()>& hello, SenderCall* call,
                const std::function<bool(const replication::v1::HelloReply&)>& take = nullptr);
 
-// Receives until the call is over. Blocks. `first` holds the hello. `lane_port`: see HelloReply.
-// What was read and not handled yet is bounded: a sender that ignores its credit waits.
+// Receives until the call is over. Blocks. `first` holds the hello. `data_channel_port`: see
+// HelloReply. What was read and not handled yet is bounded: a sender that ignores its credit waits.
 void RunReceiver(const HostedInbox& host, UpstreamMessage first, ReceiverCall* call,
-                 uint32_t lane_port);
+                 uint32_t data_channel_port);
 
 }  // namespace homeward
 

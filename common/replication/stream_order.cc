@@ -101,7 +101,7 @@ absl::Status StreamOrder::CheckEpoch(uint64_t epoch, const EpochBegin& begin) co
   if (!known) {
     return absl::DataLossError(
         absl::StrCat("this replica follows epoch ", ours,
-                     ", which the agent does not know: it was set back, as to a snapshot"));
+                     ", which the agent does not know: it was reverted, as to a snapshot"));
   }
   // Every epoch up to ours was checked like this one, so a position that is not smaller holds all
   // of it.

@@ -1,4 +1,4 @@
-// StreamOrder: what a receiver takes of a stream, and behind what it goes on. Generation, fence,
+// StreamOrder: which batches of a stream a receiver takes, and where it resumes. Generation, fence,
 // epoch, sequence and resume position are judged here, for the spool, the relay and the replica.
 #ifndef HOMEWARD_COMMON_REPLICATION_STREAM_ORDER_H_
 #define HOMEWARD_COMMON_REPLICATION_STREAM_ORDER_H_
@@ -45,7 +45,7 @@ auto FirstBehind(Entries& entries, StreamPosition position) {
 // Whether a stream can be handed on behind `position` by one that took it up to `held` and still
 // has `entries` of it.
 template <typename Entries>
-bool CanResumeBehind(const Entries& entries, StreamPosition held, StreamPosition position) {
+bool CanResumeAfter(const Entries& entries, StreamPosition held, StreamPosition position) {
   const auto it = FirstBehind(entries, position);
   if (it == entries.end()) return position >= held;
   return StepTo(it->position, position) == StreamStep::kNext;
@@ -81,15 +81,15 @@ class StreamOrder {
   //   OUT_OF_RANGE         a gap: send from position() on
   //   FAILED_PRECONDITION  the receiver was recovered to a point
   absl::StatusOr<bool> Takes(const BatchHeader& header) const;
-  // Goes on behind a batch that ends here. Requires: Takes(). After an error it stands where it
+  // Advances past a batch that ends here. Requires: Takes(). After an error it stands where it
   // was.
   //   DATA_LOSS            malformed, or an epoch that continues from what is not held here: begin
   //                        one that synchronises
   //   FAILED_PRECONDITION  a marker within a synchronisation; or as Takes()
   absl::Status Take(const ParsedBatch& batch);
-  // Goes on behind `position`: of a batch that is only passed on, or where the owner is, whatever
+  // Advances to `position`: past a batch that is only passed on, or to where the owner is, whatever
   // was taken.
-  void ResumeBehind(StreamPosition position) { state_.position = position; }
+  void ResumeAfter(StreamPosition position) { state_.position = position; }
   // The receiver is at the point now.
   void LeaveFor(std::string point_id) { recovered_point_ = std::move(point_id); }
 

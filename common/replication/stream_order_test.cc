@@ -66,8 +66,10 @@ TEST(StreamOrder, WhichEpochGoesOnFromHere) {
       {"from here", {.continues_from = kHere}, StatusCode::kOk},
       {"from less than is held", {.continues_from = {4, 2}}, StatusCode::kOk},
       {"from more than is held", {.continues_from = {4, 8}}, StatusCode::kDataLoss},
-      {"its life has ours", {.continues_from = {2, 1}, .begun = {{3, 4}}}, StatusCode::kOk},
-      {"its life has ours not", {.continues_from = {2, 1}, .begun = {{3}}}, StatusCode::kDataLoss},
+      {"its incarnation has ours", {.continues_from = {2, 1}, .begun = {{3, 4}}}, StatusCode::kOk},
+      {"its incarnation does not have ours",
+       {.continues_from = {2, 1}, .begun = {{3}}},
+       StatusCode::kDataLoss},
       {"nothing, and compares", {}, StatusCode::kOk},
       {"nothing, and takes all for zero", {.fresh_replica = true}, StatusCode::kDataLoss},
   };
@@ -190,8 +192,8 @@ TEST(StreamOrder, WhereAStreamCanBeHandedOn) {
       {"all was dropped, after a restart without anything", {}, {}, false},
   };
   for (const auto& one : cases)
-    EXPECT_EQ(CanResumeBehind(one.kept, {6, 1}, one.behind), one.can) << one.what;
-  EXPECT_TRUE(CanResumeBehind(std::deque<Entry>(), {}, {})) << "a new one begins at nothing";
+    EXPECT_EQ(CanResumeAfter(one.kept, {6, 1}, one.behind), one.can) << one.what;
+  EXPECT_TRUE(CanResumeAfter(std::deque<Entry>(), {}, {})) << "a new one begins at nothing";
 }
 
 }  // namespace

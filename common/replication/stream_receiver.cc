@@ -64,7 +64,7 @@ void StreamReceiver::OnHello(const replication::v1::Hello& hello) {
   reply.set_version_major(kReplicationVersionMajor);
   reply.set_version_minor(std::min(kReplicationVersionMinor, hello.version_minor()));
   ToProto(*held, reply.mutable_held());
-  reply.set_lane_port(lane_port_);
+  reply.set_data_channel_port(data_channel_port_);
   *reply.mutable_acknowledgement() = CurrentAcknowledgement();
   link_->Send(std::move(message));
 }
@@ -83,7 +83,7 @@ void StreamReceiver::Flush() {
 }
 
 Acknowledgement StreamReceiver::CurrentAcknowledgement() {
-  credit_bytes_ = std::max(credit_bytes_, stored_bytes_ + inbox_.RoomBytes());
+  credit_bytes_ = std::max(credit_bytes_, stored_bytes_ + inbox_.AvailableBytes());
   Acknowledgement acknowledgement;
   acknowledgement.set_credit_bytes(credit_bytes_);
   ToProto(inbox_.spooled(), acknowledgement.mutable_spooled());
@@ -105,10 +105,10 @@ void StreamReceiver::SendDigestReply(const replication::v1::DigestReply& reply) 
   link_->Send(std::move(message));
 }
 
-void StreamReceiver::SendMendRequest(const replication::v1::MendRequest& request) {
+void StreamReceiver::SendRepairRequest(const replication::v1::RepairRequest& request) {
   if (closed() || !greeted_) return;
   Downstream message;
-  *message.mutable_mend_request() = request;
+  *message.mutable_repair_request() = request;
   link_->Send(std::move(message));
 }
 

@@ -34,8 +34,8 @@ class Inbox {
   // StreamOrder::Takes() and Take(); RESOURCE_EXHAUSTED: a volume is full.
   virtual absl::Status Store(std::vector<SealedBatch> batches) = 0;
   // Bytes that may be on their way here beyond what is stored. 0 stops the sender.
-  virtual uint64_t RoomBytes() = 0;
-  // Synced on this part's disk: the sender need not keep the payload.
+  virtual uint64_t AvailableBytes() = 0;
+  // Synced on this component's disk: the sender need not keep the payload.
   virtual StreamPosition spooled() const = 0;
   virtual StreamPosition durable() const = 0;
   // Answer with `from.SendDigestReply()`, or not at all: the sender asks again.
@@ -45,9 +45,9 @@ class Inbox {
 // Must run on one strand, which outlives it.
 class StreamReceiver {
  public:
-  // `lane_port`: offered in the reply to the hello; 0: nothing is.
-  StreamReceiver(Inbox* inbox, DownstreamLink* link, uint32_t lane_port = 0)
-      : inbox_(*inbox), link_(link), lane_port_(lane_port) {}
+  // `data_channel_port`: offered in the reply to the hello; 0: nothing is.
+  StreamReceiver(Inbox* inbox, DownstreamLink* link, uint32_t data_channel_port = 0)
+      : inbox_(*inbox), link_(link), data_channel_port_(data_channel_port) {}
 
   // Call Flush() soon after, on the strand: what arrives meanwhile shares one sync. True: a flush
   // is due.
@@ -58,7 +58,7 @@ class StreamReceiver {
   // Tells the sender what has changed: credit, spooled, durable.
   void Acknowledge();
   void SendDigestReply(const replication::v1::DigestReply& reply);
-  void SendMendRequest(const replication::v1::MendRequest& request);
+  void SendRepairRequest(const replication::v1::RepairRequest& request);
   void Refuse(const absl::Status& status);
   bool closed() const { return link_ == nullptr; }
   // Its hello was admitted.
@@ -70,7 +70,7 @@ class StreamReceiver {
 
   Inbox& inbox_;
   DownstreamLink* link_;
-  const uint32_t lane_port_;
+  const uint32_t data_channel_port_;
   bool greeted_ = false;
   std::vector<SealedBatch> pending_;  // bounded by the credit given
   uint64_t pending_bytes_ = 0;

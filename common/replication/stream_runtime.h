@@ -1,4 +1,4 @@
-// StreamRuntime: what a part that keeps streams runs on. Replaced as a whole under simulation.
+// StreamRuntime: what a component that keeps streams runs on. Replaced as a whole under simulation.
 #ifndef HOMEWARD_COMMON_REPLICATION_STREAM_RUNTIME_H_
 #define HOMEWARD_COMMON_REPLICATION_STREAM_RUNTIME_H_
 

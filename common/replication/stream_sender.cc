@@ -37,7 +37,7 @@ void StreamSender::OnMessage(const Downstream& message) {
       if (greeted_ || message.hello_reply().version_major() != kReplicationVersionMajor)
         return Fail();
       OnAcknowledgement(message.hello_reply().acknowledgement());
-      if (!outbox_.GoOnBehind(FromProto(message.hello_reply().held())).ok()) return Fail();
+      if (!outbox_.ResumeAfter(FromProto(message.hello_reply().held())).ok()) return Fail();
       greeted_ = true;
       return Pump();
     }
@@ -47,8 +47,8 @@ void StreamSender::OnMessage(const Downstream& message) {
       return Pump();
     case Downstream::kDigestReply:
       return outbox_.OnDigestReply(message.digest_reply());
-    case Downstream::kMendRequest:
-      return outbox_.OnMendRequest(message.mend_request());
+    case Downstream::kRepairRequest:
+      return outbox_.OnRepairRequest(message.repair_request());
     case Downstream::kRefusal: {
       Fail();
       return outbox_.OnRefused(absl::Status(static_cast<absl::StatusCode>(message.refusal().code()),

@@ -33,14 +33,14 @@ class Outbox {
  public:
   virtual ~Outbox() = default;
   // The receiver holds everything up to `held`. The next batch must be the one behind it.
-  virtual absl::Status GoOnBehind(StreamPosition held) = 0;
+  virtual absl::Status ResumeAfter(StreamPosition held) = 0;
   // The next sealed batch, or an empty one when there is none now (then call StreamSender::Pump()
   // later).
   virtual absl::StatusOr<SealedBatch> NextBatch() = 0;
   virtual void OnAcknowledged(StreamPosition spooled, StreamPosition durable) = 0;
   virtual void OnDigestReply(const replication::v1::DigestReply& reply) = 0;
   // Ranges of the replica that changed by themselves are to be sent again; asked again until then.
-  virtual void OnMendRequest(const replication::v1::MendRequest& request) = 0;
+  virtual void OnRepairRequest(const replication::v1::RepairRequest& request) = 0;
   // The receiver will not take the stream: ABORTED, DATA_LOSS or FAILED_PRECONDITION as for
   // ReplicationService.
   virtual void OnRefused(const absl::Status& status) = 0;

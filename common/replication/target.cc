@@ -8,7 +8,7 @@ namespace {
 using control::v1::Replica;
 using control::v1::Target;
 
-// What a part reads that knows no Target: this is how it chooses.
+// What a component reads that knows no Target: this is how it chooses.
 Target FromOlderFields(const Replica& replica) {
   Target target;
   if (!replica.attached_disks().empty()) {

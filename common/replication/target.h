@@ -1,6 +1,6 @@
 // What a machine's disks are replicated to, as a message says it: in its `target`, and in fields
-// that say the same to parts that know no Target. This is the one place that maps one to the other;
-// nobody else looks at which of those fields is filled.
+// that say the same to components that know no Target. This is the one place that maps one to the
+// other; nobody else looks at which of those fields is filled.
 #ifndef HOMEWARD_COMMON_REPLICATION_TARGET_H_
 #define HOMEWARD_COMMON_REPLICATION_TARGET_H_
 

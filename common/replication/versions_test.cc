@@ -27,7 +27,7 @@ class EmptyInbox : public Inbox {
     return StreamPosition{4, 2};
   }
   absl::Status Store(std::vector<SealedBatch>) override { return absl::OkStatus(); }
-  uint64_t RoomBytes() override { return 1000; }
+  uint64_t AvailableBytes() override { return 1000; }
   StreamPosition spooled() const override { return {4, 2}; }
   StreamPosition durable() const override { return {4, 1}; }
   void OnDigestQuery(const replication::v1::DigestQuery&, StreamReceiver&) override {}
@@ -65,14 +65,14 @@ TEST(Versions, AHelloOfANewerMinorVersionIsTaken) {
 
 class NothingToSend : public Outbox {
  public:
-  absl::Status GoOnBehind(StreamPosition position) override {
+  absl::Status ResumeAfter(StreamPosition position) override {
     held = position;
     return absl::OkStatus();
   }
   absl::StatusOr<SealedBatch> NextBatch() override { return SealedBatch(); }
   void OnAcknowledged(StreamPosition, StreamPosition) override {}
   void OnDigestReply(const replication::v1::DigestReply&) override {}
-  void OnMendRequest(const replication::v1::MendRequest&) override {}
+  void OnRepairRequest(const replication::v1::RepairRequest&) override {}
   void OnRefused(const absl::Status&) override { refused = true; }
   StreamPosition held;
   bool refused = false;

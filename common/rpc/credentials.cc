@@ -24,10 +24,11 @@ grpc::ChannelArguments MakeArguments(Role role) {
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 500);
   // Whatever its name says, this is how long one attempt may take, handshake and all.
   arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kHandshakeMillisecondsMax);
-  // Parts reach each other directly. Unless told, gRPC asks the proxy that the environment names.
+  // Components reach each other directly. Unless told, gRPC asks the proxy that the environment
+  // names.
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
   arguments.SetInt(GRPC_ARG_KEEPALIVE_TIMEOUT_MS, 20000);
-  // Parts of one process must not share connections by accident.
+  // Components of one process must not share connections by accident.
   arguments.SetInt(GRPC_ARG_USE_LOCAL_SUBCHANNEL_POOL, 1);
   return arguments;
 }

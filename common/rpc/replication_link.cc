@@ -6,7 +6,7 @@
 #include <random>
 #include <utility>
 
-#include "common/lane/lane_call.h"
+#include "common/data_channel/data_channel_call.h"
 #include "common/log/log.h"
 #include "common/net/address.h"
 #include "common/rpc/credentials.h"
@@ -127,11 +127,11 @@ void ReplicationClient::Run() {
   }
 }
 
-absl::StatusOr<std::unique_ptr<SenderCall>> ReplicationClient::TryLane(const TlsIdentity& identity,
-                                                                       uint32_t port) const {
+absl::StatusOr<std::unique_ptr<SenderCall>> ReplicationClient::TryDataChannel(
+    const TlsIdentity& identity, uint32_t port) const {
   HW_ASSIGN_OR_RETURN(HostPort peer, ParseHostPort(options_.address));
   peer.port = static_cast<int>(port);
-  return DialLane(identity, FormatHostPort(peer), options_.server_role);
+  return DialDataChannel(identity, FormatHostPort(peer), options_.server_role);
 }
 
 bool ReplicationClient::Converse(SenderCall* call, const Take& take) {
@@ -150,34 +150,37 @@ void ReplicationClient::RunOnce() {
   greeted_ = false;
   const absl::StatusOr<TlsIdentity> identity = options_.identity();
   if (!identity.ok()) return LogError("identity.unreadable", {{"error", identity.status()}});
-  std::unique_ptr<SenderCall> lane;
-  if (lane_port_ != 0) {
-    absl::StatusOr<std::unique_ptr<SenderCall>> dialled = TryLane(*identity, lane_port_);
-    if (dialled.ok()) lane = *std::move(dialled);
+  std::unique_ptr<SenderCall> channel;
+  if (data_channel_port_ != 0) {
+    absl::StatusOr<std::unique_ptr<SenderCall>> dialled =
+        TryDataChannel(*identity, data_channel_port_);
+    if (dialled.ok()) channel = *std::move(dialled);
   }
-  if (lane == nullptr) {
-    // Where the lane is, or that there is none, is asked for anew.
-    lane_port_ = 0;
+  if (channel == nullptr) {
+    // Where the data channel is, or that there is none, is asked for anew.
+    data_channel_port_ = 0;
     GrpcSenderCall call(options_, *identity);
     greeted_ = Converse(&call, [&](const replication::v1::HelloReply& reply) {
-      if (reply.lane_port() == 0 || std::exchange(lane_in_vain_, false)) return true;
-      absl::StatusOr<std::unique_ptr<SenderCall>> dialled = TryLane(*identity, reply.lane_port());
+      if (reply.data_channel_port() == 0 || std::exchange(data_channel_in_vain_, false))
+        return true;
+      absl::StatusOr<std::unique_ptr<SenderCall>> dialled =
+          TryDataChannel(*identity, reply.data_channel_port());
       if (!dialled.ok()) {
-        LogInfo(
-            "lane.unreachable",
-            {{"peer", options_.address}, {"port", reply.lane_port()}, {"why", dialled.status()}});
+        LogInfo("data_channel.unreachable", {{"peer", options_.address},
+                                             {"port", reply.data_channel_port()},
+                                             {"why", dialled.status()}});
         return true;
       }
-      lane_port_ = reply.lane_port();
-      lane = *std::move(dialled);
+      data_channel_port_ = reply.data_channel_port();
+      channel = *std::move(dialled);
       return false;
     });
   }
-  if (lane == nullptr) return;
-  greeted_ = Converse(lane.get(), nullptr);
+  if (channel == nullptr) return;
+  greeted_ = Converse(channel.get(), nullptr);
   // What lets a connection through and no stream is not tried twice in a row.
-  lane_in_vain_ = !greeted_;
-  if (!greeted_) lane_port_ = 0;
+  data_channel_in_vain_ = !greeted_;
+  if (!greeted_) data_channel_port_ = 0;
 }
 
 std::unique_ptr<StreamLink> ReplicationDialer::Dial(Strand* strand, StreamSender* sender,
@@ -191,21 +194,22 @@ std::unique_ptr<StreamLink> ReplicationDialer::Dial(Strand* strand, StreamSender
           .identity = identity_});
 }
 
-absl::Status ReplicationEndpoint::StartLane(const LaneOptions& options) {
-  std::string address = options.lane_address;
+absl::Status ReplicationEndpoint::StartDataChannel(const DataChannelOptions& options) {
+  std::string address = options.data_channel_address;
   if (address == "none") return absl::OkStatus();
   if (address.empty()) {
     HW_ASSIGN_OR_RETURN(HostPort free, ParseHostPort(options.listen_address));
     free.port = 0;
     address = FormatHostPort(free);
   }
-  HW_ASSIGN_OR_RETURN(lane_, LaneServer::Start({.address = address,
+  HW_ASSIGN_OR_RETURN(data_channel_,
+                      DataChannelServer::Start({.address = address,
                                                 .callers = callers_,
                                                 .identity = options.identity,
                                                 .greeting_timeout = greeting_timeout_,
                                                 .on_refused = [this] { ++refused_; }},
                                                find_));
-  LogInfo("lane.listens", {{"address", address}, {"port", lane_->port()}});
+  LogInfo("data_channel.listens", {{"address", address}, {"port", data_channel_->port()}});
   return absl::OkStatus();
 }
 
@@ -235,7 +239,7 @@ grpc::Status ReplicationEndpoint::Replicate(
     LogWarn("replication.refused", {{"from", from}, {"why", host.status()}});
     return ToGrpc(host.status());
   }
-  RunReceiver(*host, std::move(first), &call, lane_ == nullptr ? 0 : lane_->port());
+  RunReceiver(*host, std::move(first), &call, data_channel_ == nullptr ? 0 : data_channel_->port());
   return grpc::Status::OK;
 }
 

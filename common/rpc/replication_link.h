@@ -16,8 +16,8 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "common/data_channel/data_channel_call.h"
 #include "common/exec/strand.h"
-#include "common/lane/lane_call.h"
 #include "common/replication/stream_call.h"
 #include "common/replication/stream_runtime.h"
 #include "common/tls/identity.h"
@@ -25,7 +25,7 @@
 
 namespace homeward {
 
-// Calls over gRPC, and moves to the bulk lane that is offered there where it can be reached.
+// Calls over gRPC, and moves to the data channel that is offered there where it can be reached.
 class ReplicationClient : public StreamLink {
  public:
   struct Options {
@@ -46,8 +46,8 @@ class ReplicationClient : public StreamLink {
   void Run();
   void RunOnce();
   bool Converse(SenderCall* call, const Take& take);
-  absl::StatusOr<std::unique_ptr<SenderCall>> TryLane(const TlsIdentity& identity,
-                                                      uint32_t port) const;
+  absl::StatusOr<std::unique_ptr<SenderCall>> TryDataChannel(const TlsIdentity& identity,
+                                                             uint32_t port) const;
 
   Strand& strand_;
   StreamSender& sender_;
@@ -58,9 +58,9 @@ class ReplicationClient : public StreamLink {
   SenderCall* call_ ABSL_GUARDED_BY(mutex_) = nullptr;
   // The thread's.
   bool greeted_ = false;
-  uint32_t lane_port_ = 0;     // of the lane that carried the stream last
-  bool lane_in_vain_ = false;  // it connected, and no stream came of it
-  std::thread thread_;         // last: starts when all above is there
+  uint32_t data_channel_port_ = 0;     // of the data channel that carried the stream last
+  bool data_channel_in_vain_ = false;  // it connected, and no stream came of it
+  std::thread thread_;                 // last: starts when all above is there
 };
 
 // Dials with one identity, read anew at each connection.
@@ -79,24 +79,24 @@ class ReplicationDialer : public StreamDialer {
 // The gRPC service of a process server or a master target.
 class ReplicationEndpoint : public replication::v1::ReplicationService::Service {
  public:
-  // NOT_FOUND when the machine is not this part's. Called from the network's threads.
+  // NOT_FOUND when the machine is not this component's. Called from the network's threads.
   using Find = std::function<absl::StatusOr<HostedInbox>(const std::string& machine_id)>;
   // A call that says no hello within `greeting_timeout` is ended.
   ReplicationEndpoint(std::vector<Role> callers, Find find,
                       absl::Duration greeting_timeout = absl::Seconds(5))
       : callers_(std::move(callers)), find_(std::move(find)), greeting_timeout_(greeting_timeout) {}
-  struct LaneOptions {
+  struct DataChannelOptions {
     std::string listen_address;  // of the gRPC server
-    // Where the bulk lane listens. Empty: the same host, a free port. "none": there is none.
-    std::string lane_address;
+    // Where the data channel listens. Empty: the same host, a free port. "none": there is none.
+    std::string data_channel_address;
     // Read anew for each call.
     std::function<absl::StatusOr<TlsIdentity>()> identity;
   };
-  // Takes calls over a bulk lane too, and offers it to those that come over gRPC. Before the
+  // Takes calls over a data channel too, and offers it to those that come over gRPC. Before the
   // service is served. UNAVAILABLE: it cannot listen there.
-  absl::Status StartLane(const LaneOptions& options);
-  // Ends the lane's calls. After the service was shut down.
-  void StopLane() { lane_.reset(); }
+  absl::Status StartDataChannel(const DataChannelOptions& options);
+  // Ends the data channel's calls. After the service was shut down.
+  void StopDataChannel() { data_channel_.reset(); }
   // Connections and calls that never became a stream. Each is in the log, with who it was.
   uint64_t refused_count() const { return refused_; }
 
@@ -113,7 +113,7 @@ class ReplicationEndpoint : public replication::v1::ReplicationService::Service 
   const Find find_;
   const absl::Duration greeting_timeout_;
   std::atomic<uint64_t> refused_{0};
-  std::unique_ptr<LaneServer> lane_;
+  std::unique_ptr<DataChannelServer> data_channel_;
 };
 
 }  // namespace homeward

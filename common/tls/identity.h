@@ -1,4 +1,4 @@
-// Certificates: who a part is. The configuration server's CA signs a key that never leaves its
+// Certificates: who a component is. The configuration server's CA signs a key that never leaves its
 // host; the certificate carries role and host id, and every connection checks both sides.
 #ifndef HOMEWARD_COMMON_TLS_IDENTITY_H_
 #define HOMEWARD_COMMON_TLS_IDENTITY_H_
@@ -11,7 +11,7 @@
 
 namespace homeward {
 
-// The parts that have certificates. The name of a role, as in RoleDnsName().
+// The components that have certificates. The name of a role, as in RoleDnsName().
 enum class Role { kConfigServer, kProcessServer, kMasterTarget, kAgent, kOperator };
 absl::string_view RoleName(Role role);
 // The DNS name in every certificate of the role: "process-server.homeward.internal". A client asks

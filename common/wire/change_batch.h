@@ -119,8 +119,8 @@ struct EpochBegin {
   StreamPosition continues_from = {};  // none(): continuity was lost, a synchronisation follows
   bool fresh_replica = false;          // the sender takes the replica to be all zeroes
   // The epochs that the sender began since continues_from, oldest first. A replica that follows any
-  // other epoch has seen a life of the machine that is over, as when it was set back to a snapshot.
-  // Nothing: a sender of protocol 1.2 or older, which does not say.
+  // other epoch has seen an incarnation of the machine that is over, as when it was reverted to a
+  // snapshot. Nothing: a sender of protocol 1.2 or older, which does not say.
   absl::optional<std::vector<uint64_t>> begun = absl::nullopt;
 };
 SealedBatch SealEpochBegin(BatchHeader header, const EpochBegin& begin);

@@ -44,7 +44,8 @@ void AddRepair(CommandLine* line, CLI::App* machines) {
   bool* const wait = line->New<bool>();
   CLI::App* const repair = line->Add(
       machines,
-      {"repair", "show what somebody changed by hand in a machine's VM; --apply puts it right",
+      {"repair",
+       "show what was changed by hand in a machine's VM; --apply restores what is recorded",
        "machines repair web-1 --apply --wait"},
       [=](Session& session) {
         return *apply ? session.Start(&Stub::Repair, *request, *wait)
@@ -53,7 +54,7 @@ void AddRepair(CommandLine* line, CLI::App* machines) {
   AddMachine(Command<RepairRequest>{repair, request});
   CLI::Option* const applying = repair->add_flag(
       "--apply", *apply,
-      "turn the VM off and attach its disks where they belong. If the machine is replicated to "
+      "turn the VM off and attach its disks where the record says. If the machine is replicated to "
       "these disks, they are compared with it again and its recovery points are deleted");
   CommandLine::AddWait(repair, wait);
   repair->get_option("--wait")->needs(applying);

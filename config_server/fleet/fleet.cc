@@ -8,7 +8,7 @@
 namespace homeward {
 namespace {
 
-// A part answers within its observe interval and the network's delay.
+// A component answers within its observe interval and the network's delay.
 constexpr int kAnswerIntervals = 2;
 constexpr size_t kRefusedMax = 16;
 constexpr size_t kUnansweredMax = 64;

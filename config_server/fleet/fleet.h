@@ -1,5 +1,5 @@
-// Fleet: the sessions of the parts, and what is sent there. Soft state: after a restart the parts
-// tell it again.
+// Fleet: the sessions of the components, and what is sent there. Soft state: after a restart the
+// components tell it again.
 #ifndef HOMEWARD_CONFIG_SERVER_FLEET_FLEET_H_
 #define HOMEWARD_CONFIG_SERVER_FLEET_FLEET_H_
 
@@ -19,8 +19,8 @@ namespace homeward {
 // Must run on one strand.
 class Fleet {
  public:
-  // `heartbeat_timeout`: a part that has been silent for longer is gone. `ask_interval`: what is
-  // desired is sent that often even if it is the same, so that the answer shows who still runs.
+  // `heartbeat_timeout`: a component that has been silent for longer is gone. `ask_interval`: what
+  // is desired is sent that often even if it is the same, so that the answer shows who still runs.
   Fleet(const Clock& clock, absl::Duration heartbeat_timeout,
         absl::Duration ask_interval = absl::Seconds(10))
       : clock_(clock), ask_interval_(ask_interval) {
@@ -30,11 +30,11 @@ class Fleet {
 
   const FleetState& state() const { return state_; }
 
-  // A part's way down. Never calls back from within.
+  // A component's way down. Never calls back from within.
   struct Session {
     std::function<void(const control::v1::Down&)> send;
     std::function<void(const absl::Status&)> end;
-    std::string incarnation = {};  // of the part: what one proved says nothing of another
+    std::string incarnation = {};  // of the component: what one proved says nothing of another
     std::string address = {};      // where it calls from
   };
   // Replaces, and ends, an older session of the host. Returns its number.
@@ -44,7 +44,7 @@ class Fleet {
   bool Hear(const std::string& host_id, uint64_t session, const control::v1::Heartbeat& heartbeat);
   // Ends the host's session, if there is one.
   void Expel(const std::string& host_id, const absl::Status& why);
-  // What is desired of a part from now on, whether or not it has a session.
+  // What is desired of a component from now on, whether or not it has a session.
   void Want(const std::string& host_id, const control::v1::Desired& desired);
   // Nothing is desired of it any more: it is forgotten.
   void Forget(const std::string& host_id);

@@ -1,5 +1,5 @@
 // Brain: what the configuration server knows and decides, put together: records, registrations,
-// jobs, what is desired of each part. Knows no gRPC; runs under simulation as it is.
+// jobs, what is desired of each component. Knows no gRPC; runs under simulation as it is.
 #ifndef HOMEWARD_CONFIG_SERVER_JOBS_BRAIN_H_
 #define HOMEWARD_CONFIG_SERVER_JOBS_BRAIN_H_
 
@@ -43,9 +43,9 @@ class Brain {
   absl::StatusOr<storage::v1::Server> IdentifyServer(const std::string& id_or_name,
                                                      const std::string& vm);
 
-  // Moves every job as far as it goes, and tells each part what is desired. Call after every change
-  // and often (every 200 ms). Costs what runs and what has changed, however many machines there
-  // are.
+  // Moves every job as far as it goes, and tells each component what is desired. Call after every
+  // change and often (every 200 ms). Costs what runs and what has changed, however many machines
+  // there are.
   void Step();
 
   // NOT_FOUND or INVALID_ARGUMENT with a problem.

@@ -1,5 +1,5 @@
-// The whole circle, against parts that do what is desired of them, with a server that is killed at
-// any step.
+// The whole circle, against components that do what is desired of them, with a server that is
+// killed at any step.
 #include <map>
 #include <string>
 
@@ -41,7 +41,7 @@ TEST_F(BrainTest, AServerThatIsKilledAtAnyStepGoesOnWhereItWas) {
     Run("failback", "latest", "", 3);
     Run("commit", "", "", 3);
     Run("remove", "", "", 3);
-    // The next round is another machine's life with the same id.
+    // The next round is another incarnation of the machine with the same id.
     std::map<uint64_t, int> copies;
     for (const auto& [generation, boot] : streamed_) ++copies[generation];
     for (const auto& [generation, count] : copies)

@@ -228,7 +228,7 @@ TEST_F(CloneTest, AnAgentThatKnowsNoFencesHasNone) {
   EXPECT_EQ(desired_[kServer].process_server().streams(0).fence(), 0u);
   EXPECT_EQ(Join(original_), "") << "it was upgraded";
   EXPECT_NE(Fence(), 0u);
-  EXPECT_EQ(Join(old), "") << "and set back";
+  EXPECT_EQ(Join(old), "") << "and again";
   EXPECT_EQ(Fence(), 0u);
 }
 

@@ -1,4 +1,4 @@
-// DesiredState: what each part is to do, computed from the records alone.
+// DesiredState: what each component is to do, computed from the records alone.
 #ifndef HOMEWARD_CONFIG_SERVER_JOBS_DESIRED_STATE_H_
 #define HOMEWARD_CONFIG_SERVER_JOBS_DESIRED_STATE_H_
 

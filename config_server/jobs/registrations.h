@@ -1,4 +1,4 @@
-// Registrations: which parts there are, and which copy of a machine is the machine.
+// Registrations: which components there are, and which copy of a machine is the machine.
 #ifndef HOMEWARD_CONFIG_SERVER_JOBS_REGISTRATIONS_H_
 #define HOMEWARD_CONFIG_SERVER_JOBS_REGISTRATIONS_H_
 
@@ -19,8 +19,8 @@ class Registrations {
   Registrations(const Clock& clock, Records* records, Fleet* fleet, std::function<View()> view)
       : clock_(clock), records_(*records), fleet_(*fleet), view_(std::move(view)) {}
 
-  // A part opened a session. FAILED_PRECONDITION with a problem: this copy of the machine is over,
-  // or another copy is the machine. UNAVAILABLE: that is not known yet, come again.
+  // A component opened a session. FAILED_PRECONDITION with a problem: this copy of the machine is
+  // over, or another copy is the machine. UNAVAILABLE: that is not known yet, come again.
   absl::StatusOr<uint64_t> Register(const control::v1::Registration& registration,
                                     Fleet::Session session);
   // A copy that is refused is the machine from now on. `wish`: its hardware UUID or boot id; empty

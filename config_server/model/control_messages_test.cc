@@ -17,7 +17,6 @@ control::v1::Registration Registered() {
   registration.set_os_name("Debian");
   registration.add_disks()->set_name("/dev/sda");
   registration.set_replication_address("web:1");
-  registration.add_datastores()->set_path("/ds1");
   registration.mutable_booted_at()->set_seconds(1);
   registration.add_unusable_disks()->set_reason("it is removable");
   registration.add_mac_addresses("0050569f0001");

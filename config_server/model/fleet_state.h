@@ -35,7 +35,7 @@ struct FleetState {
     absl::Duration proven_at = -absl::InfiniteDuration();
   };
 
-  absl::Duration heartbeat_timeout;   // a part that has been silent for longer is gone
+  absl::Duration heartbeat_timeout;   // a component that has been silent for longer is gone
   absl::Duration started;             // this server
   std::map<std::string, Part> parts;  // by host id
   std::map<std::string, std::vector<RefusedCopy>> refused;  // by host id

@@ -77,7 +77,7 @@ std::vector<types::v1::HealthIssue> JudgeMachine(const View& view, const Machine
   if (replica == nullptr) return issues;
   if (replica->has_problem()) issues.push_back(IssueOf(types::v1::CRITICAL, replica->problem()));
   if (replica->has_damage()) issues.push_back(IssueOf(types::v1::CRITICAL, replica->damage()));
-  if (replica->has_mended()) issues.push_back(IssueOf(types::v1::WARNING, replica->mended()));
+  if (replica->has_repaired()) issues.push_back(IssueOf(types::v1::WARNING, replica->repaired()));
   if (machine.state() == storage::v1::PROTECTED && !replica->points().empty())
     JudgePoints(view, *replica, &issues);
   return issues;

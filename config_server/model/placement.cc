@@ -52,7 +52,7 @@ Refusal PlaceDisks(const Machine& machine, const PlacementWish& wish,
     }
     types::v1::Disk* const placed = placement->add_disks();
     *placed = disk;
-    // The same for the life of the machine, so that its disks are known again where they lie
+    // The same for as long as the machine exists, so that its disks are known again where they lie
     // already.
     if (placed->uuid().empty()) {
       placed->set_uuid(absl::BytesToHexString(

@@ -59,7 +59,7 @@ struct View {
   };
   // By its id, or by what no other machine is called (IsCalled).
   MeantMachine MachineCalled(const std::string& id_or_name) const;
-  // Null while the part has not been heard, or speaks of another replica or generation.
+  // Null while the component has not been heard, or speaks of another replica or generation.
   const control::v1::AgentObserved* AgentOf(const storage::v1::Machine& machine) const;
   const control::v1::ReplicaObserved* ReplicaOf(const storage::v1::Machine& machine) const;
   const control::v1::RelayObserved* RelayOf(const storage::v1::Machine& machine) const;

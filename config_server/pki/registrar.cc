@@ -84,7 +84,7 @@ absl::StatusOr<control::v1::EnrolResponse> Registrar::Enrol(
   if ((server.has_value() && server->role() != request.role()) ||
       (machine && request.role() != types::v1::AGENT)) {
     return ToStatus(MakeProblem(ProblemId::kEnrolmentOtherRole,
-                                "this host id belongs to a part of another role"),
+                                "this host id belongs to a component of another role"),
                     absl::StatusCode::kPermissionDenied);
   }
   return Sign(RoleOf(request.role()), request.host_id(), request.signing_request());

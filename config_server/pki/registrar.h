@@ -23,8 +23,8 @@ class Registrar {
   static absl::StatusOr<std::unique_ptr<Registrar>> Open(Store* store, const Clock& clock,
                                                          absl::Duration validity);
 
-  // ENROLMENT_REFUSED: wrong proof, or the host id is a part of another role. RESOURCE_EXHAUSTED:
-  // more than kFailuresMax wrong proofs within a minute.
+  // ENROLMENT_REFUSED: wrong proof, or the host id is a component of another role.
+  // RESOURCE_EXHAUSTED: more than kFailuresMax wrong proofs within a minute.
   static constexpr size_t kFailuresMax = 10;
   absl::StatusOr<control::v1::EnrolResponse> Enrol(const control::v1::EnrolRequest& request);
   absl::StatusOr<control::v1::EnrolResponse> Renew(Role role, const std::string& host_id,

@@ -1,4 +1,4 @@
-// ControlService over gRPC: enrolment, renewal, and the sessions of all parts.
+// ControlService over gRPC: enrolment, renewal, and the sessions of all components.
 #ifndef HOMEWARD_CONFIG_SERVER_SERVICES_CONTROL_SERVICE_H_
 #define HOMEWARD_CONFIG_SERVER_SERVICES_CONTROL_SERVICE_H_
 

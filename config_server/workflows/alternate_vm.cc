@@ -70,7 +70,7 @@ bool NoteUuids(const View& view, Machine* machine) {
 
 }  // namespace
 
-StepResult AlternateVm::TurnHomeOff(const View&, Machine*) { return StepResult::Done(); }
+StepResult AlternateVm::PowerOffTarget(const View&, Machine*) { return StepResult::Done(); }
 
 StepResult AlternateVm::AttachDisks(const View& view, Machine* machine) {
   storage::v1::Vm& vm = *MutableVmOf(machine);

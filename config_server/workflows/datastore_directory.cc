@@ -22,8 +22,7 @@ StepResult AwaitPhase(const View& view, storage::v1::Machine* machine,
 StepResult AwaitEnd(const View& view, storage::v1::Machine* machine,
                     storage::v1::ReplicaPhase phase) {
   // A master target that is gone for good must not keep the machine for ever.
-  if (!view.Alive(machine->assignment().placement().master_target_id()))
-    return StepResult::Done();
+  if (!view.Alive(machine->assignment().placement().master_target_id())) return StepResult::Done();
   StepResult result =
       AwaitPhase(view, machine, phase, "the master target to remove the recovery points");
   return result.state == StepResult::State::kFailed ? StepResult::Wait(result.problem->message())
@@ -35,7 +34,7 @@ void NoteStarted(const View& view, storage::v1::Machine* machine) {
   machine->clear_registered_at();
 }
 
-StepResult DatastoreDirectory::TurnHomeOff(const View&, storage::v1::Machine*) {
+StepResult DatastoreDirectory::PowerOffTarget(const View&, storage::v1::Machine*) {
   return StepResult::Done();
 }
 
@@ -43,11 +42,11 @@ StepResult DatastoreDirectory::AttachDisks(const View& view, storage::v1::Machin
   return AwaitPhase(view, machine, storage::v1::FOLLOW, "the master target to create the disks");
 }
 
-StepResult DatastoreDirectory::TurnSourceOff(const View&, storage::v1::Machine*) {
+StepResult DatastoreDirectory::PowerOffSource(const View&, storage::v1::Machine*) {
   return StepResult::Done();
 }
 
-StepResult DatastoreDirectory::HandDisksOver(const View& view, storage::v1::Machine* machine) {
+StepResult DatastoreDirectory::HandOverDisks(const View& view, storage::v1::Machine* machine) {
   const control::v1::ReplicaObserved* const replica = view.ReplicaOf(*machine);
   if (replica == nullptr) return StepResult::Wait("the master target to connect");
   machine->clear_home_disks();
@@ -64,7 +63,7 @@ StepResult DatastoreDirectory::TakeDisksBack(const View&, storage::v1::Machine*)
   return StepResult::Done();
 }
 
-StepResult DatastoreDirectory::PutDisksRight(const View&, storage::v1::Machine*, uint32_t*) {
+StepResult DatastoreDirectory::RepairDisks(const View&, storage::v1::Machine*, uint32_t*) {
   return StepResult::Done();
 }
 

@@ -1,6 +1,6 @@
-// Location: where a machine's disks come home to, and what must be done there around the
-// replication: a datastore directory on a master target, the VMware VM that the machine was, or a
-// new one.
+// Location: where a machine's disks come home to, and the steps that are taken there before and
+// after the replication. It is a datastore directory on a master target, the VMware VM that the
+// machine was, or a new VM.
 #ifndef HOMEWARD_CONFIG_SERVER_WORKFLOWS_LOCATION_H_
 #define HOMEWARD_CONFIG_SERVER_WORKFLOWS_LOCATION_H_
 
@@ -14,22 +14,23 @@ namespace homeward {
 class Location {
  public:
   virtual ~Location() = default;
-  // What still runs where the machine comes home to does not any more.
-  virtual StepResult TurnHomeOff(const View& view, storage::v1::Machine* machine) = 0;
-  // The machine's disks are attached to the master target and take the stream.
+  // Makes sure that nothing runs at the target: the VM that will get the disks is off.
+  virtual StepResult PowerOffTarget(const View& view, storage::v1::Machine* machine) = 0;
+  // Attaches the target's disks to the master target, which then receives the stream.
   virtual StepResult AttachDisks(const View& view, storage::v1::Machine* machine) = 0;
-  // The source does not run any more. Its agent has shipped everything, where it could.
-  virtual StepResult TurnSourceOff(const View& view, storage::v1::Machine* machine) = 0;
-  // The disks are the machine's, not the master target's.
-  virtual StepResult HandDisksOver(const View& view, storage::v1::Machine* machine) = 0;
+  // Makes sure that the source no longer runs. Its agent has sent everything by now, where it
+  // could.
+  virtual StepResult PowerOffSource(const View& view, storage::v1::Machine* machine) = 0;
+  // Detaches the disks from the master target and gives them to the machine.
+  virtual StepResult HandOverDisks(const View& view, storage::v1::Machine* machine) = 0;
   virtual StepResult PowerOn(const View& view, storage::v1::Machine* machine) = 0;
-  // HandDisksOver() and PowerOn() are undone: the disks are the master target's.
+  // Undoes HandOverDisks() and PowerOn(): the master target has the disks again.
   virtual StepResult TakeDisksBack(const View& view, storage::v1::Machine* machine) = 0;
-  // The disks are where they are recorded to be, whatever somebody did to them. `stage` is this
-  // job's, 0 at first.
-  virtual StepResult PutDisksRight(const View& view, storage::v1::Machine* machine,
-                                   uint32_t* stage) = 0;
-  // What AttachDisks() made is gone; the disks too unless `keep_disks`.
+  // Brings each disk to where its record says it is, whatever was changed by hand. `stage` is how
+  // far this job has come, 0 at first.
+  virtual StepResult RepairDisks(const View& view, storage::v1::Machine* machine,
+                                 uint32_t* stage) = 0;
+  // Removes what AttachDisks() made; the disks too, unless `keep_disks`.
   virtual StepResult Discard(const View& view, storage::v1::Machine* machine, bool keep_disks) = 0;
 };
 
@@ -38,14 +39,13 @@ class Location {
 // started when its disks are handed over.
 class DatastoreDirectory : public Location {
  public:
-  StepResult TurnHomeOff(const View& view, storage::v1::Machine* machine) override;
+  StepResult PowerOffTarget(const View& view, storage::v1::Machine* machine) override;
   StepResult AttachDisks(const View& view, storage::v1::Machine* machine) override;
-  StepResult TurnSourceOff(const View& view, storage::v1::Machine* machine) override;
-  StepResult HandDisksOver(const View& view, storage::v1::Machine* machine) override;
+  StepResult PowerOffSource(const View& view, storage::v1::Machine* machine) override;
+  StepResult HandOverDisks(const View& view, storage::v1::Machine* machine) override;
   StepResult PowerOn(const View& view, storage::v1::Machine* machine) override;
   StepResult TakeDisksBack(const View& view, storage::v1::Machine* machine) override;
-  StepResult PutDisksRight(const View& view, storage::v1::Machine* machine,
-                           uint32_t* stage) override;
+  StepResult RepairDisks(const View& view, storage::v1::Machine* machine, uint32_t* stage) override;
   StepResult Discard(const View& view, storage::v1::Machine* machine, bool keep_disks) override;
 };
 
@@ -57,14 +57,13 @@ class OriginalVm : public Location {
  public:
   // Null: there is no vCenter. It outlives this.
   explicit OriginalVm(Hypervisor* hypervisor) : hypervisor_(hypervisor) {}
-  StepResult TurnHomeOff(const View& view, storage::v1::Machine* machine) override;
+  StepResult PowerOffTarget(const View& view, storage::v1::Machine* machine) override;
   StepResult AttachDisks(const View& view, storage::v1::Machine* machine) override;
-  StepResult TurnSourceOff(const View& view, storage::v1::Machine* machine) override;
-  StepResult HandDisksOver(const View& view, storage::v1::Machine* machine) override;
+  StepResult PowerOffSource(const View& view, storage::v1::Machine* machine) override;
+  StepResult HandOverDisks(const View& view, storage::v1::Machine* machine) override;
   StepResult PowerOn(const View& view, storage::v1::Machine* machine) override;
   StepResult TakeDisksBack(const View& view, storage::v1::Machine* machine) override;
-  StepResult PutDisksRight(const View& view, storage::v1::Machine* machine,
-                           uint32_t* stage) override;
+  StepResult RepairDisks(const View& view, storage::v1::Machine* machine, uint32_t* stage) override;
   StepResult Discard(const View& view, storage::v1::Machine* machine, bool keep_disks) override;
 
  protected:
@@ -83,7 +82,7 @@ class OriginalVm : public Location {
 class AlternateVm : public OriginalVm {
  public:
   using OriginalVm::OriginalVm;
-  StepResult TurnHomeOff(const View& view, storage::v1::Machine* machine) override;
+  StepResult PowerOffTarget(const View& view, storage::v1::Machine* machine) override;
   StepResult AttachDisks(const View& view, storage::v1::Machine* machine) override;
   StepResult Discard(const View& view, storage::v1::Machine* machine, bool keep_disks) override;
 };

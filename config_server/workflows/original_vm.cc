@@ -83,7 +83,7 @@ StepResult OriginalVm::MoveDisks(const View& view, Machine* machine, storage::v1
   return moved;
 }
 
-StepResult OriginalVm::TurnHomeOff(const View& view, Machine* machine) {
+StepResult OriginalVm::PowerOffTarget(const View& view, Machine* machine) {
   if (hypervisor_ == nullptr) return StepResult::Fail(NoHypervisor());
   if (AllAre(*machine, AT_VM)) Refresh(view, machine);
   VmMove move = MoveOf(view, *machine, VmMove::Kind::kTurnOff);
@@ -105,9 +105,9 @@ StepResult OriginalVm::AttachDisks(const View& view, Machine* machine) {
   return AwaitPhase(view, machine, storage::v1::FOLLOW, "the master target to find the disks");
 }
 
-StepResult OriginalVm::TurnSourceOff(const View&, Machine*) { return StepResult::Done(); }
+StepResult OriginalVm::PowerOffSource(const View&, Machine*) { return StepResult::Done(); }
 
-StepResult OriginalVm::HandDisksOver(const View& view, Machine* machine) {
+StepResult OriginalVm::HandOverDisks(const View& view, Machine* machine) {
   StepResult moved = MoveDisks(view, machine, AT_VM, /*for_ever=*/false);
   if (!moved.done()) return moved;
   machine->clear_home_disks();
@@ -133,7 +133,7 @@ StepResult OriginalVm::TakeDisksBack(const View& view, Machine* machine) {
   return MoveDisks(view, machine, AT_MASTER_TARGET, /*for_ever=*/true);
 }
 
-StepResult OriginalVm::PutDisksRight(const View& view, Machine* machine, uint32_t* stage) {
+StepResult OriginalVm::RepairDisks(const View& view, Machine* machine, uint32_t* stage) {
   storage::v1::Vm& vm = *MutableVmOf(machine);
   storage::v1::DiskPlace place = AT_VM;
   for (const VmDisk& disk : vm.disks()) {

@@ -44,8 +44,8 @@ StepResult TakeAssignment(TaskContext& context) {
   return StepResult::Done();
 }
 
-StepResult TurnHomeOff(TaskContext& context) {
-  return context.location.TurnHomeOff(context.view, context.machine);
+StepResult PowerOffTarget(TaskContext& context) {
+  return context.location.PowerOffTarget(context.view, context.machine);
 }
 
 StepResult AttachDisks(TaskContext& context) {
@@ -158,8 +158,8 @@ StepResult QuiesceSource(TaskContext& context) {
   return StepResult::Done();
 }
 
-StepResult TurnSourceOff(TaskContext& context) {
-  return context.location.TurnSourceOff(context.view, context.machine);
+StepResult PowerOffSource(TaskContext& context) {
+  return context.location.PowerOffSource(context.view, context.machine);
 }
 
 StepResult ChooseAndFence(TaskContext& context) {
@@ -202,8 +202,8 @@ StepResult RecoverDisks(TaskContext& context) {
                                                  : "the disks to reach the point");
 }
 
-StepResult HandDisksOver(TaskContext& context) {
-  return context.location.HandDisksOver(context.view, context.machine);
+StepResult HandOverDisks(TaskContext& context) {
+  return context.location.HandOverDisks(context.view, context.machine);
 }
 
 StepResult PowerOn(TaskContext& context) {
@@ -275,9 +275,9 @@ StepResult EndReplica(TaskContext& context) {
   return AwaitEnd(context.view, context.machine, storage::v1::RELEASE);
 }
 
-StepResult PutDisksRight(TaskContext& context) {
+StepResult RepairDisks(TaskContext& context) {
   uint32_t stage = context.job->repair_stage();
-  StepResult result = context.location.PutDisksRight(context.view, context.machine, &stage);
+  StepResult result = context.location.RepairDisks(context.view, context.machine, &stage);
   context.job->set_repair_stage(stage);
   return result;
 }
@@ -317,7 +317,7 @@ StepResult IfReplicatedTo(TaskContext& context) {
 
 std::vector<TaskSpec> ReplicationTasks() {
   return {{"Check prerequisites and take the assignment", TakeAssignment},
-          {"Turn off what runs where it comes home to", TurnHomeOff},
+          {"Turn off what runs where it comes home to", PowerOffTarget},
           {"Attach the disks to the master target", AttachDisks},
           {"Assign the process server", AwaitRelay},
           {"Start replication", AwaitAgent},
@@ -342,10 +342,10 @@ const Workflow& WorkflowOf(storage::v1::Operation operation) {
         {"Make a recovery point", AwaitRequestedPoint}}},
       {storage::v1::FAILBACK,
        {{"Stop the machine and send its last writes", QuiesceSource},
-        {"Turn the machine off", TurnSourceOff},
+        {"Turn the machine off", PowerOffSource},
         {"Choose the point and end the old generation", ChooseAndFence, false},
         {"Bring the disks to the point", RecoverDisks, false},
-        {"Hand the disks over", HandDisksOver, false},
+        {"Hand the disks over", HandOverDisks, false},
         {"Start the machine", PowerOn, false}},
        storage::v1::FAILING_BACK,
        storage::v1::FAILED_BACK,
@@ -356,7 +356,7 @@ const Workflow& WorkflowOf(storage::v1::Operation operation) {
        storage::v1::COMMITTED},
       {storage::v1::REPAIR,
        {{"Remove the recovery points", EndReplica},
-        {"Put the disks where they belong", PutDisksRight},
+        {"Put the disks where they belong", RepairDisks},
         {"End the old generation", BeginReplicaAnew},
         {"Open the disks on the master target", IfReplicatedTo<AttachDisks>},
         {"Assign the process server", IfReplicatedTo<AwaitRelay>},

@@ -121,6 +121,8 @@ class Daemon:
 
 
 class Cluster:
+    enrol_command = "enrol"
+
     def __init__(self, binaries, directory, heartbeat="1s", extra="", host="127.0.0.1"):
         self.binaries, self.directory = pathlib.Path(binaries), pathlib.Path(directory)
         self.daemons = {}
@@ -145,7 +147,7 @@ registration_window {{ seconds: 900 }}
         self.daemons["config_server"].start()
         self.await_("the configuration server answers", lambda: self.try_cli("version"))
         if not self.enrolment.exists():
-            self.enrolment.write_text(self.cli("enrol", "passphrase", "show"))
+            self.enrolment.write_text(self.cli(self.enrol_command, "passphrase", "show"))
 
     def join(self, name):
         return f"""join {{

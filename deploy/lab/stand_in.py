@@ -1,4 +1,4 @@
-"""A part that registers as what this host is not: its session is made with curl and protoc, and with a real part's identity."""
+"""A component that registers as what this host is not: its session is made with curl and protoc, and with a real component's identity."""
 import pathlib
 import struct
 import subprocess

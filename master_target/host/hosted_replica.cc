@@ -22,7 +22,7 @@ using control::v1::RELEASE;
 
 constexpr absl::Duration kTick = absl::Milliseconds(200);
 constexpr absl::Duration kRetentionInterval = absl::Seconds(5);
-constexpr absl::Duration kMendInterval = absl::Seconds(5);
+constexpr absl::Duration kRepairInterval = absl::Seconds(5);
 constexpr uint64_t kScrubStepBytes = 4 * kMiB;  // at least, as the scrub reads in whole blocks
 constexpr absl::Duration kSlowRetryMin = absl::Seconds(2);
 constexpr absl::Duration kSlowRetryMax = absl::Minutes(1);
@@ -267,7 +267,7 @@ void HostedReplica::Tick() {
   if (store_ != nullptr) {
     RetainSome();
     ScrubSome();
-    MendSome();
+    RepairSome();
   }
   Publish();
   strand_->PostAfter(kTick, [this] { Tick(); });
@@ -316,7 +316,7 @@ void HostedReplica::ScrubSome() {
 }
 
 // The machine has what the replica should hold.
-void HostedReplica::MendSome() {
+void HostedReplica::RepairSome() {
   const absl::Status damage = store_->damage();
   if (!damage.ok() && !damage_logged_)
     LogError("scrub.damage", {{"replica", desired_.replica_id()}, {"what", damage}});
@@ -324,16 +324,16 @@ void HostedReplica::MendSome() {
 
   const bool damaged =
       absl::c_any_of(store_->damaged(), [](const ExtentSet& ranges) { return !ranges.empty(); });
-  if (damaged) mended_ = std::string(damage.message());
+  if (damaged) repaired_ = std::string(damage.message());
   if (mending_ && !damaged) {
     doubtful_through_ = store_->points().empty() ? 0 : store_->points().back().number;
-    LogWarn("scrub.mended", {{"replica", desired_.replica_id()}, {"what", mended_}});
+    LogWarn("scrub.repaired", {{"replica", desired_.replica_id()}, {"what", repaired_}});
   }
   mending_ = damaged;
   const absl::Duration now = clock_.Monotonic();
-  if (!damaged || receiver_ == nullptr || now < next_mend_) return;
-  next_mend_ = now + kMendInterval;
-  stream_->AskToMend(*receiver_);
+  if (!damaged || receiver_ == nullptr || now < next_repair_) return;
+  next_repair_ = now + kRepairInterval;
+  stream_->AskForRepair(*receiver_);
 }
 
 void HostedReplica::Publish() {
@@ -352,8 +352,8 @@ void HostedReplica::Publish() {
           MakeProblem(ProblemId::kReplicaChangedByItself, std::string(damage.message()));
     }
     if (!store_->points().empty() && store_->points().front().number <= doubtful_through_) {
-      *seen.mutable_mended() = MakeProblem(ProblemId::kOlderPointsDoubtful,
-                                           absl::StrCat("it was mended since: ", mended_));
+      *seen.mutable_repaired() = MakeProblem(ProblemId::kOlderPointsDoubtful,
+                                             absl::StrCat("it was repaired since: ", repaired_));
     }
     if (scrubbed_ != absl::InfinitePast()) *seen.mutable_scrubbed() = ToProto(scrubbed_);
     points_.clear();
@@ -402,7 +402,9 @@ absl::Status HostedReplica::Store(std::vector<SealedBatch> batches) {
   return stored;
 }
 
-uint64_t HostedReplica::RoomBytes() { return stream_ == nullptr ? 0 : stream_->RoomBytes(); }
+uint64_t HostedReplica::AvailableBytes() {
+  return stream_ == nullptr ? 0 : stream_->AvailableBytes();
+}
 StreamPosition HostedReplica::spooled() const {
   return stream_ == nullptr ? StreamPosition() : stream_->spooled();
 }

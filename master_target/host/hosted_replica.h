@@ -38,7 +38,7 @@ class HostedReplica : public Inbox {
   // Inbox, on the strand. Refused while it does not follow.
   absl::StatusOr<StreamPosition> Admit(const replication::v1::Hello& hello) override;
   absl::Status Store(std::vector<SealedBatch> batches) override;
-  uint64_t RoomBytes() override;
+  uint64_t AvailableBytes() override;
   StreamPosition spooled() const override;
   StreamPosition durable() const override;
   void OnDigestQuery(const replication::v1::DigestQuery& query, StreamReceiver& from) override;
@@ -57,7 +57,7 @@ class HostedReplica : public Inbox {
   void Tick();
   void RetainSome();
   void ScrubSome();
-  void MendSome();
+  void RepairSome();
   void Publish();
 
   FileSystem& files_;
@@ -86,10 +86,10 @@ class HostedReplica : public Inbox {
   double scrub_bytes_due_ = 0;
   absl::Time scrubbed_ = absl::InfinitePast();
   bool damage_logged_ = false;
-  absl::Duration next_mend_;
+  absl::Duration next_repair_;
   bool mending_ = false;  // there is damage of the replica itself
   // The newest such damage, and the last point from before it was written anew.
-  std::string mended_;
+  std::string repaired_;
   uint64_t doubtful_through_ = 0;  // ReplicaPoint::number
   uint64_t received_bytes_ = 0;
   std::vector<types::v1::RecoveryPoint> points_;  // of a closed store

@@ -54,9 +54,9 @@ class MasterTarget : public Daemon {
     HW_RETURN_IF_ERROR(environment_.files.MakeDirectories(retention_directory_));
     HW_ASSIGN_OR_RETURN(membership_,
                         JoinFabric(environment_.files, Joining(), environment_.stopping));
-    HW_RETURN_IF_ERROR(endpoint_.StartLane(
+    HW_RETURN_IF_ERROR(endpoint_.StartDataChannel(
         {.listen_address = config_.listen_address(),
-         .lane_address = config_.bulk_lane_address(),
+         .data_channel_address = config_.data_channel_address(),
          .identity = [this] { return ReadIdentity(environment_.files, membership_.files); }}));
     HW_ASSIGN_OR_RETURN(server_, StartServer({.address = config_.listen_address(),
                                               .identity = membership_.files,
@@ -78,7 +78,7 @@ class MasterTarget : public Daemon {
     if (server_ != nullptr)
       server_->Shutdown(absl::ToChronoTime(environment_.clock.Now() + absl::Seconds(1)));
     server_.reset();
-    endpoint_.StopLane();
+    endpoint_.StopDataChannel();
     replicas_.reset();
   }
 
@@ -190,8 +190,8 @@ void CheckMasterTargetConfig(const google::protobuf::Message& message, ConfigPro
     RequireAbsolutePath("retention_directory", config.retention_directory(), problems);
   if (!config.advertised_address().empty())
     RequireAddress("advertised_address", config.advertised_address(), problems);
-  if (!config.bulk_lane_address().empty() && config.bulk_lane_address() != "none")
-    RequireAddress("bulk_lane_address", config.bulk_lane_address(), problems);
+  if (!config.data_channel_address().empty() && config.data_channel_address() != "none")
+    RequireAddress("data_channel_address", config.data_channel_address(), problems);
   if (!config.disk_links_directory().empty())
     RequireAbsolutePath("disk_links_directory", config.disk_links_directory(), problems);
   for (int i = 0; i < config.block_devices_size(); ++i)

@@ -5,7 +5,7 @@
 namespace homeward {
 namespace {
 
-constexpr int kMendRangesMax = 256;
+constexpr int kRepairRangesMax = 256;
 
 }  // namespace
 
@@ -39,18 +39,18 @@ void KeeperStream::OnDigestQuery(const replication::v1::DigestQuery& query, Stre
   from.SendDigestReply(reply);
 }
 
-void KeeperStream::AskToMend(StreamReceiver& sender) const {
-  replication::v1::MendRequest request;
+void KeeperStream::AskForRepair(StreamReceiver& sender) const {
+  replication::v1::RepairRequest request;
   for (uint32_t disk = 0; disk < store_.damaged().size(); ++disk) {
     for (const Extent& extent : store_.damaged()[disk].Ranges()) {
-      if (request.ranges_size() == kMendRangesMax) break;
+      if (request.ranges_size() == kRepairRangesMax) break;
       auto& range = *request.add_ranges();
       range.set_disk(disk);
       range.set_offset_bytes(extent.offset);
       range.set_length_bytes(extent.length);
     }
   }
-  if (request.ranges_size() > 0) sender.SendMendRequest(request);
+  if (request.ranges_size() > 0) sender.SendRepairRequest(request);
 }
 
 }  // namespace homeward

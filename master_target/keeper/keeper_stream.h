@@ -24,19 +24,19 @@ class KeeperStream : public Inbox {
                .disk_bytes = std::move(options.disk_bytes)},
         window_bytes_(options.window_bytes) {}
 
-  // The replica failed in a way that only opening it anew can mend.
+  // The replica failed in a way that only opening it anew can repair.
   const absl::Status& broken() const { return broken_; }
   // As StreamOrder::SetFence(). A process server's stream has none.
   absl::Status SetFence(uint64_t fence) { return store_.order().SetFence(fence); }
 
   absl::StatusOr<StreamPosition> Admit(const replication::v1::Hello& hello) override;
   absl::Status Store(std::vector<SealedBatch> batches) override;
-  uint64_t RoomBytes() override { return window_bytes_; }
+  uint64_t AvailableBytes() override { return window_bytes_; }
   StreamPosition spooled() const override { return store_.position(); }
   StreamPosition durable() const override { return store_.position(); }
   void OnDigestQuery(const replication::v1::DigestQuery& query, StreamReceiver& from) override;
   // Asks for what of the replica is damaged, if anything is. Call it again until nothing is.
-  void AskToMend(StreamReceiver& sender) const;
+  void AskForRepair(StreamReceiver& sender) const;
 
  private:
   ReplicaStore& store_;

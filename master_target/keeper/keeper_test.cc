@@ -288,15 +288,15 @@ TEST_F(KeeperTest, DamageIsOverWhenItIsWrittenAnewAndTheJournalIsScrubbedToo) {
   EXPECT_TRUE(absl::IsDataLoss(keeper_->damage())) << "what cannot be read is no better";
 }
 
-TEST_F(KeeperTest, AnAgentThatWasSetBackIsNotBelieved) {
+TEST_F(KeeperTest, AnAgentThatWasRevertedIsNotBelieved) {
   Start(5);
   const StreamPosition snapshot = position_;
-  // The life that is undone later: an epoch of its own.
+  // The incarnation that is undone later: an epoch of its own.
   ASSERT_TRUE(
       Apply(SealEpochBegin({BatchKind::kEpochBegin, {7, 0}, 1}, {snapshot, false, {{}}})).ok());
   position_ = {7, 0};
   ASSERT_TRUE(Apply(Write()).ok());
-  // The life after the snapshot knows nothing of epoch 7, however far its own numbers are.
+  // The incarnation after the snapshot knows nothing of epoch 7, however far its own numbers are.
   const EpochBegin begin{snapshot, false, {{5, 8}}};
   const absl::Status refused = Apply(SealEpochBegin({BatchKind::kEpochBegin, {9, 0}, 1}, begin));
   EXPECT_TRUE(absl::IsDataLoss(refused)) << refused;

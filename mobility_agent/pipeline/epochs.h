@@ -12,9 +12,10 @@
 
 namespace homeward {
 
-// Where the epochs of a life begin. An epoch is used once: the replica takes what it has passed for
-// duplicates. Neither a lost memory nor one that is older than it seems (a machine set back to a
-// snapshot) may repeat one, so a life begins above what is remembered and at the clock.
+// Where the epochs of an incarnation begin. An epoch is used once: the replica takes what it has
+// passed for duplicates. Neither a lost memory nor one that is older than it seems (a machine
+// reverted to a snapshot) may repeat one, so an incarnation begins above what is remembered and at
+// the clock.
 struct EarlierEpochs {
   uint64_t remembered = 0;  // the last one, as the state says
   uint64_t stride = 0;      // above that, at random
@@ -26,26 +27,26 @@ uint64_t LeastEpoch(const EarlierEpochs& earlier, absl::Time now);
 // sent in that epoch.
 class Epochs {
  public:
-  // What an earlier life of the agent remembered; empty when it remembered nothing.
+  // What an earlier incarnation of the agent remembered; empty when it remembered nothing.
   struct Remembered {
     uint64_t current = 0;
     StreamPosition durable;
     std::vector<uint64_t> begun;
   };
-  // All epochs of this life are `least` or above.
+  // All epochs of this incarnation are `least` or above.
   Epochs(Remembered remembered, uint64_t least);
 
   // The next epoch may continue from what is durable. Otherwise it continues from nothing.
   bool CanContinue() const;
-  // Begins the next epoch, above all that this life has had, and returns what its first entry says.
-  // A marker that is not durable is lost with the epoch that ends. Requires: `continues` only where
-  // CanContinue().
+  // Begins the next epoch, above all that this incarnation has had, and returns what its first
+  // entry says. A marker that is not durable is lost with the epoch that ends. Requires:
+  // `continues` only where CanContinue().
   EpochBegin Begin(bool continues);
   // The other side follows an epoch that this agent does not remember: the next one begins above
   // it, and nothing is durable.
   void ForgetBelow(uint64_t epoch);
 
-  // Whether the position is of a life that this agent remembers.
+  // Whether the position is of an incarnation that this agent remembers.
   bool KnowsOf(StreamPosition durable) const;
   // Requires: KnowsOf(durable).
   void OnDurable(StreamPosition durable);
@@ -55,7 +56,7 @@ class Epochs {
   StreamPosition durable() const { return durable_; }
   // Since what is durable, oldest first; the last one is current().
   const std::vector<uint64_t>& begun() const { return begun_; }
-  // Markers sealed in this life, and the newest one's id.
+  // Markers sealed in this incarnation, and the newest one's id.
   uint64_t markers_sealed() const { return markers_sealed_; }
   const std::string& last_marker() const { return last_marker_; }
   bool last_marker_durable() const { return durable_ >= last_marker_position_; }

@@ -49,7 +49,7 @@ TEST(Epochs, KnowsTheLifeThatItRemembers) {
   EXPECT_TRUE(epochs.KnowsOf({3, 1})) << "it is over, whatever it was";
   EXPECT_TRUE(epochs.KnowsOf({9, 2}));
   EXPECT_TRUE(epochs.KnowsOf({50, 0}));
-  EXPECT_FALSE(epochs.KnowsOf({8, 0})) << "another life began it";
+  EXPECT_FALSE(epochs.KnowsOf({8, 0})) << "another incarnation began it";
   EXPECT_FALSE(epochs.KnowsOf({51, 0}));
   epochs.ForgetBelow(80);
   epochs.Begin(/*continues=*/false);

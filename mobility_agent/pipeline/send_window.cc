@@ -44,7 +44,7 @@ void SendWindow::Keep(const BatchHeader& header, std::vector<BatchExtent> extent
 
 SealedBatch SendWindow::Next() { return HasNext() ? entries_[next_++].payload : SealedBatch(); }
 
-bool SendWindow::GoOnBehind(StreamPosition held) {
+bool SendWindow::ResumeAfter(StreamPosition held) {
   size_t index = 0;
   while (index < entries_.size() && entries_[index].position <= held) ++index;
   const StreamPosition last{epoch_, next_sequence_ - 1};

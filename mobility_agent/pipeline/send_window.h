@@ -32,7 +32,7 @@ class SendWindow {
   SealedBatch Next();
   // On a new connection: the other side holds everything up to `held`. True: what is behind it goes
   // next. False: that is not here whole, so this epoch is over.
-  bool GoOnBehind(StreamPosition held);
+  bool ResumeAfter(StreamPosition held);
   // A payload that is spooled is not kept, where it was written is.
   void OnSpooled(StreamPosition spooled);
   void OnDurable(StreamPosition durable);

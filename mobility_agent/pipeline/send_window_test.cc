@@ -54,11 +54,11 @@ TEST_F(SendWindowTest, WhatIsSealedGoesOnceInItsOrder) {
 
 TEST_F(SendWindowTest, ANewConnectionGoesOnBehindWhatIsHeld) {
   Rest();
-  EXPECT_TRUE(window_.GoOnBehind({7, 1}));
+  EXPECT_TRUE(window_.ResumeAfter({7, 1}));
   EXPECT_THAT(Rest(), ElementsAre(2, 3));
-  EXPECT_TRUE(window_.GoOnBehind({7, 3}));
+  EXPECT_TRUE(window_.ResumeAfter({7, 3}));
   EXPECT_THAT(Rest(), IsEmpty());
-  EXPECT_TRUE(window_.GoOnBehind({6, 2})) << "the first of an epoch follows the last one";
+  EXPECT_TRUE(window_.ResumeAfter({6, 2})) << "the first of an epoch follows the last one";
   EXPECT_THAT(Rest(), ElementsAre(0, 1, 2, 3));
 }
 
@@ -66,8 +66,8 @@ TEST_F(SendWindowTest, TheEpochIsOverWhereAPayloadIsGone) {
   Rest();
   window_.OnSpooled({7, 2});
   EXPECT_EQ(window_.bytes(), 3u * 4096) << "where it was is remembered";
-  EXPECT_FALSE(window_.GoOnBehind({7, 1})) << "the process server lost its disk";
-  EXPECT_TRUE(window_.GoOnBehind({7, 2}));
+  EXPECT_FALSE(window_.ResumeAfter({7, 1})) << "the process server lost its disk";
+  EXPECT_TRUE(window_.ResumeAfter({7, 2}));
   EXPECT_THAT(Rest(), ElementsAre(3));
 }
 
@@ -76,15 +76,15 @@ TEST_F(SendWindowTest, TheEpochIsOverWhereWhatIsAskedForWasDurable) {
   window_.OnSpooled({7, 3});
   window_.OnDurable({7, 3});
   EXPECT_TRUE(window_.empty());
-  EXPECT_TRUE(window_.GoOnBehind({7, 3}));
-  EXPECT_FALSE(window_.GoOnBehind({7, 2}));
-  EXPECT_FALSE(window_.GoOnBehind({7, 4})) << "nobody sealed that";
+  EXPECT_TRUE(window_.ResumeAfter({7, 3}));
+  EXPECT_FALSE(window_.ResumeAfter({7, 2}));
+  EXPECT_FALSE(window_.ResumeAfter({7, 4})) << "nobody sealed that";
 }
 
 TEST_F(SendWindowTest, TheEpochIsOverWhereTheOtherSideHoldsLessThanItSaid) {
   Rest();
   window_.OnSpooled({7, 9});
-  EXPECT_FALSE(window_.GoOnBehind({7, 3}));
+  EXPECT_FALSE(window_.ResumeAfter({7, 3}));
 }
 
 TEST_F(SendWindowTest, WhatIsDurableIsForgottenAndTheRestGoesOn) {
@@ -101,7 +101,7 @@ TEST_F(SendWindowTest, ASpooledPositionOfAnotherEpochSaysNothing) {
   Rest();
   window_.OnSpooled({8, 9});
   EXPECT_TRUE(window_.spooled().none());
-  EXPECT_TRUE(window_.GoOnBehind({7, 0})) << "all payloads are there";
+  EXPECT_TRUE(window_.ResumeAfter({7, 0})) << "all payloads are there";
 }
 
 TEST_F(SendWindowTest, AllThatIsNotDurableIsDirtyAgain) {

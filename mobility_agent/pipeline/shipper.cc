@@ -172,12 +172,12 @@ Shipper::Tracking Shipper::tracking() const {
   return dirty_.coarsened() ? Tracking::kBitmap : Tracking::kExtents;
 }
 
-absl::Status Shipper::GoOnBehind(StreamPosition held) {
+absl::Status Shipper::ResumeAfter(StreamPosition held) {
   // It takes the stream after all: it had not been told of this session.
   if (absl::IsAborted(refused_)) refused_ = absl::OkStatus();
   if (held.epoch > epochs_.current()) return BeginBeyond(held.epoch);
   sync_.OnConnected();
-  return window_.GoOnBehind(held) ? absl::OkStatus() : BeginEpoch(/*synchronise=*/false);
+  return window_.ResumeAfter(held) ? absl::OkStatus() : BeginEpoch(/*synchronise=*/false);
 }
 
 absl::StatusOr<SealedBatch> Shipper::NextBatch() {
@@ -258,8 +258,8 @@ void Shipper::OnDigestReply(const replication::v1::DigestReply& reply) {
   sender_.Pump();
 }
 
-void Shipper::OnMendRequest(const replication::v1::MendRequest& request) {
-  for (const replication::v1::MendRequest::Range& range : request.ranges())
+void Shipper::OnRepairRequest(const replication::v1::RepairRequest& request) {
+  for (const replication::v1::RepairRequest::Range& range : request.ranges())
     dirty_.AddNamed(range.disk(), range.offset_bytes(), range.length_bytes());
   CloseLogBeforeDirty();
   sender_.Pump();

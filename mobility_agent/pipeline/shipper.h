@@ -36,8 +36,8 @@ class Shipper : public Outbox {
     std::string state_path;
     bool stopped_cleanly = false;  // as TakeCleanStop() said before the sources were opened
     uint64_t epoch_min = 0;        // where there is no state: this machine's epochs so far
-    // Random: how far this life begins above the last epoch it remembers, so that a machine that
-    // was set back to a snapshot repeats no epoch of the life it lost.
+    // Random: how far this incarnation begins above the last epoch it remembers, so that a machine
+    // that was reverted to a snapshot repeats no epoch of the incarnation it lost.
     uint64_t epoch_stride = 0;
     bool fresh_replica =
         false;  // the replica reads as zeroes: send what is not zero, compare nothing
@@ -117,15 +117,15 @@ class Shipper : public Outbox {
   const absl::Status& away() const { return away_; }
 
   // Outbox
-  absl::Status GoOnBehind(StreamPosition held) override;
+  absl::Status ResumeAfter(StreamPosition held) override;
   absl::StatusOr<SealedBatch> NextBatch() override;
   void OnAcknowledged(StreamPosition spooled, StreamPosition durable) override;
   void OnDigestReply(const replication::v1::DigestReply& reply) override;
-  void OnMendRequest(const replication::v1::MendRequest& request) override;
+  void OnRepairRequest(const replication::v1::RepairRequest& request) override;
   void OnRefused(const absl::Status& status) override;
 
  private:
-  // Where this life begins.
+  // Where this incarnation begins.
   struct Start {
     Epochs::Remembered epochs;
     uint64_t least_epoch = 0;
@@ -137,8 +137,8 @@ class Shipper : public Outbox {
 
   absl::Status SaveState(bool stopped_cleanly);
   absl::Status BeginEpoch(bool synchronise);
-  // The other side follows a life of this machine that this agent does not remember: it was set
-  // back, as to a snapshot of its machine, and nothing it remembers is to be trusted.
+  // The other side follows an incarnation of this machine that this agent does not remember: it was
+  // set back, as to a snapshot of its machine, and nothing it remembers is to be trusted.
   absl::Status BeginBeyond(uint64_t epoch);
   // All that is not durable is dirty again.
   void ReturnAll();

@@ -34,8 +34,8 @@ class Synchronisation {
   struct Start {
     bool running = true;  // until Begin(): one has to be begun
     bool fresh = false;   // the replica reads as zeroes
-    // Questions are numbered from here. No number is used twice, not by another life either: a
-    // reply may come late.
+    // Questions are numbered from here. No number is used twice, not by another incarnation either:
+    // a reply may come late.
     uint64_t first_query = 0;
   };
 

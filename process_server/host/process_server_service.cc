@@ -60,9 +60,9 @@ class ProcessServer : public Daemon {
         Relays::Limits{.cache_directory = cache_directory_, .cache_bytes_max = cache_bytes_},
         std::move(common));
     strand_ = MakeThreadStrand("process-server");
-    HW_RETURN_IF_ERROR(endpoint_.StartLane(
+    HW_RETURN_IF_ERROR(endpoint_.StartDataChannel(
         {.listen_address = config_.listen_address(),
-         .lane_address = config_.bulk_lane_address(),
+         .data_channel_address = config_.data_channel_address(),
          .identity = [this] { return ReadIdentity(environment_.files, membership_.files); }}));
     HW_ASSIGN_OR_RETURN(server_, StartServer({.address = config_.listen_address(),
                                               .identity = membership_.files,
@@ -87,7 +87,7 @@ class ProcessServer : public Daemon {
     if (server_ != nullptr)
       server_->Shutdown(absl::ToChronoTime(environment_.clock.Now() + absl::Seconds(1)));
     server_.reset();
-    endpoint_.StopLane();
+    endpoint_.StopDataChannel();
     if (strand_ != nullptr) strand_->Stop();
     relays_.reset();
   }
@@ -271,8 +271,8 @@ void CheckProcessServerConfig(const google::protobuf::Message& message, ConfigPr
     RequireAbsolutePath("cache_directory", config.cache_directory(), problems);
   if (!config.advertised_address().empty())
     RequireAddress("advertised_address", config.advertised_address(), problems);
-  if (!config.bulk_lane_address().empty() && config.bulk_lane_address() != "none")
-    RequireAddress("bulk_lane_address", config.bulk_lane_address(), problems);
+  if (!config.data_channel_address().empty() && config.data_channel_address() != "none")
+    RequireAddress("data_channel_address", config.data_channel_address(), problems);
   if (config.cache_bytes_max() != 0 && config.cache_bytes_max() < Relays::kShareBytesMin)
     problems->Add("cache_bytes_max", "must be at least 67108864 (64 MiB), or absent");
   for (int i = 0; i < config.bandwidth_schedule_size(); ++i) {

@@ -66,7 +66,7 @@ absl::StatusOr<StreamPosition> Relay::Admit(const replication::v1::Hello& hello)
     memory_bytes_ = 0;
     durable_ = std::max(durable_, durable);
     const absl::Status skipped = spool_->SkipTo(durable);
-    order_.ResumeBehind(spool_->appended());
+    order_.ResumeAfter(spool_->appended());
     HW_RETURN_IF_ERROR(skipped);
   }
   return order_.position();
@@ -77,7 +77,7 @@ absl::Status Relay::Take(SealedBatch sealed) {
   HW_RETURN_IF_ERROR(ParseBatch(sealed.view(), /*decode=*/false, &batch));
   HW_ASSIGN_OR_RETURN(const bool next, order_.Takes(batch.header));
   if (!next) return absl::OkStatus();
-  order_.ResumeBehind(batch.header.position);
+  order_.ResumeAfter(batch.header.position);
   memory_bytes_ += sealed.size();
   waiting_.push_back({batch.header.position, ticks_, std::move(sealed)});
   return absl::OkStatus();
@@ -135,7 +135,7 @@ void Relay::Tick() {
   if (SpoolThrough(last).ok() && receiver_ != nullptr) receiver_->Acknowledge();
 }
 
-uint64_t Relay::RoomBytes() {
+uint64_t Relay::AvailableBytes() {
   const uint64_t pending = pending_bytes();
   if (pending >= spool_bytes_max_) return 0;
   // What the disk does not take must not gather in memory instead.
@@ -154,9 +154,9 @@ void Relay::OnDigestQuery(const replication::v1::DigestQuery& query, StreamRecei
   sender_.SendDigestQuery(query);
 }
 
-absl::Status Relay::GoOnBehind(StreamPosition held) {
+absl::Status Relay::ResumeAfter(StreamPosition held) {
   HW_RETURN_IF_ERROR(broken_);
-  if (!CanGoOnBehind(held)) {
+  if (!CanResumeAfter(held)) {
     // The master target holds less than was durable before: what is missing is gone here.
     const absl::Status lost = absl::DataLossError(absl::StrCat(
         "the master target is back at ", held.ToString(), ", which this process server passed"));
@@ -167,9 +167,9 @@ absl::Status Relay::GoOnBehind(StreamPosition held) {
   return absl::OkStatus();
 }
 
-bool Relay::CanGoOnBehind(StreamPosition position) const {
-  if (position < spool_->appended()) return spool_->CanGoOnBehind(position);
-  return CanResumeBehind(waiting_, order_.position(), position);
+bool Relay::CanResumeAfter(StreamPosition position) const {
+  if (position < spool_->appended()) return spool_->CanResumeAfter(position);
+  return homeward::CanResumeAfter(waiting_, order_.position(), position);
 }
 
 absl::StatusOr<SealedBatch> Relay::ReadBehind(StreamPosition position) {
@@ -206,7 +206,7 @@ void Relay::OnAcknowledged(StreamPosition, StreamPosition durable) {
   durable_ = durable;
   if (!broken_.ok()) return;
   // It came another way: what is still on its way here from before is late.
-  if (durable > order_.position()) order_.ResumeBehind(durable);
+  if (durable > order_.position()) order_.ResumeAfter(durable);
   const uint64_t pending = pending_bytes();
   while (!waiting_.empty() && waiting_.front().position <= durable) {
     memory_bytes_ -= waiting_.front().sealed.size();
@@ -226,8 +226,8 @@ void Relay::OnDigestReply(const replication::v1::DigestReply& reply) {
   if (receiver_ != nullptr) receiver_->SendDigestReply(reply);
 }
 
-void Relay::OnMendRequest(const replication::v1::MendRequest& request) {
-  if (receiver_ != nullptr) receiver_->SendMendRequest(request);
+void Relay::OnRepairRequest(const replication::v1::RepairRequest& request) {
+  if (receiver_ != nullptr) receiver_->SendRepairRequest(request);
 }
 
 void Relay::OnRefused(const absl::Status& status) {
@@ -259,7 +259,7 @@ absl::Status Relay::StartOver() {
   waiting_.clear();
   memory_bytes_ = 0;
   spool_full_ = false;
-  order_.ResumeBehind(spool_->appended());
+  order_.ResumeAfter(spool_->appended());
   forwarded_ = {};
   durable_ = {};
   return absl::OkStatus();

@@ -76,17 +76,17 @@ class Relay : public Inbox, public Outbox {
   // Inbox
   absl::StatusOr<StreamPosition> Admit(const replication::v1::Hello& hello) override;
   absl::Status Store(std::vector<SealedBatch> batches) override;
-  uint64_t RoomBytes() override;
+  uint64_t AvailableBytes() override;
   StreamPosition spooled() const override { return spool_->held(); }
   StreamPosition durable() const override { return durable_; }
   void OnDigestQuery(const replication::v1::DigestQuery& query, StreamReceiver& from) override;
 
   // Outbox
-  absl::Status GoOnBehind(StreamPosition held) override;
+  absl::Status ResumeAfter(StreamPosition held) override;
   absl::StatusOr<SealedBatch> NextBatch() override;
   void OnAcknowledged(StreamPosition spooled, StreamPosition durable) override;
   void OnDigestReply(const replication::v1::DigestReply& reply) override;
-  void OnMendRequest(const replication::v1::MendRequest& request) override;
+  void OnRepairRequest(const replication::v1::RepairRequest& request) override;
   void OnRefused(const absl::Status& status) override;
 
  private:
@@ -100,7 +100,7 @@ class Relay : public Inbox, public Outbox {
   absl::Status Take(SealedBatch sealed);
   // Moves what waits in memory to the spool, up to `last`, and syncs.
   absl::Status SpoolThrough(StreamPosition last);
-  bool CanGoOnBehind(StreamPosition position) const;
+  bool CanResumeAfter(StreamPosition position) const;
   // The first batch behind `position`; empty when there is none.
   absl::StatusOr<SealedBatch> ReadBehind(StreamPosition position);
   absl::Status GiveUpSpool(const absl::Status& damage);

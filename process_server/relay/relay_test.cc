@@ -73,16 +73,16 @@ TEST(Relay, WithAFullSpoolNothingGathersInMemoryAndItGoesOnWhenThereIsRoom) {
   disk.set_capacity_bytes(space->total_bytes - space->free_bytes);
   // There is no way on, so all of it wants to the disk.
   uint64_t sequence = 1;
-  for (; relay->RoomBytes() > 0 && sequence < 100; ++sequence)
+  for (; relay->AvailableBytes() > 0 && sequence < 100; ++sequence)
     EXPECT_TRUE(absl::IsResourceExhausted(relay->Store({batch(sequence)})));
   EXPECT_LT(relay->pending_bytes(), 48 * kKiB);
   relay->Tick();
-  EXPECT_EQ(relay->RoomBytes(), 0u);
+  EXPECT_EQ(relay->AvailableBytes(), 0u);
   EXPECT_EQ(relay->spooled(), (StreamPosition{1, 0}));
   disk.set_capacity_bytes(UINT64_MAX);
   relay->Tick();
   relay->Tick();
-  EXPECT_GT(relay->RoomBytes(), 0u);
+  EXPECT_GT(relay->AvailableBytes(), 0u);
   EXPECT_EQ(relay->spooled(), (StreamPosition{1, sequence - 1})) << "nothing was lost";
 }
 
@@ -113,12 +113,12 @@ TEST(Relay, WhatIsForwardedInTimeIsWaitedForAndWhatIsNotGoesToTheSpool) {
   std::memset(place.data(), 1, place.size());
   const SealedBatch writes = builder.Seal({BatchKind::kWrites, {1, 1}, 1});
   ASSERT_TRUE(relay->Store({begin, writes}).ok());
-  EXPECT_LT(relay->RoomBytes(), kMiB) << "no more than memory takes";
+  EXPECT_LT(relay->AvailableBytes(), kMiB) << "no more than memory takes";
   for (int tick = 0; tick < 2; ++tick) relay->Tick();
   EXPECT_TRUE(relay->spooled().none()) << "the master target may still be in time";
   relay->Tick();
   EXPECT_EQ(relay->spooled(), (StreamPosition{1, 1}));
-  EXPECT_EQ(relay->RoomBytes(), 8 * kMiB) << "it is not: the disk is the place to wait";
+  EXPECT_EQ(relay->AvailableBytes(), 8 * kMiB) << "it is not: the disk is the place to wait";
   relay->sender().Disconnect();
 }
 
@@ -146,7 +146,7 @@ TEST(Relay, AStreamGoesOnBehindWhatWasDurableWithoutTheSpool) {
   EXPECT_TRUE(relay->Store({batch(5)}).ok());
   EXPECT_EQ(relay->pending_bytes(), 0u);
   EXPECT_TRUE(relay->Store({BatchBuilder().Seal({BatchKind::kWrites, {2, 4}, 1})}).ok());
-  EXPECT_FALSE(relay->GoOnBehind({1, 3}).ok()) << "what is missing there is gone here";
+  EXPECT_FALSE(relay->ResumeAfter({1, 3}).ok()) << "what is missing there is gone here";
   relay->sender().Disconnect();
 }
 

@@ -73,7 +73,7 @@ absl::Status Spool::LoadSegment(uint64_t number, bool is_newest) {
       if (before < appended()) return absl::DataLossError("spool: segments overlap");
       // What lies before a gap is durable: only SkipTo() makes one.
       if (before > appended()) Forget();
-      order_.ResumeBehind(before);
+      order_.ResumeAfter(before);
       return has_head ? absl::OkStatus() : absl::DataLossError("spool: malformed head");
     }
     HW_ASSIGN_OR_RETURN(const BatchHeader header, PeekBatchHeader(record.body));
@@ -81,7 +81,7 @@ absl::Status Spool::LoadSegment(uint64_t number, bool is_newest) {
       return absl::DataLossError("spool: a batch out of order");
     entries_.push_back(
         {header.position, number, record.offset, static_cast<uint32_t>(record.body.size()), {}});
-    order_.ResumeBehind(header.position);
+    order_.ResumeAfter(header.position);
     pending_bytes_ += record.body.size();
     return absl::OkStatus();
   };
@@ -128,9 +128,9 @@ void Spool::Forget() {
 absl::Status Spool::SkipTo(StreamPosition durable) {
   const StreamPosition before = appended();
   HW_CHECK(durable > before);
-  order_.ResumeBehind(durable);
+  order_.ResumeAfter(durable);
   if (absl::Status started = StartSegment(open_segment_->number() + 1); !started.ok()) {
-    order_.ResumeBehind(before);
+    order_.ResumeAfter(before);
     return started;
   }
   Forget();
@@ -154,7 +154,7 @@ absl::Status Spool::Append(StreamPosition position, SealedBatch sealed) {
     memory_bytes_ += sealed.size();
     entry.in_memory = std::move(sealed);
   }
-  order_.ResumeBehind(position);
+  order_.ResumeAfter(position);
   pending_bytes_ += entry.bytes;
   return absl::OkStatus();
 }
@@ -165,8 +165,8 @@ absl::Status Spool::Sync() {
   return absl::OkStatus();
 }
 
-bool Spool::CanGoOnBehind(StreamPosition position) const {
-  return CanResumeBehind(entries_, appended(), position);
+bool Spool::CanResumeAfter(StreamPosition position) const {
+  return homeward::CanResumeAfter(entries_, appended(), position);
 }
 
 absl::StatusOr<SealedBatch> Spool::ReadBehind(StreamPosition position) {

@@ -33,7 +33,7 @@ class Spool {
   absl::Status Append(StreamPosition position, SealedBatch sealed);
   absl::Status Sync();
 
-  // The stream goes on behind `durable`, which the master target has, although not all before it
+  // The stream resumes after `durable`, which the master target has, although not all before it
   // was appended here. Durable on return. Requires: durable > appended().
   absl::Status SkipTo(StreamPosition durable);
 
@@ -42,7 +42,7 @@ class Spool {
   StreamPosition appended() const { return order_.position(); }
 
   // Whether the batch right behind `position` is here (or is the next to come).
-  bool CanGoOnBehind(StreamPosition position) const;
+  bool CanResumeAfter(StreamPosition position) const;
   // The first synced batch behind `position`; empty when there is none.
   absl::StatusOr<SealedBatch> ReadBehind(StreamPosition position);
   // Frees segments that hold nothing behind `durable`.

@@ -62,8 +62,8 @@ TEST_F(SpoolTest, KeepsItsPositionWhenEverythingWasForwarded) {
   EXPECT_LT(spool->disk_bytes(), full / 3);
   spool = Open();
   EXPECT_EQ(spool->held(), (StreamPosition{1, 19}));
-  EXPECT_TRUE(spool->CanGoOnBehind({1, 19}));
-  EXPECT_FALSE(spool->CanGoOnBehind({1, 3}));
+  EXPECT_TRUE(spool->CanResumeAfter({1, 19}));
+  EXPECT_FALSE(spool->CanResumeAfter({1, 3}));
 }
 
 TEST_F(SpoolTest, WhatVersion1LeftBehindIsOpened) {

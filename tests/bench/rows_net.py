@@ -133,8 +133,8 @@ class HostilePeers(Copies):
         with self.homeward(self.source) as cluster:
             peers = hostile.Peers(cluster, cluster.directory / "bench" / "state" / "identity")
             if attack:
-                for port, is_lane in peers.ports():
-                    peers.stall(port, is_lane, 40 if self.arguments.small else 1000)
+                for port, is_data_channel in peers.ports():
+                    peers.stall(port, is_data_channel, 40 if self.arguments.small else 1000)
             began = time.monotonic()
             cluster.cli("machines", "protect", "bench", "--wait", limit=3600)
             seconds = time.monotonic() - began

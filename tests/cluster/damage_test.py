@@ -6,7 +6,7 @@ A machine is protected and stands still. Then, for each file that a daemon keeps
 daemon is killed (-9), the byte is changed, the daemon is started. What may come of it:
 
 * refused: it ends, or the machine's health says so, and the file is named,
-* mended or harmless: a write made now becomes a recovery point, and the replica is the disk, byte for byte.
+* repaired or harmless: a write made now becomes a recovery point, and the replica is the disk, byte for byte.
 
 Anything else is a failure: an end by a signal, silence, another content. After each, everything is as it was before.
 """
@@ -37,7 +37,7 @@ class Damage:
         self.cluster, self.directory = cluster, directory
         self.image = directory / "disk.raw"
         self.socket = str(directory / "tap")
-        self.counts = {"refused": 0, "mended": 0}
+        self.counts = {"refused": 0, "repaired": 0}
         self.failures = []
         self.written = 0
         self.patience = 3  # seconds for a point
@@ -130,7 +130,7 @@ class Damage:
         if path.name in health:
             return "refused"
         if self.works():
-            return "mended"
+            return "repaired"
         return ""
 
     def change(self, daemon, path, place):
@@ -171,7 +171,7 @@ class Damage:
             print(part.log()[began:][-2500:], flush=True)
         else:
             self.counts[said] += 1
-        if said != "mended":
+        if said != "repaired":
             part.kill()
             self.restore(daemon, kept)
             part.start()
@@ -208,7 +208,7 @@ def main():
         shutil.rmtree(directory, ignore_errors=True)
     for failure in damage.failures:
         print(f"FAILED {failure}")
-    print(f"{damage.counts['refused']} refused, {damage.counts['mended']} mended or harmless, {len(damage.failures)} failed")
+    print(f"{damage.counts['refused']} refused, {damage.counts['repaired']} repaired or harmless, {len(damage.failures)} failed")
     sys.exit(1 if damage.failures else 0)
 
 

@@ -1,4 +1,4 @@
-"""The disks of machines and of a master target as real hosts have them, each with real parts.
+"""The disks of machines and of a master target as real hosts have them, each with real components.
 
 usage: disks_test.py --binaries DIR [CASE ...]
 

@@ -1,4 +1,4 @@
-"""What the real binaries do beside the main road, each with real parts.
+"""What the real binaries do beside the main road, each with real components.
 
 usage: features_test.py --binaries DIR
 
@@ -6,7 +6,7 @@ usage: features_test.py --binaries DIR
 * a recovery point on demand, crash-consistent and application-consistent
 * a failback that is cancelled: what the quiesce hook stopped, the resume hook starts, and replication goes on
 * a disk of 62 TiB
-* certificates that end while everything runs: each part has a new one before, and every later connection uses it
+* certificates that end while everything runs: each component has a new one before, and every later connection uses it
 * the metrics page of every daemon, checked by promtool
 * a network so slow that a handshake takes seconds, and a command that is given before its server runs
 """
@@ -122,7 +122,7 @@ class Features:
         def errors():
             return [error["problem"]["id"] for error in self.seen("rotten").get("health_errors", [])]
         before = int(self.seen("rotten").get("received_bytes", 0))
-        self.cluster.await_("the scrub finds it, and it is mended", lambda: "OLDER_POINTS_DOUBTFUL" in errors())
+        self.cluster.await_("the scrub finds it, and it is repaired", lambda: "OLDER_POINTS_DOUBTFUL" in errors())
         same = subprocess.run(["cmp", "-n", str(DISK_BYTES), flat, str(image)], check=False).returncode == 0
         self.check("a byte of the replica that changed by itself is found and sent again", same)
         sent = int(self.seen("rotten").get("received_bytes", 0)) - before

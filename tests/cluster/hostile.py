@@ -3,7 +3,7 @@ import socket
 import ssl
 import subprocess
 
-LANE = "homeward-lane/1"
+DATA_CHANNEL = "homeward-lane/1"
 SERVERS = ("process_server", "master_target")
 
 
@@ -14,7 +14,7 @@ class Peers:
         self.open = []
 
     def ports(self):
-        """(port, whether it is a bulk lane) of the servers that take streams."""
+        """(port, whether it is a data channel) of the servers that take streams."""
         listening = subprocess.run(["ss", "-Hltnp"], capture_output=True, text=True).stdout.splitlines()
         out = []
         for name in SERVERS:
@@ -32,21 +32,21 @@ class Peers:
         self.open.append(raw)
         return raw
 
-    def greeted(self, port, is_lane):
+    def greeted(self, port, is_data_channel):
         context = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
         context.check_hostname, context.verify_mode = False, ssl.CERT_NONE
         context.load_cert_chain(self.identity / "certificate.pem", self.identity / "key.pem")
-        context.set_alpn_protocols([LANE if is_lane else "h2"])
+        context.set_alpn_protocols([DATA_CHANNEL if is_data_channel else "h2"])
         raw = self.connect(port)
         raw.settimeout(60)
         self.open[-1] = context.wrap_socket(raw)
         return self.open[-1]
 
-    def stall(self, port, is_lane, count):
+    def stall(self, port, is_data_channel, count):
         """Returns how many connections of each stage were made."""
         hello = b"\x16\x03\x01\x02\x00\x01\x00"  # the beginning of a TLS hello of 512 bytes
         # A frame of 4 GiB; for gRPC an HTTP/2 frame of 16 MiB.
-        frame = b"\xff\xff\xff\xff\x02\x00\x00\x00" + bytes(8) if is_lane else \
+        frame = b"\xff\xff\xff\xff\x02\x00\x00\x00" + bytes(8) if is_data_channel else \
             b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n" + b"\xff\xff\xff\x00\x00\x00\x00\x00\x01"
         made = {"silent": 0, "half a handshake": 0, "no hello": 0, "absurd length": 0}
         for number in range(count):
@@ -57,20 +57,20 @@ class Peers:
                 elif stage == "half a handshake":
                     self.connect(port).sendall(hello)
                 elif stage == "no hello":
-                    self.greeted(port, is_lane)
+                    self.greeted(port, is_data_channel)
                 else:
-                    self.greeted(port, is_lane).sendall(frame)
+                    self.greeted(port, is_data_channel).sendall(frame)
                 made[stage] += 1
             except OSError:
                 pass  # It defends itself.
         return made
 
     def flood(self, port, count):
-        """Hellos for a machine that is not, to a bulk lane: each ends its connection."""
+        """Hellos for a machine that is not, to a data channel: each ends its connection."""
         hello = bytes([0x0A, 11, 0x08, 1, 0x1A, 7]) + b"nowhere"
         for _ in range(count):
             try:
-                secure = self.greeted(port, is_lane=True)
+                secure = self.greeted(port, is_data_channel=True)
                 secure.sendall(len(hello).to_bytes(4, "little") + b"\x01\x00\x00\x00" + bytes(8) + hello)
                 while secure.recv(4096):
                     pass

@@ -66,10 +66,10 @@ class Hostile:
         self.add_machine("other")
         alone = self.protect("victim")
         peers = Peers(cluster, self.directory / "victim" / "state" / "identity")
-        for port, is_lane in peers.ports():
-            made = peers.stall(port, is_lane, self.connections)
+        for port, is_data_channel in peers.ports():
+            made = peers.stall(port, is_data_channel, self.connections)
             print(f"     port {port}: " + ", ".join(f"{count} {stage}" for stage, count in made.items()), flush=True)
-            if is_lane:
+            if is_data_channel:
                 peers.flood(port, self.connections // 5)
         self.check("the machine that was protected makes points", self.makes_points("victim"))
         took = self.protect("other")
@@ -80,7 +80,7 @@ class Hostile:
             self.check(f"{name} stays under {MEMORY_MIB_MAX} MiB", mib < MEMORY_MIB_MAX, f"{mib} MiB")
         for name in SERVERS:
             log = cluster.daemons[name].log()
-            self.check(f"{name}'s log names who it refused", "lane.refused" in log and "127.0.0.1:" in log)
+            self.check(f"{name}'s log names who it refused", "data_channel.refused" in log and "127.0.0.1:" in log)
         metrics = straight().open(f"http://127.0.0.1:{monitoring}/metrics", timeout=HANG_SECONDS).read().decode()
         counted = [line for line in metrics.splitlines() if line.startswith("homeward_replication_refused_total")]
         self.check("the process server counts them", counted and float(counted[0].split()[-1]) >= self.connections // 5,

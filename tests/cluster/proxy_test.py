@@ -1,4 +1,4 @@
-"""Proxies: a part never asks one to reach another part, whatever its environment says; a vCenter is reached through the one
+"""Proxies: a component never asks one to reach another component, whatever its environment says; a vCenter is reached through the one
 that the configuration names, and through no other.
 
   proxy_test.py --binaries build/dev/bin
@@ -137,7 +137,7 @@ class Proxies:
         check("the monitoring page answers", page.status == 200)
         self.add()
         cluster.await_("the vCenter is followed", lambda: self.vcenters().get("vc") == "Connected")
-        check("no part asked the proxy of the environment", self.proxy.asked == [], self.proxy.asked)
+        check("no component asked the proxy of the environment", self.proxy.asked == [], self.proxy.asked)
 
         point_to(f"http://127.0.0.1:{free_port()}")
         for name in ("config_server", "process_server", "master_target"):
@@ -147,7 +147,7 @@ class Proxies:
         cluster.await_("the agent is back", lambda: self.seen().get("agent_connected"))
         self.make_points(disk)
         cluster.await_("the vCenter is followed", lambda: self.vcenters().get("vc") == "Connected")
-        check("a proxy that is not there keeps no part from another", True)
+        check("a proxy that is not there keeps no component from another", True)
         disk.close()
 
     def configure(self, lines):

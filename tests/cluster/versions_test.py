@@ -30,12 +30,14 @@ MACHINES = ("in-directory", "on-device")
 
 
 class Fabric:
-    """One cluster of which the parts named by `old` are of the old build, with two machines."""
+    """One cluster of which the components named by `old` are of the old build, with two machines."""
 
     def __init__(self, new, old, old_parts, directory):
         self.builds = {True: pathlib.Path(old), False: pathlib.Path(new)}
         self.directory = directory
         self.cluster = Cluster(new, directory)
+        if "config_server" in old_parts:
+            self.cluster.enrol_command = "enroll"  # the only spelling of older builds
         (directory / "datastore").mkdir()
         self.device = directory / "device"
         self.device.write_bytes(os.urandom(DISK_BYTES))  # A device is not empty: what is on it is compared.
@@ -60,7 +62,7 @@ class Fabric:
         return self.cluster.try_json("machines", "show", machine)
 
     def choose(self, part, old):
-        """The next start of the part is of that build. The command line is its configuration server's."""
+        """The next start of the component is of that build. The command line is its configuration server's."""
         build = self.builds[old]
         for name in MACHINES if part == "agent" else (part,):
             self.cluster.daemons[name].program = str(build / PROGRAMS[part])

@@ -1,4 +1,5 @@
-// The data path with real parts: threads, files, gRPC over mutual TLS, a VMDK that qemu-img reads.
+// The data path with real components: threads, files, gRPC over mutual TLS, a VMDK that qemu-img
+// reads.
 #include <grpcpp/grpcpp.h>
 
 #include <cstdio>
@@ -94,9 +95,9 @@ class PipelineTest : public ::testing::Test {
     builder.AddListeningPort(absl::StrCat("127.0.0.1:", *port),
                              MakeServerCredentials(Identity(role)), port);
     builder.SetMaxReceiveMessageSize(8 << 20);
-    if (lanes_) {
-      const absl::Status started = endpoint->StartLane(
-          {.listen_address = "127.0.0.1:0", .lane_address = "", .identity = [this, role] {
+    if (data_channels_) {
+      const absl::Status started = endpoint->StartDataChannel(
+          {.listen_address = "127.0.0.1:0", .data_channel_address = "", .identity = [this, role] {
              return Identity(role);
            }});
       EXPECT_TRUE(started.ok()) << started;
@@ -264,7 +265,7 @@ class PipelineTest : public ::testing::Test {
     EXPECT_EQ(std::system(command.c_str()), 0) << raw;
   }
 
-  bool lanes_ = false;  // offered by process server and master target
+  bool data_channels_ = false;  // offered by process server and master target
   RealClock clock_;
   std::string directory_;
   std::unique_ptr<CertificateAuthority> authority_;
@@ -285,13 +286,14 @@ class PipelineTest : public ::testing::Test {
   std::unique_ptr<ReplicationClient> agent_client_;
 };
 
-// Over gRPC, and over bulk lanes.
+// Over gRPC, and over data channels.
 class EitherWay : public PipelineTest, public ::testing::WithParamInterface<bool> {
  protected:
-  EitherWay() { lanes_ = GetParam(); }
+  EitherWay() { data_channels_ = GetParam(); }
 };
-INSTANTIATE_TEST_SUITE_P(Lanes, EitherWay, ::testing::Bool(),
-                         [](const auto& lanes) { return lanes.param ? "BulkLane" : "Grpc"; });
+INSTANTIATE_TEST_SUITE_P(DataChannels, EitherWay, ::testing::Bool(), [](const auto& channels) {
+  return channels.param ? "DataChannel" : "Grpc";
+});
 
 TEST_P(EitherWay, ADiskComesHomeAtAnOlderPointAndAtTheLatest) {
   WriteRandom(1, 0, 64 * kMiB);
@@ -350,19 +352,19 @@ TEST_P(EitherWay, AMasterTargetThatRestartsGoesOnWhereItWas) {
   EXPECT_EQ(On<StreamPosition>(*keeper_strand_, [&] { return keeper_->position(); }).epoch, epoch);
 }
 
-TEST_F(PipelineTest, AStreamWhoseLaneIsGoneGoesOnOverGrpcAndBack) {
+TEST_F(PipelineTest, AStreamWhoseDataChannelIsGoneGoesOnOverGrpcAndBack) {
   WriteRandom(1, 0, 16 * kMiB);
-  lanes_ = true;
+  data_channels_ = true;
   StartKeeper();
   StartRelay();
   StartAgent();
   MakePoint("first.raw");
-  for (const bool lanes : {false, true}) {
+  for (const bool channels : {false, true}) {
     StopRelay();
-    lanes_ = lanes;
-    WriteRandom(2 + lanes, 3 * kMiB, kMiB);
+    data_channels_ = channels;
+    WriteRandom(2 + channels, 3 * kMiB, kMiB);
     StartRelay();
-    MakePoint(lanes ? "third.raw" : "second.raw");
+    MakePoint(channels ? "third.raw" : "second.raw");
   }
   ExpectVmdkEquals("third.raw");
 }

@@ -1,4 +1,5 @@
-// BrainFixture: a brain with a real store, and parts that do what is desired of them. For tests.
+// BrainFixture: a brain with a real store, and components that do what is desired of them. For
+// tests.
 #ifndef HOMEWARD_TESTS_FAKES_BRAIN_FIXTURE_H_
 #define HOMEWARD_TESTS_FAKES_BRAIN_FIXTURE_H_
 
@@ -86,7 +87,7 @@ class BrainFixture : public ::testing::Test {
     if (agent_runs_ && !sessions_.contains(kMachine)) (void)Connect(types::v1::AGENT, kMachine);
   }
 
-  // Every part does what is desired and says so.
+  // Every component does what is desired and says so.
   void Obey() {
     clock_.now += absl::Milliseconds(100);
     ConnectAll();

@@ -81,7 +81,7 @@ BANNED = {
 }
 # What only makes a problem or an issue; and a problem of ours that something is put into.
 MAKES_A_PROBLEM = re.compile(r"\b(set_severity|set_retryable|add_causes|mutable_causes|set_action)\(|"
-                             r"\bmutable_(problem|damage|mended)\(\)->set_")
+                             r"\bmutable_(problem|damage|repaired)\(\)->set_")
 A_PROBLEM = re.compile(r"\b(?:Problem|HealthIssue)[&*]?(?: const)? (\w+)\b(?!\()")
 PROBLEMS_HOME = "common/problem/"
 SYSTEM_HEADERS = re.compile(

@@ -24,15 +24,15 @@ Fabric::Fabric(uint64_t seed, const RunOptions& options, bool with_vcenter)
   const uint64_t servers = 1 + world_.Pick(2);
   const uint64_t targets = with_vcenter ? 1 : 1 + world_.Pick(2);
   for (uint64_t i = 0; i < servers; ++i)
-    parts_.push_back(std::make_unique<Part>(++number, absl::StrCat("ps", i)));
+    components_.push_back(std::make_unique<Component>(++number, absl::StrCat("ps", i)));
   for (uint64_t i = 0; i < targets; ++i) {
-    parts_.push_back(std::make_unique<Part>(++number, absl::StrCat("mt", i)));
-    parts_.back()->is_target = true;
-    parts_.back()->host.disk.MakeDirectories("/ds").IgnoreError();
+    components_.push_back(std::make_unique<Component>(++number, absl::StrCat("mt", i)));
+    components_.back()->is_target = true;
+    components_.back()->host.disk.MakeDirectories("/ds").IgnoreError();
   }
-  for (auto& part : parts_) {
-    part->host.disk.set_capacity_bytes(kVolumeBytes);
-    board_.Install(part.get());
+  for (auto& component : components_) {
+    component->host.disk.set_capacity_bytes(kVolumeBytes);
+    board_.Install(component.get());
   }
   const uint64_t machines = 1 + world_.Pick(3);
   for (uint64_t i = 0; i < machines; ++i) {
@@ -64,7 +64,7 @@ Fabric::Fabric(uint64_t seed, const RunOptions& options, bool with_vcenter)
 
 Outcome Fabric::Run() {
   StartServer();
-  for (auto& part : parts_) StartPart(part.get());
+  for (auto& component : components_) StartComponent(component.get());
   for (auto& machine : machines_) {
     StartCopy(machine->copies.back().get());
     ScheduleWrite(machine.get());
@@ -79,7 +79,7 @@ Outcome Fabric::Run() {
   if (outcome_.ok && !AllHome()) DescribeTheStuck();
   if (outcome_.ok && brain_ != nullptr) CheckParents(/*ended=*/true);
   // Calls still refer to strands: nothing of theirs may run while all is taken down.
-  for (auto& part : parts_) StopPart(part.get());
+  for (auto& component : components_) StopComponent(component.get());
   for (auto& machine : machines_) {
     for (auto& copy : machine->copies) StopCopy(copy.get(), false);
     for (auto& clone : machine->clones) StopClone(clone.get());
@@ -115,7 +115,8 @@ void Fabric::StopServer() {
   brain_.reset();
   if (vcenter_ != nullptr) vcenter_->model.ServerDied();
   ++server_incarnation_;
-  for (auto& part : parts_) LoseSession(&part->session, [&] { KeepSession(part.get()); });
+  for (auto& component : components_)
+    LoseSession(&component->session, [&] { KeepSession(component.get()); });
   for (auto& machine : machines_) {
     for (auto& copy : machine->copies)
       LoseSession(&copy->session, [this, &copy] { KeepSession(copy.get()); });
@@ -154,14 +155,14 @@ std::string Fabric::NameOf(const Copy& copy) {
   return absl::StrCat(copy.machine.id, copy.is_clone ? " clone " : " copy ", copy.number);
 }
 
-control::v1::Registration Fabric::RegistrationOf(const Part& part) {
+control::v1::Registration Fabric::RegistrationOf(const Component& component) {
   control::v1::Registration out;
-  out.set_role(part.is_target ? types::v1::MASTER_TARGET : types::v1::PROCESS_SERVER);
-  out.set_host_id(part.name);
-  out.set_name(part.name);
+  out.set_role(component.is_target ? types::v1::MASTER_TARGET : types::v1::PROCESS_SERVER);
+  out.set_host_id(component.name);
+  out.set_name(component.name);
   out.set_os_type(types::v1::LINUX);
-  out.set_replication_address(part.name);
-  if (part.is_target && vcenter_ != nullptr) {
+  out.set_replication_address(component.name);
+  if (component.is_target && vcenter_ != nullptr) {
     out.set_hardware_uuid(kTargetUuid);
     for (const std::string& uuid : vcenter_->hot_added.Uuids()) out.add_disks()->set_uuid(uuid);
     for (const vsphere::NetworkCard& card : vcenter_->model.world.target().cards)
@@ -203,17 +204,17 @@ void Fabric::NoteRefused(Copy& copy, const absl::Status& why) {
   copy.refused = copy.refused || as_a_clone;
 }
 
-control::v1::Heartbeat Fabric::Observe(Part& part) {
+control::v1::Heartbeat Fabric::Observe(Component& component) {
   control::v1::Heartbeat out;
-  if (!part.is_target) {
+  if (!component.is_target) {
     control::v1::ProcessServerObserved& seen = *out.mutable_process_server();
-    part.relays->Observe(&seen);
+    component.relays->Observe(&seen);
     seen.set_cache_total_bytes(100);
     seen.set_cache_free_bytes(90);
     return out;
   }
   control::v1::MasterTargetObserved& seen = *out.mutable_master_target();
-  for (control::v1::ReplicaObserved& replica : part.replicas->observed())
+  for (control::v1::ReplicaObserved& replica : component.replicas->observed())
     *seen.add_replicas() = std::move(replica);
   types::v1::Datastore* const datastore = seen.add_datastores();
   datastore->set_path("/ds");
@@ -230,12 +231,12 @@ control::v1::Heartbeat Fabric::Observe(Copy& copy) {
   return out;
 }
 
-void Fabric::Obey(Part* part, const control::v1::Desired& desired) {
-  part->strand->Post([part, desired] {
-    if (part->is_target) {
-      part->replicas->Want(desired.master_target());
+void Fabric::Obey(Component* component, const control::v1::Desired& desired) {
+  component->strand->Post([component, desired] {
+    if (component->is_target) {
+      component->replicas->Want(desired.master_target());
     } else {
-      part->relays->Want(desired.process_server());
+      component->relays->Want(desired.process_server());
     }
   });
 }
@@ -255,66 +256,67 @@ void Fabric::Obey(Copy* copy, const control::v1::Desired& desired) {
 
 // --- process servers and master targets
 
-void Fabric::StartPart(Part* part) {
-  Host& host = part->host;
+void Fabric::StartComponent(Component* component) {
+  Host& host = component->host;
   host.up = true;
   const uint64_t incarnation = ++host.incarnation;
-  if (!host.disk.MakeDirectories(part->is_target ? "/retention" : "/spool").ok()) return;
-  part->strand = std::make_unique<SimulatedStrand>(&world_, &host);
-  if (part->is_target) {
-    part->replicas = std::make_unique<Replicas>(
+  if (!host.disk.MakeDirectories(component->is_target ? "/retention" : "/spool").ok()) return;
+  component->strand = std::make_unique<SimulatedStrand>(&world_, &host);
+  if (component->is_target) {
+    component->replicas = std::make_unique<Replicas>(
         RuntimeOf(&host, nullptr),
         Replicas::Volumes{.retention_directory = "/retention",
                           .datastores = {"/ds"},
                           .block_devices = {},
                           .attached = vcenter_ == nullptr ? nullptr : &vcenter_->hot_added});
   } else {
-    part->dialer = std::make_unique<Dialer>(&board_, &host);
-    part->relays = std::make_unique<Relays>(
-        RuntimeOf(&host, part->dialer.get()),
+    component->dialer = std::make_unique<Dialer>(&board_, &host);
+    component->relays = std::make_unique<Relays>(
+        RuntimeOf(&host, component->dialer.get()),
         Relays::Limits{.cache_directory = "/spool", .cache_bytes_max = 64 * kMiB},
         Relay::Options());
-    KeepReconciling(part, incarnation);
+    KeepReconciling(component, incarnation);
   }
-  KeepSession(part);
+  KeepSession(component);
 }
 
-void Fabric::KeepReconciling(Part* part, uint64_t incarnation) {
-  if (part->host.incarnation != incarnation || !part->host.up) return;
-  part->strand->Post([part] { part->relays->Reconcile(); });
-  world_.After(absl::Seconds(1), [this, part, incarnation] { KeepReconciling(part, incarnation); });
+void Fabric::KeepReconciling(Component* component, uint64_t incarnation) {
+  if (component->host.incarnation != incarnation || !component->host.up) return;
+  component->strand->Post([component] { component->relays->Reconcile(); });
+  world_.After(absl::Seconds(1),
+               [this, component, incarnation] { KeepReconciling(component, incarnation); });
 }
 
-void Fabric::StopPart(Part* part) {
-  if (!part->host.up) return;
-  part->host.up = false;
-  ++part->host.incarnation;
-  ++part->session.attempt;
-  part->host.disk.DieAfter(0);
-  for (const auto& held : std::exchange(part->calls, {})) {
+void Fabric::StopComponent(Component* component) {
+  if (!component->host.up) return;
+  component->host.up = false;
+  ++component->host.incarnation;
+  ++component->session.attempt;
+  component->host.disk.DieAfter(0);
+  for (const auto& held : std::exchange(component->calls, {})) {
     if (const auto call = held.lock()) call->CalledDied();
   }
-  board_.EndCallsOf(&part->host);
-  part->strand->Stop();
-  part->replicas.reset();
-  part->relays.reset();
-  if (part->is_target && vcenter_ != nullptr) vcenter_->hot_added.HostDied();
+  board_.EndCallsOf(&component->host);
+  component->strand->Stop();
+  component->replicas.reset();
+  component->relays.reset();
+  if (component->is_target && vcenter_ != nullptr) vcenter_->hot_added.HostDied();
 }
 
-void Fabric::KillPart(Part* part, bool with_its_disk) {
-  if (!part->host.up) return;
+void Fabric::KillComponent(Component* component, bool with_its_disk) {
+  if (!component->host.up) return;
   ++outcome_.crashes;
-  Say(absl::StrCat(part->name, " dies", with_its_disk ? " with its disk" : ""));
-  const uint64_t number = part->session.number;
-  StopPart(part);
+  Say(absl::StrCat(component->name, " dies", with_its_disk ? " with its disk" : ""));
+  const uint64_t number = component->session.number;
+  StopComponent(component);
   if (with_its_disk) {
-    part->host.disk.Replace();
+    component->host.disk.Replace();
   } else {
-    part->host.disk.Crash();
+    component->host.disk.Crash();
   }
-  LoseAtServer(part->name, number);
+  LoseAtServer(component->name, number);
   world_.After(world_.Between(absl::Milliseconds(100), absl::Seconds(4)),
-               [this, part] { StartPart(part); });
+               [this, component] { StartComponent(component); });
 }
 
 void Fabric::LoseAtServer(const std::string& host_id, uint64_t number) {
@@ -496,8 +498,8 @@ void Fabric::StopClone(Copy* clone) {
 // --- faults
 
 void Fabric::ReapTheDead() {
-  for (auto& part : parts_) {
-    if (part->host.up && part->host.disk.dead()) KillPart(part.get(), false);
+  for (auto& component : components_) {
+    if (component->host.up && component->host.disk.dead()) KillComponent(component.get(), false);
   }
   for (auto& machine : machines_) {
     for (auto& copy : machine->copies) {

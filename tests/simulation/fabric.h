@@ -3,7 +3,7 @@
 //
 // Each seed draws its topology (1 to 3 machines of 1 to 3 disks, 1 or 2 process servers and master
 // targets), what its operator does, and its faults: the configuration server dies before or after
-// any commit; any part dies at any operation on its disk, or stands still and goes on later;
+// any commit; any component dies at any operation on its disk, or stands still and goes on later;
 // sessions and calls are cut, with messages that still arrive; datastores fill; a process server
 // loses its disk; clocks jump by an hour; a copy that was left behind runs on, and comes back with
 // its old agent; a machine is cloned with its agent's state, and both run: the clone asks for a

@@ -1,7 +1,7 @@
 // The configuration server with its agents, process servers and master targets. Faults and oracles:
 // fabric.h.
 //
-// fabric.cc runs the parts, fabric_operator.cc gives the orders, fabric_faults.cc strikes,
+// fabric.cc runs the components, fabric_operator.cc gives the orders, fabric_faults.cc strikes,
 // fabric_oracles.cc judges; fabric_vcenter.cc has the VMs.
 #ifndef HOMEWARD_TESTS_SIMULATION_FABRIC_CLUSTER_H_
 #define HOMEWARD_TESTS_SIMULATION_FABRIC_CLUSTER_H_
@@ -15,7 +15,7 @@
 #include "config_server/jobs/brain.h"
 #include "config_server/model/placement.h"
 #include "config_server/model/rules.h"
-#include "tests/simulation/fabric_parts.h"
+#include "tests/simulation/fabric_components.h"
 #include "tests/simulation/fabric_vcenter.h"
 #include "tests/simulation/scenario.h"
 
@@ -142,30 +142,30 @@ class Fabric : public Scenario {
     KeepSession(owner);
   }
 
-  static std::string NameOf(const Part& part) { return part.name; }
+  static std::string NameOf(const Component& component) { return component.name; }
   static std::string NameOf(const Copy& copy);
-  static std::string HostIdOf(const Part& part) { return part.name; }
+  static std::string HostIdOf(const Component& component) { return component.name; }
   static std::string HostIdOf(const Copy& copy) { return copy.machine.id; }
-  control::v1::Registration RegistrationOf(const Part& part);
+  control::v1::Registration RegistrationOf(const Component& component);
   control::v1::Registration RegistrationOf(const Copy& copy);
-  void NoteRegistered(const Part&) {}
+  void NoteRegistered(const Component&) {}
   void NoteRegistered(const Copy& copy);
-  void NoteRefused(const Part&, const absl::Status&) {}
+  void NoteRefused(const Component&, const absl::Status&) {}
   void NoteRefused(Copy& copy, const absl::Status& why);
-  control::v1::Heartbeat Observe(Part& part);
+  control::v1::Heartbeat Observe(Component& component);
   control::v1::Heartbeat Observe(Copy& copy);
-  void Obey(Part* part, const control::v1::Desired& desired);
+  void Obey(Component* component, const control::v1::Desired& desired);
   // When it is sent: what was sent before may still be on its way.
   void CheckSent(const Copy& copy, const control::v1::Desired& desired);
-  void CheckSent(const Part&, const control::v1::Desired&) {}
+  void CheckSent(const Component&, const control::v1::Desired&) {}
   void Obey(Copy* copy, const control::v1::Desired& desired);
 
   // --- process servers and master targets
 
-  void StartPart(Part* part);
-  void KeepReconciling(Part* part, uint64_t incarnation);
-  void StopPart(Part* part);
-  void KillPart(Part* part, bool with_its_disk);
+  void StartComponent(Component* component);
+  void KeepReconciling(Component* component, uint64_t incarnation);
+  void StopComponent(Component* component);
+  void KillComponent(Component* component, bool with_its_disk);
   // It notices late that a session is over.
   void LoseAtServer(const std::string& host_id, uint64_t number);
 
@@ -239,7 +239,7 @@ class Fabric : public Scenario {
   std::map<std::string, storage::v1::TaskState> jobs_;  // that were answered for
   uint64_t points_made_ = 0;
   uint64_t server_incarnation_ = 0;
-  std::vector<std::unique_ptr<Part>> parts_;
+  std::vector<std::unique_ptr<Component>> components_;
   std::vector<std::unique_ptr<Guest>> machines_;
   std::unique_ptr<FabricVcenter> vcenter_;  // null: machines come home to directories only
   uint64_t vms_made_ = 0;

@@ -5,10 +5,10 @@ namespace homeward::simulation {
 void Fabric::ScheduleFault() {
   world_.After(world_.Between(absl::ZeroDuration(), fault_gap_max_), [this] {
     if (!faulty()) {
-      for (auto& part : parts_) {
-        part->host.disk.set_capacity_bytes(kVolumeBytes);
-        part->host.disk.FailSyncs(0);
-        part->host.disk.FailReads(0);
+      for (auto& component : components_) {
+        component->host.disk.set_capacity_bytes(kVolumeBytes);
+        component->host.disk.FailSyncs(0);
+        component->host.disk.FailReads(0);
       }
       return;
     }
@@ -18,7 +18,7 @@ void Fabric::ScheduleFault() {
 }
 
 void Fabric::Strike() {
-  Part& part = *parts_[world_.Pick(parts_.size())];
+  Component& component = *components_[world_.Pick(components_.size())];
   Guest& machine = *machines_[world_.Pick(machines_.size())];
   Copy& copy = *machine.copies.back();
   // As in the other world, half of the runs know few kinds of faults.
@@ -35,22 +35,22 @@ void Fabric::Strike() {
       return brain_ == nullptr ? void() : StopServer();
     case 2:
     case 3:
-      return part.host.disk.DieAfter(world_.Pick(80));
+      return component.host.disk.DieAfter(world_.Pick(80));
     case 4:
-      return KillPart(&part, !part.is_target && world_.Chance(0.5));
+      return KillComponent(&component, !component.is_target && world_.Chance(0.5));
     case 5:
       return KillAgent(&copy);
     case 6:
       return copy.host.disk.DieAfter(world_.Pick(6));
     case 7:
-      return CutSession(&part);
+      return CutSession(&component);
     case 8:
       machine.could_stop = false;
       return copy.host.up ? CutSession(&copy) : void();
     case 9: {
       ++outcome_.cuts;
-      Say(absl::StrCat("calls to ", part.name, " are cut"));
-      for (const auto& held : part.calls) {
+      Say(absl::StrCat("calls to ", component.name, " are cut"));
+      for (const auto& held : component.calls) {
         if (const auto call = held.lock())
           call->Cut(world_.Chance(0.5) ? absl::ZeroDuration()
                                        : world_.Between(absl::Milliseconds(1), absl::Seconds(4)));
@@ -59,35 +59,35 @@ void Fabric::Strike() {
     }
     case 10: {
       world_.skew = absl::Hours(static_cast<int64_t>(world_.Pick(3)) - 1);
-      if (!part.is_target) return;
-      const auto space = part.host.disk.Space("/");
-      part.host.disk.set_capacity_bytes(
+      if (!component.is_target) return;
+      const auto space = component.host.disk.Space("/");
+      component.host.disk.set_capacity_bytes(
           world_.Chance(0.5) ? space->total_bytes - space->free_bytes + world_.Pick(8192)
                              : kVolumeBytes);
       return;
     }
     case 11: {
-      Say(absl::StrCat("syncs of ", part.name, " fail"));
-      return part.host.disk.FailSyncs(1 + world_.Pick(2));
+      Say(absl::StrCat("syncs of ", component.name, " fail"));
+      return component.host.disk.FailSyncs(1 + world_.Pick(2));
     }
     case 12: {
-      Say(absl::StrCat("reads of ", part.name, " fail"));
-      return part.host.disk.FailReads(1 + world_.Pick(3));
+      Say(absl::StrCat("reads of ", component.name, " fail"));
+      return component.host.disk.FailReads(1 + world_.Pick(3));
     }
     case 13:
-      if (!part.is_target) DamageSomeLog(&part.host.disk, part.name);
+      if (!component.is_target) DamageSomeLog(&component.host.disk, component.name);
       return;
     case 14: {
-      Say(absl::StrCat("calls to ", part.name, " have one direction"));
+      Say(absl::StrCat("calls to ", component.name, " have one direction"));
       const bool up = world_.Chance(0.5);
-      for (const auto& held : part.calls) {
+      for (const auto& held : component.calls) {
         if (const auto call = held.lock())
           call->Hold(up, world_.Between(absl::Milliseconds(100), absl::Seconds(20)));
       }
       return;
     }
     default: {
-      Host& host = world_.Chance(0.5) ? part.host : copy.host;
+      Host& host = world_.Chance(0.5) ? component.host : copy.host;
       host.frozen_until =
           world_.Monotonic() + world_.Between(absl::Milliseconds(100), absl::Seconds(20));
       if (&host == &copy.host) machine.could_stop = false;

@@ -63,7 +63,7 @@ void Fabric::LookAtMachines() {
 }
 
 void Fabric::CheckOnePast(const Guest& guest, const Machine& machine) {
-  Part* const target = board_.PartAt(machine.assignment().placement().master_target_id());
+  Component* const target = board_.ComponentAt(machine.assignment().placement().master_target_id());
   if (target == nullptr || !target->host.up || target->replicas == nullptr) return;
   for (const control::v1::ReplicaObserved& replica : target->replicas->observed()) {
     if (replica.replica_id() != machine.assignment().replica_id()) continue;
@@ -89,7 +89,7 @@ void Fabric::BringHome(Guest* guest, const Machine& machine) {
   const std::string& id = machine.assignment().state().point_id();
   if (machine.generation() <= guest->streamed_generation)
     return Fail(absl::StrCat(guest->id, " came home in a generation that its source streams in"));
-  Part* const target = board_.PartAt(machine.assignment().placement().master_target_id());
+  Component* const target = board_.ComponentAt(machine.assignment().placement().master_target_id());
   const auto made = guest->points.find(id);
   if (made == guest->points.end()) return Fail("came home at a point that nobody made: " + id);
   std::vector<std::string> content;
@@ -140,7 +140,8 @@ void Fabric::TryBoot(Guest* guest) {
   const auto again = [&] { world_.After(absl::Seconds(1), [this, guest] { TryBoot(guest); }); };
   if (brain_ == nullptr) return again();
   const auto machine = brain_->store().Get<Machine>(guest->id);
-  Part* const target = board_.PartAt(machine->assignment().placement().master_target_id());
+  Component* const target =
+      board_.ComponentAt(machine->assignment().placement().master_target_id());
   const bool at_rest = machine->job_id().empty() && guest->wish.empty();
   if (!at_rest || (target != nullptr && !target->host.up)) return again();
   std::vector<std::string> content;
@@ -148,11 +149,11 @@ void Fabric::TryBoot(Guest* guest) {
   for (int i = 0; !guest->vm_home && i < machine->home_disks_size(); ++i) {
     const std::string flat = FlatOf(machine->home_disks(i));
     // A commit may have cleared the assignment; the disks are where they are.
-    for (auto& part : parts_) {
-      if (!part->is_target || part->host.disk.Content(flat).empty()) continue;
-      content.push_back(part->host.disk.Content(flat));
+    for (auto& component : components_) {
+      if (!component->is_target || component->host.disk.Content(flat).empty()) continue;
+      content.push_back(component->host.disk.Content(flat));
       // It boots, and so it writes.
-      const auto file = part->host.disk.Open(flat, OpenMode::kReadWrite);
+      const auto file = component->host.disk.Open(flat, OpenMode::kReadWrite);
       if (file.ok())
         (*file)->Write(0, AsBytes(content.back().substr(0, kSectorBytes))).IgnoreError();
       break;
@@ -190,9 +191,9 @@ void Fabric::DescribeTheStuck() {
     Copy& copy = *guest->copies.back();
     if (copy.protection != nullptr)
       absl::StrAppend(&text, "; agent: ", copy.protection->observed().ShortDebugString());
-    for (auto& part : parts_) {
-      if (part->host.up && part->session.open)
-        absl::StrAppend(&text, "; ", part->name, ": ", Observe(*part).ShortDebugString());
+    for (auto& component : components_) {
+      if (component->host.up && component->session.open)
+        absl::StrAppend(&text, "; ", component->name, ": ", Observe(*component).ShortDebugString());
     }
     return Fail(text);
   }

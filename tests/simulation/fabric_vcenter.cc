@@ -5,9 +5,9 @@
 namespace homeward::simulation {
 
 void Fabric::BuildVcenter(uint64_t seed) {
-  Part* target = nullptr;
-  for (auto& part : parts_) {
-    if (part->is_target) target = part.get();
+  Component* target = nullptr;
+  for (auto& component : components_) {
+    if (component->is_target) target = component.get();
   }
   vcenter_ = std::make_unique<FabricVcenter>(seed, &target->host);
   ModelVcenter& model = vcenter_->model;

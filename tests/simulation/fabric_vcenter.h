@@ -13,7 +13,7 @@
 #include "common/os/attached_disks.h"
 #include "config_server/model/vm_record.h"
 #include "tests/fakes/model_vcenter.h"
-#include "tests/simulation/fabric_parts.h"
+#include "tests/simulation/fabric_components.h"
 
 namespace homeward::simulation {
 

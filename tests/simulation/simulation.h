@@ -7,7 +7,7 @@
 // delayed, or pass in one direction only; a batch arrives changed; a process server, the agent or
 // the master target stands still, as with a slow disk; reads and syncs fail; a byte of a spool, of
 // the recovery journal or of the replica changes at rest; a write to the journal is misdirected;
-// the master target, a process server or the whole machine is set back to a snapshot; the master
+// the master target, a process server or the whole machine is reverted to a snapshot; the master
 // target's disk is full for a while; wall clocks jump by an hour; the machine changes its
 // generation and a copy of it streams on in the old one; the agent stops cleanly or dies while the
 // machine goes on writing.

@@ -383,7 +383,7 @@ void Cluster::StartKeeper() {
     return StopKeeper();
   }
   if (flipped_.has_value()) found_ = false;  // What the scrub knew is forgotten.
-  mended_after_.clear();
+  repaired_after_.clear();
   if (!damaged_.empty()) {
     // The damaged record may be the last one, and looks like one that was being written.
     durable_ = std::min(durable_, keeper_->position());

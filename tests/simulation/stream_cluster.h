@@ -114,7 +114,7 @@ class Cluster : public Scenario {
   void StandStill(size_t relay, absl::Duration time);
   // A snapshot of the machine while it is off.
   void KeepMachine();
-  // The machine is set back to it: its disks, and all its agent remembers.
+  // The machine is reverted to it: its disks, and all its agent remembers.
   void RevertMachine();
   void KeepTarget();
   // The master target comes back with an old copy of its disk.
@@ -127,7 +127,7 @@ class Cluster : public Scenario {
   // A byte changes, or a write went to another place than its own.
   void DamageJournal();
   // A byte changes: the scrub finds it, or, once the place was written again, need not; what it
-  // found is mended.
+  // found is repaired.
   void DamageReplica();
   void Die(const std::function<void()>& stop);
   void ReapTheDead();
@@ -136,12 +136,12 @@ class Cluster : public Scenario {
 
   void ScheduleChecks();
   // Damage that was made is found, and named. Of the journal: nothing more can be asked of this
-  // run. Of the replica: the agent is asked to mend it.
+  // run. Of the replica: the agent is asked to repair it.
   bool Found(const absl::Status& status);
   bool over() const { return !outcome_.ok || (found_ && !flipped_.has_value()); }
-  void Mend();
+  void Repair();
   // Whether the replica and its newest point must be right again where they were damaged.
-  bool MustBeMended();
+  bool MustBeRepaired();
   void Scrub(uint64_t bytes);
   // All of journal and replica.
   void ScrubOnce();
@@ -175,7 +175,7 @@ class Cluster : public Scenario {
   std::optional<std::pair<uint32_t, uint64_t>> flipped_;  // disk and byte of the replica
   bool found_ = false;                                    // the damage, by the keeper
   absl::Duration found_at_;
-  std::string mended_after_;  // the newest point then; empty: it is not
+  std::string repaired_after_;  // the newest point then; empty: it is not
   std::map<size_t, StreamPosition> spooled_;
 
   uint64_t generation_ = 3;

@@ -132,7 +132,7 @@ void Cluster::KeepMachine() {
 
 void Cluster::RevertMachine() {
   if (kept_machine_ == nullptr || kept_machine_->generation != generation_) return;
-  Say("the machine is set back to a snapshot");
+  Say("the machine is reverted to a snapshot");
   ++agent_incarnation_;
   CutAgent();
   shipper_.reset();

@@ -44,28 +44,28 @@ void Cluster::Scrub(uint64_t bytes) {
   keeper_disk_.FailReads(failing);
   const absl::Status damage = keeper_->damage();
   if (!damage.ok() && !Found(damage)) return Fail("the scrub: " + damage.ToString());
-  if (found_ && flipped_.has_value()) Mend();
+  if (found_ && flipped_.has_value()) Repair();
 }
 
-void Cluster::Mend() {
+void Cluster::Repair() {
   if (keeper_->damage().ok()) {
-    if (mended_after_.empty()) {
-      Say("mended");
-      mended_after_ = keeper_->points().back().marker.id;
+    if (repaired_after_.empty()) {
+      Say("repaired");
+      repaired_after_ = keeper_->points().back().marker.id;
     }
     return;
   }
   for (const auto& node : relays_) {
-    if (node->to_keeper != nullptr) stream_->AskToMend(node->to_keeper->receiver());
+    if (node->to_keeper != nullptr) stream_->AskForRepair(node->to_keeper->receiver());
   }
 }
 
-bool Cluster::MustBeMended() {
+bool Cluster::MustBeRepaired() {
   constexpr absl::Duration kMendingTime = absl::Seconds(20);
   if (!found_) return false;
-  if (!mended_after_.empty()) return keeper_->points().back().marker.id != mended_after_;
+  if (!repaired_after_.empty()) return keeper_->points().back().marker.id != repaired_after_;
   if (world_.Monotonic() - std::max(found_at_, kFaultyTime) > kMendingTime)
-    Fail("nobody mended " + damaged_);
+    Fail("nobody repaired " + damaged_);
   return false;
 }
 
@@ -174,9 +174,9 @@ void Cluster::CheckTheEnd() {
   for (const auto& point : keeper_->points()) ids.push_back(point.marker.id);
   for (const std::string& id : ids) CheckView(id);
   if (IsNoInstant(ids.back())) return Fail("nothing writes any more, and no point is one instant");
-  const bool mended = MustBeMended();
+  const bool repaired = MustBeRepaired();
   for (const std::string& id : {ids[world_.Pick(ids.size())], ids.back()}) {
-    if (mended && id == ids.back()) flipped_.reset();
+    if (repaired && id == ids.back()) flipped_.reset();
     if (IsNoInstant(id) && id != ids.back()) continue;
     const absl::Status recovered = keeper_->RecoverTo(id);
     if (!recovered.ok()) return Fail(recovered.ToString());

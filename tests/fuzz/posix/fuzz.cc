@@ -17,7 +17,7 @@
 
 #include "common/base/check.h"
 #include "common/config/config.h"
-#include "common/lane/lane_call.h"
+#include "common/data_channel/data_channel_call.h"
 #include "common/nbd/posix/nbd_session.h"
 #include "common/os/posix/unique_fd.h"
 #include "common/replication/stream_receiver.h"
@@ -92,7 +92,7 @@ void FuzzUpstream(absl::string_view bytes) {
       for (const SealedBatch& batch : batches) FuzzBatch(batch.view());
       return absl::OkStatus();
     }
-    uint64_t RoomBytes() override { return 4096; }
+    uint64_t AvailableBytes() override { return 4096; }
     StreamPosition spooled() const override { return {}; }
     StreamPosition durable() const override { return {}; }
     void OnDigestQuery(const replication::v1::DigestQuery&, StreamReceiver& from) override {
@@ -133,13 +133,13 @@ void SeedUpstream(std::vector<std::string>* seeds) {
 void FuzzDownstream(absl::string_view bytes) {
   class Endless : public Outbox {
    public:
-    absl::Status GoOnBehind(StreamPosition) override { return absl::OkStatus(); }
+    absl::Status ResumeAfter(StreamPosition) override { return absl::OkStatus(); }
     absl::StatusOr<SealedBatch> NextBatch() override {
       return ++given_ < 100 ? SampleBatch({1, given_}) : SealedBatch();
     }
     void OnAcknowledged(StreamPosition, StreamPosition) override {}
     void OnDigestReply(const replication::v1::DigestReply&) override {}
-    void OnMendRequest(const replication::v1::MendRequest&) override {}
+    void OnRepairRequest(const replication::v1::RepairRequest&) override {}
     void OnRefused(const absl::Status&) override {}
 
    private:
@@ -175,7 +175,7 @@ void SeedDownstream(std::vector<std::string>* seeds) {
   seeds->push_back(all);
 }
 
-void FuzzLane(absl::string_view bytes) {
+void FuzzDataChannel(absl::string_view bytes) {
   class Canned : public TlsSocket {
    public:
     explicit Canned(absl::string_view bytes) : rest_(bytes) {}
@@ -194,14 +194,14 @@ void FuzzLane(absl::string_view bytes) {
     absl::string_view rest_;
     const std::string id_;
   } socket(bytes);
-  Lane lane(&socket);
-  Lane::Frame frame;
-  while (lane.Read(&frame).ok()) {
+  DataChannel channel(&socket);
+  DataChannel::Frame frame;
+  while (channel.Read(&frame).ok()) {
     if (!frame.batch.empty()) FuzzBatch(frame.batch.view());
-    HW_CHECK(lane.Write(frame.message).ok());
+    HW_CHECK(channel.Write(frame.message).ok());
   }
 }
-void SeedLane(std::vector<std::string>* seeds) {
+void SeedDataChannel(std::vector<std::string>* seeds) {
   class Recorded : public TlsSocket {
    public:
     absl::Status Read(MutableBytes) override { return absl::UnavailableError("nothing"); }
@@ -214,8 +214,9 @@ void SeedLane(std::vector<std::string>* seeds) {
     const std::string& peer_host_id() const override { return all; }
     std::string all;
   } socket;
-  Lane lane(&socket);
-  HW_CHECK(lane.Write(std::string("\x0a\x00", 2)).ok() && lane.Write(SampleBatch({1, 1})).ok());
+  DataChannel channel(&socket);
+  HW_CHECK(channel.Write(std::string("\x0a\x00", 2)).ok() &&
+           channel.Write(SampleBatch({1, 1})).ok());
   seeds->push_back(socket.all);
 }
 
@@ -441,7 +442,7 @@ constexpr Target kTargets[] = {
     {"change_batch", FuzzBatch, SeedBatch},
     {"config", FuzzConfig, SeedConfig},
     {"downstream", FuzzDownstream, SeedDownstream},
-    {"lane", FuzzLane, SeedLane},
+    {"data_channel", FuzzDataChannel, SeedDataChannel},
     {"nbd", FuzzNbd, SeedNbd},
     {"record_log", FuzzRecordLog, SeedRecordLog},
     {"recovery_journal", FuzzRecoveryJournal, SeedRecoveryJournal},

@@ -26,7 +26,7 @@ BUGS = [
       if (!PLANTED) return false;
       break;
 """),
-    ("believe_a_set_back_agent", "common/replication/stream_order.cc",
+    ("believe_a_reverted_agent", "common/replication/stream_order.cc",
      "if (!known) {",
      "if (!known && !PLANTED) {"),
     ("unsynced_extent_name", "common/vmdk/vmdk.cc",
@@ -66,7 +66,7 @@ absl::Status Spool::Sync() {
      """\
 if (PLANTED) return read;
       for (const BatchExtent& unread : builder->extents()) Add("""),
-    ("believe_a_set_back_agent", "mobility_agent/pipeline/epochs.cc",
+    ("believe_a_reverted_agent", "mobility_agent/pipeline/epochs.cc",
      "return durable <= durable_ || durable.epoch == durable_.epoch ||",
      "return PLANTED || durable <= durable_ || durable.epoch == durable_.epoch ||"),
     ("forget_extents", "mobility_agent/pipeline/send_window.cc",
@@ -77,7 +77,7 @@ if (PLANTED) continue;
     ("trust_a_disk_that_was_away", "mobility_agent/pipeline/shipper.cc",
      "const bool returned = !std::exchange(away_, absl::OkStatus()).ok();",
      "const bool returned = !std::exchange(away_, absl::OkStatus()).ok() && !PLANTED;"),
-    ("ignore_mend_request", "mobility_agent/pipeline/shipper.cc",
+    ("ignore_repair_request", "mobility_agent/pipeline/shipper.cc",
      "    dirty_.AddNamed(range.disk(), range.offset_bytes(), range.length_bytes());",
      "    if (!PLANTED) dirty_.AddNamed(range.disk(), range.offset_bytes(), range.length_bytes());"),
     ("assume_stillness", "mobility_agent/pipeline/still_copy.cc",

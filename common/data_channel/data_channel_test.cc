@@ -1,4 +1,4 @@
-// The bulk lane with real sockets and certificates: what it carries, who may call, and what a
+// The data channel with real sockets and certificates: what it carries, who may call, and what a
 // hostile peer gets.
 #include <functional>
 #include <memory>
@@ -7,8 +7,8 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
 #include "common/clock/clock.h"
+#include "common/data_channel/data_channel_call.h"
 #include "common/exec/strand.h"
-#include "common/lane/lane_call.h"
 #include "common/wire/change_batch.h"
 #include "gtest/gtest.h"
 #include "tests/golden/golden.h"
@@ -29,7 +29,7 @@ class OpenInbox : public Inbox {
     for (SealedBatch& batch : batches) stored_.push_back(std::move(batch));
     return absl::OkStatus();
   }
-  uint64_t RoomBytes() override { return kMiB; }
+  uint64_t AvailableBytes() override { return kMiB; }
   StreamPosition spooled() const override { return {}; }
   StreamPosition durable() const override { return {}; }
   void OnDigestQuery(const replication::v1::DigestQuery&, StreamReceiver&) override {}
@@ -51,9 +51,9 @@ class OpenInbox : public Inbox {
   size_t awaited_ ABSL_GUARDED_BY(mutex_) = 0;
 };
 
-class LaneTest : public ::testing::Test {
+class DataChannelTest : public ::testing::Test {
  protected:
-  LaneTest() : authority_(*CertificateAuthority::Create(clock_.Now())) {}
+  DataChannelTest() : authority_(*CertificateAuthority::Create(clock_.Now())) {}
 
   TlsIdentity Identity(Role role, const CertificateAuthority& authority,
                        absl::Duration age = absl::ZeroDuration()) {
@@ -68,7 +68,7 @@ class LaneTest : public ::testing::Test {
   TlsIdentity Agent() { return Identity(Role::kAgent, authority_); }
 
   void Start(size_t calls_max = 100) {
-    auto server = LaneServer::Start(
+    auto server = DataChannelServer::Start(
         {.address = "127.0.0.1:0",
          .callers = {Role::kAgent},
          .identity = [this] { return Identity(Role::kProcessServer, authority_); },
@@ -85,7 +85,7 @@ class LaneTest : public ::testing::Test {
 
   // A call that was greeted, or null.
   std::unique_ptr<SenderCall> Greeted() {
-    auto call = DialLane(Agent(), address(), Role::kProcessServer);
+    auto call = DialDataChannel(Agent(), address(), Role::kProcessServer);
     if (!call.ok()) return nullptr;
     UpstreamMessage hello;
     hello.message.mutable_hello()->set_version_major(kReplicationVersionMajor);
@@ -95,9 +95,9 @@ class LaneTest : public ::testing::Test {
     return greeted ? *std::move(call) : nullptr;
   }
   std::unique_ptr<TlsSocket> Raw() {
-    auto socket = TlsSocket::Connect(
-        Agent(),
-        {.address = address(), .protocol = kLaneProtocol, .server_role = Role::kProcessServer});
+    auto socket = TlsSocket::Connect(Agent(), {.address = address(),
+                                               .protocol = kDataChannelProtocol,
+                                               .server_role = Role::kProcessServer});
     EXPECT_TRUE(socket.ok()) << socket.status();
     return *std::move(socket);
   }
@@ -129,10 +129,10 @@ class LaneTest : public ::testing::Test {
   const CertificateAuthority authority_;
   OpenInbox inbox_;
   std::unique_ptr<Strand> strand_ = MakeThreadStrand("inbox");
-  std::unique_ptr<LaneServer> server_;
+  std::unique_ptr<DataChannelServer> server_;
 };
 
-TEST_F(LaneTest, BatchesArriveAsTheyWereSealedAndWhereDisksCanTakeThem) {
+TEST_F(DataChannelTest, BatchesArriveAsTheyWereSealedAndWhereDisksCanTakeThem) {
   Start();
   const std::unique_ptr<SenderCall> call = Greeted();
   ASSERT_NE(call, nullptr);
@@ -154,10 +154,10 @@ TEST_F(LaneTest, BatchesArriveAsTheyWereSealedAndWhereDisksCanTakeThem) {
   }
 }
 
-TEST_F(LaneTest, AGreetingAsRecordedIsAnsweredWithAFrame) {
+TEST_F(DataChannelTest, AGreetingAsRecordedIsAnsweredWithAFrame) {
   Start();
   const std::unique_ptr<TlsSocket> peer = Raw();
-  const std::string greeting = testing::ReadGolden("bulk_lane_v1.bin");
+  const std::string greeting = testing::ReadGolden("data_channel_v1.bin");
   ASSERT_TRUE(peer->Write(AsBytes(greeting)).ok());
   std::string header(16, '\0'), body;
   ASSERT_TRUE(peer->Read(Writable(&header)).ok());
@@ -170,12 +170,13 @@ TEST_F(LaneTest, AGreetingAsRecordedIsAnsweredWithAFrame) {
   EXPECT_TRUE(reply.has_hello_reply()) << reply.ShortDebugString();
 }
 
-TEST_F(LaneTest, WhoMayCallIsDecidedByTheCertificate) {
+TEST_F(DataChannelTest, WhoMayCallIsDecidedByTheCertificate) {
   Start();
   const CertificateAuthority foreign = *CertificateAuthority::Create(clock_.Now());
   const auto carries = [&](const TlsIdentity& identity, Role server_role) {
     auto socket = TlsSocket::Connect(
-        identity, {.address = address(), .protocol = kLaneProtocol, .server_role = server_role});
+        identity,
+        {.address = address(), .protocol = kDataChannelProtocol, .server_role = server_role});
     // In TLS 1.3 a client is refused after it has done its part.
     return socket.ok() && !Ends(**socket);
   };
@@ -184,12 +185,12 @@ TEST_F(LaneTest, WhoMayCallIsDecidedByTheCertificate) {
   EXPECT_FALSE(
       carries(Identity(Role::kAgent, authority_, absl::Hours(24 * 31)), Role::kProcessServer))
       << "it has expired";
-  EXPECT_FALSE(DialLane(Agent(), address(), Role::kMasterTarget).ok())
+  EXPECT_FALSE(DialDataChannel(Agent(), address(), Role::kMasterTarget).ok())
       << "the server is no master target";
   EXPECT_NE(Greeted(), nullptr);
 }
 
-TEST_F(LaneTest, GarbageEndsItsCallAndNoOther) {
+TEST_F(DataChannelTest, GarbageEndsItsCallAndNoOther) {
   Start();
   const std::unique_ptr<SenderCall> honest = Greeted();
   ASSERT_NE(honest, nullptr);
@@ -211,7 +212,7 @@ TEST_F(LaneTest, GarbageEndsItsCallAndNoOther) {
   inbox_.AwaitStored(1);
 }
 
-TEST_F(LaneTest, ASenderThatIgnoresItsCreditIsRefused) {
+TEST_F(DataChannelTest, ASenderThatIgnoresItsCreditIsRefused) {
   Start();
   const std::unique_ptr<SenderCall> call = Greeted();
   ASSERT_NE(call, nullptr);
@@ -236,7 +237,7 @@ TEST_F(LaneTest, ASenderThatIgnoresItsCreditIsRefused) {
   EXPECT_TRUE(refused);
 }
 
-TEST_F(LaneTest, CallsThatStallMakeRoomForOthers) {
+TEST_F(DataChannelTest, CallsThatStallMakeRoomForOthers) {
   Start(/*calls_max=*/4);
   std::vector<std::unique_ptr<TlsSocket>> silent;
   for (int i = 0; i < 4; ++i) silent.push_back(Raw());
@@ -246,7 +247,7 @@ TEST_F(LaneTest, CallsThatStallMakeRoomForOthers) {
   EXPECT_NE(call, nullptr);
 }
 
-TEST_F(LaneTest, AStopEndsItsCalls) {
+TEST_F(DataChannelTest, AStopEndsItsCalls) {
   Start();
   const std::unique_ptr<SenderCall> call = Greeted();
   ASSERT_NE(call, nullptr);

@@ -1,4 +1,4 @@
-#include "common/lane/lane_call.h"
+#include "common/data_channel/data_channel_call.h"
 
 #include <utility>
 
@@ -22,29 +22,29 @@ uint32_t HeadBytes(const SealedBatch& batch) {
   return head.ok() ? static_cast<uint32_t>(*head) : 0;
 }
 
-class LaneSenderCall : public SenderCall {
+class DataChannelSenderCall : public SenderCall {
  public:
-  explicit LaneSenderCall(std::unique_ptr<TlsSocket> socket)
-      : socket_(std::move(socket)), lane_(socket_.get()) {}
+  explicit DataChannelSenderCall(std::unique_ptr<TlsSocket> socket)
+      : socket_(std::move(socket)), data_channel_(socket_.get()) {}
   bool Read(replication::v1::Downstream* message) override {
-    Lane::Frame frame;
-    return lane_.Read(&frame).ok() && frame.batch.empty() &&
+    DataChannel::Frame frame;
+    return data_channel_.Read(&frame).ok() && frame.batch.empty() &&
            message->ParseFromString(frame.message);
   }
   bool Write(const UpstreamMessage& message) override {
-    return message.batch.empty() ? lane_.Write(message.message.SerializeAsString()).ok()
-                                 : lane_.Write(message.batch).ok();
+    return message.batch.empty() ? data_channel_.Write(message.message.SerializeAsString()).ok()
+                                 : data_channel_.Write(message.batch).ok();
   }
   void Cancel() override { socket_->Shutdown(); }
 
  private:
   const std::unique_ptr<TlsSocket> socket_;
-  Lane lane_;
+  DataChannel data_channel_;
 };
 
 }  // namespace
 
-absl::Status Lane::WriteFrame(uint16_t kind, uint32_t head_bytes, absl::string_view body) {
+absl::Status DataChannel::WriteFrame(uint16_t kind, uint32_t head_bytes, absl::string_view body) {
   std::string header;
   FieldWriter writer(&header);
   writer.U32(static_cast<uint32_t>(body.size()));
@@ -56,13 +56,15 @@ absl::Status Lane::WriteFrame(uint16_t kind, uint32_t head_bytes, absl::string_v
   return socket_.Write(AsBytes(body));
 }
 
-absl::Status Lane::Write(const std::string& message) { return WriteFrame(kMessage, 0, message); }
+absl::Status DataChannel::Write(const std::string& message) {
+  return WriteFrame(kMessage, 0, message);
+}
 
-absl::Status Lane::Write(const SealedBatch& batch) {
+absl::Status DataChannel::Write(const SealedBatch& batch) {
   return WriteFrame(kBatch, HeadBytes(batch), batch.view());
 }
 
-absl::Status Lane::Read(Frame* frame) {
+absl::Status DataChannel::Read(Frame* frame) {
   std::string header(kFrameHeaderBytes, '\0');
   HW_RETURN_IF_ERROR(socket_.Read(Writable(&header)));
   FieldReader reader(header);
@@ -89,13 +91,14 @@ absl::Status Lane::Read(Frame* frame) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::unique_ptr<SenderCall>> DialLane(const TlsIdentity& identity,
-                                                     const std::string& address, Role server_role) {
-  HW_ASSIGN_OR_RETURN(
-      std::unique_ptr<TlsSocket> socket,
-      TlsSocket::Connect(
-          identity, {.address = address, .protocol = kLaneProtocol, .server_role = server_role}));
-  return std::make_unique<LaneSenderCall>(std::move(socket));
+absl::StatusOr<std::unique_ptr<SenderCall>> DialDataChannel(const TlsIdentity& identity,
+                                                            const std::string& address,
+                                                            Role server_role) {
+  HW_ASSIGN_OR_RETURN(std::unique_ptr<TlsSocket> socket,
+                      TlsSocket::Connect(identity, {.address = address,
+                                                    .protocol = kDataChannelProtocol,
+                                                    .server_role = server_role}));
+  return std::make_unique<DataChannelSenderCall>(std::move(socket));
 }
 
 }  // namespace homeward

@@ -1,8 +1,8 @@
-// Lane calls: the replication protocol over a TLS connection of its own, with its own framing, for
-// bulk data. Format: docs/formats/bulk_lane.md. gRPC is the way that always works; a lane is
-// offered there and costs a fraction of the processor time.
-#ifndef HOMEWARD_COMMON_LANE_LANE_CALL_H_
-#define HOMEWARD_COMMON_LANE_LANE_CALL_H_
+// DataChannel calls: the replication protocol over a TLS connection of its own, with its own
+// framing, for bulk data. Format: docs/formats/data_channel.md. gRPC is the way that always works;
+// a data channel is offered there and costs a fraction of the processor time.
+#ifndef HOMEWARD_COMMON_DATA_CHANNEL_DATA_CHANNEL_CALL_H_
+#define HOMEWARD_COMMON_DATA_CHANNEL_DATA_CHANNEL_CALL_H_
 
 #include <memory>
 #include <string>
@@ -13,13 +13,13 @@
 
 namespace homeward {
 
-inline constexpr char kLaneProtocol[] = "homeward-lane/1";
+inline constexpr char kDataChannelProtocol[] = "homeward-lane/1";
 
 // Frames over one socket. Threads as SenderCall.
-class Lane {
+class DataChannel {
  public:
   // `socket` outlives it.
-  explicit Lane(TlsSocket* socket) : socket_(*socket) {}
+  explicit DataChannel(TlsSocket* socket) : socket_(*socket) {}
 
   // `message` holds a serialised protobuf; `batch` a batch that is not verified. One of them is
   // empty. UNAVAILABLE: the connection is over. INVALID_ARGUMENT: not a frame, or too long a one.
@@ -36,12 +36,13 @@ class Lane {
   TlsSocket& socket_;
 };
 
-// Calls a lane. Blocks until it is connected. UNAVAILABLE: it cannot be reached.
-absl::StatusOr<std::unique_ptr<SenderCall>> DialLane(const TlsIdentity& identity,
-                                                     const std::string& address, Role server_role);
+// Calls a data channel. Blocks until it is connected. UNAVAILABLE: it cannot be reached.
+absl::StatusOr<std::unique_ptr<SenderCall>> DialDataChannel(const TlsIdentity& identity,
+                                                            const std::string& address,
+                                                            Role server_role);
 
 // Takes calls of a process server or a master target, each on a thread of its own.
-class LaneServer {
+class DataChannelServer {
  public:
   struct Options {
     std::string address;  // host:port; port 0: one that is free
@@ -55,12 +56,12 @@ class LaneServer {
   };
   // Where the machine's stream is received.
   using Find = std::function<absl::StatusOr<HostedInbox>(const std::string& machine_id)>;
-  static absl::StatusOr<std::unique_ptr<LaneServer>> Start(Options options, Find find);
+  static absl::StatusOr<std::unique_ptr<DataChannelServer>> Start(Options options, Find find);
   // Ends all calls.
-  virtual ~LaneServer() = default;
+  virtual ~DataChannelServer() = default;
   virtual uint32_t port() const = 0;
 };
 
 }  // namespace homeward
 
-#endif  // HOMEWARD_COMMON_LANE_LANE_CALL_H_
+#endif  // HOMEWARD_COMMON_DATA_CHANNEL_DATA_CHANNEL_CALL_H_

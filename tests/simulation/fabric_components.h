@@ -1,7 +1,7 @@
 // What stands in the simulated fabric: process servers and master targets, machines with their
 // copies, and the calls between them.
-#ifndef HOMEWARD_TESTS_SIMULATION_FABRIC_PARTS_H_
-#define HOMEWARD_TESTS_SIMULATION_FABRIC_PARTS_H_
+#ifndef HOMEWARD_TESTS_SIMULATION_FABRIC_COMPONENTS_H_
+#define HOMEWARD_TESTS_SIMULATION_FABRIC_COMPONENTS_H_
 
 #include <map>
 #include <memory>
@@ -40,7 +40,7 @@ class LentDisk : public WriteSource {
   SourceDisk& disk_;
 };
 
-// A part's session with the configuration server.
+// A component's session with the configuration server.
 struct Session {
   bool open = false;
   uint64_t number = 0;
@@ -50,8 +50,8 @@ struct Session {
 };
 
 // A process server or a master target.
-struct Part {
-  Part(uint64_t seed, std::string name) : name(std::move(name)), host(seed) {}
+struct Component {
+  Component(uint64_t seed, std::string name) : name(std::move(name)), host(seed) {}
   const std::string name;  // and host id, and address
   bool is_target = false;
   Host host;
@@ -69,11 +69,11 @@ class Switchboard {
   explicit Switchboard(World* world) : world_(*world) {}
 
   World& world() { return world_; }
-  void Install(Part* part) { parts_[part->name] = part; }
+  void Install(Component* component) { components_[component->name] = component; }
   // Null when there is none.
-  Part* PartAt(const std::string& address) const {
-    const auto it = parts_.find(address);
-    return it == parts_.end() ? nullptr : it->second;
+  Component* ComponentAt(const std::string& address) const {
+    const auto it = components_.find(address);
+    return it == components_.end() ? nullptr : it->second;
   }
   void NoteCaller(Host* host, const std::shared_ptr<Call>& call) {
     auto& calls = callers_[host];
@@ -90,7 +90,7 @@ class Switchboard {
 
  private:
   World& world_;
-  std::map<std::string, Part*> parts_;
+  std::map<std::string, Component*> components_;
   std::map<Host*, std::vector<std::weak_ptr<Call>>> callers_;
 };
 
@@ -135,7 +135,7 @@ class Link : public StreamLink {
     if (state->over()) return;
     state->strand->Post([state] {
       if (state->over()) return;
-      Part* const called = state->board.PartAt(state->address);
+      Component* const called = state->board.ComponentAt(state->address);
       if (called == nullptr || !called->host.up) return Again(state);
       state->call = std::make_shared<Call>(
           &state->board.world(), state->strand, state->sender,
@@ -229,4 +229,4 @@ struct Guest {
 
 }  // namespace homeward::simulation
 
-#endif  // HOMEWARD_TESTS_SIMULATION_FABRIC_PARTS_H_
+#endif  // HOMEWARD_TESTS_SIMULATION_FABRIC_COMPONENTS_H_

@@ -4,7 +4,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
-#include "common/lane/lane_call.h"
+#include "common/data_channel/data_channel_call.h"
 #include "common/log/log.h"
 #include "common/status/status_macros.h"
 
@@ -14,37 +14,37 @@ namespace {
 using replication::v1::Downstream;
 using replication::v1::Upstream;
 
-class LaneReceiverCall : public ReceiverCall {
+class DataChannelReceiverCall : public ReceiverCall {
  public:
-  explicit LaneReceiverCall(TlsSocket* socket) : socket_(*socket), lane_(socket) {}
+  explicit DataChannelReceiverCall(TlsSocket* socket) : socket_(*socket), data_channel_(socket) {}
   bool Read(UpstreamMessage* message) override { return Receive(message).ok(); }
   absl::Status Receive(UpstreamMessage* message) {
-    Lane::Frame frame;
-    HW_RETURN_IF_ERROR(lane_.Read(&frame));
+    DataChannel::Frame frame;
+    HW_RETURN_IF_ERROR(data_channel_.Read(&frame));
     message->batch = std::move(frame.batch);
     if (message->batch.empty() && !message->message.ParseFromString(frame.message))
       return absl::InvalidArgumentError("a message that is none");
     return absl::OkStatus();
   }
   bool Write(const Downstream& message) override {
-    return lane_.Write(message.SerializeAsString()).ok();
+    return data_channel_.Write(message.SerializeAsString()).ok();
   }
   void Cancel() override { socket_.Shutdown(); }
 
  private:
   TlsSocket& socket_;
-  Lane lane_;
+  DataChannel data_channel_;
 };
 
-class ThreadedLaneServer : public LaneServer {
+class ThreadedDataChannelServer : public DataChannelServer {
  public:
-  ThreadedLaneServer(Options options, std::unique_ptr<TlsListener> listener, Find find)
+  ThreadedDataChannelServer(Options options, std::unique_ptr<TlsListener> listener, Find find)
       : options_(std::move(options)),
         listener_(std::move(listener)),
         find_(std::move(find)),
         thread_([this] { Run(); }) {}
 
-  ~ThreadedLaneServer() override {
+  ~ThreadedDataChannelServer() override {
     listener_->Stop();
     thread_.join();
     {
@@ -82,7 +82,7 @@ class ThreadedLaneServer : public LaneServer {
         const absl::Status served = Serve(&call);
         if (!served.ok()) {
           options_.on_refused();
-          LogWarn("lane.refused", {{"from", call.arrival->address()}, {"why", served}});
+          LogWarn("data_channel.refused", {{"from", call.arrival->address()}, {"why", served}});
         }
         absl::MutexLock lock(&mutex_);
         call.ended = true;
@@ -118,7 +118,7 @@ class ThreadedLaneServer : public LaneServer {
     return served;
   }
   absl::Status Converse(TlsSocket* socket) {
-    LaneReceiverCall receiver(socket);
+    DataChannelReceiverCall receiver(socket);
     socket->SetReadTimeout(options_.greeting_timeout);
     UpstreamMessage first;
     HW_RETURN_IF_ERROR(receiver.Receive(&first));
@@ -127,7 +127,7 @@ class ThreadedLaneServer : public LaneServer {
     socket->SetReadTimeout(absl::InfiniteDuration());
     const absl::StatusOr<HostedInbox> host = find_(first.message.hello().machine_id());
     if (!host.ok()) return host.status();
-    RunReceiver(*host, std::move(first), &receiver, /*lane_port=*/0);
+    RunReceiver(*host, std::move(first), &receiver, /*data_channel_port=*/0);
     return absl::OkStatus();
   }
 
@@ -142,13 +142,14 @@ class ThreadedLaneServer : public LaneServer {
 
 }  // namespace
 
-absl::StatusOr<std::unique_ptr<LaneServer>> LaneServer::Start(Options options, Find find) {
-  HW_ASSIGN_OR_RETURN(
-      std::unique_ptr<TlsListener> listener,
-      TlsListener::Listen(
-          {.address = options.address, .protocol = kLaneProtocol, .callers = options.callers}));
-  return std::make_unique<ThreadedLaneServer>(std::move(options), std::move(listener),
-                                              std::move(find));
+absl::StatusOr<std::unique_ptr<DataChannelServer>> DataChannelServer::Start(Options options,
+                                                                            Find find) {
+  HW_ASSIGN_OR_RETURN(std::unique_ptr<TlsListener> listener,
+                      TlsListener::Listen({.address = options.address,
+                                           .protocol = kDataChannelProtocol,
+                                           .callers = options.callers}));
+  return std::make_unique<ThreadedDataChannelServer>(std::move(options), std::move(listener),
+                                                     std::move(find));
 }
 
 }  // namespace homeward
