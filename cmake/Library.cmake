@@ -8,7 +8,7 @@
 # Tests may also name libraries of tests/, which are defined after all others; so nothing else can.
 #
 # What nearly every file includes is compiled once (precompiled headers, below): GRPC gives the target gRPC's headers too,
-# DEPS proto those of the messages, a test those of GoogleTest. The release preset does without, so it finds a forgotten include.
+# DEPS proto those of the messages, a test those of GoogleTest. The release preset does without: a build of it finds a forgotten include.
 #
 # homeward_program(NAME homeward-agent SOURCES ... DEPS ...)   an executable, same rules
 # homeward_test(NAME journal_test SOURCES ... DEPS ... [LABELS unit])

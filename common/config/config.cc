@@ -4,6 +4,7 @@
 #include <google/protobuf/text_format.h>
 
 #include <algorithm>
+#include <map>
 
 #include "absl/strings/escaping.h"
 #include "absl/strings/numbers.h"
@@ -34,8 +35,13 @@ class Collector : public google::protobuf::io::ErrorCollector, public ConfigProb
 
   // ConfigProblems
   void Add(const std::string& key, const std::string& text) override {
-    problems_.push_back({LineOf(key), absl::StrCat(key, ": ", text)});
+    const auto it = taken_.find(key);
+    const std::string& written = it == taken_.end() ? key : it->second;
+    problems_.push_back({LineOf(written), absl::StrCat(written, ": ", text)});
   }
+
+  // The file has the former name of `key`, so problems are told of that one.
+  void Took(const std::string& key, const std::string& former) { taken_[key] = former; }
 
   TextFormat::ParseInfoTree* tree() { return &tree_; }
   bool empty() const { return problems_.empty(); }
@@ -78,6 +84,7 @@ class Collector : public google::protobuf::io::ErrorCollector, public ConfigProb
   const google::protobuf::Descriptor* const type_;
   TextFormat::ParseInfoTree tree_;
   std::vector<Problem> problems_;
+  std::map<std::string, std::string> taken_;  // former names by those of today
 };
 
 // A key that has another name now. Both are strings of the same message.
@@ -87,7 +94,7 @@ struct FormerKey {
 };
 constexpr FormerKey kFormerKeys[] = {{"bulk_lane_address", "data_channel_address"}};
 
-void TakeFormerKeys(google::protobuf::Message* config, ConfigProblems* problems) {
+void TakeFormerKeys(google::protobuf::Message* config, Collector* problems) {
   const google::protobuf::Reflection& fields = *config->GetReflection();
   for (const FormerKey& key : kFormerKeys) {
     const FieldDescriptor* const former = config->GetDescriptor()->FindFieldByName(key.former);
@@ -98,6 +105,7 @@ void TakeFormerKeys(google::protobuf::Message* config, ConfigProblems* problems)
     if (!fields.GetString(*config, now).empty())
       problems->Add(key.former, absl::StrCat("is the former name of ", key.now,
                                              ", which is given too; remove one of them"));
+    problems->Took(key.now, key.former);
     fields.SetString(config, now, value);
     fields.ClearField(config, former);
   }

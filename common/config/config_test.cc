@@ -50,6 +50,13 @@ TEST(Config, AFormerNameOfAKeyIsStillRead) {
   EXPECT_EQ(ParseConfig("mt.conf", now + former, nullptr, &config).message(),
             "mt.conf:2: bulk_lane_address: is the former name of data_channel_address, which is "
             "given too; remove one of them");
+  config.Clear();
+  const auto check = [](const google::protobuf::Message& message, ConfigProblems* problems) {
+    const auto& read = static_cast<const config::v1::MasterTargetConfig&>(message);
+    RequireAddress("data_channel_address", read.data_channel_address(), problems);
+  };
+  EXPECT_EQ(ParseConfig("mt.conf", "\nbulk_lane_address: \"nowhere\"", check, &config).message(),
+            "mt.conf:2: bulk_lane_address: \"nowhere\" is not host:port");
 }
 
 TEST(Config, ASyntaxErrorIsReportedAlone) {

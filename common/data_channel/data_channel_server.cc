@@ -72,7 +72,8 @@ class ThreadedDataChannelServer : public DataChannelServer {
       Reap();
       if (calls_.size() >= options_.calls_max) {
         options_.on_refused();
-        LogWarn("lane.too_many_calls", {{"from", arrival->address()}, {"calls", calls_.size()}});
+        LogWarn("data_channel.too_many_calls",
+                {{"from", arrival->address()}, {"calls", calls_.size()}});
         continue;
       }
       absl::MutexLock lock(&mutex_);

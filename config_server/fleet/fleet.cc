@@ -18,18 +18,19 @@ constexpr size_t kUnansweredMax = 64;
 uint64_t Fleet::Connect(const std::string& host_id, Session session) {
   Expel(host_id, absl::AbortedError("a newer session of this host has begun"));
   Member& member = members_[host_id];
-  FleetState::Part& part = state_.parts[host_id];
-  if (member.link.incarnation != session.incarnation) part.proven_at = -absl::InfiniteDuration();
+  FleetState::Component& component = state_.components[host_id];
+  if (member.link.incarnation != session.incarnation)
+    component.proven_at = -absl::InfiniteDuration();
   member.session = next_session_++;
   member.link = std::move(session);
   member.unanswered.clear();
   member.asked_by.clear();
   member.informed = false;
-  part.connected = true;
-  part.heard_at = clock_.Monotonic();
-  part.heard_time = clock_.Now();
-  part.heartbeat.reset();
-  SetDue(host_id, &member, part.heard_at);
+  component.connected = true;
+  component.heard_at = clock_.Monotonic();
+  component.heard_time = clock_.Now();
+  component.heartbeat.reset();
+  SetDue(host_id, &member, component.heard_at);
   return member.session;
 }
 
@@ -44,14 +45,14 @@ bool Fleet::Hear(const std::string& host_id, uint64_t session,
   const auto it = members_.find(host_id);
   if (it == members_.end() || it->second.session != session) return false;
   auto& unanswered = it->second.unanswered;
-  FleetState::Part& part = state_.parts[host_id];
+  FleetState::Component& component = state_.components[host_id];
   while (!unanswered.empty() && unanswered.begin()->first <= heartbeat.desired_revision()) {
-    part.proven_at = std::max(part.proven_at, unanswered.begin()->second);
+    component.proven_at = std::max(component.proven_at, unanswered.begin()->second);
     unanswered.erase(unanswered.begin());
   }
-  part.heartbeat = heartbeat;
-  part.heard_at = clock_.Monotonic();
-  part.heard_time = clock_.Now();
+  component.heartbeat = heartbeat;
+  component.heard_at = clock_.Monotonic();
+  component.heard_time = clock_.Now();
   return true;
 }
 
@@ -68,7 +69,7 @@ void Fleet::End(const std::string& host_id, Member* member) {
   member->link.send = nullptr;
   member->link.end = nullptr;
   due_.erase({member->due, host_id});
-  state_.parts[host_id].connected = false;
+  state_.components[host_id].connected = false;
 }
 
 void Fleet::Want(const std::string& host_id, const control::v1::Desired& desired) {

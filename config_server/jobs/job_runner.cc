@@ -275,8 +275,9 @@ bool JobRunner::StepParent(Job job) {
     ++running;
     // Here, not where it was asked for: a server that dies in between cancels them too. One that is
     // past the point of no return goes on, and the parent ends with it.
-    const Job child = *records_.store().Get<Job>(id);
-    if (job.cancel_requested() && !child.cancel_requested()) (void)Cancel(child);
+    const std::optional<Job> child = records_.store().Get<Job>(id);
+    HW_CHECK(child.has_value());
+    if (job.cancel_requested() && !child->cancel_requested()) (void)Cancel(*child);
   }
   if (!job.waiting().empty() && running < kChildrenAtOnce) {
     StartNextChild(std::move(job));
@@ -292,9 +293,10 @@ void JobRunner::EndParent(Job job) {
   int failed = 0;
   types::v1::Problem problem;
   for (const std::string& id : job.children()) {
-    const Job child = *records_.store().Get<Job>(id);
-    if (child.state() == storage::v1::SUCCEEDED || ++failed > 1) continue;
-    problem = child.problem();
+    const std::optional<Job> child = records_.store().Get<Job>(id);
+    HW_CHECK(child.has_value());
+    if (child->state() == storage::v1::SUCCEEDED || ++failed > 1) continue;
+    problem = child->problem();
     problem.set_message(absl::StrCat("job ", id, ": ", problem.message()));
   }
   storage::v1::Task& task = *job.mutable_tasks(0);

@@ -1,4 +1,4 @@
-// Conversions between what the store keeps and what parts say and are told.
+// Conversions between what the store keeps and what components say and are told.
 #ifndef HOMEWARD_CONFIG_SERVER_MODEL_CONTROL_MESSAGES_H_
 #define HOMEWARD_CONFIG_SERVER_MODEL_CONTROL_MESSAGES_H_
 

@@ -2,35 +2,35 @@
 
 namespace homeward {
 
-const FleetState::Part* FleetState::Find(const std::string& host_id) const {
-  const auto it = parts.find(host_id);
-  return it == parts.end() ? nullptr : &it->second;
+const FleetState::Component* FleetState::Find(const std::string& host_id) const {
+  const auto it = components.find(host_id);
+  return it == components.end() ? nullptr : &it->second;
 }
 
 bool FleetState::connected(const std::string& host_id) const {
-  const Part* const part = Find(host_id);
-  return part != nullptr && part->connected;
+  const Component* const component = Find(host_id);
+  return component != nullptr && component->connected;
 }
 
 bool FleetState::alive(const std::string& host_id, absl::Duration now) const {
-  const Part* const part = Find(host_id);
-  const absl::Duration since = part == nullptr ? started : part->heard_at;
-  return (part != nullptr && part->connected) || now - since <= heartbeat_timeout;
+  const Component* const component = Find(host_id);
+  const absl::Duration since = component == nullptr ? started : component->heard_at;
+  return (component != nullptr && component->connected) || now - since <= heartbeat_timeout;
 }
 
 const control::v1::Heartbeat* FleetState::heartbeat(const std::string& host_id) const {
-  const Part* const part = Find(host_id);
-  return part == nullptr || !part->heartbeat ? nullptr : &*part->heartbeat;
+  const Component* const component = Find(host_id);
+  return component == nullptr || !component->heartbeat ? nullptr : &*component->heartbeat;
 }
 
 absl::Time FleetState::last_heard(const std::string& host_id) const {
-  const Part* const part = Find(host_id);
-  return part == nullptr ? absl::InfinitePast() : part->heard_time;
+  const Component* const component = Find(host_id);
+  return component == nullptr ? absl::InfinitePast() : component->heard_time;
 }
 
 absl::Duration FleetState::proven_at(const std::string& host_id) const {
-  const Part* const part = Find(host_id);
-  return part == nullptr ? -absl::InfiniteDuration() : part->proven_at;
+  const Component* const component = Find(host_id);
+  return component == nullptr ? -absl::InfiniteDuration() : component->proven_at;
 }
 
 std::vector<RefusedCopy> FleetState::RefusedCopies(const std::string& host_id,

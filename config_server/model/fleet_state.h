@@ -27,7 +27,7 @@ struct FleetState {
   static constexpr absl::Duration kStillAsks = absl::Seconds(40);
 
   // One that had a session since this server started.
-  struct Part {
+  struct Component {
     bool connected = false;
     absl::Duration heard_at;
     absl::Time heard_time;
@@ -35,9 +35,9 @@ struct FleetState {
     absl::Duration proven_at = -absl::InfiniteDuration();
   };
 
-  absl::Duration heartbeat_timeout;   // a component that has been silent for longer is gone
-  absl::Duration started;             // this server
-  std::map<std::string, Part> parts;  // by host id
+  absl::Duration heartbeat_timeout;  // a component that has been silent for longer is gone
+  absl::Duration started;            // this server
+  std::map<std::string, Component> components;              // by host id
   std::map<std::string, std::vector<RefusedCopy>> refused;  // by host id
 
   bool connected(const std::string& host_id) const;
@@ -54,7 +54,7 @@ struct FleetState {
   std::vector<RefusedCopy> RefusedCopies(const std::string& host_id, absl::Duration now) const;
 
  private:
-  const Part* Find(const std::string& host_id) const;
+  const Component* Find(const std::string& host_id) const;
 };
 
 }  // namespace homeward

@@ -1,4 +1,4 @@
-// View: what rules and workflows look at: records, and what the parts said last.
+// View: what rules and workflows look at: records, and what the components said last.
 #ifndef HOMEWARD_CONFIG_SERVER_MODEL_VIEW_H_
 #define HOMEWARD_CONFIG_SERVER_MODEL_VIEW_H_
 

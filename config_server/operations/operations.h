@@ -45,7 +45,7 @@ class Operations {
                   const Request& request, Response* response) {
     return Ask(caller, [&] {
       const absl::Status done = (this->*operation)(request, response);
-      Audit(caller, Request::descriptor()->name(), done);
+      Audit(caller, request, *response, done);
       return done;
     });
   }
@@ -123,7 +123,9 @@ class Operations {
 
  private:
   absl::Status Ask(const Caller& caller, const std::function<absl::Status()>& ask);
-  void Audit(const Caller& caller, const std::string& request, const absl::Status& done);
+  // The event is of the machine that the request names, and of the job that it began.
+  void Audit(const Caller& caller, const google::protobuf::Message& request,
+             const google::protobuf::Message& response, const absl::Status& done);
   absl::Status StartJob(storage::v1::Operation operation, const std::string& machine,
                         storage::v1::Job job, admin::v1::Job* response,
                         const std::string& chosen_vm = "");

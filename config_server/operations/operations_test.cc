@@ -1,5 +1,7 @@
 #include "config_server/operations/operations.h"
 
+#include <algorithm>
+
 #include "config_server/operations/policy.h"
 #include "gtest/gtest.h"
 #include "tests/fakes/brain_fixture.h"
@@ -63,6 +65,25 @@ TEST_F(OperationsTest, WhatChangesSomethingIsAudited) {
   ASSERT_TRUE(operations_.Do(kOperator, &Operations::RotatePassphrase, {}, &enrolment).ok());
   EXPECT_EQ(Audited(), std::vector<std::string>(
                            {"RotatePassphraseRequest by operator operator-1 from 10.0.0.9"}));
+}
+
+TEST_F(OperationsTest, WhatIsAuditedIsOfItsMachineAndItsJob) {
+  Obey();
+  Obey();
+  Run("protect");
+  admin::v1::ResyncRequest resync;
+  resync.set_machine(Machine().registration().name());
+  admin::v1::Job job;
+  ASSERT_TRUE(operations_.Do(kOperator, &Operations::Resync, resync, &job).ok());
+  admin::v1::ListEventsRequest request;
+  request.set_machine(kMachine);
+  admin::v1::ListEventsResponse events;
+  ASSERT_TRUE(operations_.Do(kOperator, &Operations::ListEvents, request, &events).ok());
+  const auto event = std::find_if(events.events().begin(), events.events().end(),
+                                  [](const auto& one) { return one.name() == "operator.request"; });
+  ASSERT_NE(event, events.events().end());
+  EXPECT_EQ(event->job_id(), job.id());
+  EXPECT_EQ(event->text(), "ResyncRequest by operator operator-1 from 10.0.0.9");
 }
 
 TEST_F(OperationsTest, PointsOfAllMachinesAreOneJob) {

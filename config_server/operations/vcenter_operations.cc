@@ -119,10 +119,9 @@ absl::Status Operations::AddVcenter(const Caller& caller,
   vcenter.set_instance_uuid(std::move(instance));
   return Ask(caller, [&]() -> absl::Status {
     const absl::StatusOr<storage::v1::Vcenter> added = vcenters_.Add(vcenter, request.password());
-    Audit(caller, request.GetDescriptor()->name(), added.status());
-    HW_RETURN_IF_ERROR(added.status());
-    *response = Convert(*added, vcenters_.inventories().States());
-    return absl::OkStatus();
+    if (added.ok()) *response = Convert(*added, vcenters_.inventories().States());
+    Audit(caller, request, *response, added.status());
+    return added.status();
   });
 }
 

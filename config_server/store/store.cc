@@ -16,6 +16,8 @@
 namespace homeward {
 namespace {
 
+constexpr char kRestore[] = ": restore it from a backup; machines replicate meanwhile";
+
 constexpr char kRevisionKey[] = "revision";
 
 absl::Status FromRocks(const rocksdb::Status& status, const std::string& doing) {
@@ -56,8 +58,7 @@ class RocksStore : public Store {
     const absl::Status could_open =
         FromRocks(status, absl::StrCat("open the store in ", directory));
     if (absl::IsDataLoss(could_open)) {
-      return absl::DataLossError(absl::StrCat(
-          could_open.message(), ": restore it from a backup; machines replicate meanwhile"));
+      return absl::DataLossError(absl::StrCat(could_open.message(), kRestore));
     }
     HW_RETURN_IF_ERROR(could_open);
     db_.reset(opened);
@@ -71,6 +72,10 @@ class RocksStore : public Store {
     }
     std::optional<storage::v1::Meta> meta = Get<storage::v1::Meta>(kOnly);
     if (meta.has_value()) return Accept(directory, meta->schema_version());
+    if (CountUnreadable<storage::v1::Meta>() > 0) {
+      return absl::DataLossError(absl::StrCat(
+          "the store in ", directory, " has a schema version that cannot be read", kRestore));
+    }
     meta.emplace();
     meta->set_schema_version(kSchemaVersion);
     meta->set_config_server_id(RandomHexId());
@@ -86,11 +91,16 @@ class RocksStore : public Store {
  private:
   absl::Status Accept(const std::string& directory, uint32_t schema_version) {
     if (schema_version == kSchemaVersion) return absl::OkStatus();
-    if (schema_version == 1) return UpgradeFromSchema1(this);
+    if (schema_version == 1) {
+      const absl::Status upgraded = UpgradeFromSchema1(this);
+      if (!absl::IsDataLoss(upgraded)) return upgraded;
+      return absl::DataLossError(absl::StrCat("the store in ", directory, " is of schema 1, and ",
+                                              upgraded.message(), kRestore));
+    }
     const std::string has =
         absl::StrCat("the store in ", directory, " has schema ", schema_version, "; ");
     if (schema_version == 0)
-      return absl::DataLossError(absl::StrCat(has, "nothing writes that: restore a backup"));
+      return absl::DataLossError(absl::StrCat(has, "no program writes that", kRestore));
     return absl::FailedPreconditionError(
         absl::StrCat(has, "a newer program wrote it, and this one reads up to ", kSchemaVersion,
                      ". Start the newer one, or restore the backup from before its upgrade."));

@@ -106,6 +106,17 @@ class Store {
     return records;
   }
 
+  // How many records of this kind are there and cannot be parsed. All() leaves them out.
+  template <typename Record>
+  size_t CountUnreadable() const {
+    size_t count = 0;
+    Scan(absl::StrCat(RecordKind<Record>::kPrefix, "/"), false, [&](const std::string& bytes) {
+      if (!Record().ParseFromString(bytes)) ++count;
+      return true;
+    });
+    return count;
+  }
+
   // Grows with every commit, over restarts too.
   virtual uint64_t revision() const = 0;
   // Called after every commit, on the strand, in the order of the calls to Watch. It must not

@@ -99,12 +99,13 @@ void Convert(const schema_1::Job& old, Job* job) {
 }
 
 // What a record of schema 2 has no field for, it has kept as it was.
+// DATA_LOSS: `key` cannot be read.
 template <typename Old, typename Record>
 absl::Status PutConverted(const std::string& key, Record record, Store::Transaction* transaction) {
   Old old;
   if (!old.ParseFromString(record.SerializeAsString())) {
-    return absl::DataLossError(absl::StrCat("the record ", RecordKind<Record>::kPrefix, "/", key,
-                                            " of schema 1 cannot be read"));
+    return absl::DataLossError(
+        absl::StrCat("its record ", RecordKind<Record>::kPrefix, "/", key, " cannot be read"));
   }
   record.DiscardUnknownFields();
   Convert(old, &record);
@@ -117,6 +118,10 @@ absl::Status PutConverted(const std::string& key, Record record, Store::Transact
 absl::Status UpgradeFromSchema1(Store* store) {
   std::optional<storage::v1::Meta> meta = store->Get<storage::v1::Meta>(Store::kOnly);
   HW_CHECK(meta.has_value() && meta->schema_version() == 1);
+  // What was left as it is would be of no schema.
+  const size_t unreadable = store->CountUnreadable<Machine>() + store->CountUnreadable<Job>();
+  if (unreadable > 0)
+    return absl::DataLossError(absl::StrCat(unreadable, " of its records cannot be read"));
   Store::Transaction transaction;
   for (const Machine& machine : store->All<Machine>())
     HW_RETURN_IF_ERROR(

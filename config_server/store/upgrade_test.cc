@@ -290,6 +290,22 @@ TEST(Upgrade, AStoreOfNoKnownSchemaIsRefused) {
   EXPECT_EQ(refused(0).code(), absl::StatusCode::kDataLoss);
 }
 
+TEST(Upgrade, AStoreOfSchema1WithARecordThatCannotBeReadIsRefusedAndLeftAsItIs) {
+  const RawRecords whole = Schema1();
+  for (const auto& [key, bytes] : whole) {
+    if (!absl::StartsWith(key, "machine/") && !absl::StartsWith(key, "job/") && key != "meta/only")
+      continue;
+    RawRecords records = whole;
+    records[key] = "\xff\xff";
+    const StoreDirectory directory(records);
+    const absl::Status status = directory.Open().status();
+    EXPECT_EQ(status.code(), absl::StatusCode::kDataLoss) << key;
+    EXPECT_NE(status.message().find("restore it from a backup"), absl::string_view::npos)
+        << key << ": " << status;
+    EXPECT_EQ(directory.Records(), records) << key;
+  }
+}
+
 // The worked example of docs/formats/config_store.md.
 TEST(StoreFormat, AnEventIsStoredAsRecorded) {
   storage::v1::Event event;

@@ -70,7 +70,7 @@ StepResult OriginalVm::MoveDisks(const View& view, Machine* machine, storage::v1
     noted = noted && disk.moving_to() == place;
     disk.set_moving_to(place);
   }
-  if (!noted) return StepResult::Wait("the move to be noted");
+  if (!noted) return StepResult::Wait("the configuration server to record the move");
   const StepResult moved =
       Move(view, *machine, place == AT_VM ? VmMove::Kind::kToVm : VmMove::Kind::kToMasterTarget,
            for_ever);
@@ -146,7 +146,7 @@ StepResult OriginalVm::RepairDisks(const View& view, Machine* machine, uint32_t*
         if (disk.stream_index() > 0) disk.set_moving_to(place);
       }
       *stage = place == AT_VM ? kMove : kTurnOff;
-      return StepResult::Wait("the move to be noted");
+      return StepResult::Wait("the configuration server to record the move");
     case kTurnOff: {
       StepResult off = Move(view, *machine, VmMove::Kind::kTurnOff, /*for_ever=*/false);
       if (!off.done()) return off;

@@ -317,7 +317,7 @@ StepResult IfReplicatedTo(TaskContext& context) {
 
 std::vector<TaskSpec> ReplicationTasks() {
   return {{"Check prerequisites and take the assignment", TakeAssignment},
-          {"Turn off what runs where it comes home to", PowerOffTarget},
+          {"Turn off the VM that gets the disks", PowerOffTarget},
           {"Attach the disks to the master target", AttachDisks},
           {"Assign the process server", AwaitRelay},
           {"Start replication", AwaitAgent},

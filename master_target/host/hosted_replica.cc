@@ -139,7 +139,7 @@ void HostedReplica::Close() {
     receiver_->Refuse(absl::UnavailableError("the master target closed the replica"));
   stream_.reset();
   store_.reset();
-  mending_ = false;  // What the scrub knew is forgotten.
+  repairing_ = false;  // What the scrub knew is forgotten.
 }
 
 // After a handover the disks are the machine's. One that was written to since cannot go to another
@@ -325,11 +325,11 @@ void HostedReplica::RepairSome() {
   const bool damaged =
       absl::c_any_of(store_->damaged(), [](const ExtentSet& ranges) { return !ranges.empty(); });
   if (damaged) repaired_ = std::string(damage.message());
-  if (mending_ && !damaged) {
+  if (repairing_ && !damaged) {
     doubtful_through_ = store_->points().empty() ? 0 : store_->points().back().number;
     LogWarn("scrub.repaired", {{"replica", desired_.replica_id()}, {"what", repaired_}});
   }
-  mending_ = damaged;
+  repairing_ = damaged;
   const absl::Duration now = clock_.Monotonic();
   if (!damaged || receiver_ == nullptr || now < next_repair_) return;
   next_repair_ = now + kRepairInterval;

@@ -87,7 +87,7 @@ class HostedReplica : public Inbox {
   absl::Time scrubbed_ = absl::InfinitePast();
   bool damage_logged_ = false;
   absl::Duration next_repair_;
-  bool mending_ = false;  // there is damage of the replica itself
+  bool repairing_ = false;  // there is damage of the replica itself
   // The newest such damage, and the last point from before it was written anew.
   std::string repaired_;
   uint64_t doubtful_through_ = 0;  // ReplicaPoint::number

@@ -138,7 +138,7 @@ class Shipper : public Outbox {
   absl::Status SaveState(bool stopped_cleanly);
   absl::Status BeginEpoch(bool synchronise);
   // The other side follows an incarnation of this machine that this agent does not remember: it was
-  // set back, as to a snapshot of its machine, and nothing it remembers is to be trusted.
+  // reverted, as to a snapshot of its machine, and nothing it remembers is to be trusted.
   absl::Status BeginBeyond(uint64_t epoch);
   // All that is not durable is dirty again.
   void ReturnAll();

@@ -364,7 +364,7 @@ class Soak:
                 continue
             late = life[len(life) // 2:]
             before = [sample for sample in samples if sample not in late]
-            # Flat: no more in the end than it ever had before, in this life or an earlier one.
+            # Flat: no more in the end than it ever had before, in this incarnation or an earlier one.
             had = [max(sample[column] for sample in before) for column in (1, 2)]
             has = [sorted(sample[column] for sample in late)[len(late) // 2] for column in (1, 2)]
             grew = has[0] > 1.1 * had[0] + 4096 or has[1] > had[1] + 8

@@ -45,9 +45,9 @@ class Fabric : public Scenario {
   void Ask(const std::function<void(Brain&)>& ask);
   void KeepStepping();
   // What was answered is remembered.
+  void CheckRecords();
   // A job of many machines has one for each, or none yet; at the end it has ended.
   void CheckParents(bool ended);
-  void CheckRecords();
 
   // --- sessions
 

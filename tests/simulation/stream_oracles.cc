@@ -61,10 +61,10 @@ void Cluster::Repair() {
 }
 
 bool Cluster::MustBeRepaired() {
-  constexpr absl::Duration kMendingTime = absl::Seconds(20);
+  constexpr absl::Duration kRepairTime = absl::Seconds(20);
   if (!found_) return false;
   if (!repaired_after_.empty()) return keeper_->points().back().marker.id != repaired_after_;
-  if (world_.Monotonic() - std::max(found_at_, kFaultyTime) > kMendingTime)
+  if (world_.Monotonic() - std::max(found_at_, kFaultyTime) > kRepairTime)
     Fail("nobody repaired " + damaged_);
   return false;
 }
