@@ -1,5 +1,6 @@
-// Named fault points: places where a test may make the code misbehave or crash. They exist in test
-// builds only (HOMEWARD_FAULT_POINTS); elsewhere HW_FAULT(name) is the constant false.
+// Named fault points: places where a test may make the code misbehave. Production code has none;
+// they are in the copies of it that the planted bugs are built into (tests/simulation/planted),
+// when HOMEWARD_FAULT_POINTS is defined. Elsewhere HW_FAULT(name) is the constant false.
 #ifndef HOMEWARD_COMMON_FAULT_FAULT_H_
 #define HOMEWARD_COMMON_FAULT_FAULT_H_
 

@@ -71,6 +71,7 @@ void Convert(const schema_1::Assignment& old, storage::v1::Assignment* assignmen
   *assignment->mutable_state() = StateOf(old);
 }
 
+// As schema 1 wrote them, whatever operators call the operations today (model/operation.h).
 storage::v1::Operation OperationCalled(const std::string& workflow) {
   constexpr std::pair<const char*, storage::v1::Operation> kOperations[] = {
       {"protect", storage::v1::PROTECT},
