@@ -87,6 +87,9 @@ class AlternateVm : public OriginalVm {
   StepResult Discard(const View& view, storage::v1::Machine* machine, bool keep_disks) override;
 };
 
+// What a vCenter has done, its inventory shows seconds later.
+inline constexpr absl::Duration kShownWithin = absl::Minutes(10);
+
 // For locations: the master target is there, and says that it is in the wanted phase.
 StepResult AwaitPhase(const View& view, storage::v1::Machine* machine,
                       storage::v1::ReplicaPhase phase, const char* what);
