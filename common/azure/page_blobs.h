@@ -57,7 +57,7 @@ absl::Status CheckWrites(const std::vector<PageWrite>& writes);
 //   trusted NOT_FOUND           no such blob, snapshot or container ABORTED             another
 //   holds the lease, or the lease is no more CANCELLED           by the owner INVALID_ARGUMENT what
 //   Azure would not take FAILED_PRECONDITION the account or the container does not allow it
-//   DATA_LOSS           the reply is not what Azure answers
+//   INTERNAL            the reply is not what Azure answers
 class PageBlobs {
  public:
   virtual ~PageBlobs() = default;
@@ -81,7 +81,8 @@ class PageBlobs {
   virtual absl::Status ReleaseLease(const std::string& blob, const std::string& lease_id) = 0;
 
   // Disjoint ranges, of any size, in any order; some of them at once. On OK all are durable. Else
-  // each of them may be written, in part or not at all: the same may be written again.
+  // each of them may be written, in part or not at all: the same may be written again. Whatever it
+  // returned, nothing of it arrives after a later Write() to the same blob has returned OK.
   // `lease_of_blob` needs no entry for a blob that has no lease.
   virtual absl::Status Write(const std::vector<PageWrite>& writes,
                              const std::map<std::string, std::string>& lease_of_blob) = 0;
@@ -95,7 +96,8 @@ class PageBlobs {
 
   // Returns the id of the new snapshot, whose metadata is `metadata` and not the blob's. It must
   // differ from that of each other snapshot of the blob, and not be empty: after a lost reply, a
-  // snapshot that has it is taken for the one that was asked for.
+  // snapshot that has it is taken for the one that was asked for. In rare cases two have it, both
+  // of this time: whoever deletes one deletes both.
   virtual absl::StatusOr<std::string> Snapshot(const std::string& blob, const Metadata& metadata,
                                                absl::string_view lease_id) = 0;
 

@@ -164,6 +164,7 @@ absl::StatusOr<HttpsReply> HttpsClient::Call(HttpsMethod method, const HttpsRequ
     --connections.in_use;
     if (handle != nullptr) connections.idle.push_back(std::move(handle));
   };
+  const bool has_kept = handle != nullptr;
   if (handle == nullptr) handle = MakeHandle();
   if (handle == nullptr) return absl::InternalError("libcurl does not start");
 
@@ -212,9 +213,11 @@ absl::StatusOr<HttpsReply> HttpsClient::Call(HttpsMethod method, const HttpsRequ
                                                      options_.reply_bytes_max, " bytes"));
   }
   if (code != CURLE_OK) return ToStatus(code, options_.address, why);
-  long status = 0;
+  long status = 0, connections_made = 0;
   curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+  curl_easy_getinfo(curl, CURLINFO_NUM_CONNECTS, &connections_made);
   incoming.reply.code = static_cast<int>(status);
+  incoming.reply.maybe_sent_twice = has_kept && !request.once && connections_made > 0;
   return std::move(incoming.reply);
 }
 

@@ -23,6 +23,8 @@ struct HttpsReply {
   // Names in lower case; of several with one name the last.
   std::map<std::string, std::string> headers;
   std::string body;
+  // A kept connection was closed, and it was sent over a new one: it may have arrived over both.
+  bool maybe_sent_twice = false;
 };
 
 struct HttpsRequest {

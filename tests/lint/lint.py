@@ -60,7 +60,7 @@ HOMES = {
     r"grpcpp/": ["common/rpc/", "tests/e2e/", "_service.cc", "_service.h", "_link.cc", "_link.h"],
     r"curl/": ["common/net/"],
     r"httplib\.h": ["common/net/"],
-    r"pugixml": ["common/vsphere/"],
+    r"pugixml": ["common/vsphere/", "common/azure/"],
     r"spdlog/": ["common/log/"],
     r"prometheus/": ["common/metrics/"],
     r"liburing": ["common/os/linux/"],
