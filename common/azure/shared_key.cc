@@ -15,7 +15,7 @@ namespace homeward::azure {
 namespace {
 
 constexpr absl::string_view kOwnHeaders = "x-ms-";
-constexpr size_t kAccountKeyBytesMin = 32;
+constexpr size_t kAccountKeyCharactersMin = 43;  // of 32 bytes; Azure's have 64
 
 // Azure's order of header names is not that of their bytes: '-' does not count, and '_' comes
 // before digits (seen in the comparator of Microsoft's own SDK).
@@ -66,10 +66,9 @@ std::string SharedKeyAuthorization(const RequestToSign& request, const std::stri
 }
 
 absl::StatusOr<std::string> DecodeAccountKey(absl::string_view text) {
-  absl::StatusOr<std::string> key = std::string();
-  if (absl::Base64Unescape(absl::StripAsciiWhitespace(text), &*key) &&
-      key->size() >= kAccountKeyBytesMin)
-    return key;
+  text = absl::StripAsciiWhitespace(text);
+  std::string key;
+  if (text.size() >= kAccountKeyCharactersMin && absl::Base64Unescape(text, &key)) return key;
   return absl::InvalidArgumentError(
       "the key of the storage account is not one: give it as Azure shows it under \"Access "
       "keys\", in base64, without its name");

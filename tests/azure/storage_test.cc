@@ -353,7 +353,7 @@ TEST_F(AzureStorage, MetadataIsReplacedWholeAndOnlyAsItWas) {
   EXPECT_TRUE(absl::IsAborted(late.status())) << late.status();
   EXPECT_THAT(std::string(late.status().message()), HasSubstr("ConditionNotMet"));
   // Its own effect, as after a lost reply.
-  EXPECT_EQ(*blobs_->SetMetadata(disk_, {{"hw_epoch", "2"}}, first, ""), *second);
+  EXPECT_EQ(blobs_->SetMetadata(disk_, {{"hw_epoch", "2"}}, first, "").value_or(""), *second);
   EXPECT_TRUE(blobs_->SetMetadata(disk_, {{"hw_epoch", "4"}}, "", "").ok());
 }
 
