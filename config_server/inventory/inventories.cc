@@ -19,8 +19,8 @@ namespace {
 
 constexpr absl::Duration kPatience =
     absl::Seconds(20);  // of one wait; it tells of a change at once
-constexpr absl::Duration kRetryFirst = absl::Seconds(1);
-constexpr absl::Duration kRetryMax = absl::Seconds(30);
+constexpr absl::Duration kConnectRetryFirst = absl::Seconds(1);
+constexpr absl::Duration kConnectRetryMax = absl::Seconds(30);
 
 }  // namespace
 
@@ -67,11 +67,11 @@ class Inventories::Watch {
 
  private:
   void Run() {
-    absl::Duration retry = kRetryFirst;
+    absl::Duration retry = kConnectRetryFirst;
     while (true) {
       const absl::Status ended = Follow(&retry);
       if (!Pause(ended, retry)) return;
-      retry = std::min(retry * 2, kRetryMax);
+      retry = std::min(retry * 2, kConnectRetryMax);
     }
   }
   // Until a failure, or something wants to be done.
@@ -88,7 +88,7 @@ class Inventories::Watch {
       if (absl::IsAborted(changed.status()) && !std::exchange(began_anew, true)) continue;
       HW_RETURN_IF_ERROR(changed.status());
       began_anew = false;
-      *retry = kRetryFirst;
+      *retry = kConnectRetryFirst;
       NoteConnected(*changed ? std::make_shared<vsphere::Inventory>(follower.inventory())
                              : nullptr);
     }

@@ -22,8 +22,8 @@
 namespace homeward {
 namespace {
 
-constexpr absl::Duration kRetryFirst = absl::Milliseconds(500);
-constexpr absl::Duration kRetryMax = absl::Seconds(15);
+constexpr absl::Duration kStepRetryFirst = absl::Milliseconds(500);
+constexpr absl::Duration kStepRetryMax = absl::Seconds(15);
 constexpr absl::Duration kGuestLook = absl::Seconds(1);
 // A move has five steps at the most; one that goes round in circles must end.
 constexpr int kStepsMax = 20;
@@ -150,7 +150,7 @@ class VmMover::Run {
  private:
   void Work() {
     const Clock& clock = mover_.clock_;
-    absl::Duration retry = kRetryFirst, last_reached = clock.Monotonic();
+    absl::Duration retry = kStepRetryFirst, last_reached = clock.Monotonic();
     int faults = 0;
     while (true) {
       const absl::Status tried = Try();
@@ -167,7 +167,7 @@ class VmMover::Run {
         return End(StepResult::Fail(problem));
       Say(problem.message());
       if (!Pause(retry)) return End(StepResult::Wait("it was ended"));
-      retry = std::min(retry * 2, kRetryMax);
+      retry = std::min(retry * 2, kStepRetryMax);
     }
   }
   void End(StepResult result) {

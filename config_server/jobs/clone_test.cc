@@ -243,9 +243,6 @@ TEST_F(CloneTest, ACloneThatWasRefusedIsNotTakenForTheMachineThatCameHome) {
   EXPECT_EQ(Join({.boot = "boot-9", .start = "s", .hardware = "hardware-9"}), "AGENT_CLONED");
 }
 
-struct WithVcenter {
-  ModelVcenter model;
-};
 class CloneInVcenterTest : private WithVcenter, public CloneTest {
  protected:
   CloneInVcenterTest() : CloneTest(&model) {}

@@ -10,7 +10,8 @@
 namespace homeward {
 namespace {
 
-constexpr char kWeb[] = "55a754328cf76188fe77b0a1776063c1";
+using testing::kWeb;
+
 constexpr char kItsProcessServer[] = "b56bf43c821aa76787861457ab2afc80";
 constexpr char kItsMasterTarget[] = "7dabf8dcf1f332bbcdf74b36d7ab732f";
 

@@ -8,11 +8,6 @@
 namespace homeward {
 namespace {
 
-// Before the fixture, which is given it.
-struct WithVcenter {
-  ModelVcenter model;
-};
-
 class VmWorkflowTest : private WithVcenter, public BrainFixture {
  protected:
   VmWorkflowTest() : BrainFixture(&model) {

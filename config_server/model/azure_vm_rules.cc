@@ -16,8 +16,6 @@ using storage::v1::AzureSite;
 using storage::v1::Machine;
 using storage::v1::Server;
 
-std::string NameOf(const Machine& machine) { return machine.registration().name(); }
-
 Refusal CheckReached(const std::string& name, const CloudState& state) {
   if (state.link == CloudState::Link::kConnected) return std::nullopt;
   return MakeProblem(ProblemId::kAzureNotReached,

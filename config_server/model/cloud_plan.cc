@@ -7,25 +7,25 @@
 namespace homeward {
 namespace {
 
-using Kind = CloudStep::Kind;
+using StepKind = CloudStep::Kind;
 
-CloudStep Do(Kind kind, size_t disk = 0) {
+CloudStep Do(StepKind kind, size_t disk = 0) {
   CloudStep step;
   step.kind = kind;
   step.disk = disk;
   return step;
 }
 
-CloudStep Refuse(ProblemId id, const std::string& message) {
+CloudStep RefuseStep(ProblemId id, const std::string& message) {
   CloudStep step;
-  step.kind = Kind::kRefused;
+  step.kind = StepKind::kRefused;
   step.problem = MakeProblem(id, message);
   return step;
 }
 
 CloudStep Await(const std::string& what) {
   CloudStep step;
-  step.kind = Kind::kAwait;
+  step.kind = StepKind::kAwait;
   step.detail = what;
   return step;
 }
@@ -54,7 +54,7 @@ std::string Claim(const CloudSeen::Resource& resource, const CloudTags& ours) {
 
 CloudStep NotOurs(const std::string& what, const CloudMove& move,
                   const CloudSeen::Resource& resource, const CloudTags& ours) {
-  return Refuse(ProblemId::kAzureNotOurs,
+  return RefuseStep(ProblemId::kAzureNotOurs,
                 absl::StrCat(what, " in resource group ", move.resource_group, " is not ours: ",
                              Claim(resource, ours)));
 }
@@ -72,17 +72,17 @@ CloudStep CreateDisks(const CloudMove& move, const CloudTags& ours, const CloudS
   for (size_t i = 0; i < move.disks.size(); ++i) {
     const std::optional<CloudSeen::Resource>& disk = seen.disks[i];
     const std::string what = absl::StrCat("disk ", move.disks[i].name);
-    if (!disk.has_value()) return Do(Kind::kCreateDisk, i);
+    if (!disk.has_value()) return Do(StepKind::kCreateDisk, i);
     if (!IsOurs(*disk, ours)) return NotOurs(what, move, *disk, ours);
     if (!IsSettled(*disk)) return Await(absl::StrCat(what, " (", disk->provisioning, ")"));
     // A source cannot be changed: it is made anew.
-    if (HasFailed(*disk)) return Do(Kind::kDeleteDisk, i);
+    if (HasFailed(*disk)) return Do(StepKind::kDeleteDisk, i);
   }
   return {};
 }
 
 CloudStep Gone(const CloudMove& move) {
-  return Refuse(ProblemId::kAzureVmGone, absl::StrCat("there is no VM ", move.vm,
+  return RefuseStep(ProblemId::kAzureVmGone, absl::StrCat("there is no VM ", move.vm,
                                                       " in resource group ", move.resource_group));
 }
 
@@ -91,7 +91,7 @@ CloudStep TurnOn(const CloudMove& move, const CloudSeen::Vm& vm) {
   if (vm.power == "starting") return Await(absl::StrCat("VM ", move.vm, " to start"));
   if (vm.power == "stopping" || vm.power == "deallocating")
     return Await(absl::StrCat("VM ", move.vm, " (", vm.power, ")"));
-  return Do(Kind::kStart);
+  return Do(StepKind::kStart);
 }
 
 CloudStep CreateVm(const CloudMove& move, const CloudTags& ours, const CloudSeen& seen) {
@@ -100,32 +100,32 @@ CloudStep CreateVm(const CloudMove& move, const CloudTags& ours, const CloudSeen
       const std::optional<CloudSeen::Resource>& disk = seen.disks[i];
       const std::string what = absl::StrCat("disk ", move.disks[i].name);
       if (!disk.has_value()) {
-        return Refuse(ProblemId::kAzureNotOurs,
+        return RefuseStep(ProblemId::kAzureNotOurs,
                       absl::StrCat(what, " in resource group ", move.resource_group,
                                    ", which was imported for it, is not there any more"));
       }
       if (!IsOurs(*disk, ours)) return NotOurs(what, move, *disk, ours);
     }
-    if (!seen.nic.has_value()) return Do(Kind::kCreateNic);
+    if (!seen.nic.has_value()) return Do(StepKind::kCreateNic);
     const std::string what = absl::StrCat("network card ", move.nic);
     if (!IsOurs(*seen.nic, ours)) return NotOurs(what, move, *seen.nic, ours);
     if (!IsSettled(*seen.nic)) return Await(absl::StrCat(what, " (", seen.nic->provisioning, ")"));
-    return Do(HasFailed(*seen.nic) ? Kind::kCreateNic : Kind::kCreateVm);
+    return Do(HasFailed(*seen.nic) ? StepKind::kCreateNic : StepKind::kCreateVm);
   }
   const std::string what = absl::StrCat("VM ", move.vm);
   if (!IsOurs(*seen.vm, ours)) return NotOurs(what, move, *seen.vm, ours);
   if (!IsSettled(*seen.vm)) return Await(absl::StrCat(what, " (", seen.vm->provisioning, ")"));
   // With the size and the disks that it has, nothing but a new one helps.
-  if (HasFailed(*seen.vm) && seen.vm->power != "running") return Do(Kind::kDeleteVm);
+  if (HasFailed(*seen.vm) && seen.vm->power != "running") return Do(StepKind::kDeleteVm);
   return TurnOn(move, *seen.vm);
 }
 
 CloudStep TurnOff(const CloudMove& move, const CloudSeen::Vm& vm) {
   if (vm.power == "deallocated") return {};
-  if (vm.power == "stopped") return Do(Kind::kDeallocate);
+  if (vm.power == "stopped") return Do(StepKind::kDeallocate);
   if (vm.power == "stopping" || vm.power == "deallocating")
     return Await(absl::StrCat("VM ", move.vm, " (", vm.power, ")"));
-  return Do(Kind::kPowerOff);
+  return Do(StepKind::kPowerOff);
 }
 
 CloudStep Delete(const CloudMove& move, const CloudTags& ours, const CloudSeen& seen) {
@@ -140,16 +140,16 @@ CloudStep Delete(const CloudMove& move, const CloudTags& ours, const CloudSeen& 
     return IsOurs(resource, ours) && resource.used_by.empty();
   };
   if (seen.vm.has_value()) {
-    if (IsOurs(*seen.vm, ours)) return Do(Kind::kDeleteVm);
+    if (IsOurs(*seen.vm, ours)) return Do(StepKind::kDeleteVm);
     keep(absl::StrCat("VM ", move.vm), *seen.vm);
   }
   if (seen.nic.has_value()) {
-    if (removable(*seen.nic)) return Do(Kind::kDeleteNic);
+    if (removable(*seen.nic)) return Do(StepKind::kDeleteNic);
     keep(absl::StrCat("network card ", move.nic), *seen.nic);
   }
   for (size_t i = 0; i < move.disks.size(); ++i) {
     if (!seen.disks[i].has_value()) continue;
-    if (removable(*seen.disks[i])) return Do(Kind::kDeleteDisk, i);
+    if (removable(*seen.disks[i])) return Do(StepKind::kDeleteDisk, i);
     keep(absl::StrCat("disk ", move.disks[i].name), *seen.disks[i]);
   }
   CloudStep reached;
@@ -186,23 +186,23 @@ CloudStep NextStep(const CloudMove& move, const CloudTags& ours, const CloudSeen
 
 std::string Describe(const CloudMove& move, const CloudStep& step) {
   switch (step.kind) {
-    case Kind::kCreateDisk:
+    case StepKind::kCreateDisk:
       return absl::StrCat("import disk ", move.disks[step.disk].name);
-    case Kind::kCreateNic:
+    case StepKind::kCreateNic:
       return absl::StrCat("create network card ", move.nic);
-    case Kind::kCreateVm:
+    case StepKind::kCreateVm:
       return absl::StrCat("create VM ", move.vm);
-    case Kind::kPowerOff:
+    case StepKind::kPowerOff:
       return absl::StrCat("shut down VM ", move.vm);
-    case Kind::kDeallocate:
+    case StepKind::kDeallocate:
       return absl::StrCat("deallocate VM ", move.vm);
-    case Kind::kStart:
+    case StepKind::kStart:
       return absl::StrCat("start VM ", move.vm);
-    case Kind::kDeleteVm:
+    case StepKind::kDeleteVm:
       return absl::StrCat("delete VM ", move.vm);
-    case Kind::kDeleteNic:
+    case StepKind::kDeleteNic:
       return absl::StrCat("delete network card ", move.nic);
-    case Kind::kDeleteDisk:
+    case StepKind::kDeleteDisk:
       return absl::StrCat("delete disk ", move.disks[step.disk].name);
     default:
       return step.detail;

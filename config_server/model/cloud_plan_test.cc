@@ -7,7 +7,7 @@
 namespace homeward {
 namespace {
 
-using Kind = CloudStep::Kind;
+using StepKind = CloudStep::Kind;
 
 class CloudPlanTest : public ::testing::Test {
  protected:
@@ -45,53 +45,53 @@ class CloudPlanTest : public ::testing::Test {
 
 TEST_F(CloudPlanTest, DisksAreImportedOneByOneAndAwaited) {
   CloudStep step = Next(CloudMove::Kind::kCreateDisks);
-  EXPECT_EQ(step.kind, Kind::kCreateDisk);
+  EXPECT_EQ(step.kind, StepKind::kCreateDisk);
   EXPECT_EQ(step.disk, 0u);
   seen_.disks[0] = Resource("Creating");
-  EXPECT_EQ(Next(CloudMove::Kind::kCreateDisks).kind, Kind::kAwait);
+  EXPECT_EQ(Next(CloudMove::Kind::kCreateDisks).kind, StepKind::kAwait);
   seen_.disks[0] = Resource("Failed");
-  EXPECT_EQ(Next(CloudMove::Kind::kCreateDisks).kind, Kind::kDeleteDisk) << "it is made anew";
+  EXPECT_EQ(Next(CloudMove::Kind::kCreateDisks).kind, StepKind::kDeleteDisk) << "it is made anew";
   seen_.disks[0] = Resource();
   step = Next(CloudMove::Kind::kCreateDisks);
-  EXPECT_EQ(step.kind, Kind::kCreateDisk);
+  EXPECT_EQ(step.kind, StepKind::kCreateDisk);
   EXPECT_EQ(step.disk, 1u);
   MakeDisks();
-  EXPECT_EQ(Next(CloudMove::Kind::kCreateDisks).kind, Kind::kReached);
+  EXPECT_EQ(Next(CloudMove::Kind::kCreateDisks).kind, StepKind::kReached);
 }
 
 TEST_F(CloudPlanTest, ANameThatIsTakenIsRefusedAndSaysByWhom) {
   seen_.disks[0] = Resource();
   seen_.disks[0]->tags[kTagGeneration] = "3";
   const CloudStep step = Next(CloudMove::Kind::kCreateDisks);
-  EXPECT_EQ(step.kind, Kind::kRefused);
+  EXPECT_EQ(step.kind, StepKind::kRefused);
   EXPECT_TRUE(IsProblem(step.problem, ProblemId::kAzureNotOurs));
   EXPECT_TRUE(absl::StrContains(step.problem.message(), "web-1-disk0")) << step.problem.message();
   EXPECT_TRUE(absl::StrContains(step.problem.message(), "is 3, not 4")) << step.problem.message();
 }
 
 TEST_F(CloudPlanTest, AVmIsMadeFromItsDisksAndRuns) {
-  EXPECT_EQ(Next(CloudMove::Kind::kCreateVm).kind, Kind::kRefused) << "there are no disks";
+  EXPECT_EQ(Next(CloudMove::Kind::kCreateVm).kind, StepKind::kRefused) << "there are no disks";
   MakeDisks();
-  EXPECT_EQ(Next(CloudMove::Kind::kCreateVm).kind, Kind::kCreateNic);
+  EXPECT_EQ(Next(CloudMove::Kind::kCreateVm).kind, StepKind::kCreateNic);
   seen_.nic = Resource();
-  EXPECT_EQ(Next(CloudMove::Kind::kCreateVm).kind, Kind::kCreateVm);
+  EXPECT_EQ(Next(CloudMove::Kind::kCreateVm).kind, StepKind::kCreateVm);
   MakeVm("unknown", "Creating");
-  EXPECT_EQ(Next(CloudMove::Kind::kCreateVm).kind, Kind::kAwait);
+  EXPECT_EQ(Next(CloudMove::Kind::kCreateVm).kind, StepKind::kAwait);
   MakeVm("unknown", "Failed");
-  EXPECT_EQ(Next(CloudMove::Kind::kCreateVm).kind, Kind::kDeleteVm) << "it is made anew";
+  EXPECT_EQ(Next(CloudMove::Kind::kCreateVm).kind, StepKind::kDeleteVm) << "it is made anew";
   MakeVm("deallocated");
-  EXPECT_EQ(Next(CloudMove::Kind::kCreateVm).kind, Kind::kStart);
+  EXPECT_EQ(Next(CloudMove::Kind::kCreateVm).kind, StepKind::kStart);
   MakeVm("running");
-  EXPECT_EQ(Next(CloudMove::Kind::kCreateVm).kind, Kind::kReached);
+  EXPECT_EQ(Next(CloudMove::Kind::kCreateVm).kind, StepKind::kReached);
 }
 
 TEST_F(CloudPlanTest, AVmIsShutDownThenDeallocatedAndSeenToBe) {
-  const std::pair<const char*, Kind> steps[] = {{"running", Kind::kPowerOff},
-                                                {"stopping", Kind::kAwait},
-                                                {"stopped", Kind::kDeallocate},
-                                                {"deallocating", Kind::kAwait},
-                                                {"deallocated", Kind::kReached},
-                                                {"unknown", Kind::kPowerOff}};
+  const std::pair<const char*, StepKind> steps[] = {{"running", StepKind::kPowerOff},
+                                                {"stopping", StepKind::kAwait},
+                                                {"stopped", StepKind::kDeallocate},
+                                                {"deallocating", StepKind::kAwait},
+                                                {"deallocated", StepKind::kReached},
+                                                {"unknown", StepKind::kPowerOff}};
   for (const auto& [power, kind] : steps) {
     MakeVm(power);
     EXPECT_EQ(Next(CloudMove::Kind::kTurnOff).kind, kind) << power;
@@ -106,10 +106,10 @@ TEST_F(CloudPlanTest, AVmIsShutDownThenDeallocatedAndSeenToBe) {
 
 TEST_F(CloudPlanTest, OnlyWhatIsOursIsDeletedAndTheRestIsNamed) {
   MakeVm("running");
-  EXPECT_EQ(Next(CloudMove::Kind::kDelete).kind, Kind::kDeleteVm);
+  EXPECT_EQ(Next(CloudMove::Kind::kDelete).kind, StepKind::kDeleteVm);
   seen_.vm.reset();
   seen_.nic->used_by.clear();
-  EXPECT_EQ(Next(CloudMove::Kind::kDelete).kind, Kind::kDeleteNic);
+  EXPECT_EQ(Next(CloudMove::Kind::kDelete).kind, StepKind::kDeleteNic);
   seen_.nic.reset();
   // Somebody attached it to another VM.
   seen_.disks[0]->used_by = "other";
@@ -117,7 +117,7 @@ TEST_F(CloudPlanTest, OnlyWhatIsOursIsDeletedAndTheRestIsNamed) {
   EXPECT_EQ(Next(CloudMove::Kind::kDelete).disk, 1u);
   seen_.disks[1]->tags[kTagMachine] = "m2";
   const CloudStep step = Next(CloudMove::Kind::kDelete);
-  EXPECT_EQ(step.kind, Kind::kReached);
+  EXPECT_EQ(step.kind, StepKind::kReached);
   ASSERT_EQ(step.kept.size(), 2u);
   EXPECT_TRUE(absl::StrContains(step.kept[0], "web-1-disk0 (VM other uses it)")) << step.kept[0];
   EXPECT_TRUE(absl::StrContains(step.kept[1], "web-1-disk1")) << step.kept[1];
@@ -128,7 +128,7 @@ TEST_F(CloudPlanTest, WhatAForeignVmUsesStays) {
   MakeVm("running");
   seen_.vm->tags[kTagConfigServer] = "another";
   const CloudStep step = Next(CloudMove::Kind::kDelete);
-  EXPECT_EQ(step.kind, Kind::kReached);
+  EXPECT_EQ(step.kind, StepKind::kReached);
   EXPECT_EQ(step.kept.size(), 4u);
 }
 

@@ -13,8 +13,6 @@ namespace {
 
 using storage::v1::Machine;
 
-std::string NameOf(const Machine& machine) { return machine.registration().name(); }
-
 Refusal PlaceBlockDevices(const View& view, const Machine& machine, const PlacementWish& wish,
                           const control::v1::MasterTargetObserved& target,
                           storage::v1::Placement* placement) {

@@ -17,8 +17,6 @@ namespace {
 
 using storage::v1::Machine;
 
-std::string NameOf(const Machine& machine) { return machine.registration().name(); }
-
 const storage::v1::Server* LeastLoaded(const View& view, types::v1::ServerRole role,
                                        types::v1::OsType os_type) {
   const storage::v1::Server* best = nullptr;

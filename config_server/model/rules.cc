@@ -16,8 +16,6 @@ using storage::v1::Machine;
 constexpr int kRetiredBootsMax = 32;
 constexpr char kPhysicalOnlyForward[] = "Windows Server 2008 R2";
 
-std::string NameOf(const Machine& machine) { return machine.registration().name(); }
-
 // What the agent registered from Azure.
 Refusal CheckSystem(const Machine& machine) {
   const storage::v1::Registration& registration = machine.registration();

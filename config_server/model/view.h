@@ -30,6 +30,11 @@ struct Settings {
 // tables show it.
 bool IsCalled(const std::string& text, const std::string& id, const std::string& name);
 
+// What operators call the machine.
+inline const std::string& NameOf(const storage::v1::Machine& machine) {
+  return machine.registration().name();
+}
+
 // The agent registered after the machine was handed back.
 bool RegisteredSinceBoot(const storage::v1::Machine& machine);
 

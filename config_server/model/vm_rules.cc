@@ -15,8 +15,6 @@ namespace {
 using storage::v1::Machine;
 using vsphere::Vm;
 
-std::string NameOf(const Machine& machine) { return machine.registration().name(); }
-
 Refusal CheckConnected(const std::string& name, const VcenterState& state) {
   if (state.link == VcenterState::Link::kConnected) return std::nullopt;
   return MakeProblem(ProblemId::kVcenterDisconnected,

@@ -10,16 +10,11 @@
 #include "config_server/model/vm_name.h"
 #include "config_server/model/vm_plan.h"
 #include "gtest/gtest.h"
+#include "tests/fakes/manual_clock.h"
 #include "tests/fakes/vm_world.h"
 
 namespace homeward {
 namespace {
-
-class StoppedClock : public Clock {
- public:
-  absl::Time Now() const override { return absl::FromUnixSeconds(1800000000); }
-  absl::Duration Monotonic() const override { return absl::Seconds(1); }
-};
 
 class VmRulesTest : public ::testing::Test {
  protected:
@@ -55,7 +50,7 @@ class VmRulesTest : public ::testing::Test {
     return refusal ? refusal->id() : "";
   }
 
-  StoppedClock clock_;
+  ManualClock clock_;
   Settings settings_;
   FleetState fleet_;
   VmWorld world_;

@@ -2,16 +2,11 @@
 
 #include "common/rpc/problem_status.h"
 #include "gtest/gtest.h"
+#include "tests/fakes/manual_clock.h"
 #include "tests/fakes/memory_disk.h"
 
 namespace homeward {
 namespace {
-
-struct StoppedClock : public Clock {
-  absl::Time Now() const override { return now; }
-  absl::Duration Monotonic() const override { return now - absl::UnixEpoch(); }
-  absl::Time now = absl::FromUnixSeconds(1700000000);
-};
 
 class Enrolment : public ::testing::Test {
  protected:
@@ -97,7 +92,7 @@ TEST_F(Enrolment, AnIdentityThatChangedByItselfIsFoundAndMadeAnew) {
 TEST_F(Enrolment, WhatAServerShowsOutlivesTheLongestHandshake) {
   constexpr absl::Duration kReadAgain = absl::Seconds(5);
   for (const absl::Duration valid : {kValidityMin, absl::Minutes(30), absl::Hours(24 * 30)}) {
-    StoppedClock clock;
+    ManualClock clock;
     const auto registrar = *Registrar::Open(store_.get(), clock, valid);
     MemoryDisk disk(1);
     for (int look = 0; look < 200; ++look) {
@@ -105,7 +100,7 @@ TEST_F(Enrolment, WhatAServerShowsOutlivesTheLongestHandshake) {
       ASSERT_TRUE(paths.ok()) << paths.status();
       const absl::Duration again = RenewalInterval(disk, clock, *paths);
       const absl::Time end = CertificateValidity(disk.Content(paths->certificate))->end;
-      ASSERT_GE(end - (clock.now + again + kReadAgain), absl::Seconds(kHandshakeSecondsMax))
+      ASSERT_GE(end - (clock.Now() + again + kReadAgain), absl::Seconds(kHandshakeSecondsMax))
           << "look " << look << " of a validity of " << valid;
       clock.now += again;
     }

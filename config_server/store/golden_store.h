@@ -21,6 +21,9 @@ namespace homeward::testing {
 
 using RawRecords = std::map<std::string, std::string>;  // by key
 
+// The machine of the golden stores that is replicated to its original VM.
+inline constexpr char kWeb[] = "55a754328cf76188fe77b0a1776063c1";
+
 // Of a golden file: lines of key and record, in hex.
 inline RawRecords ReadGoldenRecords(const std::string& name) {
   RawRecords records;

@@ -23,10 +23,9 @@ using storage::v1::Assignment;
 using storage::v1::Job;
 using storage::v1::Machine;
 using storage::v1::Meta;
+using testing::kWeb;
 using testing::RawRecords;
 using testing::StoreDirectory;
-
-constexpr char kWeb[] = "55a754328cf76188fe77b0a1776063c1";
 
 // The ten records of a small fabric, and a machine for each kind of place.
 RawRecords Schema1() {

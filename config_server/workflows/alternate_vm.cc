@@ -9,9 +9,6 @@ namespace {
 using storage::v1::Machine;
 using storage::v1::VmDisk;
 
-// What a vCenter has done, its inventory shows seconds later.
-constexpr absl::Duration kShownWithin = absl::Minutes(10);
-
 types::v1::Problem NotShown(const storage::v1::Vm& vm, absl::string_view what) {
   return MakeProblem(ProblemId::kVsphereTaskFailed,
                      absl::StrCat("vCenter ", vm.vcenter(), " does not show ", what, ", ",

@@ -11,9 +11,6 @@ namespace {
 
 using storage::v1::Machine;
 
-// A process server looks for what it is asked to show within a heartbeat.
-constexpr absl::Duration kShownWithin = absl::Minutes(10);
-
 storage::v1::AzureVm* MutableVm(Machine* machine) {
   return machine->mutable_assignment()->mutable_placement()->mutable_azure_vm();
 }

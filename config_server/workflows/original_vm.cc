@@ -46,9 +46,6 @@ types::v1::Problem NoHypervisor() {
   return MakeProblem(ProblemId::kVcenterUnknown, "this server has no vCenters");
 }
 
-// What a vCenter has done, its inventory shows seconds later.
-constexpr absl::Duration kShownWithin = absl::Minutes(10);
-
 }  // namespace
 
 StepResult OriginalVm::Move(const View& view, const Machine& machine, VmMove::Kind kind,

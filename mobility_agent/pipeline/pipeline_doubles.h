@@ -1,5 +1,5 @@
-// A clock that is moved by hand, disks in memory, and the other end of a stream, for the tests of
-// this folder.
+// Disks in memory, and the other end of a stream, for the tests of this
+// folder.
 #ifndef HOMEWARD_MOBILITY_AGENT_PIPELINE_PIPELINE_DOUBLES_H_
 #define HOMEWARD_MOBILITY_AGENT_PIPELINE_PIPELINE_DOUBLES_H_
 
@@ -9,12 +9,12 @@
 #include <utility>
 #include <vector>
 
-#include "common/clock/clock.h"
 #include "common/replication/stream_sender.h"
 #include "common/wire/change_batch.h"
 #include "gtest/gtest.h"
 #include "mobility_agent/capture/write_log.h"
 #include "mobility_agent/capture/write_source.h"
+#include "tests/fakes/manual_clock.h"
 
 namespace homeward {
 
@@ -22,14 +22,6 @@ namespace homeward {
 inline std::string Sectors(uint64_t count, char of) {
   return std::string(count * kSectorBytes, of);
 }
-
-// Not thread-safe.
-class ManualClock : public Clock {
- public:
-  absl::Time Now() const override { return absl::FromUnixSeconds(1700000000) + now; }
-  absl::Duration Monotonic() const override { return now; }
-  absl::Duration now = absl::Seconds(1);
-};
 
 // Tracks what Write() does. Not thread-safe.
 class RamDisk : public WriteSource {

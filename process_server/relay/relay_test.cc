@@ -4,17 +4,11 @@
 #include "process_server/relay/compression_choice.h"
 
 #include "gtest/gtest.h"
+#include "tests/fakes/manual_clock.h"
 #include "tests/fakes/memory_disk.h"
 
 namespace homeward {
 namespace {
-
-class ManualClock : public Clock {
- public:
-  absl::Time Now() const override { return absl::UnixEpoch() + now; }
-  absl::Duration Monotonic() const override { return now; }
-  absl::Duration now = absl::Seconds(1);
-};
 
 TEST(Bandwidth, TheMeanHoldsWhateverTheBatchSize) {
   ManualClock clock;

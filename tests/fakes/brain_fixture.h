@@ -16,15 +16,9 @@
 #include "config_server/model/points.h"
 #include "config_server/model/rules.h"
 #include "gtest/gtest.h"
+#include "tests/fakes/manual_clock.h"
 
 namespace homeward {
-
-class ManualClock : public Clock {
- public:
-  absl::Time Now() const override { return absl::FromUnixSeconds(1800000000) + now; }
-  absl::Duration Monotonic() const override { return now; }
-  absl::Duration now = absl::Seconds(1);
-};
 
 inline constexpr char kMachine[] = "11111111111111111111111111111111";
 inline constexpr char kServer[] = "22222222222222222222222222222222";

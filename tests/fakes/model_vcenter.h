@@ -220,6 +220,11 @@ class ModelVcenter : public Hypervisor {
   std::map<std::string, std::pair<VmMove, StepResult>> ended_;
 };
 
+// A base before that of a fixture that is given it.
+struct WithVcenter {
+  ModelVcenter model;
+};
+
 }  // namespace homeward
 
 #endif  // HOMEWARD_TESTS_FAKES_MODEL_VCENTER_H_
