@@ -16,6 +16,8 @@ std::vector<ProblemEntry> AgentProblems();
 std::vector<ProblemEntry> ServerProblems();
 // vCenters, and the VMs in them.
 std::vector<ProblemEntry> VcenterProblems();
+// Azure, and machines that are replicated there or live there.
+std::vector<ProblemEntry> AzureProblems();
 
 }  // namespace homeward
 

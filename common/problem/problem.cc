@@ -25,6 +25,7 @@ const std::vector<Topic>& Topics() {
       {"Agents", AgentProblems()},
       {"Process servers and master targets", ServerProblems()},
       {"vCenters and VMs", VcenterProblems()},
+      {"Azure", AzureProblems()},
   };
   return topics;
 }

@@ -115,8 +115,28 @@ enum class ProblemId {
   kDatastoreTypeUnsupported,
   kRawDeviceUnsupported,
   kDatastoreFull,
+  // Azure, and machines that are replicated there or live there.
+  kAzureSiteUnknown,
+  kAzureSiteExists,
+  kAzureSiteInUse,
+  kAzureNotReached,
+  kAzureLogin,
+  kAzureTaskFailed,
+  kAzureNoReceiver,
+  kAzureSizeUnknown,
+  kAzureNotOurs,
+  kAzureVmGone,
+  kAzureVmMoved,
+  kMigrationCompleted,
+  kProtectionDisabled,
+  kSourceVmNotRunning,
+  kAzureVmUnreachable,
+  kDiskTooLargeForBlob,
+  kTestSubnetUnsuitable,
+  kTestFailoverLeft,
+  kMigrationNotConfirmed,
 };
-inline constexpr ProblemId kProblemIdLast = ProblemId::kDatastoreFull;
+inline constexpr ProblemId kProblemIdLast = ProblemId::kMigrationNotConfirmed;
 
 struct ProblemEntry {
   ProblemId id;

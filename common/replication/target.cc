@@ -41,6 +41,7 @@ void SetOlderFields(const Target& target, Replica* replica) {
     case Target::kBlockDevices:
       *replica->mutable_block_devices() = target.block_devices().paths();
       break;
+    case Target::kPageBlobs:  // No component from before Target keeps a replica in them.
     case Target::KIND_NOT_SET:
       break;
   }

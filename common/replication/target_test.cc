@@ -84,6 +84,16 @@ TEST(Target, WhatAnOlderProgramWroteSinceCounts) {
   }
 }
 
+TEST(Target, PageBlobsHaveNoOlderFields) {
+  Target blobs;
+  blobs.mutable_page_blobs()->set_container_url("https://a.blob.core.windows.net/c");
+  blobs.mutable_page_blobs()->add_blobs("m1/d1.vhd");
+  Replica replica;
+  SetTarget(blobs, &replica);
+  EXPECT_EQ(TargetOf(replica).page_blobs().blobs(0), "m1/d1.vhd");
+  EXPECT_TRUE(replica.datastore().empty());
+}
+
 TEST(Target, AKindOfANewerPartIsNotTakenForAnother) {
   Replica replica;
   Target target;

@@ -1,7 +1,9 @@
 #include "config_server/cli/arguments.h"
 
+#include <cstdio>
 #include <utility>
 
+#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/time/time.h"
 #include "common/os/file_system.h"
@@ -26,6 +28,15 @@ CLI::Option* AddDuration(CLI::App* command, const std::string& name,
           },
           says)
       ->type_name("DURATION");
+}
+
+std::string ReadSecret(const FileContent& content) {
+  if (!content.is_standard_input)
+    return std::string(absl::StripTrailingAsciiWhitespace(content.text));
+  std::string line;
+  for (int c = std::getchar(); c != EOF && c != '\n'; c = std::getchar())
+    line.push_back(static_cast<char>(c));
+  return line;
 }
 
 CLI::Option* AddFile(CLI::App* command, const std::string& name, FileContent* content,

@@ -47,6 +47,8 @@ struct FileContent {
   std::string text;
   bool is_standard_input = false;
 };
+// What a file has, without the white space at its end; of standard input, its first line.
+std::string ReadSecret(const FileContent& content);
 // A file that cannot be read is wrong usage.
 CLI::Option* AddFile(CLI::App* command, const std::string& name, FileContent* content,
                      const std::string& says);

@@ -28,12 +28,13 @@ TEST(AdminClientTest, RepeatsWhatReadsAndNothingThatStartsWork) {
   const std::set<std::string> repeated = Repeated();
   for (const char* const name :
        {"ListMachines", "GetMachine", "ListPoints", "GetJob", "WatchJob", "GetHealth", "GetVersion",
-        "GetRepair", "ShowPassphrase", "ListVcenters", "GetInventory", "CancelJob"}) {
+        "GetRepair", "ShowPassphrase", "ListVcenters", "ListAzureSites", "GetInventory", "CancelJob"}) {
     EXPECT_TRUE(repeated.contains(name)) << name;
   }
   for (const char* const name :
        {"Protect", "Resync", "CreatePoint", "Failback", "Commit", "Reprotect", "Remove", "Repair",
-        "RotatePassphrase", "AddVcenter", "RemoveVcenter"}) {
+        "RotatePassphrase", "AddVcenter", "RemoveVcenter", "AddAzureSite", "TestFailover",
+        "CompleteMigration"}) {
     EXPECT_FALSE(repeated.contains(name)) << name;
   }
 }

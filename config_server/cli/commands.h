@@ -12,6 +12,7 @@ void AddPlacementCommands(CommandLine* line, CLI::App* machines);
 void AddPointCommands(CommandLine* line);
 void AddServerCommands(CommandLine* line);
 void AddVcenterCommands(CommandLine* line);
+void AddAzureCommands(CommandLine* line);
 void AddInventoryCommands(CommandLine* line);
 void AddJobCommands(CommandLine* line);
 // health, events and version.
@@ -24,6 +25,7 @@ inline void AddAllCommands(CommandLine* line) {
   AddPointCommands(line);
   AddServerCommands(line);
   AddVcenterCommands(line);
+  AddAzureCommands(line);
   AddInventoryCommands(line);
   AddJobCommands(line);
   AddHealthCommands(line);

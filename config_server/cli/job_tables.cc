@@ -45,6 +45,7 @@ std::string FormatJob(const admin::v1::Job& job) {
   }
   if (job.children_size() > 0)
     absl::StrAppend(&out, "  Jobs it started: ", absl::StrJoin(job.children(), ", "), "\n");
+  for (const std::string& kept : job.kept()) absl::StrAppend(&out, "  Left: ", kept, "\n");
   if (job.has_problem()) absl::StrAppend(&out, FormatProblem(job.problem()));
   return out;
 }

@@ -7,9 +7,11 @@ namespace homeward {
 namespace {
 
 using admin::v1::AcceptMachineRequest;
+using admin::v1::CompleteMigrationRequest;
 using admin::v1::FailbackRequest;
 using admin::v1::RemoveRequest;
 using admin::v1::RepairRequest;
+using admin::v1::TestFailoverRequest;
 using Stub = AdminClient::Stub;
 
 void AddAccept(CommandLine* line, CLI::App* machines) {
@@ -23,11 +25,9 @@ void AddAccept(CommandLine* line, CLI::App* machines) {
           "hardware UUID or boot ID of the copy; needed if several were refused");
 }
 
-void AddFailback(CommandLine* line, CLI::App* machines) {
-  const auto failback = line->Start(machines,
-                                    {"failback", "bring a machine home at a recovery point",
-                                     "machines failback web-1 --point latest --wait"},
-                                    &Stub::Failback);
+// One operation, which has a word for each direction.
+void AddFailback(CommandLine* line, CLI::App* machines, const CommandText& text) {
+  const auto failback = line->Start(machines, text, &Stub::Failback);
   AddMachine(failback);
   AddText(failback, "--point", &FailbackRequest::mutable_point,
           "the recovery point: latest, latest-app-consistent, or an ID from `points list`");
@@ -35,6 +35,38 @@ void AddFailback(CommandLine* line, CLI::App* machines) {
           "the source machine is gone: do not wait for its agent to send the last writes");
   AddFlag(failback, "--accept-not-one-instant", &FailbackRequest::set_accept_not_one_instant,
           "use the recovery point even if its data is not from a single instant");
+}
+
+void AddTestFailover(CommandLine* line, CLI::App* machines) {
+  const auto test = line->Start(
+      machines,
+      {"test-failover",
+       "start a copy of a machine in an isolated network in Azure; replication goes on",
+       "machines test-failover web-1 --point latest --wait"},
+      &Stub::TestFailover);
+  AddMachine(test);
+  AddText(test, "--point", &TestFailoverRequest::mutable_point,
+          "the recovery point: latest, latest-app-consistent, or an ID from `points list`");
+  AddText(test, "--subnet", &TestFailoverRequest::mutable_subnet,
+          "resource ID of an isolated subnet (default: the site's for tests)");
+  AddFlag(test, "--accept-not-one-instant", &TestFailoverRequest::set_accept_not_one_instant,
+          "use the recovery point even if its data is not from a single instant");
+  AddMachine(line->Start(machines,
+                         {"test-failover-cleanup", "remove the copy that a test failover started",
+                          "machines test-failover-cleanup web-1 --wait"},
+                         &Stub::TestFailoverCleanup));
+}
+
+void AddCompleteMigration(CommandLine* line, CLI::App* machines) {
+  const auto complete = line->Start(
+      machines,
+      {"complete-migration",
+       "let a machine stay in Azure for good; it can never be failed back after this",
+       "machines complete-migration web-1 --confirm"},
+      &Stub::CompleteMigration);
+  AddMachine(complete);
+  AddFlag(complete, "--confirm", &CompleteMigrationRequest::set_confirmed,
+          "the machine is never to come home");
 }
 
 // Looks without --apply, and repairs with it.
@@ -88,12 +120,21 @@ void AddMachineCommands(CommandLine* line) {
       {"resync", "compare all of a machine's disks with its replica and send what differs",
        "machines resync web-1 --wait"},
       &Stub::Resync));
-  AddFailback(line, machines);
+  AddFailback(line, machines,
+              {"failback", "bring a machine home at a recovery point",
+               "machines failback web-1 --point latest --wait"});
+  AddFailback(line, machines,
+              {"failover", "start a machine in Azure at a recovery point",
+               "machines failover web-1 --point latest --wait"});
   AddMachine(line->Start(
       machines,
-      {"commit", "make a failback final; after this no other recovery point can be chosen",
+      {"commit",
+       "make a failover or a failback final; what the machine ran in in Azure is deleted. After "
+       "this no other recovery point can be chosen",
        "machines commit web-1 --wait"},
       &Stub::Commit));
+  AddTestFailover(line, machines);
+  AddCompleteMigration(line, machines);
   AddRepair(line, machines);
   AddRemove(line, machines);
 }

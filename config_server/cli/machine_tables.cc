@@ -72,6 +72,20 @@ std::string FormatMachine(const admin::v1::Machine& machine) {
   AppendField("Master target", ShortId(machine.master_target_id()), &out);
   AppendField("Datastore", machine.datastore(), &out);
   for (const std::string& path : machine.disk_paths()) AppendField("Replica", path, &out);
+  if (machine.has_azure_vm()) {
+    const admin::v1::MadeVm& azure = machine.azure_vm();
+    AppendField("Azure VM",
+                absl::StrCat(azure.resource_id().empty() ? "not made yet" : azure.resource_id(),
+                             ", site ", azure.site(), ", size ", azure.size(),
+                             azure.is_home() ? ", the machine lives there" : "",
+                             azure.power().empty() ? "" : ", ", azure.power()),
+                &out);
+  }
+  if (machine.has_test_vm()) {
+    AppendField("Test failover",
+                absl::StrCat(machine.test_vm().resource_id(), ", in ", machine.test_vm().subnet()),
+                &out);
+  }
   if (machine.has_vm()) {
     AppendField("VM",
                 absl::StrCat(machine.vm().name(), " of ", machine.vm().vcenter(), " on ",

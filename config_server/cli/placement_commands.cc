@@ -6,6 +6,7 @@
 namespace homeward {
 namespace {
 
+using admin::v1::AzurePlace;
 using admin::v1::NewVm;
 using admin::v1::Policy;
 using admin::v1::ProtectRequest;
@@ -31,6 +32,29 @@ void AddPolicy(CLI::App* command, Policy* policy) {
       "maximum size of the recovery journal in bytes (default: no limit)");
 }
 
+// Where in Azure, and as what.
+template <typename Request>
+void AddAzurePlace(const Command<Request>& command) {
+  Request* const request = command.request;
+  const auto text = [&](const char* name, std::string* (AzurePlace::*field)(), const char* says) {
+    return command.app->template add_option_function<std::string>(
+        name,
+        [request, field](const std::string& value) {
+          *(request->mutable_azure()->*field)() = value;
+        },
+        says);
+  };
+  text("--azure-site", &AzurePlace::mutable_site,
+       "with --location azure: name of the site (default: the only one)");
+  text("--azure-size", &AzurePlace::mutable_size,
+       "with --location azure: VM size (default: the site's)");
+  text("--azure-subnet", &AzurePlace::mutable_subnet,
+       "with --location azure: resource ID of the subnet (default: the site's)");
+  text("--azure-firmware", &AzurePlace::mutable_firmware,
+       "with --location azure: bios or efi (default: what the machine's VM has, or bios)")
+      ->check(CLI::IsMember({"bios", "efi"}));
+}
+
 template <typename Request>
 void AddPlacement(const Command<Request>& command) {
   Request* const request = command.request;
@@ -52,6 +76,7 @@ void AddPlacement(const Command<Request>& command) {
   AddText(command, "--vm", &Request::mutable_vm,
           "the machine's VM, if several could be it: the managed object reference or path that "
           "VM_AMBIGUOUS lists");
+  AddAzurePlace(command);
   AddPolicy(command.app, request->mutable_policy());
 }
 
@@ -100,6 +125,17 @@ void AddProtect(CommandLine* line, CLI::App* machines) {
       },
       "replicate only this disk; may be repeated (default: all disks)");
   AddPlacement(Command<ProtectRequest>{protect, request});
+  protect
+      ->add_option_function<std::string>(
+          "--location",
+          [request](const std::string& value) {
+            request->set_location(value == "azure" ? admin::v1::AZURE_VM
+                                                   : admin::v1::DATASTORE_DIRECTORY);
+          },
+          "where the machine is replicated to. directory: a directory of a datastore mounted on "
+          "the master target. azure: page blobs, from which a VM is made when it is failed over. "
+          "Default: directory")
+      ->check(CLI::IsMember({"directory", "azure"}));
   CommandLine::AddWait(protect, wait);
 }
 
@@ -144,13 +180,15 @@ void AddReprotect(CommandLine* line, CLI::App* machines) {
             request->set_location(value == "original"    ? admin::v1::ORIGINAL_VM
                                   : value == "alternate" ? admin::v1::ALTERNATE_VM
                                   : value == "hyperv"    ? admin::v1::HYPERV_VM
+                                  : value == "azure"     ? admin::v1::AZURE_VM
                                                          : admin::v1::DATASTORE_DIRECTORY);
           },
           "where the machine is to come home to. original: the VM it used to be. alternate: a new "
           "VM on the master target's ESX host, with its disks on the datastore named by "
           "--datastore. directory: a directory of a datastore mounted on the master target. "
+          "azure: page blobs, from which a VM is made when it is failed over. "
           "hyperv: not supported, always refused. Default: original, if there is such a VM")
-      ->check(CLI::IsMember({"original", "alternate", "directory", "hyperv"}));
+      ->check(CLI::IsMember({"original", "alternate", "directory", "azure", "hyperv"}));
   AddFlag(reprotect, "--remove-snapshots", &ReprotectRequest::set_remove_snapshots,
           "first merge the original VM's snapshots into its disks");
   AddNewVm(reprotect);

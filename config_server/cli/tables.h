@@ -30,6 +30,8 @@ std::string FormatServer(const admin::v1::Server& server);
 
 std::string FormatVcenter(const admin::v1::Vcenter& vcenter);
 std::string FormatVcenters(const admin::v1::ListVcentersResponse& response);
+std::string FormatAzureSite(const admin::v1::AzureSite& site);
+std::string FormatAzureSites(const admin::v1::ListAzureSitesResponse& response);
 std::string FormatEsxHosts(const admin::v1::Inventory& inventory);
 std::string FormatEsxDatastores(const admin::v1::Inventory& inventory);
 std::string FormatVirtualMachines(const admin::v1::Inventory& inventory);

@@ -1,7 +1,4 @@
 // The group `vcenters`.
-#include <cstdio>
-
-#include "absl/strings/ascii.h"
 #include "config_server/cli/arguments.h"
 #include "config_server/cli/commands.h"
 #include "config_server/cli/tables.h"
@@ -11,13 +8,6 @@ namespace {
 
 using admin::v1::AddVcenterRequest;
 using Stub = AdminClient::Stub;
-
-std::string ReadLine() {
-  std::string line;
-  for (int c = std::getchar(); c != EOF && c != '\n'; c = std::getchar())
-    line.push_back(static_cast<char>(c));
-  return line;
-}
 
 void AddAdd(CommandLine* line, CLI::App* vcenters) {
   AddVcenterRequest* const request = line->New<AddVcenterRequest>();
@@ -30,10 +20,7 @@ void AddAdd(CommandLine* line, CLI::App* vcenters) {
                  "vcenters add vc1 --address vc1.example.org --user homeward@vsphere.local "
                  "--password-file /root/vc1.password --ca-file /root/vc1-ca.pem"},
                 [=](Session& session) {
-                  *request->mutable_password() =
-                      password->is_standard_input
-                          ? ReadLine()
-                          : std::string(absl::StripTrailingAsciiWhitespace(password->text));
+                  *request->mutable_password() = ReadSecret(*password);
                   *request->mutable_trusted() = trusted->text;
                   return session.Show(&Stub::AddVcenter, *request, FormatVcenter);
                 });

@@ -157,9 +157,10 @@ class VmMover::Run {
       if (tried.ok()) return End(StepResult::Done());
       if (IsReached(tried)) last_reached = clock.Monotonic();
       faults = IsReached(tried) && !absl::IsAborted(tried) ? faults + 1 : 0;
-      // A VM of which nobody knows whether it was started is not given up: it may run.
+      // A VM of which nobody knows whether it was started is not given up: it may run. One that
+      // was the machine before may.
       const bool lost = clock.Monotonic() - last_reached > mover_.patience_.unreachable &&
-                        move_.kind != VmMove::Kind::kTurnOn;
+                        (move_.kind != VmMove::Kind::kTurnOn || move_.only_power);
       const types::v1::Problem problem = Explain(move_, tried);
       LogWarn("vm.move_failed", {{"machine", machine_id_}, {"error", tried}});
       if (!move_.for_ever && (IsFinal(tried) || lost || faults >= mover_.patience_.faults))

@@ -14,11 +14,13 @@ using storage::v1::Job;
 using storage::v1::Machine;
 
 Brain::Brain(const Clock& clock, Settings settings, std::unique_ptr<Store> store,
-             Hypervisor* hypervisor)
+             Hypervisor* hypervisor, Cloud* cloud)
     : clock_(clock),
       settings_(settings),
       hypervisor_(hypervisor),
-      locations_(hypervisor),
+      cloud_(cloud),
+      locations_(hypervisor, cloud),
+      sources_(hypervisor, cloud),
       fleet_(clock, settings.heartbeat_timeout, settings.heartbeat_interval),
       records_(clock, std::move(store)),
       registrations_(clock, &records_, &fleet_, [this] { return MakeView(); }),
@@ -26,6 +28,7 @@ Brain::Brain(const Clock& clock, Settings settings, std::unique_ptr<Store> store
           clock, &records_,
           {[this] { return MakeView(); },
            [this](storage::v1::Location location) -> Location& { return locations_.At(location); },
+           [this](storage::v1::Source source) -> Source& { return sources_.At(source); },
            [this](const std::string& machine_id) { return fleet_.state().connected(machine_id); }}),
       desired_(&records_, &fleet_) {}
 
@@ -35,7 +38,17 @@ View Brain::MakeView() const {
           settings_,
           records_.servers(),
           records_.machines(),
-          hypervisor_ == nullptr ? std::map<std::string, VcenterState>() : hypervisor_->States()};
+          hypervisor_ == nullptr ? std::map<std::string, VcenterState>() : hypervisor_->States(),
+          cloud_ == nullptr ? std::map<std::string, CloudState>() : cloud_->States()};
+}
+
+void Brain::WatchHomes(const Records::Changes& changes) {
+  if (cloud_ == nullptr) return;
+  for (const std::string& machine_id : changes.machines) {
+    const Machine* const machine = records_.FindMachine(machine_id);
+    const bool lives_there = machine != nullptr && machine->has_azure_vm();
+    cloud_->Watch(machine_id, lives_there ? std::optional(machine->azure_vm()) : std::nullopt);
+  }
 }
 
 absl::StatusOr<Machine> Brain::AcceptCopy(const std::string& id_or_name, const std::string& wish) {
@@ -89,8 +102,10 @@ void Brain::Step() {
   if (stepping_) return;
   stepping_ = true;
   jobs_.Step();
-  if (const Records::Changes changes = records_.TakeChanges(); !changes.empty())
+  if (const Records::Changes changes = records_.TakeChanges(); !changes.empty()) {
     desired_.Update(changes);
+    WatchHomes(changes);
+  }
   fleet_.Tell();
   stepping_ = false;
 }

@@ -15,15 +15,16 @@
 #include "config_server/store/records.h"
 #include "config_server/store/store.h"
 #include "config_server/workflows/locations.h"
+#include "config_server/workflows/source.h"
 
 namespace homeward {
 
 // Must run on one strand.
 class Brain {
  public:
-  // `clock` outlives it, as does `hypervisor`; null where there is none.
+  // `clock` outlives it, as do `hypervisor` and `cloud`; null where there is none.
   Brain(const Clock& clock, Settings settings, std::unique_ptr<Store> store,
-        Hypervisor* hypervisor = nullptr);
+        Hypervisor* hypervisor = nullptr, Cloud* cloud = nullptr);
 
   Store& store() { return records_.store(); }
   const Records& records() const { return records_; }
@@ -73,12 +74,17 @@ class Brain {
   const Clock& clock_;
   const Settings settings_;
   Hypervisor* const hypervisor_;
+  Cloud* const cloud_;
   const Locations locations_;
+  const Sources sources_;
   Fleet fleet_;
   Records records_;
   Registrations registrations_;
   JobRunner jobs_;
   DesiredState desired_;
+  // The machines of the changes that live in Azure are watched there from now on, the others not.
+  void WatchHomes(const Records::Changes& changes);
+
   bool stepping_ = false;
 };
 

@@ -35,9 +35,10 @@ control::v1::AgentDesired AgentDesiredOf(const Records& records, const Machine& 
   if (!machine.has_assignment() || !state.streaming() || !RegisteredSinceBoot(machine))
     return desired;
   const bool direct = placement.process_server_id().empty();
+  // A receiver may be a server of either role.
   const Server* const server =
-      ServerIn(records, direct ? placement.master_target_id() : placement.process_server_id(),
-               direct ? types::v1::MASTER_TARGET : types::v1::PROCESS_SERVER);
+      direct ? records.FindServer(placement.master_target_id())
+             : ServerIn(records, placement.process_server_id(), types::v1::PROCESS_SERVER);
   if (server == nullptr) return desired;
   control::v1::Protection& protection = *desired.mutable_protection();
   protection.set_machine_id(machine.machine_id());
@@ -70,6 +71,7 @@ control::v1::Replica ReplicaDesiredOf(const Machine& machine) {
   replica.set_phase(ToControl(assignment.state().phase()));
   replica.set_point_id(assignment.state().point_id());
   if (assignment.placement().process_server_id().empty()) replica.set_fence(FenceOf(machine));
+  if (machine.test().holds_point()) replica.set_shown_point_id(machine.test().point_id());
   return replica;
 }
 
@@ -108,11 +110,14 @@ void DesiredState::UpdateServer(const std::string& host_id) {
   for (const std::string& machine_id : machines_of_[host_id]) {
     const Machine& machine = *records_.FindMachine(machine_id);
     const Assignment& assignment = machine.assignment();
-    const Server* const target =
-        ServerIn(records_, assignment.placement().master_target_id(), types::v1::MASTER_TARGET);
+    const Server* const target = records_.FindServer(assignment.placement().master_target_id());
     if (target == nullptr) continue;
-    if (target == server)
-      *desired.mutable_master_target()->add_replicas() = ReplicaDesiredOf(machine);
+    if (target == server) {
+      auto& replicas = server->role() == types::v1::PROCESS_SERVER
+                           ? *desired.mutable_process_server()->mutable_replicas()
+                           : *desired.mutable_master_target()->mutable_replicas();
+      *replicas.Add() = ReplicaDesiredOf(machine);
+    }
     if (assignment.state().streaming() && assignment.placement().process_server_id() == host_id)
       *desired.mutable_process_server()->add_streams() = StreamDesiredOf(machine, *target);
   }

@@ -10,6 +10,7 @@
 #include "common/wire/time_proto.h"
 #include "config_server/model/location_rules.h"
 #include "config_server/model/rules.h"
+#include "config_server/model/source.h"
 
 namespace homeward {
 namespace {
@@ -48,6 +49,8 @@ absl::StatusOr<Job> JobRunner::Prepare(Job job, const std::string& chosen_vm,
   const Workflow& workflow = WorkflowOf(job.operation());
   job = NewJob(std::move(job), transaction);
   job.set_state_before(machine.state());
+  job.set_source(SourceOf(machine));
+  job.set_location(machine.assignment().placement().location());
   job.set_point_before(machine.assignment().state().point_id());
   for (const TaskSpec& task : workflow.tasks) {
     storage::v1::Task* const out = job.add_tasks();
@@ -69,7 +72,7 @@ absl::StatusOr<Job> JobRunner::Start(Job wanted, const std::string& chosen_vm) {
   Store::Transaction transaction;
   HW_ASSIGN_OR_RETURN(Job job, Prepare(std::move(wanted), chosen_vm, &transaction));
   records_.Commit(transaction);
-  records_.AddEvent("job.started", job.subject(), job.id(), OperationName(job.operation()));
+  records_.AddEvent("job.started", job.subject(), job.id(), OperationName(job));
   return job;
 }
 
@@ -80,12 +83,12 @@ Job JobRunner::StartForEach(Job each, const std::vector<std::string>& machine_id
   for (const std::string& machine_id : machine_ids) job.add_waiting(machine_id);
   storage::v1::Task& task = *job.add_tasks();
   task.set_name(
-      absl::StrCat(OperationName(job.operation()), " of ", machine_ids.size(), " machines"));
+      absl::StrCat(OperationName(job), " of ", machine_ids.size(), " machines"));
   task.set_state(storage::v1::RUNNING);
   *task.mutable_started() = job.created();
   transaction.Put(job.id(), job);
   records_.Commit(transaction);
-  records_.AddEvent("job.started", "", job.id(), OperationName(job.operation()));
+  records_.AddEvent("job.started", "", job.id(), OperationName(job));
   return job;
 }
 
@@ -133,6 +136,7 @@ bool JobRunner::WaitedTooLong(const Job& job, const StepResult& result) {
 }
 
 Location& JobRunner::LocationOf(const Workflow& workflow, const Machine& machine) const {
+  if (workflow.on_test) return surroundings_.location(machine.test().location());
   const bool another = workflow.on_vm && !RulesOf(machine).has_vm();
   return surroundings_.location(another ? storage::v1::ORIGINAL_VM
                                         : machine.assignment().placement().location());
@@ -140,7 +144,8 @@ Location& JobRunner::LocationOf(const Workflow& workflow, const Machine& machine
 
 void JobRunner::RunTask(const Workflow& workflow, Machine* machine, Job* job) {
   const View view = surroundings_.view();
-  TaskContext context{view, LocationOf(workflow, *machine), machine, job};
+  TaskContext context{view, LocationOf(workflow, *machine), surroundings_.source(job->source()),
+                      machine, job};
   for (int i = 0; i < job->tasks_size(); ++i) {
     storage::v1::Task& task = *job->mutable_tasks(i);
     if (task.state() == storage::v1::SUCCEEDED) continue;
@@ -181,7 +186,8 @@ void JobRunner::Undo(const Workflow& workflow, Machine* machine, Job* job) {
   }
   if (workflow.undo != nullptr) {
     const View view = surroundings_.view();
-    TaskContext context{view, LocationOf(workflow, *machine), machine, job};
+    TaskContext context{view, LocationOf(workflow, *machine), surroundings_.source(job->source()),
+                      machine, job};
     StepResult result = workflow.undo(context);
     if (result.state == StepResult::State::kWaiting) {
       progress_[job->id()] = std::move(result);
@@ -204,7 +210,7 @@ void JobRunner::PutEndEvent(const Job& job, uint64_t forgotten_generation,
   event.set_name(job.state() == storage::v1::SUCCEEDED ? "job.succeeded" : "job.failed");
   event.set_machine_id(job.subject());
   event.set_job_id(job.id());
-  const std::string name = OperationName(job.operation());
+  const std::string name = OperationName(job);
   event.set_text(job.has_problem()
                      ? absl::StrCat(name, ": ", job.problem().id(), ": ", job.problem().message())
                      : name);
@@ -265,7 +271,7 @@ void JobRunner::StartNextChild(Job parent) {
   records_.Commit(transaction);
   records_.AddEvent(
       HasEnded(*child) ? "job.failed" : "job.started", child->subject(), child->id(),
-      child->has_problem() ? child->problem().message() : OperationName(child->operation()));
+      child->has_problem() ? child->problem().message() : OperationName(*child));
 }
 
 bool JobRunner::StepParent(Job job) {

@@ -22,6 +22,7 @@ class JobRunner {
   struct Surroundings {
     std::function<View()> view;
     std::function<Location&(storage::v1::Location)> location;
+    std::function<Source&(storage::v1::Source)> source;
     // The machine has a session: it must not be forgotten.
     std::function<bool(const std::string& machine_id)> connected;
   };

@@ -42,6 +42,10 @@ control::v1::Target ToControl(const storage::v1::Target& target) {
     case storage::v1::Target::kBlockDevices:
       *told.mutable_block_devices()->mutable_paths() = target.block_devices().paths();
       break;
+    case storage::v1::Target::kPageBlobs:
+      told.mutable_page_blobs()->set_container_url(target.page_blobs().container_url());
+      *told.mutable_page_blobs()->mutable_blobs() = target.page_blobs().blobs();
+      break;
     case storage::v1::Target::KIND_NOT_SET:
       break;
   }

@@ -20,15 +20,29 @@ class LocationRules {
   virtual bool makes_vm() const { return false; }
   // The VM was there before and may have snapshots, which can be removed.
   virtual bool has_snapshots() const { return false; }
+  // The machine is started there, so what it ran in is turned off. Where an operator starts it, he
+  // turns that off too.
+  virtual bool starts_machines() const { return true; }
+  // A process server can be between the agent and the receiver.
+  virtual bool has_relay() const { return true; }
+  // A copy of the machine can be started there while it is replicated.
+  virtual bool can_test() const { return false; }
+  // What operators call it to have the machine run there.
+  virtual const char* failback_word() const { return "failback"; }
 
   // An operator who named no location means this one. At most one says so.
   virtual bool IsMeant(const storage::v1::Machine& machine, const PlacementWish& wish) const = 0;
-  // Chooses the master target, and where the disks are. Those are in `placement` already. After a
+  // Chooses the receiver, and where the disks are. Those are in `placement` already. After a
   // refusal the placement is of no use.
   virtual Refusal Place(const View& view, const storage::v1::Machine& machine,
                         const PlacementWish& wish, storage::v1::Placement* placement) const = 0;
   // Whether the machine can come home there now, as far as the location knows.
   virtual Refusal CheckFailback(const View& view, const storage::v1::Machine& machine) const {
+    return std::nullopt;
+  }
+  // Whether a copy of it can be started there now, in `subnet`.
+  virtual Refusal CheckTest(const View& view, const storage::v1::Machine& machine,
+                            const std::string& subnet) const {
     return std::nullopt;
   }
   // Which disks the machine's replica there is, as its receiver is told.

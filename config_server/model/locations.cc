@@ -15,6 +15,7 @@ const std::vector<std::unique_ptr<const LocationRules>>& All() {
     rules->push_back(std::make_unique<DatastoreDirectoryRules>());
     rules->push_back(std::make_unique<OriginalVmRules>());
     rules->push_back(std::make_unique<AlternateVmRules>());
+    rules->push_back(std::make_unique<AzureVmRules>());
     return rules;
   }();
   return all;

@@ -11,6 +11,7 @@ namespace homeward {
 class DatastoreDirectoryRules : public LocationRules {
  public:
   storage::v1::Location kind() const override { return storage::v1::DATASTORE_DIRECTORY; }
+  bool starts_machines() const override { return false; }
   bool IsMeant(const storage::v1::Machine& machine, const PlacementWish& wish) const override;
   Refusal Place(const View& view, const storage::v1::Machine& machine, const PlacementWish& wish,
                 storage::v1::Placement* placement) const override;
@@ -61,6 +62,24 @@ class AlternateVmRules : public VmRules {
   Refusal ChooseVm(const View& view, const storage::v1::Machine& machine, const PlacementWish& wish,
                    const storage::v1::Server& master_target,
                    storage::v1::Placement* placement) const override;
+};
+
+// A VM in Azure that is made from page blobs. Who writes them receives the stream from the agent
+// itself.
+class AzureVmRules : public LocationRules {
+ public:
+  storage::v1::Location kind() const override { return storage::v1::AZURE_VM; }
+  bool has_relay() const override { return false; }
+  bool can_test() const override { return true; }
+  const char* failback_word() const override { return "failover"; }
+  bool IsMeant(const storage::v1::Machine& machine, const PlacementWish& wish) const override;
+  Refusal Place(const View& view, const storage::v1::Machine& machine, const PlacementWish& wish,
+                storage::v1::Placement* placement) const override;
+  Refusal CheckFailback(const View& view, const storage::v1::Machine& machine) const override;
+  // Empty: the isolated subnet of its site.
+  Refusal CheckTest(const View& view, const storage::v1::Machine& machine,
+                    const std::string& subnet) const override;
+  control::v1::Target TargetFor(const storage::v1::Machine& machine) const override;
 };
 
 }  // namespace homeward

@@ -1,5 +1,7 @@
 #include "config_server/model/operation.h"
 
+#include "config_server/model/location_rules.h"
+
 namespace homeward {
 namespace {
 
@@ -18,6 +20,9 @@ constexpr OperationEntry kOperations[] = {
     {COMMIT, "commit"},
     {REPAIR, "repair"},
     {REMOVE, "remove"},
+    {TEST_FAILOVER, "test-failover"},
+    {TEST_CLEANUP, "test-failover-cleanup"},
+    {COMPLETE_MIGRATION, "complete-migration"},
 };
 
 struct StateEntry {
@@ -52,7 +57,17 @@ std::string OperationName(Operation operation) {
   return "";
 }
 
+std::string OperationName(Operation operation, const Machine& machine) {
+  return operation == FAILBACK ? RulesOf(machine).failback_word() : OperationName(operation);
+}
+
+std::string OperationName(const Job& job) {
+  return job.operation() == FAILBACK ? RulesOf(job.location()).failback_word()
+                                     : OperationName(job.operation());
+}
+
 Operation OperationCalled(absl::string_view name) {
+  if (name == "failover") return FAILBACK;
   for (const OperationEntry& entry : kOperations) {
     if (entry.name == name) return entry.operation;
   }
@@ -64,6 +79,15 @@ std::string StateName(ProtectionState state) { return EntryOf(state).name; }
 std::vector<Operation> AllowedOperations(const Machine& machine) {
   if (!machine.job_id().empty()) return {};
   std::vector<Operation> operations = EntryOf(machine.state()).operations;
+  if (machine.migrated()) operations = {REMOVE};
+  if (machine.has_test()) {
+    operations.push_back(TEST_CLEANUP);
+  } else if (machine.state() == PROTECTED && RulesOf(machine).can_test()) {
+    operations.push_back(TEST_FAILOVER);
+  }
+  if (machine.migrated()) return operations;
+  if (machine.state() == COMMITTED && machine.has_azure_vm())
+    operations.push_back(COMPLETE_MIGRATION);
   if (machine.has_vm() || machine.assignment().placement().has_new_vm())
     operations.push_back(REPAIR);
   return operations;

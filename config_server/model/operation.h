@@ -12,6 +12,9 @@ namespace homeward {
 
 // "protect", "create-point". Empty of OPERATION_UNSPECIFIED.
 std::string OperationName(storage::v1::Operation operation);
+// As operators call it for this machine: a failback to Azure is a "failover".
+std::string OperationName(storage::v1::Operation operation, const storage::v1::Machine& machine);
+std::string OperationName(const storage::v1::Job& job);
 // OPERATION_UNSPECIFIED: no operation is called that.
 storage::v1::Operation OperationCalled(absl::string_view name);
 

@@ -199,10 +199,11 @@ Placed Place(const View& view, const Machine& as_recorded, const PlacementWish& 
   if (placed.refusal) return placed;
   storage::v1::Placement placement;
   placement.set_remove_snapshots(wish.remove_snapshots);
-  placed.refusal = PlaceDisks(machine, wish, &placement);
-  if (!placed.refusal) placed.refusal = PlaceProcessServer(view, wish, &placement);
-  if (placed.refusal) return placed;
   const LocationRules& rules = RulesMeant(machine, wish);
+  placed.refusal = PlaceDisks(machine, wish, &placement);
+  if (!placed.refusal && rules.has_relay())
+    placed.refusal = PlaceProcessServer(view, wish, &placement);
+  if (placed.refusal) return placed;
   placed.refusal = rules.Place(view, machine, wish, &placement);
   if (placed.refusal) return placed;
   placement.set_location(rules.kind());

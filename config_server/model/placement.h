@@ -30,6 +30,11 @@ struct PlacementWish {
   bool remove_snapshots = false;  // of the original VM
   bool hyperv = false;            // always refused
   std::string vm = {};            // which VM the machine is, or was, as an operator names it
+  // Of a VM in Azure. Empty: the only site; what the site says; the firmware that the machine's VM
+  // has, otherwise BIOS.
+  struct Azure {
+    std::string site = {}, size = {}, subnet = {}, firmware = {};
+  } azure = {};
   // Nothing: the original VM, where the machine was one and runs elsewhere now.
   std::optional<storage::v1::Location> location = {};
 };

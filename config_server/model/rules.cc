@@ -5,6 +5,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/wire/time_proto.h"
 #include "config_server/model/location_rules.h"
+#include "config_server/model/source.h"
 #include "config_server/model/vm_rules.h"
 
 namespace homeward {
@@ -27,28 +28,47 @@ Refusal CheckSystem(const Machine& machine) {
       absl::StrCat(NameOf(machine), " is a physical machine with ", registration.os_name()));
 }
 
-Refusal CheckFailback(const View& view, const Machine& machine) {
+// There is something to go to.
+Refusal CheckReplica(const View& view, const Machine& machine) {
   const control::v1::ReplicaObserved* const replica = view.ReplicaOf(machine);
   if (!view.fleet.connected(machine.assignment().placement().master_target_id()) ||
       replica == nullptr) {
-    return MakeProblem(ProblemId::kMasterTargetDown,
-                       absl::StrCat("the master target of ", NameOf(machine), " is not connected"));
+    const storage::v1::Server* const receiver = view.ReceiverOf(machine);
+    const bool relays = receiver != nullptr && receiver->role() == types::v1::PROCESS_SERVER;
+    return MakeProblem(
+        relays ? ProblemId::kProcessServerDown : ProblemId::kMasterTargetDown,
+        absl::StrCat(view.ReceiverWord(machine), " of ", NameOf(machine), " is not connected"));
   }
   if (replica->points().empty()) {
     return MakeProblem(ProblemId::kNoRecoveryPoint,
                        absl::StrCat(NameOf(machine), " has no recovery point"));
   }
+  return std::nullopt;
+}
+
+Refusal CheckFailback(const View& view, const Machine& machine) {
+  if (Refusal refusal = CheckReplica(view, machine)) return refusal;
   if (Refusal refusal = RulesOf(machine).CheckFailback(view, machine)) return refusal;
   if (machine.state() == storage::v1::FAILED_BACK && machine.has_registered_at() &&
       RegisteredSinceBoot(machine)) {
     return MakeProblem(ProblemId::kMachineRunning,
                        absl::StrCat(NameOf(machine), " runs from the recovered disks"));
   }
+  const control::v1::ReplicaObserved* const replica = view.ReplicaOf(machine);
   if (replica->has_problem() && !replica->problem().retryable() &&
       machine.state() == storage::v1::PROTECTED) {
     return MakeProblem(ProblemId::kHealthNotOk, replica->problem().message());
   }
   return std::nullopt;
+}
+
+// An agent that is awaited no longer, in a VM that Azure says is running.
+Refusal ExplainSilence(const View& view, const Machine& machine, const types::v1::Problem& problem) {
+  const bool awaited = problem.has_retry_at();
+  if (awaited || !SeenRunningInAzure(view, machine)) return problem;
+  return MakeProblem(ProblemId::kAzureVmUnreachable,
+                     absl::StrCat("the VM ", machine.azure_vm().name(), " runs, and ",
+                                  problem.message()));
 }
 
 Refusal CheckRepair(const View& view, const Machine& machine) {
@@ -106,6 +126,11 @@ Refusal CheckOperation(const View& view, const Machine& machine, storage::v1::Op
     return MakeProblem(ProblemId::kJobRunning,
                        absl::StrCat("job ", machine.job_id(), " works on ", NameOf(machine)));
   }
+  // What never will be is said before what is not so now.
+  const bool replicates = operation == storage::v1::PROTECT || operation == storage::v1::REPROTECT;
+  if (replicates || operation == storage::v1::FAILBACK) {
+    if (Refusal refusal = CheckStaysInAzure(machine)) return refusal;
+  }
   if (!absl::c_linear_search(AllowedOperations(machine), operation)) {
     const ProblemId id =
         operation == storage::v1::FAILBACK ? ProblemId::kNotProtected
@@ -114,7 +139,7 @@ Refusal CheckOperation(const View& view, const Machine& machine, storage::v1::Op
             : ProblemId::kWrongState;
     return MakeProblem(id,
                        absl::StrCat(NameOf(machine), " is in state ", StateName(machine.state()),
-                                    ", which does not allow ", OperationName(operation)));
+                                    ", which does not allow ", OperationName(operation, machine)));
   }
   switch (operation) {
     case storage::v1::PROTECT:
@@ -122,12 +147,21 @@ Refusal CheckOperation(const View& view, const Machine& machine, storage::v1::Op
     case storage::v1::CREATE_POINT:
       return CheckAgent(view, machine);
     case storage::v1::REPROTECT:
-      if (Refusal refusal = CheckAgent(view, machine)) return refusal;
+      if (Refusal refusal = CheckAzureHome(view, machine)) return refusal;
+      if (Refusal refusal = CheckAgent(view, machine)) return ExplainSilence(view, machine, *refusal);
       return CheckSystem(machine);
     case storage::v1::FAILBACK:
       return CheckFailback(view, machine);
     case storage::v1::REPAIR:
       return CheckRepair(view, machine);
+    case storage::v1::TEST_FAILOVER:
+      return CheckReplica(view, machine);
+    case storage::v1::REMOVE:
+      if (!machine.has_test()) return std::nullopt;
+      return MakeProblem(ProblemId::kTestFailoverLeft,
+                         absl::StrCat("a copy of ", NameOf(machine), ", ",
+                                      machine.test().azure_vm().name(),
+                                      ", was started to test it, and is still there"));
     default:
       return std::nullopt;
   }

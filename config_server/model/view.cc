@@ -97,7 +97,9 @@ const control::v1::ReplicaObserved* View::ReplicaOf(const storage::v1::Machine& 
   const control::v1::Heartbeat* const heartbeat =
       fleet.heartbeat(machine.assignment().placement().master_target_id());
   if (heartbeat == nullptr) return nullptr;
-  for (const control::v1::ReplicaObserved& replica : heartbeat->master_target().replicas()) {
+  const auto& replicas = heartbeat->has_process_server() ? heartbeat->process_server().replicas()
+                                                         : heartbeat->master_target().replicas();
+  for (const control::v1::ReplicaObserved& replica : replicas) {
     if (replica.replica_id() == machine.assignment().replica_id()) return &replica;
   }
   return nullptr;
@@ -112,6 +114,20 @@ const control::v1::RelayObserved* View::RelayOf(const storage::v1::Machine& mach
       return &relay;
   }
   return nullptr;
+}
+
+const storage::v1::Server* View::ReceiverOf(const storage::v1::Machine& machine) const {
+  const std::string& id = machine.assignment().placement().master_target_id();
+  const auto found = absl::c_find_if(
+      servers, [&](const storage::v1::Server& server) { return server.host_id() == id; });
+  return id.empty() || found == servers.end() ? nullptr : &*found;
+}
+
+const char* View::ReceiverWord(const storage::v1::Machine& machine) const {
+  const storage::v1::Server* const receiver = ReceiverOf(machine);
+  return receiver != nullptr && receiver->role() == types::v1::PROCESS_SERVER
+             ? "the process server"
+             : "the master target";
 }
 
 bool RegisteredSinceBoot(const storage::v1::Machine& machine) {

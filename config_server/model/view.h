@@ -11,6 +11,7 @@
 #include "absl/types/span.h"
 #include "common/base/limits.h"
 #include "common/clock/clock.h"
+#include "config_server/model/cloud_state.h"
 #include "config_server/model/fleet_state.h"
 #include "config_server/model/vcenter_state.h"
 #include "homeward/storage/v1/storage.pb.h"
@@ -45,6 +46,7 @@ struct View {
   absl::Span<const storage::v1::Server> servers;    // by their ids
   absl::Span<const storage::v1::Machine> machines;  // by their ids
   std::map<std::string, VcenterState> vcenters;     // by the names of their records
+  std::map<std::string, CloudState> clouds = {};    // by the names of their sites
 
   const storage::v1::Server* FindServer(const std::string& host_id,
                                         types::v1::ServerRole role) const;
@@ -68,6 +70,11 @@ struct View {
   const control::v1::AgentObserved* AgentOf(const storage::v1::Machine& machine) const;
   const control::v1::ReplicaObserved* ReplicaOf(const storage::v1::Machine& machine) const;
   const control::v1::RelayObserved* RelayOf(const storage::v1::Machine& machine) const;
+  // What takes the machine's stream to its end: a master target, or a process server. Null: there
+  // is none.
+  const storage::v1::Server* ReceiverOf(const storage::v1::Machine& machine) const;
+  // For people: "the master target".
+  const char* ReceiverWord(const storage::v1::Machine& machine) const;
   bool AgentConnected(const storage::v1::Machine& machine) const;
   // Of FleetState, now.
   bool Alive(const std::string& host_id) const { return fleet.alive(host_id, clock.Monotonic()); }

@@ -42,6 +42,8 @@ struct VmMove {
   vsphere::VmToCreate create;     // for kCreateVm
   bool remove_snapshots = false;  // for kTurnOff
   std::string folder;  // "[datastore] folder" of the VM; for kDestroyVm, empty where none is known
+  // Of a kTurnOff and a kTurnOn: what the VM has for disks and snapshots does not matter.
+  bool only_power = false;
   // Tried until it is done: for undoing.
   bool for_ever = false;
   bool operator==(const VmMove&) const = default;

@@ -63,7 +63,7 @@ VmStep TurnOff(const VmMove& move, const Vm& vm, const Vm* target) {
   if (!move.for_ever && target != nullptr) {
     if (std::optional<VmStep> refused = RefuseTarget(*target)) return *refused;
   }
-  if (vm.snapshots == 0 && vm.on_deltas() && !move.for_ever)
+  if (vm.snapshots == 0 && vm.on_deltas() && !move.for_ever && !move.only_power)
     return Refuse(ProblemId::kVmHasSnapshots, SnapshotsOf(vm));
   if (vm.off()) {
     return move.remove_snapshots && vm.snapshots > 0 ? Do(VmStep::Kind::kRemoveSnapshots)

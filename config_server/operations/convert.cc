@@ -8,6 +8,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/problem/problem.h"
 #include "common/wire/time_proto.h"
+#include "config_server/model/azure_record.h"
 #include "config_server/model/vm_record.h"
 
 namespace homeward {
@@ -54,6 +55,27 @@ admin::v1::RecordedVm ConvertVm(const storage::v1::Vm& vm) {
   return out;
 }
 
+admin::v1::MadeVm ConvertAzureVm(const storage::v1::AzureVm& vm) {
+  admin::v1::MadeVm out;
+  out.set_site(vm.site());
+  if (!vm.name().empty()) out.set_resource_id(AzureVmId(vm));
+  out.set_size(vm.size());
+  out.set_subnet(vm.subnet());
+  return out;
+}
+
+// What it lives in there, as Azure said last.
+admin::v1::MadeVm ConvertHome(const View& view, const storage::v1::Machine& machine) {
+  admin::v1::MadeVm out = ConvertAzureVm(machine.azure_vm());
+  out.set_is_home(true);
+  const auto cloud = view.clouds.find(machine.azure_vm().site());
+  if (cloud == view.clouds.end()) return out;
+  const auto seen = cloud->second.vms.find(machine.machine_id());
+  if (seen == cloud->second.vms.end()) return out;
+  out.set_power(seen->second.exists ? seen->second.power : "gone");
+  return out;
+}
+
 admin::v1::MachineCopy ConvertCopy(const storage::v1::Incarnation& copy) {
   admin::v1::MachineCopy out;
   out.set_name(copy.name());
@@ -79,7 +101,7 @@ admin::v1::Machine ConvertMachine(const View& view, const storage::v1::Machine& 
   out.set_protection_state(StateName(machine.state()));
   out.set_generation(machine.generation());
   for (const storage::v1::Operation operation : AllowedOperations(machine))
-    out.add_allowed_operations(OperationName(operation));
+    out.add_allowed_operations(OperationName(operation, machine));
   const std::vector<types::v1::HealthIssue> issues = JudgeMachine(view, machine);
   const bool protected_now = machine.has_assignment();
   out.set_replication_health(protected_now || !issues.empty() ? WorstOf(issues) : "None");
@@ -97,6 +119,12 @@ admin::v1::Machine ConvertMachine(const View& view, const storage::v1::Machine& 
   for (const RefusedCopy& refused : view.RefusedCopies(machine))
     *out.add_refused_copies() = ConvertCopy(refused.copy);
   if (machine.has_vm() || placement.has_new_vm()) *out.mutable_vm() = ConvertVm(VmOf(machine));
+  if (machine.has_azure_vm()) {
+    *out.mutable_azure_vm() = ConvertHome(view, machine);
+  } else if (placement.has_azure_vm()) {
+    *out.mutable_azure_vm() = ConvertAzureVm(placement.azure_vm());
+  }
+  if (machine.has_test()) *out.mutable_test_vm() = ConvertAzureVm(machine.test().azure_vm());
   if (const control::v1::ReplicaObserved* replica = view.ReplicaOf(machine)) {
     out.set_point_count(static_cast<uint64_t>(replica->points_size()));
     out.set_journal_bytes(replica->journal_bytes());
@@ -170,12 +198,13 @@ admin::v1::Server ConvertServer(const View& view, const storage::v1::Server& ser
 admin::v1::Job ConvertJob(const Brain& brain, const storage::v1::Job& job) {
   admin::v1::Job out;
   out.set_id(job.id());
-  out.set_workflow(OperationName(job.operation()));
+  out.set_workflow(OperationName(job));
   out.set_machine_id(job.subject());
   if (const storage::v1::Machine* const machine = brain.records().FindMachine(job.subject()))
     out.set_machine_name(machine->registration().name());
   out.set_parent(job.parent());
   *out.mutable_children() = job.children();
+  *out.mutable_kept() = job.kept();
   out.set_state(TaskStateName(job.state()));
   *out.mutable_created() = job.created();
   if (job.has_ended()) *out.mutable_ended() = job.ended();

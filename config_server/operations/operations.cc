@@ -29,6 +29,10 @@ PlacementWish WishOf(const Request& request) {
   return wish;
 }
 
+void SetAzure(const admin::v1::AzurePlace& place, PlacementWish* wish) {
+  wish->azure = {place.site(), place.size(), place.subnet(), place.firmware()};
+}
+
 PlacementWish::NewVm NewVmOf(const admin::v1::NewVm& request) {
   PlacementWish::NewVm wish;
   wish.instance_uuid = RandomUuid();
@@ -56,6 +60,7 @@ std::optional<storage::v1::Location> LocationOf(admin::v1::Location location) {
       {admin::v1::DATASTORE_DIRECTORY, storage::v1::DATASTORE_DIRECTORY},
       {admin::v1::ORIGINAL_VM, storage::v1::ORIGINAL_VM},
       {admin::v1::ALTERNATE_VM, storage::v1::ALTERNATE_VM},
+      {admin::v1::AZURE_VM, storage::v1::AZURE_VM},
   };
   for (const auto& [asked, meant] : kLocations) {
     if (asked == location) return meant;
@@ -108,7 +113,10 @@ absl::Status Operations::Protect(const admin::v1::ProtectRequest& request,
   if (Refusal refusal = CheckOperation(view, machine, storage::v1::PROTECT))
     return Refused(*refusal);
   PlacementWish wish = WishOf(request);
-  wish.location = storage::v1::DATASTORE_DIRECTORY;
+  wish.location = LocationOf(request.location()).value_or(storage::v1::DATASTORE_DIRECTORY);
+  if (RulesOf(*wish.location).has_vm())
+    return absl::InvalidArgumentError("a machine that is protected goes to azure or directory");
+  SetAzure(request.azure(), &wish);
   wish.disks.assign(request.disks().begin(), request.disks().end());
   Placed placed = Place(view, machine, wish);
   if (placed.refusal) return Refused(*placed.refusal);
@@ -129,6 +137,7 @@ absl::Status Operations::Reprotect(const admin::v1::ReprotectRequest& request,
   wish.remove_snapshots = request.remove_snapshots();
   wish.hyperv = request.location() == admin::v1::HYPERV_VM;
   wish.location = LocationOf(request.location());
+  SetAzure(request.azure(), &wish);
   if (RulesMeant(machine, wish).makes_vm()) {
     wish.new_vm = NewVmOf(request.new_vm());
   } else if (request.has_new_vm()) {

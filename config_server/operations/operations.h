@@ -64,6 +64,12 @@ class Operations {
   absl::Status Failback(const admin::v1::FailbackRequest& request, admin::v1::Job* response);
   absl::Status Commit(const admin::v1::CommitRequest& request, admin::v1::Job* response);
   absl::Status Remove(const admin::v1::RemoveRequest& request, admin::v1::Job* response);
+  absl::Status TestFailover(const admin::v1::TestFailoverRequest& request,
+                            admin::v1::Job* response);
+  absl::Status TestFailoverCleanup(const admin::v1::TestFailoverCleanupRequest& request,
+                                   admin::v1::Job* response);
+  absl::Status CompleteMigration(const admin::v1::CompleteMigrationRequest& request,
+                                 admin::v1::Job* response);
   absl::Status Repair(const admin::v1::RepairRequest& request, admin::v1::Job* response);
   absl::Status CancelJob(const admin::v1::CancelJobRequest& request, admin::v1::Job* response);
   absl::Status AcceptMachine(const admin::v1::AcceptMachineRequest& request,

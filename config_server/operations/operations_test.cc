@@ -130,5 +130,41 @@ TEST(Policy, HasDefaultsAndLimits) {
   EXPECT_FALSE(PolicyOf(policy).ok()) << "kept shorter than the interval";
 }
 
+TEST_F(OperationsTest, AMigrationIsNotCompletedUnlessItIsConfirmed) {
+  Obey();
+  storage::v1::Machine machine = Machine();
+  machine.mutable_azure_vm()->set_name("web-g2");
+  machine.set_state(storage::v1::COMMITTED);
+  strand_->Run([&] {
+    Store::Transaction transaction;
+    transaction.Put(kMachine, machine);
+    ASSERT_TRUE(brain_->store().Commit(transaction).ok());
+  });
+  admin::v1::CompleteMigrationRequest request;
+  request.set_machine(kMachine);
+  admin::v1::Job job;
+  EXPECT_EQ(IdOf(operations_.Do(kOperator, &Operations::CompleteMigration, request, &job)),
+            "MIGRATION_NOT_CONFIRMED");
+  request.set_confirmed(true);
+  EXPECT_TRUE(operations_.Do(kOperator, &Operations::CompleteMigration, request, &job).ok());
+  EXPECT_EQ(job.workflow(), "complete-migration");
+}
+
+TEST_F(OperationsTest, AMachineIsProtectedToAzureOrADirectoryAndNothingElse) {
+  Obey();
+  Obey();
+  admin::v1::ProtectRequest request;
+  request.set_machine(kMachine);
+  admin::v1::Job job;
+  request.set_location(admin::v1::ORIGINAL_VM);
+  EXPECT_EQ(operations_.Do(kOperator, &Operations::Protect, request, &job).code(),
+            absl::StatusCode::kInvalidArgument);
+  request.set_location(admin::v1::AZURE_VM);
+  EXPECT_EQ(IdOf(operations_.Do(kOperator, &Operations::Protect, request, &job)),
+            "AZURE_SITE_UNKNOWN");
+  request.set_location(admin::v1::LOCATION_UNSPECIFIED);
+  EXPECT_TRUE(operations_.Do(kOperator, &Operations::Protect, request, &job).ok());
+}
+
 }  // namespace
 }  // namespace homeward

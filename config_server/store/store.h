@@ -49,6 +49,14 @@ struct RecordKind<storage::v1::VcenterSecret> {
   static constexpr char kPrefix[] = "secret";
 };
 template <>
+struct RecordKind<storage::v1::AzureSite> {
+  static constexpr char kPrefix[] = "azure";
+};
+template <>
+struct RecordKind<storage::v1::AzureSecret> {
+  static constexpr char kPrefix[] = "azure_secret";
+};
+template <>
 struct RecordKind<storage::v1::Event> {
   static constexpr char kPrefix[] = "event";
 };

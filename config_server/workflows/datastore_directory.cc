@@ -1,3 +1,5 @@
+#include "absl/strings/str_cat.h"
+#include "common/problem/problem.h"
 #include "common/wire/time_proto.h"
 #include "config_server/model/control_messages.h"
 #include "config_server/model/rules.h"
@@ -8,7 +10,7 @@ StepResult AwaitPhase(const View& view, storage::v1::Machine* machine,
                       storage::v1::ReplicaPhase phase, const char* what) {
   machine->mutable_assignment()->mutable_state()->set_phase(phase);
   if (!view.fleet.connected(machine->assignment().placement().master_target_id()))
-    return StepResult::Wait("the master target to connect");
+    return StepResult::Wait(absl::StrCat(view.ReceiverWord(*machine), " to connect"));
   const control::v1::ReplicaObserved* const replica = view.ReplicaOf(*machine);
   if (replica == nullptr) return StepResult::Wait(what);
   if (replica->has_problem() && !replica->problem().retryable())
@@ -21,10 +23,12 @@ StepResult AwaitPhase(const View& view, storage::v1::Machine* machine,
 
 StepResult AwaitEnd(const View& view, storage::v1::Machine* machine,
                     storage::v1::ReplicaPhase phase) {
-  // A master target that is gone for good must not keep the machine for ever.
+  // A receiver that is gone for good must not keep the machine for ever.
   if (!view.Alive(machine->assignment().placement().master_target_id())) return StepResult::Done();
+  const std::string remove =
+      absl::StrCat(view.ReceiverWord(*machine), " to remove the recovery points");
   StepResult result =
-      AwaitPhase(view, machine, phase, "the master target to remove the recovery points");
+      AwaitPhase(view, machine, phase, remove.c_str());
   return result.state == StepResult::State::kFailed ? StepResult::Wait(result.problem->message())
                                                     : result;
 }
@@ -34,16 +38,19 @@ void NoteStarted(const View& view, storage::v1::Machine* machine) {
   machine->clear_registered_at();
 }
 
+StepResult Location::StartTest(const View&, storage::v1::Machine*) {
+  return StepResult::Fail(MakeProblem(ProblemId::kWrongState,
+                                      "a copy can be started in Azure only, to test a machine"));
+}
+
+StepResult Location::EndTest(const View&, storage::v1::Machine*) { return StepResult::Done(); }
+
 StepResult DatastoreDirectory::PowerOffTarget(const View&, storage::v1::Machine*) {
   return StepResult::Done();
 }
 
 StepResult DatastoreDirectory::AttachDisks(const View& view, storage::v1::Machine* machine) {
   return AwaitPhase(view, machine, storage::v1::FOLLOW, "the master target to create the disks");
-}
-
-StepResult DatastoreDirectory::PowerOffSource(const View&, storage::v1::Machine*) {
-  return StepResult::Done();
 }
 
 StepResult DatastoreDirectory::HandOverDisks(const View& view, storage::v1::Machine* machine) {

@@ -1,10 +1,11 @@
 // Location: where a machine's disks come home to, and the steps that are taken there before and
 // after the replication. It is a datastore directory on a master target, the VMware VM that the
-// machine was, or a new VM.
+// machine was, a new VM, or a VM in Azure. What the machine ran in is a Source's matter.
 #ifndef HOMEWARD_CONFIG_SERVER_WORKFLOWS_LOCATION_H_
 #define HOMEWARD_CONFIG_SERVER_WORKFLOWS_LOCATION_H_
 
 #include "config_server/model/view.h"
+#include "config_server/workflows/cloud.h"
 #include "config_server/workflows/hypervisor.h"
 #include "config_server/workflows/step_result.h"
 
@@ -16,11 +17,8 @@ class Location {
   virtual ~Location() = default;
   // Makes sure that nothing runs at the target: the VM that will get the disks is off.
   virtual StepResult PowerOffTarget(const View& view, storage::v1::Machine* machine) = 0;
-  // Attaches the target's disks to the master target, which then receives the stream.
+  // Gives the receiver the target's disks, which then takes the stream.
   virtual StepResult AttachDisks(const View& view, storage::v1::Machine* machine) = 0;
-  // Makes sure that the source no longer runs. Its agent has sent everything by now, where it
-  // could.
-  virtual StepResult PowerOffSource(const View& view, storage::v1::Machine* machine) = 0;
   // Detaches the disks from the master target and gives them to the machine.
   virtual StepResult HandOverDisks(const View& view, storage::v1::Machine* machine) = 0;
   virtual StepResult PowerOn(const View& view, storage::v1::Machine* machine) = 0;
@@ -30,6 +28,11 @@ class Location {
   // far this job has come, 0 at first.
   virtual StepResult RepairDisks(const View& view, storage::v1::Machine* machine,
                                  uint32_t* stage) = 0;
+  // Starts a copy of the machine in a network of its own, from the point that its TestFailover
+  // names; replication goes on. Only where LocationRules::can_test().
+  virtual StepResult StartTest(const View& view, storage::v1::Machine* machine);
+  // Removes all of it. The machine may not be replicated there any more.
+  virtual StepResult EndTest(const View& view, storage::v1::Machine* machine);
   // Removes what AttachDisks() made; the disks too, unless `keep_disks`.
   virtual StepResult Discard(const View& view, storage::v1::Machine* machine, bool keep_disks) = 0;
 };
@@ -41,7 +44,6 @@ class DatastoreDirectory : public Location {
  public:
   StepResult PowerOffTarget(const View& view, storage::v1::Machine* machine) override;
   StepResult AttachDisks(const View& view, storage::v1::Machine* machine) override;
-  StepResult PowerOffSource(const View& view, storage::v1::Machine* machine) override;
   StepResult HandOverDisks(const View& view, storage::v1::Machine* machine) override;
   StepResult PowerOn(const View& view, storage::v1::Machine* machine) override;
   StepResult TakeDisksBack(const View& view, storage::v1::Machine* machine) override;
@@ -59,7 +61,6 @@ class OriginalVm : public Location {
   explicit OriginalVm(Hypervisor* hypervisor) : hypervisor_(hypervisor) {}
   StepResult PowerOffTarget(const View& view, storage::v1::Machine* machine) override;
   StepResult AttachDisks(const View& view, storage::v1::Machine* machine) override;
-  StepResult PowerOffSource(const View& view, storage::v1::Machine* machine) override;
   StepResult HandOverDisks(const View& view, storage::v1::Machine* machine) override;
   StepResult PowerOn(const View& view, storage::v1::Machine* machine) override;
   StepResult TakeDisksBack(const View& view, storage::v1::Machine* machine) override;
@@ -87,13 +88,37 @@ class AlternateVm : public OriginalVm {
   StepResult Discard(const View& view, storage::v1::Machine* machine, bool keep_disks) override;
 };
 
-// What a vCenter has done, its inventory shows seconds later.
+// A VM in Azure, which is made when the machine is failed over. Its disks are imported from the
+// snapshots that a recovery point is; the page blobs stay as they are, so that all of it can be
+// undone. What is made is named in the placement before it is.
+class AzureVm : public Location {
+ public:
+  // Null: there is none. It outlives this.
+  explicit AzureVm(Cloud* cloud) : cloud_(cloud) {}
+  StepResult PowerOffTarget(const View& view, storage::v1::Machine* machine) override;
+  StepResult AttachDisks(const View& view, storage::v1::Machine* machine) override;
+  StepResult HandOverDisks(const View& view, storage::v1::Machine* machine) override;
+  StepResult PowerOn(const View& view, storage::v1::Machine* machine) override;
+  StepResult TakeDisksBack(const View& view, storage::v1::Machine* machine) override;
+  StepResult RepairDisks(const View& view, storage::v1::Machine* machine, uint32_t* stage) override;
+  StepResult StartTest(const View& view, storage::v1::Machine* machine) override;
+  StepResult EndTest(const View& view, storage::v1::Machine* machine) override;
+  StepResult Discard(const View& view, storage::v1::Machine* machine, bool keep_disks) override;
+
+ private:
+  StepResult Move(const storage::v1::Machine& machine, const storage::v1::AzureVm& vm,
+                  CloudMove::Kind kind, bool for_ever = false);
+  Cloud* const cloud_;
+};
+
+// What was done elsewhere is shown seconds later: by a vCenter in its inventory, by a receiver in its
+// heartbeat.
 inline constexpr absl::Duration kShownWithin = absl::Minutes(10);
 
-// For locations: the master target is there, and says that it is in the wanted phase.
+// For locations: the receiver is there, and says that it is in the wanted phase.
 StepResult AwaitPhase(const View& view, storage::v1::Machine* machine,
                       storage::v1::ReplicaPhase phase, const char* what);
-// Its points are gone, or the master target is, for good. Does not fail.
+// Its points are gone, or the receiver is, for good. Does not fail.
 StepResult AwaitEnd(const View& view, storage::v1::Machine* machine,
                     storage::v1::ReplicaPhase phase);
 // From now on the machine is expected to register from where it came home to.

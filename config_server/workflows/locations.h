@@ -11,8 +11,8 @@ namespace homeward {
 
 class Locations {
  public:
-  // `hypervisor` outlives it; null where there is none.
-  explicit Locations(Hypervisor* hypervisor);
+  // Both outlive it; null where there is none.
+  Locations(Hypervisor* hypervisor, Cloud* cloud);
   // Every kind has one.
   Location& At(storage::v1::Location kind) const { return *all_.at(kind); }
 

@@ -102,8 +102,6 @@ StepResult OriginalVm::AttachDisks(const View& view, Machine* machine) {
   return AwaitPhase(view, machine, storage::v1::FOLLOW, "the master target to find the disks");
 }
 
-StepResult OriginalVm::PowerOffSource(const View&, Machine*) { return StepResult::Done(); }
-
 StepResult OriginalVm::HandOverDisks(const View& view, Machine* machine) {
   StepResult moved = MoveDisks(view, machine, AT_VM, /*for_ever=*/false);
   if (!moved.done()) return moved;

@@ -5,6 +5,7 @@
 #include <optional>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "absl/time/time.h"
 #include "homeward/types/v1/types.pb.h"
@@ -22,6 +23,8 @@ struct StepResult {
   // thing and no byte was done. Without a problem of its own it is WAITED_TOO_LONG.
   std::optional<types::v1::Problem> problem;
   absl::Duration limit = kWaitMax;
+  // Of one that is done: what was to be removed and is not, each with why.
+  std::vector<std::string> kept = {};
 
   bool done() const { return state == State::kDone; }
   static StepResult Done() { return {}; }

@@ -124,7 +124,8 @@ StepResult AwaitRequestedPoint(TaskContext& context) {
     return StepResult::Wait("the agent to make the point");
   return HasPoint(context, agent->requested_point())
              ? StepResult::Done()
-             : StepResult::Wait("the master target to report the point");
+             : StepResult::Wait(
+                   absl::StrCat(context.view.ReceiverWord(*context.machine), " to report the point"));
 }
 
 StepResult QuiesceSource(TaskContext& context) {
@@ -159,7 +160,29 @@ StepResult QuiesceSource(TaskContext& context) {
 }
 
 StepResult PowerOffSource(TaskContext& context) {
-  return context.location.PowerOffSource(context.view, context.machine);
+  storage::v1::Job& job = *context.job;
+  if (job.state_before() == storage::v1::FAILED_BACK) return StepResult::Done();
+  if (!job.source_turned_off() && context.source.IsOn(context.view, *context.machine)) {
+    job.set_source_turned_off(true);
+    return StepResult::Wait("the configuration server to record it");
+  }
+  StepResult off = context.source.TurnOff(context.view, *context.machine);
+  // What is lost cannot be turned off; if it does run it is fenced.
+  const bool lost = off.state == StepResult::State::kFailed && job.source_lost();
+  return lost ? StepResult::Done() : off;
+}
+
+// Undoes it. One that cannot be started is named, and is left to the operator.
+StepResult StartSource(TaskContext& context) {
+  storage::v1::Job& job = *context.job;
+  if (!job.source_turned_off()) return StepResult::Done();
+  StepResult on = context.source.TurnOn(context.view, *context.machine);
+  if (on.state == StepResult::State::kWaiting) return on;
+  job.set_source_turned_off(false);
+  if (on.state != StepResult::State::kFailed) return on;
+  job.add_kept(absl::StrCat("the machine is off, and was not started again: ",
+                            on.problem->message()));
+  return StepResult::Done();
 }
 
 StepResult ChooseAndFence(TaskContext& context) {
@@ -167,7 +190,8 @@ StepResult ChooseAndFence(TaskContext& context) {
   storage::v1::ReplicationState& state = *machine.mutable_assignment()->mutable_state();
   if (!context.view.fleet.connected(machine.assignment().placement().master_target_id()) ||
       context.view.ReplicaOf(machine) == nullptr) {
-    return StepResult::Wait("the master target to report its recovery points");
+    return StepResult::Wait(
+        absl::StrCat(context.view.ReceiverWord(machine), " to report its recovery points"));
   }
   const ChosenPoint chosen = ChoosePoint(PointsOf(context.view, machine), context.job->point(),
                                          context.job->accept_not_one_instant());
@@ -189,9 +213,9 @@ StepResult RecoverDisks(TaskContext& context) {
   const control::v1::ReplicaObserved* const replica = context.view.ReplicaOf(machine);
   if (!context.view.fleet.connected(machine.assignment().placement().master_target_id()) ||
       replica == nullptr)
-    return StepResult::Wait("the master target to connect");
+    return StepResult::Wait(absl::StrCat(context.view.ReceiverWord(machine), " to connect"));
   if (replica->generation() != machine.generation())
-    return StepResult::Wait("the master target to begin");
+    return StepResult::Wait(absl::StrCat(context.view.ReceiverWord(machine), " to begin"));
   if (replica->has_problem() && !replica->problem().retryable())
     return StepResult::Fail(replica->problem());
   if (replica->phase() == control::v1::RECOVER &&
@@ -225,6 +249,7 @@ StepResult UndoFailback(TaskContext& context) {
   if (state.phase() == storage::v1::RECOVER) {
     StepResult back = context.location.TakeDisksBack(context.view, &machine);
     if (!back.done()) return back;
+    for (std::string& kept : back.kept) context.job->add_kept(std::move(kept));
     // The replica may be on its way to the point: it follows again after a synchronisation.
     state.set_phase(storage::v1::FOLLOW);
     state.set_point_id("");
@@ -238,18 +263,27 @@ StepResult UndoFailback(TaskContext& context) {
                   retired.end());
     machine.clear_retired_hardware_uuid();
   }
-  return StepResult::Done();
+  return StartSource(context);
 }
 
 StepResult ReleasePoints(TaskContext& context) {
+  if (!context.machine->has_assignment()) return StepResult::Done();
   StepResult result = context.location.Discard(context.view, context.machine, /*keep_disks=*/true);
   if (result.state != StepResult::State::kDone) return result;
   if (context.machine->assignment().placement().has_new_vm()) {
     *context.machine->mutable_vm() = context.machine->assignment().placement().new_vm();
     context.machine->clear_chosen_vm();
   }
+  if (context.machine->assignment().placement().has_azure_vm())
+    *context.machine->mutable_azure_vm() = context.machine->assignment().placement().azure_vm();
   context.machine->clear_assignment();
   context.machine->set_generation(context.machine->generation() + 1);
+  return result;
+}
+
+StepResult DiscardSource(TaskContext& context) {
+  StepResult result = context.source.Discard(context.view, context.machine);
+  for (const std::string& kept : result.kept) context.job->add_kept(kept);
   return result;
 }
 
@@ -262,6 +296,37 @@ StepResult Discard(TaskContext& context) {
   machine.clear_assignment();
   machine.set_generation(machine.generation() + 1);
   return result;
+}
+
+StepResult ChooseTestPoint(TaskContext& context) {
+  Machine& machine = *context.machine;
+  if (machine.has_test()) return StepResult::Done();
+  const ChosenPoint chosen = ChoosePoint(PointsOf(context.view, machine), context.job->point(),
+                                         context.job->accept_not_one_instant());
+  if (chosen.refusal) return StepResult::Fail(*chosen.refusal);
+  const storage::v1::Placement& placement = machine.assignment().placement();
+  storage::v1::TestFailover& test = *machine.mutable_test();
+  test.set_location(placement.location());
+  test.set_point_id(chosen.point.id());
+  test.set_holds_point(true);
+  *test.mutable_azure_vm() = placement.azure_vm();
+  test.mutable_azure_vm()->set_subnet(context.job->test_subnet());
+  return StepResult::Done();
+}
+
+StepResult StartTest(TaskContext& context) {
+  return context.location.StartTest(context.view, context.machine);
+}
+
+StepResult EndTest(TaskContext& context) {
+  StepResult result = context.location.EndTest(context.view, context.machine);
+  for (const std::string& kept : result.kept) context.job->add_kept(kept);
+  return result;
+}
+
+StepResult CompleteMigration(TaskContext& context) {
+  context.machine->set_migrated(true);
+  return StepResult::Done();
 }
 
 // A repair of what is replicated to. Otherwise the VM alone is put right.
@@ -351,7 +416,9 @@ const Workflow& WorkflowOf(storage::v1::Operation operation) {
        storage::v1::FAILED_BACK,
        UndoFailback},
       {storage::v1::COMMIT,
-       {{"Remove the recovery points", ReleasePoints, false}},
+       // In this order: a job that an older program began has the first one only.
+       {{"Remove the recovery points", ReleasePoints, false},
+        {"Remove what the machine ran in", DiscardSource, false}},
        storage::v1::PROTECTION_STATE_UNSPECIFIED,
        storage::v1::COMMITTED},
       {storage::v1::REPAIR,
@@ -368,6 +435,20 @@ const Workflow& WorkflowOf(storage::v1::Operation operation) {
        UndoRepair,
        /*forgets_unprotected=*/false,
        /*on_vm=*/true},
+      {storage::v1::TEST_FAILOVER,
+       {{"Choose the point", ChooseTestPoint}, {"Start a copy of the machine", StartTest}},
+       storage::v1::PROTECTION_STATE_UNSPECIFIED,
+       storage::v1::PROTECTION_STATE_UNSPECIFIED,
+       EndTest},
+      {storage::v1::TEST_CLEANUP,
+       {{"Remove the copy", EndTest, false}},
+       storage::v1::PROTECTION_STATE_UNSPECIFIED,
+       storage::v1::PROTECTION_STATE_UNSPECIFIED,
+       /*undo=*/nullptr,
+       /*forgets_unprotected=*/false,
+       /*on_vm=*/false,
+       /*on_test=*/true},
+      {storage::v1::COMPLETE_MIGRATION, {{"End failback for good", CompleteMigration, false}}},
       {storage::v1::REMOVE,
        {{"Remove the replica", Discard, false}},
        storage::v1::REMOVING,

@@ -8,12 +8,14 @@
 
 #include "config_server/model/view.h"
 #include "config_server/workflows/location.h"
+#include "config_server/workflows/source.h"
 
 namespace homeward {
 
 struct TaskContext {
   const View& view;
   Location& location;
+  Source& source;  // what the machine ran in when the job began
   storage::v1::Machine* machine;
   storage::v1::Job* job;
 };
@@ -40,6 +42,8 @@ struct Workflow {
   bool forgets_unprotected = false;
   // It works on the machine's VM, also where its replica has none.
   bool on_vm = false;
+  // It works where the machine's test failover is, whatever its replica has become.
+  bool on_test = false;
 };
 
 // Every operation but OPERATION_UNSPECIFIED has one.

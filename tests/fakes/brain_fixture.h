@@ -26,7 +26,8 @@ inline constexpr char kTarget[] = "33333333333333333333333333333333";
 
 class BrainFixture : public ::testing::Test {
  protected:
-  explicit BrainFixture(Hypervisor* hypervisor = nullptr) : hypervisor_(hypervisor) {
+  explicit BrainFixture(Hypervisor* hypervisor = nullptr, Cloud* cloud = nullptr)
+      : hypervisor_(hypervisor), cloud_(cloud) {
     char pattern[] = "/tmp/homeward-brain-XXXXXX";
     directory_ = ::mkdtemp(pattern);
     StartBrain();
@@ -41,7 +42,8 @@ class BrainFixture : public ::testing::Test {
     sessions_.clear();
     auto store = Store::Open(directory_ + "/store");
     ASSERT_TRUE(store.ok()) << store.status();
-    brain_ = std::make_unique<Brain>(clock_, Settings{}, *std::move(store), hypervisor_);
+    brain_ = std::make_unique<Brain>(clock_, Settings{}, *std::move(store), hypervisor_,
+                                     cloud_);
   }
 
   control::v1::Registration Registration(types::v1::ServerRole role, const std::string& id) {
@@ -92,6 +94,10 @@ class BrainFixture : public ::testing::Test {
         relay->set_machine_id(stream.machine_id());
         relay->set_generation(stream.generation());
       }
+      for (const control::v1::Replica& wanted : desired_[kServer].process_server().replicas())
+        ObserveReplica(wanted, heartbeat.mutable_process_server()->add_replicas());
+      for (const std::string& container : containers_)
+        heartbeat.mutable_process_server()->add_page_blob_containers(container);
       heartbeat.mutable_process_server()->set_cache_total_bytes(100);
       heartbeat.mutable_process_server()->set_cache_free_bytes(90);
       heartbeat.set_desired_revision(desired_[kServer].revision());
@@ -139,26 +145,41 @@ class BrainFixture : public ::testing::Test {
     datastore->set_total_bytes(100);
     datastore->set_free_bytes(50);
     *seen.mutable_retention_volume() = *datastore;
-    for (const control::v1::Replica& wanted : desired_[kTarget].master_target().replicas()) {
-      control::v1::ReplicaObserved* const replica = seen.add_replicas();
-      replica->set_replica_id(wanted.replica_id());
-      replica->set_machine_id(wanted.machine_id());
-      replica->set_generation(wanted.generation());
-      replica->set_phase(wanted.phase());
-      replica->set_point_id(wanted.point_id());
-      replica->set_created_fresh(wanted.attached_disks().empty());
-      replica->add_disk_paths(wanted.datastore() + "/" + wanted.directory() + "/d.vmdk");
-      for (size_t i = 0; i < points_.size(); ++i) {
-        types::v1::RecoveryPoint* const point = replica->add_points();
-        point->set_id(points_[i]);
-        *point->mutable_time() = ToProto(times_[i]);
-        point->set_kind(types::v1::CRASH_CONSISTENT);
-        // Of the newest one.
-        if (i + 1 == points_.size()) point->set_consistency(consistency_);
-      }
-    }
+    for (const control::v1::Replica& wanted : desired_[kTarget].master_target().replicas())
+      ObserveReplica(wanted, seen.add_replicas());
     heartbeat.set_desired_revision(desired_[kTarget].revision());
     brain_->fleet().Hear(kTarget, sessions_[kTarget], heartbeat);
+  }
+  void ObserveReplica(const control::v1::Replica& wanted, control::v1::ReplicaObserved* replica) {
+    replica->set_replica_id(wanted.replica_id());
+    replica->set_machine_id(wanted.machine_id());
+    replica->set_generation(wanted.generation());
+    replica->set_phase(wanted.phase());
+    replica->set_point_id(wanted.point_id());
+    replica->set_created_fresh(wanted.attached_disks().empty());
+    if (wanted.target().has_page_blobs()) {
+      const control::v1::PageBlobs& blobs = wanted.target().page_blobs();
+      for (const std::string& blob : blobs.blobs()) {
+        replica->add_disk_paths(absl::StrCat(
+            blobs.container_url(), "/", blob,
+            wanted.phase() == control::v1::RECOVER ? "?snapshot=" + wanted.point_id() : ""));
+      }
+    } else {
+      replica->add_disk_paths(wanted.datastore() + "/" + wanted.directory() + "/d.vmdk");
+    }
+    if (!wanted.shown_point_id().empty() && shows_points_) {
+      replica->set_shown_point_id(wanted.shown_point_id());
+      for (const std::string& path : replica->disk_paths())
+        replica->add_shown_paths(absl::StrCat(path, "?snapshot=", wanted.shown_point_id()));
+    }
+    for (size_t i = 0; i < points_.size(); ++i) {
+      types::v1::RecoveryPoint* const point = replica->add_points();
+      point->set_id(points_[i]);
+      *point->mutable_time() = ToProto(times_[i]);
+      point->set_kind(types::v1::CRASH_CONSISTENT);
+      // Of the newest one.
+      if (i + 1 == points_.size()) point->set_consistency(consistency_);
+    }
   }
 
   storage::v1::Machine Machine() { return *brain_->FindMachine(kMachine); }
@@ -171,7 +192,9 @@ class BrainFixture : public ::testing::Test {
     if (workflow == "protect" || workflow == "reprotect") {
       if (Refusal refusal = CheckOperation(brain_->MakeView(), Machine(), job.operation()))
         return Refused(*refusal);
-      const PlacementWish wish = {.directory = directory, .vm = said_vm_};
+      PlacementWish wish = wish_;
+      if (!wish.location.has_value()) wish.directory = directory;
+      wish.vm = said_vm_;
       const Placed placed = Place(brain_->MakeView(), Machine(), wish);
       if (placed.refusal) return Refused(*placed.refusal);
       *job.mutable_wanted()->mutable_placement() = placed.placement;
@@ -225,8 +248,12 @@ class BrainFixture : public ::testing::Test {
   std::string boot_id_ = "boot-1", hardware_uuid_ = "hardware-1";
   std::string target_uuid_;
   std::string said_vm_;  // --vm
+  PlacementWish wish_;   // of a protect and a reprotect; with a location, no directory is wished for
+  bool shows_points_ = true;  // the process server knows of test failovers
+  std::vector<std::string> containers_;  // that the process server can write
   bool agent_runs_ = true;
   Hypervisor* const hypervisor_;
+  Cloud* const cloud_;
   std::set<std::pair<uint64_t, std::string>> streamed_;
 };
 

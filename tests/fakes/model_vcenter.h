@@ -39,8 +39,9 @@ class ModelVcenter : public Hypervisor {
       if (busy_.count(uuid) > 0) return StepResult::Wait("the vCenter is at work");
     }
     if (world.link != VcenterState::Link::kConnected) {
-      // Patience ends, except with a VM that may have been started.
-      const bool gives_up = !move.for_ever && move.kind != VmMove::Kind::kTurnOn;
+      // Patience ends, except with a VM that may have been started with the machine's disks.
+      const bool gives_up =
+          !move.for_ever && (move.kind != VmMove::Kind::kTurnOn || move.only_power);
       if (!gives_up || !Chance(gives_up_one_in)) return StepResult::Wait("it is not reached");
       return End(
           machine_id, move,

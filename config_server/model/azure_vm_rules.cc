@@ -1,0 +1,226 @@
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
+#include "common/base/limits.h"
+#include "config_server/model/control_messages.h"
+#include "config_server/model/locations.h"
+#include "config_server/model/vm_record.h"
+
+namespace homeward {
+namespace {
+
+using storage::v1::AzureSite;
+using storage::v1::Machine;
+using storage::v1::Server;
+
+Refusal CheckReached(const std::string& name, const CloudState& state) {
+  if (state.link == CloudState::Link::kConnected) return std::nullopt;
+  return MakeProblem(ProblemId::kAzureNotReached,
+                     absl::StrCat("Azure is not reached for site ", name, ": ",
+                                  state.error.ok() ? "it has not answered yet"
+                                                   : std::string(state.error.message())));
+}
+
+// The one that is wished for, or the only one.
+struct FoundSite {
+  const CloudState* state = nullptr;
+  Refusal refusal;
+};
+FoundSite FindSite(const View& view, const std::string& name) {
+  const auto named = view.clouds.find(name);
+  if (named != view.clouds.end()) return {&named->second, std::nullopt};
+  if (name.empty() && view.clouds.size() == 1) return {&view.clouds.begin()->second, std::nullopt};
+  std::vector<std::string> names;
+  for (const auto& [one, state] : view.clouds) names.push_back(one);
+  return {nullptr,
+          MakeProblem(ProblemId::kAzureSiteUnknown,
+                      names.empty() ? "no Azure site was added"
+                      : name.empty()
+                          ? absl::StrCat("there are several Azure sites, and none was named: ",
+                                         absl::StrJoin(names, ", "))
+                          : absl::StrCat("there is no Azure site named ", name))};
+}
+
+Refusal CheckDisks(const storage::v1::Placement& placement) {
+  for (const types::v1::Disk& disk : placement.disks()) {
+    if (SectorBytesOf(disk) != kVmdkSectorBytes) {
+      return MakeProblem(ProblemId::kSectorSizeUnsupported,
+                         absl::StrCat("disk ", disk.name(), " has sectors of ", SectorBytesOf(disk),
+                                      " bytes, a disk in Azure that is made from a page blob has ",
+                                      kVmdkSectorBytes));
+    }
+    if (disk.size_bytes() > kPageBlobDiskBytesMax) {
+      return MakeProblem(ProblemId::kDiskTooLargeForBlob,
+                         absl::StrCat("disk ", disk.name(), " has ", disk.size_bytes(),
+                                      " bytes, and ", kPageBlobDiskBytesMax, " are the most"));
+    }
+  }
+  return std::nullopt;
+}
+
+Refusal CheckSize(const CloudState& state, const std::string& size, int disks) {
+  const std::string& region = state.site.region();
+  if (size.empty()) {
+    return MakeProblem(ProblemId::kAzureSizeUnknown,
+                       absl::StrCat("no VM size was named, and site ", state.site.name(),
+                                    " has no default one"));
+  }
+  if (state.sizes == nullptr) {
+    return MakeProblem(ProblemId::kAzureNotReached,
+                       absl::StrCat("which VM sizes ", region, " has is not known yet"));
+  }
+  const auto found = state.sizes->find(size);
+  if (found == state.sizes->end()) {
+    return MakeProblem(
+        ProblemId::kAzureSizeUnknown,
+        absl::StrCat(region, " has no VM size ", size, " for subscription ",
+                     state.site.subscription()));
+  }
+  // One is the disk that it boots from.
+  if (static_cast<uint32_t>(disks) > found->second + 1) {
+    return MakeProblem(ProblemId::kAzureSizeUnknown,
+                       absl::StrCat("a VM of size ", size, " has ", found->second,
+                                    " data disks at the most, and the machine has ", disks - 1));
+  }
+  return std::nullopt;
+}
+
+// The site's container that the process server says it can write; empty: none.
+std::string ContainerOf(const View& view, const AzureSite& site, const Server& server) {
+  const control::v1::Heartbeat* const heartbeat = view.fleet.heartbeat(server.host_id());
+  if (heartbeat == nullptr) return "";
+  const auto& writable = heartbeat->process_server().page_blob_containers();
+  for (const std::string& container : site.containers()) {
+    if (std::find(writable.begin(), writable.end(), container) != writable.end()) return container;
+  }
+  return "";
+}
+
+size_t LoadOf(const View& view, const Server& server) {
+  return static_cast<size_t>(
+      std::count_if(view.machines.begin(), view.machines.end(), [&](const Machine& machine) {
+        const storage::v1::Placement& placement = machine.assignment().placement();
+        return placement.process_server_id() == server.host_id() ||
+               placement.master_target_id() == server.host_id();
+      }));
+}
+
+Refusal PlaceReceiver(const View& view, const Machine& machine, const AzureSite& site,
+                      const std::string& wish, storage::v1::Placement* placement) {
+  const Server* wished = nullptr;
+  if (!wish.empty()) {
+    const View::MeantServer meant = view.ServerCalled(wish, {types::v1::PROCESS_SERVER});
+    if (meant.refusal) return meant.refusal;
+    wished = meant.server;
+    if (!view.fleet.connected(wished->host_id())) {
+      return MakeProblem(ProblemId::kProcessServerDown,
+                         absl::StrCat("process server ", wished->registration().name(),
+                                      " is not connected"));
+    }
+  }
+  const Server* best = nullptr;
+  std::string container;
+  for (const Server& server : view.servers) {
+    if (server.role() != types::v1::PROCESS_SERVER || !view.fleet.connected(server.host_id()) ||
+        (wished != nullptr && &server != wished))
+      continue;
+    const std::string writable = ContainerOf(view, site, server);
+    if (writable.empty() || (best != nullptr && LoadOf(view, *best) <= LoadOf(view, server)))
+      continue;
+    best = &server;
+    container = writable;
+  }
+  if (best == nullptr) {
+    return MakeProblem(
+        ProblemId::kAzureNoReceiver,
+        absl::StrCat(wished == nullptr ? "no process server that is connected"
+                                       : absl::StrCat("process server ",
+                                                      wished->registration().name()),
+                     wished == nullptr ? " can write " : " cannot write ",
+                     absl::StrJoin(site.containers(), " or "), " of site ", site.name()));
+  }
+  placement->set_master_target_id(best->host_id());
+  storage::v1::PageBlobs& blobs = *placement->mutable_target()->mutable_page_blobs();
+  blobs.set_container_url(container);
+  for (const types::v1::Disk& disk : placement->disks())
+    blobs.add_blobs(absl::StrCat(machine.machine_id(), "/", disk.uuid(), ".vhd"));
+  return std::nullopt;
+}
+
+}  // namespace
+
+bool AzureVmRules::IsMeant(const Machine&, const PlacementWish&) const { return false; }
+
+Refusal AzureVmRules::Place(const View& view, const Machine& machine, const PlacementWish& wish,
+                            storage::v1::Placement* placement) const {
+  if (!wish.directory.empty() || !wish.block_devices.empty() || !wish.datastore.empty() ||
+      !wish.master_target.empty()) {
+    return MakeProblem(ProblemId::kPlaceNotChoosable,
+                       "what is replicated to Azure lies in a container of its site: no master "
+                       "target, datastore, directory or block device can be chosen");
+  }
+  const FoundSite site = FindSite(view, wish.azure.site);
+  if (site.refusal) return site.refusal;
+  const AzureSite& record = site.state->site;
+  if (machine.has_azure_vm()) {
+    return MakeProblem(ProblemId::kVmIsSource,
+                       absl::StrCat(NameOf(machine), " runs in ", machine.azure_vm().name(),
+                                    " in Azure already"));
+  }
+  if (Refusal refusal = CheckDisks(*placement)) return refusal;
+  if (Refusal refusal = CheckReached(record.name(), *site.state)) return refusal;
+  const std::string& size = wish.azure.size.empty() ? record.default_size() : wish.azure.size;
+  if (Refusal refusal = CheckSize(*site.state, size, placement->disks_size())) return refusal;
+  if (Refusal refusal = PlaceReceiver(view, machine, record, wish.process_server, placement))
+    return refusal;
+  storage::v1::AzureVm& vm = *placement->mutable_azure_vm();
+  vm.set_site(record.name());
+  vm.set_subscription(record.subscription());
+  vm.set_resource_group(record.resource_group());
+  vm.set_region(record.region());
+  vm.set_size(size);
+  vm.set_subnet(wish.azure.subnet.empty() ? record.subnet() : wish.azure.subnet);
+  vm.set_uefi(wish.azure.firmware.empty() ? machine.vm().firmware() == "efi"
+                                          : wish.azure.firmware == "efi");
+  vm.set_os_type(machine.registration().os_type());
+  return std::nullopt;
+}
+
+Refusal AzureVmRules::CheckFailback(const View& view, const Machine& machine) const {
+  const storage::v1::AzureVm& vm = machine.assignment().placement().azure_vm();
+  const auto state = view.clouds.find(vm.site());
+  if (state == view.clouds.end()) {
+    return MakeProblem(ProblemId::kAzureSiteUnknown,
+                       absl::StrCat("the Azure site ", vm.site(), " of ", NameOf(machine),
+                                    " is not known any more"));
+  }
+  if (Refusal refusal = CheckReached(state->first, state->second)) return refusal;
+  if (machine.state() != storage::v1::FAILED_BACK) return std::nullopt;
+  return MakeProblem(ProblemId::kMachineRunning,
+                     absl::StrCat(NameOf(machine), " was started as ", vm.name(),
+                                  " in Azure, and has its disks"));
+}
+
+Refusal AzureVmRules::CheckTest(const View& view, const Machine& machine,
+                                const std::string& subnet) const {
+  const storage::v1::AzureVm& vm = machine.assignment().placement().azure_vm();
+  if (Refusal refusal = CheckFailback(view, machine)) return refusal;
+  const AzureSite& site = view.clouds.at(vm.site()).site;
+  const std::string& isolated = subnet.empty() ? site.test_subnet() : subnet;
+  if (!isolated.empty() && isolated != vm.subnet()) return std::nullopt;
+  return MakeProblem(
+      ProblemId::kTestSubnetUnsuitable,
+      isolated.empty()
+          ? absl::StrCat("no subnet was named, and site ", site.name(), " has none for tests")
+          : absl::StrCat(isolated, " is the subnet that ", NameOf(machine),
+                         " is failed over to: a copy in it would be taken for the machine"));
+}
+
+control::v1::Target AzureVmRules::TargetFor(const Machine& machine) const {
+  return ToControl(machine.assignment().placement().target());
+}
+
+}  // namespace homeward
