@@ -7,10 +7,11 @@
 #include "common/control/control_client.h"
 #include "common/log/log.h"
 #include "common/problem/problem.h"
+#include "common/replica/replicas.h"
 #include "common/rpc/replication_link.h"
 #include "common/status/status_macros.h"
+#include "master_target/host/disk_backends.h"
 #include "master_target/host/master_target.h"
-#include "master_target/host/replicas.h"
 #include "master_target/host/retention_volume.h"
 
 namespace homeward {
@@ -46,7 +47,8 @@ class MasterTarget : public Daemon {
                 .datastores = {config_.datastores().begin(), config_.datastores().end()},
                 .block_devices = {config_.block_devices().begin(), config_.block_devices().end()},
                 .scrub = PaceOf(config_),
-                .attached = attached_.get()})),
+                .attached = attached_.get(),
+                .backends = DiskBackends()})),
         endpoint_({Role::kProcessServer, Role::kAgent},
                   [this](const std::string& machine_id) { return replicas_->Find(machine_id); }) {}
 
@@ -69,7 +71,7 @@ class MasterTarget : public Daemon {
                                  .observe = [this] { return Observe(); },
                                  .desired =
                                      [this](const control::v1::Desired& desired) {
-                                       replicas_->Want(desired.master_target());
+                                       replicas_->Want(desired.master_target().replicas());
                                      }});
     return absl::OkStatus();
   }

@@ -1,8 +1,8 @@
 // ReplicaStore: where a machine's stream ends and its recovery points are kept. What is taken of
 // the stream is the same for all and is decided here, with StreamOrder; how it is kept is an
 // implementation's. Keeper writes the machine's disks and keeps a journal of what they were.
-#ifndef HOMEWARD_MASTER_TARGET_KEEPER_REPLICA_STORE_H_
-#define HOMEWARD_MASTER_TARGET_KEEPER_REPLICA_STORE_H_
+#ifndef HOMEWARD_COMMON_REPLICA_REPLICA_STORE_H_
+#define HOMEWARD_COMMON_REPLICA_REPLICA_STORE_H_
 
 #include <string>
 #include <utility>
@@ -107,4 +107,4 @@ class ReplicaStore {
 
 }  // namespace homeward
 
-#endif  // HOMEWARD_MASTER_TARGET_KEEPER_REPLICA_STORE_H_
+#endif  // HOMEWARD_COMMON_REPLICA_REPLICA_STORE_H_

@@ -1,4 +1,4 @@
-#include "master_target/host/hosted_replica.h"
+#include "common/replica/hosted_replica.h"
 
 #include <algorithm>
 #include <utility>
@@ -124,9 +124,9 @@ absl::Status HostedReplica::Open() {
   for (const types::v1::Disk& disk : desired_.disks()) sizes.push_back(disk.size_bytes());
   HW_RETURN_IF_ERROR(store_->Fence(desired_.generation()));
   created_fresh_ = opened.created && store_->position().none();
-  stream_ = std::make_unique<KeeperStream>(
+  stream_ = std::make_unique<ReplicaStream>(
       store_.get(),
-      KeeperStream::Options{.machine_id = desired_.machine_id(), .disk_bytes = std::move(sizes)});
+      ReplicaStream::Options{.machine_id = desired_.machine_id(), .disk_bytes = std::move(sizes)});
   (void)stream_->SetFence(desired_.fence());  // Nobody streams yet.
   LogInfo("replica.opened", {{"replica", desired_.replica_id()},
                              {"position", store_->position().ToString()},
@@ -136,7 +136,7 @@ absl::Status HostedReplica::Open() {
 
 void HostedReplica::Close() {
   if (receiver_ != nullptr)
-    receiver_->Refuse(absl::UnavailableError("the master target closed the replica"));
+    receiver_->Refuse(absl::UnavailableError("the server closed the replica"));
   stream_.reset();
   store_.reset();
   repairing_ = false;  // What the scrub knew is forgotten.

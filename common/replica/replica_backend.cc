@@ -1,4 +1,4 @@
-#include "master_target/host/replica_backend.h"
+#include "common/replica/replica_backend.h"
 
 #include "common/replication/target.h"
 
@@ -15,8 +15,8 @@ class NoBackend : public ReplicaBackend {
  private:
   static absl::Status Refused() {
     return absl::FailedPreconditionError(
-        "this master target cannot write to a target of the kind that is wanted: upgrade it, or "
-        "choose another target");
+        "this server cannot write to a target of the kind that is wanted: upgrade it, or choose "
+        "another target");
   }
 };
 
