@@ -41,6 +41,12 @@ struct PageWrite {
   uint64_t bytes = 0;
 };
 
+// What Azure takes. INVALID_ARGUMENT says what to give instead.
+absl::Status CheckBlobName(absl::string_view name);
+absl::Status CheckMetadata(const Metadata& metadata);
+absl::Status CheckBlobBytes(uint64_t bytes);
+absl::Status CheckWrites(const std::vector<PageWrite>& writes);
+
 // Thread-safe. Blocks. A name is "machine/disk.vhd": letters, digits, '-', '_', '.' and '/'.
 // `snapshot` is the id of one, empty for the blob itself. `lease_id` is a UUID, empty for none.
 //
