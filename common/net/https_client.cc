@@ -71,6 +71,28 @@ void SetProxy(CURL* curl, const HttpsProxy& proxy) {
   curl_easy_setopt(curl, CURLOPT_NOPROXY, absl::StrJoin(proxy.except, ",").c_str());
 }
 
+// libcurl reads `body` where it is.
+void SetMethod(CURL* curl, HttpsMethod method, absl::string_view body) {
+  switch (method) {
+    case HttpsMethod::kGet:
+      curl_easy_setopt(curl, CURLOPT_HTTPGET, 1L);
+      return;
+    case HttpsMethod::kHead:
+      curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
+      return;
+    case HttpsMethod::kDelete:
+      curl_easy_setopt(curl, CURLOPT_HTTPGET, 1L);
+      curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, "DELETE");
+      return;
+    case HttpsMethod::kPut:
+    case HttpsMethod::kPost:
+      curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(body.size()));
+      curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body.empty() ? "" : body.data());
+      if (method == HttpsMethod::kPut) curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, "PUT");
+      return;
+  }
+}
+
 absl::Status ToStatus(CURLcode code, const HostPort& address, const char* why) {
   const std::string text =
       absl::StrCat(FormatHostPort(address), ": ", *why != '\0' ? why : curl_easy_strerror(code));
@@ -91,6 +113,22 @@ absl::Status ToStatus(CURLcode code, const HostPort& address, const char* why) {
 
 }  // namespace
 
+absl::string_view HttpsMethodName(HttpsMethod method) {
+  switch (method) {
+    case HttpsMethod::kGet:
+      return "GET";
+    case HttpsMethod::kHead:
+      return "HEAD";
+    case HttpsMethod::kPut:
+      return "PUT";
+    case HttpsMethod::kPost:
+      return "POST";
+    case HttpsMethod::kDelete:
+      return "DELETE";
+  }
+  return "";
+}
+
 struct HttpsClient::Connections {
   absl::Mutex mutex;
   size_t in_use ABSL_GUARDED_BY(mutex) = 0;
@@ -102,7 +140,7 @@ HttpsClient::HttpsClient(HttpsOptions options)
 
 HttpsClient::~HttpsClient() = default;
 
-absl::StatusOr<HttpsReply> HttpsClient::Post(const HttpsRequest& request) {
+absl::StatusOr<HttpsReply> HttpsClient::Call(HttpsMethod method, const HttpsRequest& request) {
   Connections& connections = *connections_;
   Handle handle;
   {
@@ -135,6 +173,7 @@ absl::StatusOr<HttpsReply> HttpsClient::Post(const HttpsRequest& request) {
   incoming.bytes_max = options_.reply_bytes_max;
   char why[CURL_ERROR_SIZE] = "";
   curl_slist* headers = curl_slist_append(nullptr, "Expect:");
+  if (method == HttpsMethod::kPut) headers = curl_slist_append(headers, "Content-Type:");
   for (const auto& [name, value] : request.headers)
     headers = curl_slist_append(headers, absl::StrCat(name, ": ", value).c_str());
   const absl::Cleanup free_headers = [&] { curl_slist_free_all(headers); };
@@ -145,8 +184,10 @@ absl::StatusOr<HttpsReply> HttpsClient::Post(const HttpsRequest& request) {
   SetProxy(curl, options_.proxy);
   curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(curl, CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
-  curl_easy_setopt(curl, CURLOPT_CAINFO_BLOB, &trusted);
-  curl_easy_setopt(curl, CURLOPT_CAPATH, nullptr);
+  if (!options_.trust_as_host || !options_.trusted.empty()) {
+    curl_easy_setopt(curl, CURLOPT_CAINFO_BLOB, &trusted);
+    curl_easy_setopt(curl, CURLOPT_CAPATH, nullptr);
+  }
   curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, options_.check_name ? 2L : 0L);
   curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS,
                    static_cast<long>(absl::ToInt64Milliseconds(kConnectLimit)));
@@ -156,8 +197,7 @@ absl::StatusOr<HttpsReply> HttpsClient::Post(const HttpsRequest& request) {
   curl_easy_setopt(curl, CURLOPT_FRESH_CONNECT, request.once ? 1L : 0L);
   curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, why);
   curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
-  curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request.body.size()));
-  curl_easy_setopt(curl, CURLOPT_POSTFIELDS, request.body.data());
+  SetMethod(curl, method, request.content.empty() ? request.body : request.content);
   curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, TakeBody);
   curl_easy_setopt(curl, CURLOPT_WRITEDATA, &incoming);
   curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, TakeHeader);

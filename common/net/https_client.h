@@ -9,10 +9,14 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "common/net/address.h"
 
 namespace homeward {
+
+enum class HttpsMethod { kGet, kHead, kPut, kPost, kDelete };
+absl::string_view HttpsMethodName(HttpsMethod method);  // "GET"
 
 struct HttpsReply {
   int code = 0;
@@ -25,6 +29,9 @@ struct HttpsRequest {
   std::string path = "/";
   std::map<std::string, std::string> headers;
   std::string body;
+  // What is sent instead of `body` where this is not empty: it is not copied, and must outlive the
+  // call.
+  absl::string_view content;
   absl::Duration limit = absl::Seconds(60);
   // Ends the call soon after it becomes true. May be null; must outlive the call.
   const std::atomic<bool>* cancelled = nullptr;
@@ -46,6 +53,8 @@ struct HttpsOptions {
   HttpsProxy proxy;
   // PEM. The server's certificate must be one of these, or signed by one of them.
   std::string trusted;
+  // Where `trusted` is empty: whether it may be signed by one of those that this host trusts.
+  bool trust_as_host = false;
   // Whether the certificate must also be for `address.host`. Not where the very certificate is
   // trusted.
   bool check_name = true;
@@ -65,7 +74,12 @@ class HttpsClient {
   //   DEADLINE_EXCEEDED   the limit
   //   CANCELLED           by the caller
   //   RESOURCE_EXHAUSTED  a reply over reply_bytes_max
-  absl::StatusOr<HttpsReply> Post(const HttpsRequest& request);
+  // GET, HEAD and DELETE send no body. Where the request names no Content-Type, PUT sends none,
+  // POST that of a form.
+  absl::StatusOr<HttpsReply> Call(HttpsMethod method, const HttpsRequest& request);
+  absl::StatusOr<HttpsReply> Post(const HttpsRequest& request) {
+    return Call(HttpsMethod::kPost, request);
+  }
 
   // The certificate (PEM) that whoever answers at `address` shows, trusted or not. Nothing is sent.
   static absl::StatusOr<std::string> ShownCertificate(const HostPort& address,
