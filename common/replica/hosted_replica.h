@@ -53,6 +53,8 @@ class HostedReplica : public Inbox {
   absl::Status RemoveJournal();
   absl::Status CheckUntouched();
   absl::Status NoteHandover();
+  void Break(const absl::Status& why);
+  void DelayNextTry();
   void Tick();
   void RetainSome();
   void ScrubSome();
@@ -70,6 +72,7 @@ class HostedReplica : public Inbox {
   std::unique_ptr<ReplicaBackend> backend_;  // of desired_
   control::v1::ReplicaPhase reached_ = control::v1::REPLICA_PHASE_UNSPECIFIED;
   std::string reached_point_;
+  std::vector<std::string> recovered_paths_;  // of that point, where the disks are elsewhere then
   std::unique_ptr<ReplicaStore> store_;
   std::unique_ptr<ReplicaStream> stream_;
   StreamReceiver* receiver_ = nullptr;

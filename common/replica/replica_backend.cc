@@ -22,6 +22,27 @@ class NoBackend : public ReplicaBackend {
 
 }  // namespace
 
+ReplicaBackend::Trouble ReplicaBackend::TroubleOf(const absl::Status& status) const {
+  switch (status.code()) {
+    case absl::StatusCode::kResourceExhausted:
+      return {ProblemId::kVolumeFull};
+    case absl::StatusCode::kNotFound:
+      return {ProblemId::kDatastoreLost};
+    case absl::StatusCode::kUnavailable:
+      return {ProblemId::kDiskNotAttached};
+    case absl::StatusCode::kDataLoss:
+      return {ProblemId::kReplicaDamaged, /*slow=*/true};
+    case absl::StatusCode::kInvalidArgument:
+      return {ProblemId::kReplicaFileWrong};
+    case absl::StatusCode::kOutOfRange:
+      return {ProblemId::kPointNotFound, /*slow=*/true};
+    case absl::StatusCode::kFailedPrecondition:
+      return {ProblemId::kReplicaUnsuitable, /*slow=*/true};
+    default:
+      return {ProblemId::kReplicaFailed};
+  }
+}
+
 std::unique_ptr<ReplicaBackend> MakeBackend(const BackendTable& table, const BackendParts& parts,
                                             const control::v1::Replica& replica) {
   const auto it = table.find(TargetOf(replica).kind_case());

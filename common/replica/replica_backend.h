@@ -12,6 +12,7 @@
 #include "absl/status/statusor.h"
 #include "common/os/attached_disks.h"
 #include "common/os/file_system.h"
+#include "common/problem/problem.h"
 #include "common/replica/replica_store.h"
 #include "homeward/control/v1/control.pb.h"
 
@@ -31,14 +32,28 @@ class ReplicaBackend {
   virtual absl::StatusOr<Opened> Open() = 0;
   // What the machine uses when it is home.
   virtual std::vector<std::string> Paths() const = 0;
-  // Changes when somebody writes to the disk. Empty: it cannot be told.
+  // Changes when somebody writes to the disk. Empty: it cannot be told. Always the same where that
+  // makes no difference to the points.
   virtual absl::StatusOr<std::string> Stamp(int disk) = 0;
   // What Open() created is gone; what was there before stays.
   virtual absl::Status Remove() = 0;
+  // The points are gone that are not in the retention directory.
+  virtual absl::Status RemovePoints() { return absl::OkStatus(); }
+  // Whether the points take room of the retention directory's volume.
+  virtual bool points_are_here() const { return true; }
   // Whether the disks may leave this host once they are handed to the machine. Then LetGo() makes
   // them ready for that; none may be open.
   virtual bool leaves() const { return false; }
   virtual absl::Status LetGo() { return absl::OkStatus(); }
+
+  // What an error of it, or of its store, is to an operator.
+  struct Trouble {
+    ProblemId problem;
+    // It waits for somebody to put it right, as a device that is in use elsewhere: looked at again,
+    // and not often. Otherwise it may be over at once.
+    bool slow = false;
+  };
+  virtual Trouble TroubleOf(const absl::Status& status) const;
 };
 
 // What there is on this host for a replica's backend. What it refers to outlives it.

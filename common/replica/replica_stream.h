@@ -21,7 +21,8 @@ class ReplicaStream : public Inbox {
   ReplicaStream(ReplicaStore* store, Options options)
       : store_(*store),
         terms_{.machine_id = std::move(options.machine_id),
-               .disk_bytes = std::move(options.disk_bytes)},
+               .disk_bytes = std::move(options.disk_bytes),
+               .receiver = "this server"},
         window_bytes_(options.window_bytes) {}
 
   // The replica failed in a way that only opening it anew can repair.

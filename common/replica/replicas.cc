@@ -56,4 +56,20 @@ std::vector<control::v1::ReplicaObserved> Replicas::observed() const {
   return seen;
 }
 
+void MeasureReplicas(
+    const google::protobuf::RepeatedPtrField<control::v1::ReplicaObserved>& replicas,
+    Metrics* metrics) {
+  for (const control::v1::ReplicaObserved& replica : replicas) {
+    const Metrics::Labels labels = {{"machine", replica.machine_id()}};
+    metrics->SetGauge("homeward_replica_points", "Recovery points of the replica", labels,
+                      replica.points_size());
+    metrics->SetGauge("homeward_replica_journal_bytes",
+                      "What the recovery points take beside the replica, in bytes", labels,
+                      static_cast<double>(replica.journal_bytes()));
+    metrics->SetCounter("homeward_replica_received_bytes_total",
+                        "What the server has received for the replica since it began, in bytes",
+                        labels, static_cast<double>(replica.received_bytes()));
+  }
+}
+
 }  // namespace homeward

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "common/metrics/metrics.h"
 #include "common/replica/hosted_replica.h"
 
 namespace homeward {
@@ -38,6 +39,11 @@ class Replicas {
   mutable absl::Mutex mutex_;
   std::map<std::string, std::shared_ptr<HostedReplica>> replicas_ ABSL_GUARDED_BY(mutex_);
 };
+
+// What of replicas is worth a metric.
+void MeasureReplicas(
+    const google::protobuf::RepeatedPtrField<control::v1::ReplicaObserved>& replicas,
+    Metrics* metrics);
 
 }  // namespace homeward
 

@@ -97,18 +97,7 @@ class MasterTarget : public Daemon {
     metrics->SetCounter("homeward_replication_refused_total",
                         "Connections and calls that never became a stream", {},
                         static_cast<double>(endpoint_.refused_count()));
-    const control::v1::Heartbeat seen = Observe();
-    for (const control::v1::ReplicaObserved& replica : seen.master_target().replicas()) {
-      const Metrics::Labels labels = {{"machine", replica.machine_id()}};
-      metrics->SetGauge("homeward_replica_points", "Recovery points of the replica", labels,
-                        replica.points_size());
-      metrics->SetGauge("homeward_replica_journal_bytes", "Size of the recovery journal, in bytes",
-                        labels, static_cast<double>(replica.journal_bytes()));
-      metrics->SetCounter(
-          "homeward_replica_received_bytes_total",
-          "What the master target has received for the replica since it began, in bytes", labels,
-          static_cast<double>(replica.received_bytes()));
-    }
+    MeasureReplicas(Observe().master_target().replicas(), metrics);
   }
 
  private:

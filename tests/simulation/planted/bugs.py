@@ -105,6 +105,14 @@ if (PLANTED) continue;
      """\
 if (range.content.empty() && PLANTED) continue;
     for (const Extent& missing : journal_->Unsaved(range.disk, range.extent)) {"""),
+    ("point_of_some_snapshots", "process_server/azure/page_blob_store.cc",
+     "if (group.parts.size() < replica.disks.size()) {",
+     "if (group.parts.size() < replica.disks.size() && !PLANTED) {"),
+    ("forget_last_snapshot", "process_server/azure/page_blob_store.cc",
+     "if (!contents.points.empty() && contents.snapshots.back().state.position > tag.state.position) {",
+     """\
+if (!contents.points.empty() && contents.snapshots.back().state.position > tag.state.position &&
+        !PLANTED) {"""),
     ("rewind_to_newest", "master_target/keeper/keeper.cc",
      """\
     for (const Extent& piece : covered[undo.disk].Missing(undo.extent)) {
