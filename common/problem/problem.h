@@ -87,6 +87,14 @@ enum class ProblemId {
   kReplicaFailed,
   kReplicaChangedByItself,
   kOlderPointsDoubtful,
+  // Replicas in Azure, which a process server keeps.
+  kReplicaLostLease,
+  kContainerNotReachable,
+  kContainerMissing,
+  kStorageAccessRefused,
+  kStorageThrottled,
+  kBlobUnsuitable,
+  kBlobMetadataWrong,
   // vCenters and their VMs.
   kVcenterUnknown,
   kVcenterExists,

@@ -1,4 +1,4 @@
-#include "master_target/keeper/keeper_stream.h"
+#include "common/replica/replica_stream.h"
 
 #include "common/status/status_macros.h"
 
@@ -9,13 +9,13 @@ constexpr int kRepairRangesMax = 256;
 
 }  // namespace
 
-absl::StatusOr<StreamPosition> KeeperStream::Admit(const replication::v1::Hello& hello) {
+absl::StatusOr<StreamPosition> ReplicaStream::Admit(const replication::v1::Hello& hello) {
   HW_RETURN_IF_ERROR(broken_);
   HW_RETURN_IF_ERROR(store_.order().Admit(hello, terms_));
   return store_.position();
 }
 
-absl::Status KeeperStream::Store(std::vector<SealedBatch> batches) {
+absl::Status ReplicaStream::Store(std::vector<SealedBatch> batches) {
   HW_RETURN_IF_ERROR(broken_);
   std::vector<absl::string_view> sealed;
   for (const SealedBatch& batch : batches) sealed.push_back(batch.view());
@@ -27,7 +27,7 @@ absl::Status KeeperStream::Store(std::vector<SealedBatch> batches) {
   return applied;
 }
 
-void KeeperStream::OnDigestQuery(const replication::v1::DigestQuery& query, StreamReceiver& from) {
+void ReplicaStream::OnDigestQuery(const replication::v1::DigestQuery& query, StreamReceiver& from) {
   if (query.epoch() != store_.position().epoch) return;
   const std::vector<std::string> digests(query.digests().begin(), query.digests().end());
   const auto differing =
@@ -39,7 +39,7 @@ void KeeperStream::OnDigestQuery(const replication::v1::DigestQuery& query, Stre
   from.SendDigestReply(reply);
 }
 
-void KeeperStream::AskForRepair(StreamReceiver& sender) const {
+void ReplicaStream::AskForRepair(StreamReceiver& sender) const {
   replication::v1::RepairRequest request;
   for (uint32_t disk = 0; disk < store_.damaged().size(); ++disk) {
     for (const Extent& extent : store_.damaged()[disk].Ranges()) {

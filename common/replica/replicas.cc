@@ -1,4 +1,4 @@
-#include "master_target/host/replicas.h"
+#include "common/replica/replicas.h"
 
 #include <utility>
 
@@ -15,16 +15,16 @@ absl::StatusOr<HostedInbox> Replicas::Find(const std::string& machine_id) const 
     return inbox;
   }
   return absl::UnavailableError(
-      absl::StrCat("machine ", machine_id, " is not kept by this master target (yet)"));
+      absl::StrCat("machine ", machine_id, " is not kept by this server (yet)"));
 }
 
-void Replicas::Want(const control::v1::MasterTargetDesired& desired) {
+void Replicas::Want(const google::protobuf::RepeatedPtrField<control::v1::Replica>& desired) {
   std::map<std::string, std::shared_ptr<HostedReplica>> next, ended;
   {
     absl::MutexLock lock(&mutex_);
     ended = replicas_;
   }
-  for (const control::v1::Replica& wanted : desired.replicas()) {
+  for (const control::v1::Replica& wanted : desired) {
     std::shared_ptr<HostedReplica>& replica = next[wanted.replica_id()];
     if (const auto it = ended.find(wanted.replica_id()); it != ended.end()) {
       replica = it->second;
@@ -41,7 +41,7 @@ void Replicas::Want(const control::v1::MasterTargetDesired& desired) {
     }
     // Together they read no faster than one.
     ScrubPace pace = volumes_.scrub;
-    pace.bytes_per_second /= static_cast<uint64_t>(desired.replicas_size());
+    pace.bytes_per_second /= static_cast<uint64_t>(desired.size());
     replica->Want(wanted, pace);
   }
   for (const auto& [id, replica] : ended) replica->Retire();
@@ -54,6 +54,22 @@ std::vector<control::v1::ReplicaObserved> Replicas::observed() const {
   std::vector<control::v1::ReplicaObserved> seen;
   for (const auto& [id, replica] : replicas_) seen.push_back(replica->observed());
   return seen;
+}
+
+void MeasureReplicas(
+    const google::protobuf::RepeatedPtrField<control::v1::ReplicaObserved>& replicas,
+    Metrics* metrics) {
+  for (const control::v1::ReplicaObserved& replica : replicas) {
+    const Metrics::Labels labels = {{"machine", replica.machine_id()}};
+    metrics->SetGauge("homeward_replica_points", "Recovery points of the replica", labels,
+                      replica.points_size());
+    metrics->SetGauge("homeward_replica_journal_bytes",
+                      "What the recovery points take beside the replica, in bytes", labels,
+                      static_cast<double>(replica.journal_bytes()));
+    metrics->SetCounter("homeward_replica_received_bytes_total",
+                        "What the server has received for the replica since it began, in bytes",
+                        labels, static_cast<double>(replica.received_bytes()));
+  }
 }
 
 }  // namespace homeward

@@ -1,11 +1,11 @@
 // What a new kind of target takes: the store and the backend below, and the line that puts them
-// into the table. The rest is the master target's, as for every other kind. This one keeps disks
-// and points in memory, a copy for each point.
+// into the table. The rest is this room's, as for every other kind. This one keeps disks and points
+// in memory, a copy for each point.
+#include "common/replica/replicas.h"
 #include "common/replication/stream_call.h"
 #include "common/replication/target.h"
 #include "common/wire/checksum.h"
 #include "gtest/gtest.h"
-#include "master_target/host/replicas.h"
 #include "tests/fakes/memory_disk.h"
 
 namespace homeward {
@@ -143,7 +143,7 @@ class AddTarget : public ::testing::Test {
     Target target;
     target.mutable_datastore_directory()->set_directory("bucket");
     SetTarget(target, &replica);
-    replicas_.Want(desired);
+    replicas_.Want(desired.replicas());
   }
   control::v1::ReplicaObserved Seen() { return replicas_.observed().at(0); }
   replication::v1::Downstream Stream(std::vector<SealedBatch> batches, uint64_t generation = 2) {
@@ -217,7 +217,7 @@ TEST_F(AddTarget, WhatIsNotInTheTableIsRefusedAndSaid) {
                  Replicas::Volumes{.retention_directory = "/retention", .backends = {}});
   control::v1::MasterTargetDesired desired;
   desired.add_replicas()->set_phase(control::v1::FOLLOW);
-  older.Want(desired);
+  older.Want(desired.replicas());
   EXPECT_EQ(older.observed().at(0).problem().id(), "REPLICA_UNSUITABLE");
 }
 

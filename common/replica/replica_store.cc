@@ -1,4 +1,4 @@
-#include "master_target/keeper/replica_store.h"
+#include "common/replica/replica_store.h"
 
 #include <algorithm>
 #include <deque>

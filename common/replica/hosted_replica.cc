@@ -1,4 +1,4 @@
-#include "master_target/host/hosted_replica.h"
+#include "common/replica/hosted_replica.h"
 
 #include <algorithm>
 #include <utility>
@@ -28,41 +28,10 @@ constexpr absl::Duration kSlowRetryMin = absl::Seconds(2);
 constexpr absl::Duration kSlowRetryMax = absl::Minutes(1);
 constexpr char kHandoverName[] = "handover";
 
-types::v1::Problem ProblemFor(const absl::Status& status) {
-  const auto id = [&] {
-    switch (status.code()) {
-      case absl::StatusCode::kResourceExhausted:
-        return ProblemId::kVolumeFull;
-      case absl::StatusCode::kNotFound:
-        return ProblemId::kDatastoreLost;
-      case absl::StatusCode::kUnavailable:
-        return ProblemId::kDiskNotAttached;
-      case absl::StatusCode::kDataLoss:
-        return ProblemId::kReplicaDamaged;
-      case absl::StatusCode::kInvalidArgument:
-        return ProblemId::kReplicaFileWrong;
-      case absl::StatusCode::kOutOfRange:
-        return ProblemId::kPointNotFound;
-      case absl::StatusCode::kFailedPrecondition:
-        return ProblemId::kReplicaUnsuitable;
-      default:
-        return ProblemId::kReplicaFailed;
-    }
-  };
-  return MakeProblem(id(), std::string(status.message()));
-}
-
 // But for the fence, which changes while the replica is the same.
 std::string WithoutFence(control::v1::Replica replica) {
   replica.clear_fence();
   return replica.SerializeAsString();
-}
-
-// What waits for somebody to put it right, as a device that is in use elsewhere: looked at again,
-// and not often. An I/O error may be over at once, and everything is opened anew.
-bool IsSlow(const absl::Status& status) {
-  return absl::IsDataLoss(status) || absl::IsOutOfRange(status) ||
-         absl::IsFailedPrecondition(status);
 }
 
 }  // namespace
@@ -102,6 +71,7 @@ void HostedReplica::SetFence() {
 
 void HostedReplica::Retire() {
   strand_->Run([this] {
+    if (store_ != nullptr) store_->Leave();
     Close();
     desired_.Clear();
     reached_ = control::v1::REPLICA_PHASE_UNSPECIFIED;
@@ -124,9 +94,9 @@ absl::Status HostedReplica::Open() {
   for (const types::v1::Disk& disk : desired_.disks()) sizes.push_back(disk.size_bytes());
   HW_RETURN_IF_ERROR(store_->Fence(desired_.generation()));
   created_fresh_ = opened.created && store_->position().none();
-  stream_ = std::make_unique<KeeperStream>(
+  stream_ = std::make_unique<ReplicaStream>(
       store_.get(),
-      KeeperStream::Options{.machine_id = desired_.machine_id(), .disk_bytes = std::move(sizes)});
+      ReplicaStream::Options{.machine_id = desired_.machine_id(), .disk_bytes = std::move(sizes)});
   (void)stream_->SetFence(desired_.fence());  // Nobody streams yet.
   LogInfo("replica.opened", {{"replica", desired_.replica_id()},
                              {"position", store_->position().ToString()},
@@ -136,7 +106,7 @@ absl::Status HostedReplica::Open() {
 
 void HostedReplica::Close() {
   if (receiver_ != nullptr)
-    receiver_->Refuse(absl::UnavailableError("the master target closed the replica"));
+    receiver_->Refuse(absl::UnavailableError("the server closed the replica"));
   stream_.reset();
   store_.reset();
   repairing_ = false;  // What the scrub knew is forgotten.
@@ -178,6 +148,9 @@ absl::Status HostedReplica::Recover() {
   if (!handed_over) HW_RETURN_IF_ERROR(CheckUntouched());
   // They are on their way to the machine's VM.
   if (handed_over && backend_->leaves()) return absl::OkStatus();
+  // Where another host kept it before, nothing is here yet.
+  if (!backend_->points_are_here())
+    HW_RETURN_IF_ERROR(files_.MakeDirectories(retention_directory_));
   HW_RETURN_IF_ERROR(Open());
   if (!handed_over) {
     // Whoever looks at the note while the disks change must not believe it.
@@ -192,6 +165,7 @@ absl::Status HostedReplica::Recover() {
                                   {"point", desired_.point_id()},
                                   {"took", clock_.Monotonic() - began}});
   }
+  recovered_paths_ = store_->PathsAt(desired_.point_id());
   Publish();  // The points, while they can be read.
   Close();
   if (!handed_over) HW_RETURN_IF_ERROR(NoteHandover());
@@ -200,6 +174,7 @@ absl::Status HostedReplica::Recover() {
 
 absl::Status HostedReplica::RemoveJournal() {
   Close();
+  HW_RETURN_IF_ERROR(backend_->RemovePoints());
   const auto names = files_.List(retention_directory_);
   if (absl::IsNotFound(names.status())) return absl::OkStatus();
   HW_RETURN_IF_ERROR(names.status());
@@ -210,7 +185,8 @@ absl::Status HostedReplica::RemoveJournal() {
 }
 
 void HostedReplica::Reconcile() {
-  if (IsSlow(failure_) && clock_.Monotonic() < next_try_) return;
+  if (!failure_.ok() && backend_->TroubleOf(failure_).slow && clock_.Monotonic() < next_try_)
+    return;
   const bool done = reached_ == desired_.phase() &&
                     (desired_.phase() != RECOVER || reached_point_ == desired_.point_id());
   if (done && desired_.phase() != FOLLOW) return;
@@ -244,8 +220,7 @@ void HostedReplica::Reconcile() {
     reached_point_ = desired_.point_id();
   } else {
     // It is tried again and again.
-    slow_retry_ = std::clamp(2 * slow_retry_, kSlowRetryMin, kSlowRetryMax);
-    next_try_ = clock_.Monotonic() + slow_retry_;
+    DelayNextTry();
     if (failure_ != logged_failure_) {
       LogError("replica.failed", {{"replica", desired_.replica_id()},
                                   {"phase", control::v1::ReplicaPhase_Name(desired_.phase())},
@@ -257,15 +232,29 @@ void HostedReplica::Reconcile() {
   Publish();
 }
 
+// It is opened anew.
+void HostedReplica::Break(const absl::Status& why) {
+  if (backend_->TroubleOf(why).slow) {
+    failure_ = logged_failure_ = why;
+    DelayNextTry();
+  }
+  Close();
+  reached_ = control::v1::REPLICA_PHASE_UNSPECIFIED;
+}
+
+void HostedReplica::DelayNextTry() {
+  slow_retry_ = std::clamp(2 * slow_retry_, kSlowRetryMin, kSlowRetryMax);
+  next_try_ = clock_.Monotonic() + slow_retry_;
+}
+
 void HostedReplica::Tick() {
   if (stream_ != nullptr && !stream_->broken().ok()) {
     LogError("replica.broken", {{"replica", desired_.replica_id()}, {"error", stream_->broken()}});
-    Close();
-    reached_ = control::v1::REPLICA_PHASE_UNSPECIFIED;
+    Break(stream_->broken());
   }
   if (desired_.phase() != control::v1::REPLICA_PHASE_UNSPECIFIED) Reconcile();
+  if (store_ != nullptr) RetainSome();
   if (store_ != nullptr) {
-    RetainSome();
     ScrubSome();
     RepairSome();
   }
@@ -281,12 +270,14 @@ void HostedReplica::RetainSome() {
   if (desired_.has_retention_age()) policy.age_max = FromProto(desired_.retention_age());
   if (desired_.retention_bytes() != 0) policy.bytes_max = desired_.retention_bytes();
   const absl::StatusOr<VolumeSpace> space = files_.Space(retention_directory_);
-  if (space.ok() && space->free_bytes < RetentionReserveBytes(space->total_bytes)) {
+  if (backend_->points_are_here() && space.ok() &&
+      space->free_bytes < RetentionReserveBytes(space->total_bytes)) {
     policy.bytes_max = std::min(policy.bytes_max, store_->journal_bytes() * 9 / 10);
   }
   const absl::Time wall = clock_.Now();
   const auto dropped = store_->Retain(policy, wall);
   if (!dropped.ok()) LogError("retention.failed", {{"error", dropped.status()}});
+  if (absl::IsCancelled(dropped.status())) return Break(dropped.status());
   for (size_t i = 0; dropped.ok() && i < dropped->size(); ++i) {
     const bool early = wall - (*dropped)[i].time <= policy.age_max;
     if (early) {
@@ -370,10 +361,15 @@ void HostedReplica::Publish() {
   }
   for (const types::v1::RecoveryPoint& point : points_) *seen.add_points() = point;
   if (backend_ != nullptr) {
-    for (const std::string& path : backend_->Paths()) seen.add_disk_paths(path);
+    const bool elsewhere = reached_ == RECOVER && !recovered_paths_.empty();
+    for (const std::string& path : elsewhere ? recovered_paths_ : backend_->Paths())
+      seen.add_disk_paths(path);
   }
   const absl::Status& wrong = failure_.ok() ? full_ : failure_;
-  if (!wrong.ok()) *seen.mutable_problem() = ProblemFor(wrong);
+  if (!wrong.ok()) {
+    *seen.mutable_problem() =
+        MakeProblem(backend_->TroubleOf(wrong).problem, std::string(wrong.message()));
+  }
   seen.set_received_bytes(received_bytes_);
   seen.set_created_fresh(created_fresh_);
   absl::MutexLock lock(&mutex_);

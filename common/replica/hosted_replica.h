@@ -1,7 +1,7 @@
-// HostedReplica: one replica of a machine on this master target: its backend, its store, and the
-// phase it is in.
-#ifndef HOMEWARD_MASTER_TARGET_HOST_HOSTED_REPLICA_H_
-#define HOMEWARD_MASTER_TARGET_HOST_HOSTED_REPLICA_H_
+// HostedReplica: one replica of a machine on this host: its backend, its store, and the phase it is
+// in.
+#ifndef HOMEWARD_COMMON_REPLICA_HOSTED_REPLICA_H_
+#define HOMEWARD_COMMON_REPLICA_HOSTED_REPLICA_H_
 
 #include <memory>
 #include <string>
@@ -9,10 +9,10 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "common/replica/replica_backend.h"
+#include "common/replica/replica_stream.h"
 #include "common/replication/stream_runtime.h"
 #include "homeward/control/v1/control.pb.h"
-#include "master_target/host/replica_backend.h"
-#include "master_target/keeper/keeper_stream.h"
 
 namespace homeward {
 
@@ -22,8 +22,7 @@ struct ScrubPace {
   absl::Duration interval = absl::Hours(24);  // from the beginning of a pass to the next
 };
 
-// Thread-safe; the work is done on its own strand. Shared by the master target and the calls it
-// serves.
+// Thread-safe; the work is done on its own strand. Shared by the daemon and the calls it serves.
 class HostedReplica : public Inbox {
  public:
   HostedReplica(const StreamRuntime& runtime, BackendTable backends, BackendParts parts);
@@ -54,6 +53,8 @@ class HostedReplica : public Inbox {
   absl::Status RemoveJournal();
   absl::Status CheckUntouched();
   absl::Status NoteHandover();
+  void Break(const absl::Status& why);
+  void DelayNextTry();
   void Tick();
   void RetainSome();
   void ScrubSome();
@@ -71,8 +72,9 @@ class HostedReplica : public Inbox {
   std::unique_ptr<ReplicaBackend> backend_;  // of desired_
   control::v1::ReplicaPhase reached_ = control::v1::REPLICA_PHASE_UNSPECIFIED;
   std::string reached_point_;
+  std::vector<std::string> recovered_paths_;  // of that point, where the disks are elsewhere then
   std::unique_ptr<ReplicaStore> store_;
-  std::unique_ptr<KeeperStream> stream_;
+  std::unique_ptr<ReplicaStream> stream_;
   StreamReceiver* receiver_ = nullptr;
   bool created_fresh_ = false;
   absl::Status failure_;
@@ -102,4 +104,4 @@ class HostedReplica : public Inbox {
 
 }  // namespace homeward
 
-#endif  // HOMEWARD_MASTER_TARGET_HOST_HOSTED_REPLICA_H_
+#endif  // HOMEWARD_COMMON_REPLICA_HOSTED_REPLICA_H_

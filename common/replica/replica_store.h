@@ -1,8 +1,8 @@
 // ReplicaStore: where a machine's stream ends and its recovery points are kept. What is taken of
 // the stream is the same for all and is decided here, with StreamOrder; how it is kept is an
 // implementation's. Keeper writes the machine's disks and keeps a journal of what they were.
-#ifndef HOMEWARD_MASTER_TARGET_KEEPER_REPLICA_STORE_H_
-#define HOMEWARD_MASTER_TARGET_KEEPER_REPLICA_STORE_H_
+#ifndef HOMEWARD_COMMON_REPLICA_REPLICA_STORE_H_
+#define HOMEWARD_COMMON_REPLICA_REPLICA_STORE_H_
 
 #include <string>
 #include <utility>
@@ -28,7 +28,7 @@ struct ReplicaPoint {
 };
 
 // Must run on one strand. A failure that is not RESOURCE_EXHAUSTED leaves it unusable: open it
-// anew.
+// anew. CANCELLED: another host has the replica now.
 class ReplicaStore {
  public:
   virtual ~ReplicaStore() = default;
@@ -60,6 +60,13 @@ class ReplicaStore {
   // Brings the replica to the point, durably, also out of a resynchronisation that has not ended.
   // NOT_FOUND. After a failure or a crash, do it again. Newer points stay reachable.
   absl::Status RecoverTo(absl::string_view point_id);
+
+  // Where a point's disks are when recovering changes no disk. Empty: the replica's own are brought
+  // to the point.
+  virtual std::vector<std::string> PathsAt(absl::string_view) const { return {}; }
+  // Another host may open the replica now, without taking it from this one. Nothing may be asked of
+  // the store any more.
+  virtual void Leave() {}
 
   // Indexes of the blocks at `offset` whose digests differ from `digests`. INVALID_ARGUMENT: not
   // within the disk.
@@ -107,4 +114,4 @@ class ReplicaStore {
 
 }  // namespace homeward
 
-#endif  // HOMEWARD_MASTER_TARGET_KEEPER_REPLICA_STORE_H_
+#endif  // HOMEWARD_COMMON_REPLICA_REPLICA_STORE_H_

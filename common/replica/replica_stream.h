@@ -1,27 +1,28 @@
-// KeeperStream: joins one machine's ReplicaStore to the replication protocol.
-#ifndef HOMEWARD_MASTER_TARGET_KEEPER_KEEPER_STREAM_H_
-#define HOMEWARD_MASTER_TARGET_KEEPER_KEEPER_STREAM_H_
+// ReplicaStream: joins one machine's ReplicaStore to the replication protocol.
+#ifndef HOMEWARD_COMMON_REPLICA_REPLICA_STREAM_H_
+#define HOMEWARD_COMMON_REPLICA_REPLICA_STREAM_H_
 
 #include <string>
 #include <vector>
 
+#include "common/replica/replica_store.h"
 #include "common/replication/stream_receiver.h"
-#include "master_target/keeper/replica_store.h"
 
 namespace homeward {
 
 // Must run on the store's strand. `store` outlives it.
-class KeeperStream : public Inbox {
+class ReplicaStream : public Inbox {
  public:
   struct Options {
     std::string machine_id;
     std::vector<uint64_t> disk_bytes;
     uint64_t window_bytes = 16 * kMiB;
   };
-  KeeperStream(ReplicaStore* store, Options options)
+  ReplicaStream(ReplicaStore* store, Options options)
       : store_(*store),
         terms_{.machine_id = std::move(options.machine_id),
-               .disk_bytes = std::move(options.disk_bytes)},
+               .disk_bytes = std::move(options.disk_bytes),
+               .receiver = "this server"},
         window_bytes_(options.window_bytes) {}
 
   // The replica failed in a way that only opening it anew can repair.
@@ -47,4 +48,4 @@ class KeeperStream : public Inbox {
 
 }  // namespace homeward
 
-#endif  // HOMEWARD_MASTER_TARGET_KEEPER_KEEPER_STREAM_H_
+#endif  // HOMEWARD_COMMON_REPLICA_REPLICA_STREAM_H_
