@@ -60,6 +60,10 @@ enum class ProblemId {
   kSynchronisationStandsStill,
   kMountDoesNotAnswer,
   kHookFailed,
+  kGuestStepFailed,
+  kGuestFilesChanged,
+  kBootDependsOnDiskNames,
+  kHypervDriversMissing,
   // Servers: the process server, the master target and the replicas that it keeps.
   kEnrolmentRefused,
   kEnrolmentOtherRole,
