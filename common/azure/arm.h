@@ -20,7 +20,7 @@
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
 #include "common/azure/pauses.h"
-#include "common/azure/token_source.h"
+#include "common/azure/token.h"
 #include "common/clock/clock.h"
 #include "common/net/https_client.h"
 
@@ -210,7 +210,7 @@ std::string AzureErrorOf(const absl::Status& status);
 class Arm {
  public:
   // `tokens`, `clock` and `pauses` must outlive it. INVALID_ARGUMENT: the endpoint.
-  static absl::StatusOr<std::unique_ptr<Arm>> Open(ArmOptions options, TokenSource& tokens,
+  static absl::StatusOr<std::unique_ptr<Arm>> Open(ArmOptions options, Tokens& tokens,
                                                    const Clock& clock, Pauses& pauses);
   ~Arm();
 
