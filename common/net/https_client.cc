@@ -60,8 +60,8 @@ int Watch(void* user, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
   return cancelled != nullptr && cancelled->load() ? 1 : 0;
 }
 
-std::string UrlOf(const HostPort& address, const std::string& path) {
-  return absl::StrCat("https://", FormatHostPort(address), path);
+std::string UrlOf(const HostPort& address, const std::string& path, bool tls = true) {
+  return absl::StrCat(tls ? "https://" : "http://", FormatHostPort(address), path);
 }
 
 // Both are always set: what is not, libcurl takes from the environment.
@@ -180,8 +180,8 @@ absl::StatusOr<HttpsReply> HttpsClient::Call(HttpsMethod method, const HttpsRequ
   const absl::Cleanup free_headers = [&] { curl_slist_free_all(headers); };
   curl_blob trusted = {const_cast<char*>(options_.trusted.data()), options_.trusted.size(),
                        CURL_BLOB_NOCOPY};
-  curl_easy_setopt(curl, CURLOPT_URL, UrlOf(options_.address, request.path).c_str());
-  curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "https");
+  curl_easy_setopt(curl, CURLOPT_URL, UrlOf(options_.address, request.path, options_.tls).c_str());
+  curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, options_.tls ? "https" : "http");
   SetProxy(curl, options_.proxy);
   curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(curl, CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));

@@ -60,6 +60,8 @@ struct HttpsOptions {
   // Whether the certificate must also be for `address.host`. Not where the very certificate is
   // trusted.
   bool check_name = true;
+  // False: over HTTP, for an address that never leaves its host, as a cloud's metadata service.
+  bool tls = true;
   size_t connections_max = 8;  // calls at a time; further ones wait
   size_t reply_bytes_max = size_t{256} << 20;
 };

@@ -66,7 +66,7 @@ HOMES = {
     r"liburing": ["common/os/linux/"],
     r"CLI/": ["common/daemon/posix/", "config_server/cli/"],
     r"yaml-cpp/": ["config_server/cli/"],
-    r"nlohmann/": ["config_server/cli/"],
+    r"nlohmann/": ["common/azure/", "config_server/cli/"],
     r"systemd/": ["common/daemon/linux/"],
     r"uuid/": ["common/os/linux/"],
     r"bpf/": ["mobility_agent/capture/linux/"],
