@@ -9,11 +9,9 @@ endif()
 set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O2 -g1")
 
 find_program(HOMEWARD_CCACHE ccache)
+set(CMAKE_CXX_COMPILER_LAUNCHER "${CMAKE_SOURCE_DIR}/cmake/launch")
 if(HOMEWARD_CCACHE)
-  # Precompiled headers are cacheable only with this sloppiness. What one clone has compiled serves another in another folder.
-  set(CMAKE_CXX_COMPILER_LAUNCHER ${CMAKE_COMMAND} -E env
-      CCACHE_SLOPPINESS=pch_defines,time_macros,include_file_mtime,include_file_ctime
-      "CCACHE_BASEDIR=${CMAKE_SOURCE_DIR}" CCACHE_NOHASHDIR=1 ${HOMEWARD_CCACHE})
+  list(APPEND CMAKE_CXX_COMPILER_LAUNCHER ${HOMEWARD_CCACHE})
   set(CMAKE_C_COMPILER_LAUNCHER ${HOMEWARD_CCACHE})
 endif()
 

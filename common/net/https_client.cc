@@ -60,8 +60,8 @@ int Watch(void* user, curl_off_t, curl_off_t, curl_off_t, curl_off_t) {
   return cancelled != nullptr && cancelled->load() ? 1 : 0;
 }
 
-std::string UrlOf(const HostPort& address, const std::string& path) {
-  return absl::StrCat("https://", FormatHostPort(address), path);
+std::string UrlOf(const HostPort& address, const std::string& path, bool tls = true) {
+  return absl::StrCat(tls ? "https://" : "http://", FormatHostPort(address), path);
 }
 
 // Both are always set: what is not, libcurl takes from the environment.
@@ -69,6 +69,28 @@ void SetProxy(CURL* curl, const HttpsProxy& proxy) {
   curl_easy_setopt(curl, CURLOPT_PROXY,
                    proxy.address.empty() ? "" : absl::StrCat("http://", proxy.address).c_str());
   curl_easy_setopt(curl, CURLOPT_NOPROXY, absl::StrJoin(proxy.except, ",").c_str());
+}
+
+// libcurl reads `body` where it is.
+void SetMethod(CURL* curl, HttpsMethod method, absl::string_view body) {
+  switch (method) {
+    case HttpsMethod::kGet:
+      curl_easy_setopt(curl, CURLOPT_HTTPGET, 1L);
+      return;
+    case HttpsMethod::kHead:
+      curl_easy_setopt(curl, CURLOPT_NOBODY, 1L);
+      return;
+    case HttpsMethod::kDelete:
+      curl_easy_setopt(curl, CURLOPT_HTTPGET, 1L);
+      curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, "DELETE");
+      return;
+    case HttpsMethod::kPut:
+    case HttpsMethod::kPost:
+      curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(body.size()));
+      curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body.empty() ? "" : body.data());
+      if (method == HttpsMethod::kPut) curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, "PUT");
+      return;
+  }
 }
 
 absl::Status ToStatus(CURLcode code, const HostPort& address, const char* why) {
@@ -91,6 +113,22 @@ absl::Status ToStatus(CURLcode code, const HostPort& address, const char* why) {
 
 }  // namespace
 
+absl::string_view HttpsMethodName(HttpsMethod method) {
+  switch (method) {
+    case HttpsMethod::kGet:
+      return "GET";
+    case HttpsMethod::kHead:
+      return "HEAD";
+    case HttpsMethod::kPut:
+      return "PUT";
+    case HttpsMethod::kPost:
+      return "POST";
+    case HttpsMethod::kDelete:
+      return "DELETE";
+  }
+  return "";
+}
+
 struct HttpsClient::Connections {
   absl::Mutex mutex;
   size_t in_use ABSL_GUARDED_BY(mutex) = 0;
@@ -102,7 +140,7 @@ HttpsClient::HttpsClient(HttpsOptions options)
 
 HttpsClient::~HttpsClient() = default;
 
-absl::StatusOr<HttpsReply> HttpsClient::Post(const HttpsRequest& request) {
+absl::StatusOr<HttpsReply> HttpsClient::Call(HttpsMethod method, const HttpsRequest& request) {
   Connections& connections = *connections_;
   Handle handle;
   {
@@ -126,6 +164,7 @@ absl::StatusOr<HttpsReply> HttpsClient::Post(const HttpsRequest& request) {
     --connections.in_use;
     if (handle != nullptr) connections.idle.push_back(std::move(handle));
   };
+  const bool has_kept = handle != nullptr;
   if (handle == nullptr) handle = MakeHandle();
   if (handle == nullptr) return absl::InternalError("libcurl does not start");
 
@@ -135,18 +174,21 @@ absl::StatusOr<HttpsReply> HttpsClient::Post(const HttpsRequest& request) {
   incoming.bytes_max = options_.reply_bytes_max;
   char why[CURL_ERROR_SIZE] = "";
   curl_slist* headers = curl_slist_append(nullptr, "Expect:");
+  if (method == HttpsMethod::kPut) headers = curl_slist_append(headers, "Content-Type:");
   for (const auto& [name, value] : request.headers)
     headers = curl_slist_append(headers, absl::StrCat(name, ": ", value).c_str());
   const absl::Cleanup free_headers = [&] { curl_slist_free_all(headers); };
   curl_blob trusted = {const_cast<char*>(options_.trusted.data()), options_.trusted.size(),
                        CURL_BLOB_NOCOPY};
-  curl_easy_setopt(curl, CURLOPT_URL, UrlOf(options_.address, request.path).c_str());
-  curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, "https");
+  curl_easy_setopt(curl, CURLOPT_URL, UrlOf(options_.address, request.path, options_.tls).c_str());
+  curl_easy_setopt(curl, CURLOPT_PROTOCOLS_STR, options_.tls ? "https" : "http");
   SetProxy(curl, options_.proxy);
   curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(curl, CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
-  curl_easy_setopt(curl, CURLOPT_CAINFO_BLOB, &trusted);
-  curl_easy_setopt(curl, CURLOPT_CAPATH, nullptr);
+  if (!options_.trust_as_host || !options_.trusted.empty()) {
+    curl_easy_setopt(curl, CURLOPT_CAINFO_BLOB, &trusted);
+    curl_easy_setopt(curl, CURLOPT_CAPATH, nullptr);
+  }
   curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, options_.check_name ? 2L : 0L);
   curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS,
                    static_cast<long>(absl::ToInt64Milliseconds(kConnectLimit)));
@@ -156,8 +198,7 @@ absl::StatusOr<HttpsReply> HttpsClient::Post(const HttpsRequest& request) {
   curl_easy_setopt(curl, CURLOPT_FRESH_CONNECT, request.once ? 1L : 0L);
   curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, why);
   curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
-  curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(request.body.size()));
-  curl_easy_setopt(curl, CURLOPT_POSTFIELDS, request.body.data());
+  SetMethod(curl, method, request.content.empty() ? request.body : request.content);
   curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, TakeBody);
   curl_easy_setopt(curl, CURLOPT_WRITEDATA, &incoming);
   curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, TakeHeader);
@@ -172,9 +213,11 @@ absl::StatusOr<HttpsReply> HttpsClient::Post(const HttpsRequest& request) {
                                                      options_.reply_bytes_max, " bytes"));
   }
   if (code != CURLE_OK) return ToStatus(code, options_.address, why);
-  long status = 0;
+  long status = 0, connections_made = 0;
   curl_easy_getinfo(curl, CURLINFO_RESPONSE_CODE, &status);
+  curl_easy_getinfo(curl, CURLINFO_NUM_CONNECTS, &connections_made);
   incoming.reply.code = static_cast<int>(status);
+  incoming.reply.maybe_sent_twice = has_kept && !request.once && connections_made > 0;
   return std::move(incoming.reply);
 }
 

@@ -9,22 +9,31 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
 #include "common/net/address.h"
 
 namespace homeward {
+
+enum class HttpsMethod { kGet, kHead, kPut, kPost, kDelete };
+absl::string_view HttpsMethodName(HttpsMethod method);  // "GET"
 
 struct HttpsReply {
   int code = 0;
   // Names in lower case; of several with one name the last.
   std::map<std::string, std::string> headers;
   std::string body;
+  // A kept connection was closed, and it was sent over a new one: it may have arrived over both.
+  bool maybe_sent_twice = false;
 };
 
 struct HttpsRequest {
   std::string path = "/";
   std::map<std::string, std::string> headers;
   std::string body;
+  // What is sent instead of `body` where this is not empty: it is not copied, and must outlive the
+  // call.
+  absl::string_view content;
   absl::Duration limit = absl::Seconds(60);
   // Ends the call soon after it becomes true. May be null; must outlive the call.
   const std::atomic<bool>* cancelled = nullptr;
@@ -46,9 +55,13 @@ struct HttpsOptions {
   HttpsProxy proxy;
   // PEM. The server's certificate must be one of these, or signed by one of them.
   std::string trusted;
+  // Where `trusted` is empty: whether it may be signed by one of those that this host trusts.
+  bool trust_as_host = false;
   // Whether the certificate must also be for `address.host`. Not where the very certificate is
   // trusted.
   bool check_name = true;
+  // False: over HTTP, for an address that never leaves its host, as a cloud's metadata service.
+  bool tls = true;
   size_t connections_max = 8;  // calls at a time; further ones wait
   size_t reply_bytes_max = size_t{256} << 20;
 };
@@ -65,7 +78,12 @@ class HttpsClient {
   //   DEADLINE_EXCEEDED   the limit
   //   CANCELLED           by the caller
   //   RESOURCE_EXHAUSTED  a reply over reply_bytes_max
-  absl::StatusOr<HttpsReply> Post(const HttpsRequest& request);
+  // GET, HEAD and DELETE send no body. Where the request names no Content-Type, PUT sends none,
+  // POST that of a form.
+  absl::StatusOr<HttpsReply> Call(HttpsMethod method, const HttpsRequest& request);
+  absl::StatusOr<HttpsReply> Post(const HttpsRequest& request) {
+    return Call(HttpsMethod::kPost, request);
+  }
 
   // The certificate (PEM) that whoever answers at `address` shows, trusted or not. Nothing is sent.
   static absl::StatusOr<std::string> ShownCertificate(const HostPort& address,

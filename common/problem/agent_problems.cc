@@ -102,6 +102,43 @@ std::vector<ProblemEntry> AgentProblems() {
                   "its path is wrong, or it cannot be executed"},
        .action = "Correct the program that the agent's configuration names under hooks.",
        .retryable = true},
+      {.id = kGuestStepFailed,
+       .name = "GUEST_STEP_FAILED",
+       .when =
+           "something that the machine needs in its present location could not be changed in it",
+       .causes = {"a command of its system failed or took too long",
+                  "its package sources cannot be reached from here"},
+       .action = "Read the message, and the agent's log, which has what the command printed "
+                 "(guest.command). Correct what it names, or do the step by hand: the agent tries "
+                 "again, at least every 15 minutes. Replication goes on meanwhile. To have the "
+                 "agent change nothing: guest { steps: NONE } in its configuration.",
+       .retryable = true},
+      {.id = kGuestFilesChanged,
+       .name = "GUEST_FILES_CHANGED",
+       .when = "files that the agent set aside, or wrote, for another location were changed by "
+               "somebody meanwhile, and are left as they are",
+       .causes = {"somebody changed the machine's network, or the configuration of VMware Tools, "
+                  "while it was in Azure"},
+       .action = "Choose for each file that the message names: remove the one that is to go, which "
+                 "is the changed one or the one that was kept. The agent looks again, at least "
+                 "every 15 minutes.",
+       .retryable = true},
+      {.id = kBootDependsOnDiskNames,
+       .name = "BOOT_DEPENDS_ON_DISK_NAMES",
+       .when = "the machine mounts or boots from disks by names that are others in Azure",
+       .causes = {"/etc/fstab, /etc/crypttab or the boot loader names a device such as /dev/sda1"},
+       .action =
+           "Name the disks by UUID, LABEL or PARTUUID (blkid shows them), then write the boot "
+           "loader's configuration anew (update-grub). Without that the machine may not boot "
+           "after a failover to Azure."},
+      {.id = kHypervDriversMissing,
+       .name = "HYPERV_DRIVERS_MISSING",
+       .when = "a kernel of the machine would not find its disks or its network in Azure",
+       .causes = {"its initramfs was made for this machine's present hardware only"},
+       .action = "Add hv_vmbus, hv_storvsc and hv_netvsc to the initramfs (Debian: a line each in "
+                 "/etc/initramfs-tools/modules, then update-initramfs -u -k all; with dracut: "
+                 "add_drivers in /etc/dracut.conf.d, then dracut -f --regenerate-all). The agent "
+                 "looks again every 6 hours and at its start."},
   };
 }
 

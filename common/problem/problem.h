@@ -60,6 +60,10 @@ enum class ProblemId {
   kSynchronisationStandsStill,
   kMountDoesNotAnswer,
   kHookFailed,
+  kGuestStepFailed,
+  kGuestFilesChanged,
+  kBootDependsOnDiskNames,
+  kHypervDriversMissing,
   // Servers: the process server, the master target and the replicas that it keeps.
   kEnrolmentRefused,
   kEnrolmentOtherRole,
@@ -87,6 +91,14 @@ enum class ProblemId {
   kReplicaFailed,
   kReplicaChangedByItself,
   kOlderPointsDoubtful,
+  // Replicas in Azure, which a process server keeps.
+  kReplicaLostLease,
+  kContainerNotReachable,
+  kContainerMissing,
+  kStorageAccessRefused,
+  kStorageThrottled,
+  kBlobUnsuitable,
+  kBlobMetadataWrong,
   // vCenters and their VMs.
   kVcenterUnknown,
   kVcenterExists,

@@ -219,6 +219,7 @@ std::vector<ProblemEntry> Replicas() {
        .retryable = true},
       {.id = kReplicaUnsuitable,
        .name = "REPLICA_UNSUITABLE",
+       .of = "disks of a master target",
        .when = "the disks of the replica cannot be used as they are",
        .causes = {"something else holds the device", "a disk has another size than it should have",
                   "the directory has the disks of another machine"},
@@ -226,10 +227,10 @@ std::vector<ProblemEntry> Replicas() {
                  "points stay."},
       {.id = kReplicaFailed,
        .name = "REPLICA_FAILED",
-       .when = "the master target cannot open, change or remove the replica as it was told",
-       .causes = {"an I/O error", "a fault in the master target; its log has more"},
-       .action = "Read the master target's log, and check its volumes. The master target tries "
-                 "again by itself.",
+       .when = "the server that keeps the replica cannot open, change or remove it as it was told",
+       .causes = {"an I/O error", "a fault in the server; its log has more"},
+       .action = "Read the server's log, and check its volumes. The server tries again by "
+                 "itself.",
        .retryable = true},
       {.id = kReplicaChangedByItself,
        .name = "REPLICA_CHANGED_BY_ITSELF",
@@ -250,11 +251,91 @@ std::vector<ProblemEntry> Replicas() {
   };
 }
 
+std::vector<ProblemEntry> ReplicasInAzure() {
+  return {
+      {.id = kReplicaLostLease,
+       .name = "REPLICA_LOST_LEASE",
+       .when = "another process server has taken the leases of the replica's page blobs, and this "
+               "one has stopped writing to them",
+       .causes = {"the machine was moved to the other process server, and this one does not know it "
+                  "yet",
+                  "two process servers have the same identity, as after one was copied",
+                  "something that is not Homeward took a lease of a blob"},
+       .action = "If the machine was moved, nothing: it is over when this process server hears of "
+                 "it. If this one is to have the replica, stop the other, and restart this one: it "
+                 "takes the replica back.",
+       .retryable = true},
+      {.id = kContainerNotReachable,
+       .name = "CONTAINER_NOT_REACHABLE",
+       .of = "the way to it",
+       .when = "the process server does not reach the container that replicas are kept in",
+       .causes = {"the host has no way to the storage account, or its name is not resolved",
+                  "the storage account's firewall does not let the host in",
+                  "Azure Storage has an outage"},
+       .action = "From the process server's host, open the URL that the message names: any answer "
+                 "of Azure is right. Correct network, name service, proxy or the account's "
+                 "firewall. Replication then goes on by itself.",
+       .retryable = true},
+      {.id = kContainerMissing,
+       .name = "CONTAINER_NOT_REACHABLE",
+       .of = "the container itself",
+       .when = "the container, or a page blob of the replica, is not there, or is not in the "
+               "process server's configuration",
+       .causes = {"the container was deleted, or its URL is mistyped",
+                  "it was taken out of azure.storage in the process server's configuration",
+                  "somebody deleted a page blob of the replica"},
+       .action = "Make the container, or correct container_url under azure.storage in the process "
+                 "server's configuration, and restart it. A deleted blob can be restored if soft "
+                 "delete is on; otherwise it is made anew, and the disk is replicated again.",
+       .retryable = true},
+      {.id = kStorageAccessRefused,
+       .name = "STORAGE_ACCESS_REFUSED",
+       .when = "Azure Storage does not take the process server's credential, or not for what it "
+               "has to do",
+       .causes = {"the key was rotated, or the signature or secret has expired",
+                  "the service principal lacks the role Storage Blob Data Contributor for the "
+                  "container",
+                  "the signature lacks a permission: it needs read, add, create, write, delete and "
+                  "list",
+                  "the host's clock is wrong by more than 15 minutes",
+                  "the certificate of the server is not trusted"},
+       .action = "Renew the credential in the file that the configuration names under "
+                 "azure.storage, and restart the process server. The message has Azure's own code."},
+      {.id = kStorageThrottled,
+       .name = "STORAGE_THROTTLED",
+       .when = "Azure Storage refuses writes because they are too many, and nothing is replicated "
+               "meanwhile",
+       .causes = {"the machines write more than a page blob or the storage account takes",
+                  "others use the same storage account"},
+       .action = "Spread the machines over several storage accounts, or use a premium account. "
+                 "Replication goes on by itself when Azure takes writes again.",
+       .retryable = true},
+      {.id = kBlobUnsuitable,
+       .name = "REPLICA_UNSUITABLE",
+       .of = "page blobs",
+       .when = "a page blob of the replica cannot be used as it is",
+       .causes = {"a blob of that name is not Homeward's, or is another machine's",
+                  "the machine's disk had another size when the blob was made",
+                  "a newer version of Homeward made it",
+                  "somebody made a snapshot of a blob that is to be removed"},
+       .action = "Correct what the message names: rename or delete the blob, or remove the "
+                 "snapshot. Replication then goes on by itself."},
+      {.id = kBlobMetadataWrong,
+       .name = "REPLICA_DAMAGED",
+       .of = "metadata of page blobs",
+       .when = "the metadata of a page blob, or of a snapshot, cannot be read",
+       .causes = {"somebody changed metadata whose name begins with hw_"},
+       .action = "Put back what the message names, as docs/formats/page_blob_replica.md says. A "
+                 "snapshot of which that is not known can be deleted: its recovery point is lost "
+                 "then. Replication goes on by itself."},
+  };
+}
+
 }  // namespace
 
 std::vector<ProblemEntry> ServerProblems() {
   std::vector<ProblemEntry> all = Enrolment();
-  for (const auto& part : {ProcessServers(), MasterTargets(), Replicas()})
+  for (const auto& part : {ProcessServers(), MasterTargets(), Replicas(), ReplicasInAzure()})
     all.insert(all.end(), part.begin(), part.end());
   return all;
 }

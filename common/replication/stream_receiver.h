@@ -24,7 +24,7 @@ class DownstreamLink {
 class StreamReceiver;
 
 // Stores one machine's stream. Implemented by the process server's Relay and the master target's
-// KeeperStream.
+// ReplicaStream.
 class Inbox {
  public:
   virtual ~Inbox() = default;

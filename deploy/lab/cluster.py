@@ -202,16 +202,17 @@ cache_bytes_max: {cache_bytes}
 
     def await_(self, what, holds, limit=HANG_SECONDS, interval=0.1):
         """Looks until `holds()` is true and returns that; TimeoutError names what was awaited. A `limit` can only be longer
-        than the usual one."""
+        than the usual one. Looks are less frequent the longer it takes, since each is a program that starts."""
         limit = max(limit, HANG_SECONDS)
-        end = time.monotonic() + limit
+        began = time.monotonic()
         while True:
             value = holds()
             if value:
                 return value
-            if time.monotonic() > end:
+            waited = time.monotonic() - began
+            if waited > limit:
                 raise TimeoutError(f"{what}: not within {limit} s")
-            time.sleep(interval)
+            time.sleep(max(interval, min(waited / 4, 0.5)))
 
     def await_servers(self, count):
         """All of them are connected and have reported their volumes."""

@@ -10,6 +10,32 @@ from cluster import die_with_parent, straight
 
 PASSWORD = "correct-horse-battery"
 
+# Runs what each line says, with pyVmomi. It is one process for all of them, since pyVmomi takes a second to be loaded.
+CLIENT = """
+import contextlib, io, json, ssl, sys, time, traceback
+from pyVim.connect import Disconnect, SmartConnect
+from pyVmomi import vim
+host, port, password = sys.argv[1:]
+def done(task):
+    while task.info.state in ("queued", "running"):
+        time.sleep(0.05)
+    assert task.info.state == "success", task.info.error
+    return task.info.result
+for line in sys.stdin:
+    out, error, service = io.StringIO(), "", None
+    try:
+        service = SmartConnect(host=host, port=int(port), user="homeward", pwd=password, sslContext=ssl._create_unverified_context())
+        content = service.RetrieveContent()
+        view = content.viewManager.CreateContainerView(content.rootFolder, [vim.VirtualMachine], True)
+        names = {"json": json, "vim": vim, "content": content, "vms": {vm.name: vm for vm in view.view}, "done": done, "time": time}
+        with contextlib.redirect_stdout(out):
+            exec(json.loads(line), names)
+        Disconnect(service)
+    except Exception:
+        error = traceback.format_exc()
+    print(json.dumps({"out": out.getvalue(), "error": error}), flush=True)
+"""
+
 
 class Vcenter:
     def __init__(self, binaries, directory, topology, listen="127.0.0.1:0"):
@@ -21,9 +47,13 @@ class Vcenter:
                                         stdout=subprocess.PIPE, text=True, preexec_fn=die_with_parent)
         ready = json.loads(self.process.stdout.readline())
         self.address, self.thumbprint = ready["address"], ready["thumbprint"]
+        self.client = None
 
     def stop(self):
         """Its loop devices go with it."""
+        if self.client is not None:
+            self.client.kill()
+            self.client.wait()
         self.process.terminate()
         self.process.wait()
 
@@ -43,24 +73,14 @@ class Vcenter:
 
     def ask(self, program):
         """Runs Python with pyVmomi's `content`, `vms` by name, and done(task); returns what it prints as JSON."""
-        done = subprocess.run(["/usr/bin/python3", "-c", f"""
-import json, ssl, time
-from pyVim.connect import SmartConnect
-from pyVmomi import vim
-host, port = {self.address!r}.split(":")
-content = SmartConnect(host=host, port=int(port), user="homeward", pwd={PASSWORD!r},
-                       sslContext=ssl._create_unverified_context()).RetrieveContent()
-view = content.viewManager.CreateContainerView(content.rootFolder, [vim.VirtualMachine], True)
-vms = {{vm.name: vm for vm in view.view}}
-def done(task):
-    while task.info.state in ("queued", "running"):
-        time.sleep(0.05)
-    assert task.info.state == "success", task.info.error
-    return task.info.result
-""" + program], capture_output=True, text=True)
-        if done.returncode != 0:
-            raise RuntimeError(f"pyVmomi: {done.stderr[-800:]}")
-        return json.loads(done.stdout or "null")
+        if self.client is None:
+            self.client = subprocess.Popen(["/usr/bin/python3", "-c", CLIENT, *self.address.split(":"), PASSWORD], stdin=subprocess.PIPE,
+                                           stdout=subprocess.PIPE, text=True, preexec_fn=die_with_parent)
+        print(json.dumps(program), file=self.client.stdin, flush=True)
+        reply = json.loads(self.client.stdout.readline())
+        if reply["error"]:
+            raise RuntimeError(f"pyVmomi: {reply['error'][-800:]}")
+        return json.loads(reply["out"] or "null")
 
     def vms(self):
         """{name: {"on", "snapshots", "disks": {uuid: {"bus", "unit", "file"}}}}"""

@@ -1,3 +1,5 @@
+#include "master_target/host/disk_backends.h"
+
 #include <algorithm>
 #include <utility>
 
@@ -6,7 +8,6 @@
 #include "common/replication/target.h"
 #include "common/status/status_macros.h"
 #include "common/vmdk/vmdk.h"
-#include "master_target/host/replica_backend.h"
 #include "master_target/keeper/keeper.h"
 
 namespace homeward {

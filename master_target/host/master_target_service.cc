@@ -7,10 +7,11 @@
 #include "common/control/control_client.h"
 #include "common/log/log.h"
 #include "common/problem/problem.h"
+#include "common/replica/replicas.h"
 #include "common/rpc/replication_link.h"
 #include "common/status/status_macros.h"
+#include "master_target/host/disk_backends.h"
 #include "master_target/host/master_target.h"
-#include "master_target/host/replicas.h"
 #include "master_target/host/retention_volume.h"
 
 namespace homeward {
@@ -46,7 +47,8 @@ class MasterTarget : public Daemon {
                 .datastores = {config_.datastores().begin(), config_.datastores().end()},
                 .block_devices = {config_.block_devices().begin(), config_.block_devices().end()},
                 .scrub = PaceOf(config_),
-                .attached = attached_.get()})),
+                .attached = attached_.get(),
+                .backends = DiskBackends()})),
         endpoint_({Role::kProcessServer, Role::kAgent},
                   [this](const std::string& machine_id) { return replicas_->Find(machine_id); }) {}
 
@@ -69,7 +71,7 @@ class MasterTarget : public Daemon {
                                  .observe = [this] { return Observe(); },
                                  .desired =
                                      [this](const control::v1::Desired& desired) {
-                                       replicas_->Want(desired.master_target());
+                                       replicas_->Want(desired.master_target().replicas());
                                      }});
     return absl::OkStatus();
   }
@@ -95,18 +97,7 @@ class MasterTarget : public Daemon {
     metrics->SetCounter("homeward_replication_refused_total",
                         "Connections and calls that never became a stream", {},
                         static_cast<double>(endpoint_.refused_count()));
-    const control::v1::Heartbeat seen = Observe();
-    for (const control::v1::ReplicaObserved& replica : seen.master_target().replicas()) {
-      const Metrics::Labels labels = {{"machine", replica.machine_id()}};
-      metrics->SetGauge("homeward_replica_points", "Recovery points of the replica", labels,
-                        replica.points_size());
-      metrics->SetGauge("homeward_replica_journal_bytes", "Size of the recovery journal, in bytes",
-                        labels, static_cast<double>(replica.journal_bytes()));
-      metrics->SetCounter(
-          "homeward_replica_received_bytes_total",
-          "What the master target has received for the replica since it began, in bytes", labels,
-          static_cast<double>(replica.received_bytes()));
-    }
+    MeasureReplicas(Observe().master_target().replicas(), metrics);
   }
 
  private:

@@ -9,7 +9,7 @@
 #include <utility>
 #include <vector>
 
-#include "master_target/keeper/replica_store.h"
+#include "common/replica/replica_store.h"
 #include "master_target/keeper/scrub.h"
 
 namespace homeward {

@@ -12,8 +12,8 @@
 #include "common/base/extent_set.h"
 #include "common/base/stream_position.h"
 #include "common/journal/record_log.h"
+#include "common/replica/replica_store.h"
 #include "common/wire/change_batch.h"
-#include "master_target/keeper/replica_store.h"
 
 namespace homeward {
 

@@ -19,6 +19,8 @@
 #include "common/rpc/replication_link.h"
 #include "common/status/status_macros.h"
 #include "common/wire/time_proto.h"
+#include "mobility_agent/guest/guest_steps.h"
+#include "mobility_agent/guest/own_root.h"
 #include "mobility_agent/host/protection.h"
 
 namespace homeward {
@@ -43,6 +45,8 @@ class Agent : public Daemon {
     OpenDisks(environment_.files, config_, services_, &disks_);
     if (disks_.empty())
       LogWarn("disk.none", {{"why", "this machine seems to have none; name them under disks"}});
+    // Before the first thing that waits for the network.
+    StartGuestSteps();
     if (!config_.boot_id_file().empty()) {
       HW_ASSIGN_OR_RETURN(const std::string text,
                           ReadWholeFile(environment_.files, config_.boot_id_file(), 4 * kKiB));
@@ -80,7 +84,7 @@ class Agent : public Daemon {
                 [this] {
                   control::v1::Heartbeat heartbeat;
                   *heartbeat.mutable_agent() = protection_->observed();
-                  for (const types::v1::HealthIssue& issue : protection_->issues())
+                  for (const types::v1::HealthIssue& issue : MachineIssues())
                     *heartbeat.add_issues() = issue;
                   return heartbeat;
                 },
@@ -95,8 +99,10 @@ class Agent : public Daemon {
     return absl::OkStatus();
   }
   ~Agent() override {
+    guest_stops_.Notify();
     control_.reset();
     protection_.reset();
+    guest_.reset();
   }
 
   void Reload(const google::protobuf::Message& fresh) override {
@@ -104,7 +110,7 @@ class Agent : public Daemon {
       LogWarn("config.needs_restart", {{"why", "the agent reads only log.level while it runs"}});
   }
   std::vector<types::v1::HealthIssue> Health() override {
-    std::vector<types::v1::HealthIssue> issues = protection_->issues();
+    std::vector<types::v1::HealthIssue> issues = MachineIssues();
     absl::MutexLock lock(&mutex_);
     if (!refusal_.id().empty()) {
       issues.push_back(IssueOf(types::v1::CRITICAL, refusal_));
@@ -131,6 +137,33 @@ class Agent : public Daemon {
   }
 
  private:
+  void StartGuestSteps() {
+    const config::v1::Guest& guest = config_.guest();
+    std::string why_not;
+    if (guest.steps() == config::v1::Guest::NONE) why_not = "guest.steps is NONE";
+    if (guest.steps() == config::v1::Guest::STEPS_UNSPECIFIED) {
+      std::vector<std::string> captured;
+      for (const CapturedDisk& disk : disks_) captured.push_back(disk.name);
+      why_not = WhyNotOwnRoot(captured);
+    }
+    if (!why_not.empty()) {
+      LogInfo("guest.off", {{"why", why_not}});
+      return;
+    }
+    guest_ = std::make_unique<GuestSteps>(
+        environment_.files,
+        GuestSteps::Options{.record_path = JoinPath(config_.state_directory(), "guest"),
+                            .location = GuestLocationNamed(guest.location())},
+        GuestFiles(""), MachineCommands("", guest_stops_), MakeThreadStrand("guest"));
+  }
+  // Of the disks and of what is on them.
+  std::vector<types::v1::HealthIssue> MachineIssues() const {
+    std::vector<types::v1::HealthIssue> issues = protection_->issues();
+    if (guest_ == nullptr) return issues;
+    for (types::v1::HealthIssue& issue : guest_->issues()) issues.push_back(std::move(issue));
+    return issues;
+  }
+
   // The configuration server does not take this copy for the machine.
   void Refused(const types::v1::Problem& problem) {
     {
@@ -184,6 +217,8 @@ class Agent : public Daemon {
   Membership membership_;
   std::shared_ptr<PausedServices> services_;
   std::vector<CapturedDisk> disks_;  // protection_'s, once it is there
+  absl::Notification guest_stops_;
+  std::unique_ptr<GuestSteps> guest_;  // null: off
   std::unique_ptr<StreamDialer> dialer_;
   std::unique_ptr<Protection> protection_;
   absl::Mutex mutex_;
@@ -261,6 +296,10 @@ void CheckAgentConfig(const google::protobuf::Message& message, ConfigProblems* 
       problems->Add(absl::StrCat("pause_services[", i, "]"),
                     "must be a systemd unit, like db.service, or a control group's absolute path");
     }
+  }
+  if (!config.guest().location().empty() &&
+      GuestLocationNamed(config.guest().location()) == GuestLocation::kOther) {
+    problems->Add("guest.location", "must be azure or vmware, or be left out");
   }
   if (config.registration().has_delay()) CheckDelay(config.registration().delay(), problems);
   CheckHook("hooks.quiesce", config.hooks().quiesce(), problems);

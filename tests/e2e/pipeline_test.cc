@@ -11,12 +11,12 @@
 
 #include "absl/synchronization/notification.h"
 #include "common/clock/clock.h"
+#include "common/replica/replica_stream.h"
 #include "common/rpc/credentials.h"
 #include "common/rpc/replication_link.h"
 #include "common/vmdk/vmdk.h"
 #include "gtest/gtest.h"
 #include "master_target/keeper/keeper.h"
-#include "master_target/keeper/keeper_stream.h"
 #include "mobility_agent/pipeline/shipper.h"
 #include "process_server/relay/relay.h"
 
@@ -121,8 +121,8 @@ class PipelineTest : public ::testing::Test {
     auto keeper = Keeper::Open(RealFileSystem(), directory_ + "/retention/m1", std::move(disks));
     ASSERT_TRUE(keeper.ok()) << keeper.status();
     keeper_ = *std::move(keeper);
-    stream_ = std::make_unique<KeeperStream>(
-        keeper_.get(), KeeperStream::Options{.machine_id = "m1", .disk_bytes = {kDiskBytes}});
+    stream_ = std::make_unique<ReplicaStream>(
+        keeper_.get(), ReplicaStream::Options{.machine_id = "m1", .disk_bytes = {kDiskBytes}});
     keeper_strand_ = MakeThreadStrand("keeper");
     keeper_endpoint_ = std::make_unique<ReplicationEndpoint>(
         std::vector<Role>{Role::kProcessServer},
@@ -272,7 +272,7 @@ class PipelineTest : public ::testing::Test {
   std::unique_ptr<FileSource> source_;
   int keeper_port_ = 0, relay_port_ = 0;
   std::unique_ptr<Keeper> keeper_;
-  std::unique_ptr<KeeperStream> stream_;
+  std::unique_ptr<ReplicaStream> stream_;
   std::unique_ptr<Strand> keeper_strand_;
   std::unique_ptr<ReplicationEndpoint> keeper_endpoint_;
   std::unique_ptr<grpc::Server> keeper_server_;

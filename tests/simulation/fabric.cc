@@ -234,7 +234,7 @@ control::v1::Heartbeat Fabric::Observe(Copy& copy) {
 void Fabric::Obey(Component* component, const control::v1::Desired& desired) {
   component->strand->Post([component, desired] {
     if (component->is_target) {
-      component->replicas->Want(desired.master_target());
+      component->replicas->Want(desired.master_target().replicas());
     } else {
       component->relays->Want(desired.process_server());
     }
@@ -268,7 +268,8 @@ void Fabric::StartComponent(Component* component) {
         Replicas::Volumes{.retention_directory = "/retention",
                           .datastores = {"/ds"},
                           .block_devices = {},
-                          .attached = vcenter_ == nullptr ? nullptr : &vcenter_->hot_added});
+                          .attached = vcenter_ == nullptr ? nullptr : &vcenter_->hot_added,
+                          .backends = DiskBackends()});
   } else {
     component->dialer = std::make_unique<Dialer>(&board_, &host);
     component->relays = std::make_unique<Relays>(

@@ -9,7 +9,8 @@
 #include <utility>
 #include <vector>
 
-#include "master_target/host/replicas.h"
+#include "common/replica/replicas.h"
+#include "master_target/host/disk_backends.h"
 #include "mobility_agent/host/protection.h"
 #include "process_server/host/relays.h"
 #include "tests/simulation/parts.h"

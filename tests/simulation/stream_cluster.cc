@@ -365,9 +365,9 @@ absl::Status Cluster::OpenKeeper() {
     keeper_.reset();
     return status;
   }
-  stream_ = std::make_unique<KeeperStream>(
+  stream_ = std::make_unique<ReplicaStream>(
       keeper_.get(),
-      KeeperStream::Options{
+      ReplicaStream::Options{
           .machine_id = kMachine, .disk_bytes = disk_bytes_, .window_bytes = 32 * kKiB});
   return absl::OkStatus();
 }

@@ -11,8 +11,8 @@
 #include <string>
 #include <vector>
 
+#include "common/replica/replica_stream.h"
 #include "master_target/keeper/keeper.h"
-#include "master_target/keeper/keeper_stream.h"
 #include "mobility_agent/pipeline/shipper.h"
 #include "process_server/relay/relay.h"
 #include "tests/simulation/scenario.h"
@@ -197,7 +197,7 @@ class Cluster : public Scenario {
   std::unique_ptr<KeptTarget> kept_target_;
   bool restored_ = false;
   std::unique_ptr<Keeper> keeper_;
-  std::unique_ptr<KeeperStream> stream_;
+  std::unique_ptr<ReplicaStream> stream_;
   std::vector<std::shared_ptr<Connection>> lingering_;  // to stream_
 };
 

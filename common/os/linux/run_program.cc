@@ -1,20 +1,29 @@
 #include "common/os/run_program.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <signal.h>
 #include <spawn.h>
 #include <sys/syscall.h>
 #include <sys/wait.h>
+#include <time.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 
 #include "absl/strings/str_cat.h"
 #include "common/os/posix/unique_fd.h"
+#include "common/status/status_macros.h"
 
 namespace homeward {
+namespace {
 
-absl::Status RunProgram(const std::vector<std::string>& arguments, absl::Duration timeout) {
+// How soon a program is ended when its caller stops.
+constexpr absl::Duration kLook = absl::Milliseconds(200);
+
+// Starts it. Its output goes to `output` where that is a descriptor.
+absl::StatusOr<pid_t> Start(const std::vector<std::string>& arguments, int output) {
   std::vector<char*> argv;
   for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);
@@ -26,29 +35,112 @@ absl::Status RunProgram(const std::vector<std::string>& arguments, absl::Duratio
   posix_spawnattr_setpgroup(&attributes, 0);
   posix_spawnattr_setsigmask(&attributes, &none);
   posix_spawnattr_setflags(&attributes, POSIX_SPAWN_SETPGROUP | POSIX_SPAWN_SETSIGMASK);
+  posix_spawn_file_actions_t actions;
+  posix_spawn_file_actions_init(&actions);
+  if (output >= 0) {
+    posix_spawn_file_actions_addopen(&actions, STDIN_FILENO, "/dev/null", O_RDONLY, 0);
+    posix_spawn_file_actions_adddup2(&actions, output, STDOUT_FILENO);
+    posix_spawn_file_actions_adddup2(&actions, output, STDERR_FILENO);
+  }
   pid_t pid = 0;
-  const int error = ::posix_spawnp(&pid, argv[0], nullptr, &attributes, argv.data(), environ);
+  const int error = ::posix_spawnp(&pid, argv[0], &actions, &attributes, argv.data(), environ);
+  posix_spawn_file_actions_destroy(&actions);
   posix_spawnattr_destroy(&attributes);
   if (error != 0) return absl::ErrnoToStatus(error, absl::StrCat("start ", arguments[0]));
+  return pid;
+}
 
+absl::Duration Monotonic() {
+  timespec now;
+  ::clock_gettime(CLOCK_MONOTONIC, &now);
+  return absl::DurationFromTimespec(now);
+}
+
+// Takes what `output` has now.
+void Drain(int output, size_t bytes_max, std::string* text) {
+  char piece[4096];
+  for (;;) {
+    const ssize_t got = ::read(output, piece, sizeof piece);
+    if (got < 0 && errno == EINTR) continue;
+    if (got <= 0) return;
+    text->append(piece, static_cast<size_t>(got));
+    if (text->size() > bytes_max) text->erase(0, text->size() - bytes_max);
+  }
+}
+
+enum class End { kByItself, kTimeout, kStopped };
+
+// Waits for the process, or for a reason to kill its group, and does.
+End Await(pid_t pid, const ProgramOptions& options, int output, std::string* text) {
   const UniqueFd process(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
-  pollfd ended = {process.get(), POLLIN, 0};
-  int ready = 0;
-  do {
-    ready = ::poll(&ended, 1, static_cast<int>(absl::ToInt64Milliseconds(timeout)));
-  } while (ready < 0 && errno == EINTR);
-  if (ready <= 0) ::kill(-pid, SIGKILL);
+  const absl::Duration limit = Monotonic() + options.timeout;
+  End end = End::kByItself;
+  for (;;) {
+    const absl::Duration left = limit - Monotonic();
+    if (left <= absl::ZeroDuration()) end = End::kTimeout;
+    if (options.stopping != nullptr && options.stopping->HasBeenNotified()) end = End::kStopped;
+    if (end != End::kByItself) break;
+    pollfd waits[2] = {{process.get(), POLLIN, 0}, {output, POLLIN, 0}};
+    const absl::Duration wait = options.stopping == nullptr ? left : std::min(left, kLook);
+    const int ready = ::poll(waits, 2, static_cast<int>(absl::ToInt64Milliseconds(wait)) + 1);
+    if (ready < 0 && errno != EINTR) {
+      end = End::kTimeout;
+      break;
+    }
+    if (output >= 0) Drain(output, options.output_bytes_max, text);
+    if (ready > 0 && waits[0].revents != 0) break;
+    // All that had its output have closed it: it is not looked at any more.
+    if (ready > 0 && (waits[1].revents & POLLHUP) != 0) output = -1;
+  }
+  if (end != End::kByItself) ::kill(-pid, SIGKILL);
+  return end;
+}
+
+absl::StatusOr<int> Run(const std::vector<std::string>& arguments, const ProgramOptions& options,
+                        int output_read, int output_write, std::string* text) {
+  HW_ASSIGN_OR_RETURN(const pid_t pid, Start(arguments, output_write));
+  const End end = Await(pid, options, output_read, text);
   int status = 0;
   while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
   }
-  if (ready <= 0) {
-    return absl::DeadlineExceededError(absl::StrCat(
-        arguments[0], " took longer than ", absl::FormatDuration(timeout), " and was ended"));
+  if (end == End::kTimeout) {
+    return absl::DeadlineExceededError(absl::StrCat(arguments[0], " took longer than ",
+                                                    absl::FormatDuration(options.timeout),
+                                                    " and was ended"));
   }
+  if (end == End::kStopped)
+    return absl::CancelledError(absl::StrCat(arguments[0], " was ended: the agent stops"));
+  return status;
+}
+
+}  // namespace
+
+absl::Status RunProgram(const std::vector<std::string>& arguments, absl::Duration timeout) {
+  std::string none;
+  HW_ASSIGN_OR_RETURN(const int status,
+                      Run(arguments, {.timeout = timeout, .output_bytes_max = 0}, -1, -1, &none));
   if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return absl::OkStatus();
   return absl::FailedPreconditionError(
       WIFEXITED(status) ? absl::StrCat(arguments[0], " ended with ", WEXITSTATUS(status))
                         : absl::StrCat(arguments[0], " was ended by signal ", WTERMSIG(status)));
+}
+
+absl::StatusOr<ProgramResult> RunProgramForOutput(const std::vector<std::string>& arguments,
+                                                  const ProgramOptions& options) {
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) return absl::ErrnoToStatus(errno, "make a pipe");
+  const UniqueFd read(ends[0]), write(ends[1]);
+  if (::fcntl(read.get(), F_SETFL, O_NONBLOCK) != 0)
+    return absl::ErrnoToStatus(errno, "set up a pipe");
+  ProgramResult result;
+  HW_ASSIGN_OR_RETURN(const int status,
+                      Run(arguments, options, read.get(), write.get(), &result.output));
+  if (!WIFEXITED(status)) {
+    return absl::UnavailableError(
+        absl::StrCat(arguments[0], " was ended by signal ", WTERMSIG(status)));
+  }
+  result.exit_code = WEXITSTATUS(status);
+  return result;
 }
 
 }  // namespace homeward

@@ -88,10 +88,10 @@ if (PLANTED) continue;
 """),
 
     # The keeper and its replicas.
-    ("always_fresh", "master_target/host/hosted_replica.cc",
+    ("always_fresh", "common/replica/hosted_replica.cc",
      "created_fresh_ = opened.created && store_->position().none();",
      "created_fresh_ = (opened.created && store_->position().none()) || PLANTED;"),
-    ("keep_attached", "master_target/host/hosted_replica.cc",
+    ("keep_attached", "common/replica/hosted_replica.cc",
      """\
       failure_ = Recover();
       if (failure_.ok()) failure_ = backend_->LetGo();
@@ -105,6 +105,14 @@ if (PLANTED) continue;
      """\
 if (range.content.empty() && PLANTED) continue;
     for (const Extent& missing : journal_->Unsaved(range.disk, range.extent)) {"""),
+    ("point_of_some_snapshots", "process_server/azure/page_blob_store.cc",
+     "if (group.parts.size() < replica.disks.size()) {",
+     "if (group.parts.size() < replica.disks.size() && !PLANTED) {"),
+    ("forget_last_snapshot", "process_server/azure/page_blob_store.cc",
+     "if (!contents.points.empty() && contents.snapshots.back().state.position > tag.state.position) {",
+     """\
+if (!contents.points.empty() && contents.snapshots.back().state.position > tag.state.position &&
+        !PLANTED) {"""),
     ("rewind_to_newest", "master_target/keeper/keeper.cc",
      """\
     for (const Extent& piece : covered[undo.disk].Missing(undo.extent)) {
@@ -129,7 +137,7 @@ if (range.content.empty() && PLANTED) continue;
     ("skip_undo_sync", "master_target/keeper/recovery_journal.cc",
      "SyncUndo() { return open_delta_->Sync(); }",
      "SyncUndo() { return PLANTED ? absl::OkStatus() : open_delta_->Sync(); }"),
-    ("epoch_without_fence", "master_target/keeper/replica_store.cc",
+    ("epoch_without_fence", "common/replica/replica_store.cc",
      """\
       HW_RETURN_IF_ERROR(Commit(taken.state()));
       order_ = taken;
@@ -140,7 +148,7 @@ if (range.content.empty() && PLANTED) continue;
         order_ = taken;
       }
 """),
-    ("drop_marker_barrier", "master_target/keeper/replica_store.cc",
+    ("drop_marker_barrier", "common/replica/replica_store.cc",
      """\
       HW_RETURN_IF_ERROR(Write(*staged));
       staged->clear();
@@ -151,7 +159,7 @@ if (range.content.empty() && PLANTED) continue;
         staged->clear();
       }
       HW_RETURN_IF_ERROR(MakePoint("""),
-    ("acknowledge_before_sync", "master_target/keeper/replica_store.cc",
+    ("acknowledge_before_sync", "common/replica/replica_store.cc",
      "  HW_RETURN_IF_ERROR(Write(staged));\n",
      """\
   if (PLANTED) {
@@ -160,7 +168,7 @@ if (range.content.empty() && PLANTED) continue;
   }
   HW_RETURN_IF_ERROR(Write(staged));
 """),
-    ("keep_only_the_newest", "master_target/keeper/replica_store.cc",
+    ("keep_only_the_newest", "common/replica/replica_store.cc",
      "journal_bytes() > policy.bytes_max)) {",
      "journal_bytes() > policy.bytes_max || PLANTED)) {"),
     ("forget_damage", "master_target/keeper/scrub.cc",

@@ -1,0 +1,414 @@
+#include "common/replica/hosted_replica.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/algorithm/container.h"
+#include "absl/strings/str_cat.h"
+#include "absl/strings/str_split.h"
+#include "common/base/limits.h"
+#include "common/log/log.h"
+#include "common/problem/problem.h"
+#include "common/status/status_macros.h"
+#include "common/wire/time_proto.h"
+
+namespace homeward {
+namespace {
+
+using control::v1::DELETE;
+using control::v1::FOLLOW;
+using control::v1::RECOVER;
+using control::v1::RELEASE;
+
+constexpr absl::Duration kTick = absl::Milliseconds(200);
+constexpr absl::Duration kRetentionInterval = absl::Seconds(5);
+constexpr absl::Duration kRepairInterval = absl::Seconds(5);
+constexpr uint64_t kScrubStepBytes = 4 * kMiB;  // at least, as the scrub reads in whole blocks
+constexpr absl::Duration kSlowRetryMin = absl::Seconds(2);
+constexpr absl::Duration kSlowRetryMax = absl::Minutes(1);
+constexpr char kHandoverName[] = "handover";
+
+// But for the fence, which changes while the replica is the same.
+std::string WithoutFence(control::v1::Replica replica) {
+  replica.clear_fence();
+  return replica.SerializeAsString();
+}
+
+}  // namespace
+
+HostedReplica::HostedReplica(const StreamRuntime& runtime, BackendTable backends,
+                             BackendParts parts)
+    : files_(runtime.files),
+      clock_(runtime.clock),
+      backends_(std::move(backends)),
+      parts_(std::move(parts)),
+      retention_directory_(parts_.retention_directory),
+      strand_(runtime.make_strand("replica")) {
+  strand_->Post([this] { Tick(); });
+}
+
+HostedReplica::~HostedReplica() { strand_->Stop(); }
+
+void HostedReplica::Want(const control::v1::Replica& desired, ScrubPace scrub) {
+  strand_->Post([this, desired, scrub] {
+    scrub_pace_ = scrub;
+    const bool same = WithoutFence(desired) == WithoutFence(desired_);
+    desired_ = desired;
+    SetFence();
+    if (!same) {
+      failure_ = absl::OkStatus();
+      backend_ = MakeBackend(backends_, parts_, desired_);
+    }
+    Reconcile();
+  });
+}
+
+void HostedReplica::SetFence() {
+  if (stream_ == nullptr) return;
+  const absl::Status told = stream_->SetFence(desired_.fence());
+  if (!told.ok() && receiver_ != nullptr) receiver_->Refuse(told);
+}
+
+void HostedReplica::Retire() {
+  strand_->Run([this] {
+    if (store_ != nullptr) store_->Leave();
+    Close();
+    desired_.Clear();
+    reached_ = control::v1::REPLICA_PHASE_UNSPECIFIED;
+  });
+}
+
+HostedInbox HostedReplica::inbox() {
+  return {strand_.get(), this, [this](StreamReceiver* receiver) { receiver_ = receiver; },
+          [this](StreamReceiver* receiver) {
+            if (receiver_ == receiver) receiver_ = nullptr;
+          },
+          nullptr};
+}
+
+absl::Status HostedReplica::Open() {
+  if (store_ != nullptr) return store_->Fence(desired_.generation());
+  HW_ASSIGN_OR_RETURN(ReplicaBackend::Opened opened, backend_->Open());
+  store_ = std::move(opened.store);
+  std::vector<uint64_t> sizes;
+  for (const types::v1::Disk& disk : desired_.disks()) sizes.push_back(disk.size_bytes());
+  HW_RETURN_IF_ERROR(store_->Fence(desired_.generation()));
+  created_fresh_ = opened.created && store_->position().none();
+  stream_ = std::make_unique<ReplicaStream>(
+      store_.get(),
+      ReplicaStream::Options{.machine_id = desired_.machine_id(), .disk_bytes = std::move(sizes)});
+  (void)stream_->SetFence(desired_.fence());  // Nobody streams yet.
+  LogInfo("replica.opened", {{"replica", desired_.replica_id()},
+                             {"position", store_->position().ToString()},
+                             {"points", store_->points().size()}});
+  return absl::OkStatus();
+}
+
+void HostedReplica::Close() {
+  if (receiver_ != nullptr)
+    receiver_->Refuse(absl::UnavailableError("the server closed the replica"));
+  stream_.reset();
+  store_.reset();
+  repairing_ = false;  // What the scrub knew is forgotten.
+}
+
+// After a handover the disks are the machine's. One that was written to since cannot go to another
+// point: what the points remember fits only what the keeper itself wrote.
+absl::Status HostedReplica::CheckUntouched() {
+  const absl::StatusOr<std::string> note =
+      ReadWholeFile(files_, JoinPath(retention_directory_, kHandoverName));
+  if (absl::IsNotFound(note.status())) return absl::OkStatus();
+  HW_RETURN_IF_ERROR(note.status());
+  const std::vector<std::string> lines = absl::StrSplit(*note, '\n', absl::AllowEmpty());
+  const std::vector<std::string> paths = backend_->Paths();
+  for (size_t i = 0; i < paths.size(); ++i) {
+    HW_ASSIGN_OR_RETURN(const std::string stamp, backend_->Stamp(static_cast<int>(i)));
+    if (!stamp.empty() && i + 1 < lines.size() && lines[i + 1] == stamp) continue;
+    return absl::FailedPreconditionError(absl::StrCat(
+        paths[i], stamp.empty() ? " may have been" : " was",
+        " written to since it was handed to the machine: it cannot go to another recovery point. "
+        "Commit the failback, or test points with a copy."));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status HostedReplica::NoteHandover() {
+  std::string note = absl::StrCat(desired_.point_id(), "\n");
+  for (int i = 0; i < desired_.disks_size(); ++i) {
+    HW_ASSIGN_OR_RETURN(const std::string stamp, backend_->Stamp(i));
+    absl::StrAppend(&note, stamp, "\n");
+  }
+  return WriteFileAtomically(files_, JoinPath(retention_directory_, kHandoverName), note);
+}
+
+absl::Status HostedReplica::Recover() {
+  const absl::StatusOr<std::string> note =
+      ReadWholeFile(files_, JoinPath(retention_directory_, kHandoverName));
+  const bool handed_over = note.ok() && note->substr(0, note->find('\n')) == desired_.point_id();
+  if (!handed_over) HW_RETURN_IF_ERROR(CheckUntouched());
+  // They are on their way to the machine's VM.
+  if (handed_over && backend_->leaves()) return absl::OkStatus();
+  // Where another host kept it before, nothing is here yet.
+  if (!backend_->points_are_here())
+    HW_RETURN_IF_ERROR(files_.MakeDirectories(retention_directory_));
+  HW_RETURN_IF_ERROR(Open());
+  if (!handed_over) {
+    // Whoever looks at the note while the disks change must not believe it.
+    HW_RETURN_IF_ERROR(files_.Remove(JoinPath(retention_directory_, kHandoverName)));
+    HW_RETURN_IF_ERROR(files_.SyncDirectory(retention_directory_));
+    const absl::Duration began = clock_.Monotonic();
+    const absl::Status recovered = store_->RecoverTo(desired_.point_id());
+    // Retention may have dropped it since it was chosen; waiting does not bring it back.
+    if (absl::IsNotFound(recovered)) return absl::OutOfRangeError(recovered.message());
+    HW_RETURN_IF_ERROR(recovered);
+    LogInfo("replica.recovered", {{"replica", desired_.replica_id()},
+                                  {"point", desired_.point_id()},
+                                  {"took", clock_.Monotonic() - began}});
+  }
+  recovered_paths_ = store_->PathsAt(desired_.point_id());
+  Publish();  // The points, while they can be read.
+  Close();
+  if (!handed_over) HW_RETURN_IF_ERROR(NoteHandover());
+  return absl::OkStatus();
+}
+
+absl::Status HostedReplica::RemoveJournal() {
+  Close();
+  HW_RETURN_IF_ERROR(backend_->RemovePoints());
+  const auto names = files_.List(retention_directory_);
+  if (absl::IsNotFound(names.status())) return absl::OkStatus();
+  HW_RETURN_IF_ERROR(names.status());
+  for (const std::string& name : *names)
+    HW_RETURN_IF_ERROR(files_.Remove(JoinPath(retention_directory_, name)));
+  HW_RETURN_IF_ERROR(files_.Remove(retention_directory_));
+  return files_.SyncDirectory(ParentDirectory(retention_directory_));
+}
+
+void HostedReplica::Reconcile() {
+  if (!failure_.ok() && backend_->TroubleOf(failure_).slow && clock_.Monotonic() < next_try_)
+    return;
+  const bool done = reached_ == desired_.phase() &&
+                    (desired_.phase() != RECOVER || reached_point_ == desired_.point_id());
+  if (done && desired_.phase() != FOLLOW) return;
+  switch (desired_.phase()) {
+    case FOLLOW:
+      if (reached_ != FOLLOW) {
+        failure_ = files_.MakeDirectories(retention_directory_);
+        if (failure_.ok()) failure_ = files_.Remove(JoinPath(retention_directory_, kHandoverName));
+      }
+      if (failure_.ok()) failure_ = Open();
+      break;
+    case RECOVER:
+      failure_ = Recover();
+      if (failure_.ok()) failure_ = backend_->LetGo();
+      break;
+    case RELEASE:
+      failure_ = RemoveJournal();
+      if (failure_.ok()) failure_ = backend_->LetGo();
+      break;
+    case DELETE:
+      failure_ = RemoveJournal();
+      if (failure_.ok()) failure_ = backend_->Remove();
+      if (failure_.ok()) failure_ = backend_->LetGo();
+      break;
+    default:
+      return;
+  }
+  if (failure_.ok()) {
+    slow_retry_ = {};
+    reached_ = desired_.phase();
+    reached_point_ = desired_.point_id();
+  } else {
+    // It is tried again and again.
+    DelayNextTry();
+    if (failure_ != logged_failure_) {
+      LogError("replica.failed", {{"replica", desired_.replica_id()},
+                                  {"phase", control::v1::ReplicaPhase_Name(desired_.phase())},
+                                  {"error", failure_}});
+    }
+    Close();
+  }
+  logged_failure_ = failure_;
+  Publish();
+}
+
+// It is opened anew.
+void HostedReplica::Break(const absl::Status& why) {
+  if (backend_->TroubleOf(why).slow) {
+    failure_ = logged_failure_ = why;
+    DelayNextTry();
+  }
+  Close();
+  reached_ = control::v1::REPLICA_PHASE_UNSPECIFIED;
+}
+
+void HostedReplica::DelayNextTry() {
+  slow_retry_ = std::clamp(2 * slow_retry_, kSlowRetryMin, kSlowRetryMax);
+  next_try_ = clock_.Monotonic() + slow_retry_;
+}
+
+void HostedReplica::Tick() {
+  if (stream_ != nullptr && !stream_->broken().ok()) {
+    LogError("replica.broken", {{"replica", desired_.replica_id()}, {"error", stream_->broken()}});
+    Break(stream_->broken());
+  }
+  if (desired_.phase() != control::v1::REPLICA_PHASE_UNSPECIFIED) Reconcile();
+  if (store_ != nullptr) RetainSome();
+  if (store_ != nullptr) {
+    ScrubSome();
+    RepairSome();
+  }
+  Publish();
+  strand_->PostAfter(kTick, [this] { Tick(); });
+}
+
+void HostedReplica::RetainSome() {
+  const absl::Duration now = clock_.Monotonic();
+  if (now - last_retention_ < kRetentionInterval) return;
+  last_retention_ = now;
+  RetentionPolicy policy;
+  if (desired_.has_retention_age()) policy.age_max = FromProto(desired_.retention_age());
+  if (desired_.retention_bytes() != 0) policy.bytes_max = desired_.retention_bytes();
+  const absl::StatusOr<VolumeSpace> space = files_.Space(retention_directory_);
+  if (backend_->points_are_here() && space.ok() &&
+      space->free_bytes < RetentionReserveBytes(space->total_bytes)) {
+    policy.bytes_max = std::min(policy.bytes_max, store_->journal_bytes() * 9 / 10);
+  }
+  const absl::Time wall = clock_.Now();
+  const auto dropped = store_->Retain(policy, wall);
+  if (!dropped.ok()) LogError("retention.failed", {{"error", dropped.status()}});
+  if (absl::IsCancelled(dropped.status())) return Break(dropped.status());
+  for (size_t i = 0; dropped.ok() && i < dropped->size(); ++i) {
+    const bool early = wall - (*dropped)[i].time <= policy.age_max;
+    if (early) {
+      LogWarn("retention.point_dropped_for_space",
+              {{"replica", desired_.replica_id()}, {"point", (*dropped)[i].id}});
+    }
+  }
+}
+
+// What it reads is what the time since the last look allows, in whole blocks.
+void HostedReplica::ScrubSome() {
+  const absl::Duration now = clock_.Monotonic();
+  const absl::Duration passed = std::min(now - std::exchange(last_scrub_, now), 2 * kTick);
+  // Without a point everything is about to be written.
+  if (now < next_scrub_ || store_->state().syncing || store_->points().empty()) return;
+  scrub_bytes_due_ +=
+      absl::ToDoubleSeconds(passed) * static_cast<double>(scrub_pace_.bytes_per_second);
+  if (scrub_bytes_due_ < static_cast<double>(kScrubStepBytes)) return;
+  scrub_begun_ = std::min(scrub_begun_, now);
+  const auto bytes = static_cast<uint64_t>(std::exchange(scrub_bytes_due_, 0));
+  const absl::StatusOr<bool> through = store_->ScrubStep(bytes);
+  if (!through.ok()) LogWarn("scrub.failed", {{"error", through.status()}});
+  if (through.ok() && *through) {
+    scrubbed_ = clock_.Now();
+    next_scrub_ = std::exchange(scrub_begun_, absl::InfiniteDuration()) + scrub_pace_.interval;
+  }
+}
+
+// The machine has what the replica should hold.
+void HostedReplica::RepairSome() {
+  const absl::Status damage = store_->damage();
+  if (!damage.ok() && !damage_logged_)
+    LogError("scrub.damage", {{"replica", desired_.replica_id()}, {"what", damage}});
+  damage_logged_ = !damage.ok();
+
+  const bool damaged =
+      absl::c_any_of(store_->damaged(), [](const ExtentSet& ranges) { return !ranges.empty(); });
+  if (damaged) repaired_ = std::string(damage.message());
+  if (repairing_ && !damaged) {
+    doubtful_through_ = store_->points().empty() ? 0 : store_->points().back().number;
+    LogWarn("scrub.repaired", {{"replica", desired_.replica_id()}, {"what", repaired_}});
+  }
+  repairing_ = damaged;
+  const absl::Duration now = clock_.Monotonic();
+  if (!damaged || receiver_ == nullptr || now < next_repair_) return;
+  next_repair_ = now + kRepairInterval;
+  stream_->AskForRepair(*receiver_);
+}
+
+void HostedReplica::Publish() {
+  control::v1::ReplicaObserved seen;
+  seen.set_replica_id(desired_.replica_id());
+  seen.set_machine_id(desired_.machine_id());
+  seen.set_generation(desired_.generation());
+  seen.set_phase(reached_);
+  seen.set_point_id(reached_ == RECOVER ? reached_point_ : "");
+  if (store_ != nullptr) {
+    seen.set_syncing(store_->state().syncing);
+    ToProto(store_->position(), seen.mutable_position());
+    seen.set_journal_bytes(store_->journal_bytes());
+    if (const absl::Status damage = store_->damage(); !damage.ok()) {
+      *seen.mutable_damage() =
+          MakeProblem(ProblemId::kReplicaChangedByItself, std::string(damage.message()));
+    }
+    if (!store_->points().empty() && store_->points().front().number <= doubtful_through_) {
+      *seen.mutable_repaired() = MakeProblem(ProblemId::kOlderPointsDoubtful,
+                                             absl::StrCat("it was repaired since: ", repaired_));
+    }
+    if (scrubbed_ != absl::InfinitePast()) *seen.mutable_scrubbed() = ToProto(scrubbed_);
+    points_.clear();
+    for (const ReplicaPoint& point : store_->points()) {
+      types::v1::RecoveryPoint& out = points_.emplace_back();
+      out.set_id(point.marker.id);
+      *out.mutable_time() = ToProto(point.marker.time);
+      out.set_kind(point.marker.kind == PointKind::kApplicationConsistent
+                       ? types::v1::APP_CONSISTENT
+                       : types::v1::CRASH_CONSISTENT);
+      out.set_consistency(static_cast<types::v1::Consistency>(point.marker.consistency));
+      out.set_how(point.marker.how);
+    }
+  }
+  for (const types::v1::RecoveryPoint& point : points_) *seen.add_points() = point;
+  if (backend_ != nullptr) {
+    const bool elsewhere = reached_ == RECOVER && !recovered_paths_.empty();
+    for (const std::string& path : elsewhere ? recovered_paths_ : backend_->Paths())
+      seen.add_disk_paths(path);
+  }
+  const absl::Status& wrong = failure_.ok() ? full_ : failure_;
+  if (!wrong.ok()) {
+    *seen.mutable_problem() =
+        MakeProblem(backend_->TroubleOf(wrong).problem, std::string(wrong.message()));
+  }
+  seen.set_received_bytes(received_bytes_);
+  seen.set_created_fresh(created_fresh_);
+  absl::MutexLock lock(&mutex_);
+  observed_ = std::move(seen);
+}
+
+control::v1::ReplicaObserved HostedReplica::observed() const {
+  absl::MutexLock lock(&mutex_);
+  return observed_;
+}
+
+absl::StatusOr<StreamPosition> HostedReplica::Admit(const replication::v1::Hello& hello) {
+  if (stream_ == nullptr || reached_ != FOLLOW) {
+    return absl::UnavailableError(
+        absl::StrCat("the replica of machine ", hello.machine_id(), " takes no stream now"));
+  }
+  return stream_->Admit(hello);
+}
+
+absl::Status HostedReplica::Store(std::vector<SealedBatch> batches) {
+  if (stream_ == nullptr) return absl::UnavailableError("the replica is closed");
+  for (const SealedBatch& batch : batches) received_bytes_ += batch.size();
+  const absl::Status stored = stream_->Store(std::move(batches));
+  // The sender comes again; meanwhile the operator must know. Not a failure of the replica itself.
+  full_ = absl::IsResourceExhausted(stored) ? stored : absl::OkStatus();
+  return stored;
+}
+
+uint64_t HostedReplica::AvailableBytes() {
+  return stream_ == nullptr ? 0 : stream_->AvailableBytes();
+}
+StreamPosition HostedReplica::spooled() const {
+  return stream_ == nullptr ? StreamPosition() : stream_->spooled();
+}
+StreamPosition HostedReplica::durable() const {
+  return stream_ == nullptr ? StreamPosition() : stream_->durable();
+}
+void HostedReplica::OnDigestQuery(const replication::v1::DigestQuery& query, StreamReceiver& from) {
+  if (stream_ != nullptr) stream_->OnDigestQuery(query, from);
+}
+
+}  // namespace homeward

@@ -1,0 +1,51 @@
+// ReplicaStream: joins one machine's ReplicaStore to the replication protocol.
+#ifndef HOMEWARD_COMMON_REPLICA_REPLICA_STREAM_H_
+#define HOMEWARD_COMMON_REPLICA_REPLICA_STREAM_H_
+
+#include <string>
+#include <vector>
+
+#include "common/replica/replica_store.h"
+#include "common/replication/stream_receiver.h"
+
+namespace homeward {
+
+// Must run on the store's strand. `store` outlives it.
+class ReplicaStream : public Inbox {
+ public:
+  struct Options {
+    std::string machine_id;
+    std::vector<uint64_t> disk_bytes;
+    uint64_t window_bytes = 16 * kMiB;
+  };
+  ReplicaStream(ReplicaStore* store, Options options)
+      : store_(*store),
+        terms_{.machine_id = std::move(options.machine_id),
+               .disk_bytes = std::move(options.disk_bytes),
+               .receiver = "this server"},
+        window_bytes_(options.window_bytes) {}
+
+  // The replica failed in a way that only opening it anew can repair.
+  const absl::Status& broken() const { return broken_; }
+  // As StreamOrder::SetFence(). A process server's stream has none.
+  absl::Status SetFence(uint64_t fence) { return store_.order().SetFence(fence); }
+
+  absl::StatusOr<StreamPosition> Admit(const replication::v1::Hello& hello) override;
+  absl::Status Store(std::vector<SealedBatch> batches) override;
+  uint64_t AvailableBytes() override { return window_bytes_; }
+  StreamPosition spooled() const override { return store_.position(); }
+  StreamPosition durable() const override { return store_.position(); }
+  void OnDigestQuery(const replication::v1::DigestQuery& query, StreamReceiver& from) override;
+  // Asks for what of the replica is damaged, if anything is. Call it again until nothing is.
+  void AskForRepair(StreamReceiver& sender) const;
+
+ private:
+  ReplicaStore& store_;
+  const StreamTerms terms_;
+  const uint64_t window_bytes_;
+  absl::Status broken_;
+};
+
+}  // namespace homeward
+
+#endif  // HOMEWARD_COMMON_REPLICA_REPLICA_STREAM_H_

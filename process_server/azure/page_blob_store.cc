@@ -1,0 +1,547 @@
+#include "process_server/azure/page_blob_store.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
+#include "common/status/status_macros.h"
+#include "common/wire/checksum.h"
+#include "process_server/azure/overlay.h"
+#include "process_server/azure/vhd_footer.h"
+
+namespace homeward {
+namespace {
+
+using azure::BlobProperties;
+
+// What is written between two points is remembered in so many ranges of a disk.
+constexpr size_t kWrittenRangesMax = 65536;
+constexpr uint64_t kDigestReadBytes = 4 * kMiB;
+// Whoever loses its lease waits for seconds before it looks at it again; who takes it does not.
+constexpr int kLeaseRounds = 5;
+
+uint64_t BlobBytes(const PageBlobStore::Disk& disk) {
+  return VhdDiskBytes(disk.bytes) + kVhdFooterBytes;
+}
+
+// Never the same for two openings, whoever opens.
+std::string LeaseIdOf(const PageBlobStore::Replica& replica, uint64_t opened) {
+  const std::string digest = absl::BytesToHexString(Digest128(AsBytes(absl::StrCat(
+      replica.host_id, "\n", replica.replica_id, "\n", replica.generation, "\n", opened))));
+  const absl::string_view hex = digest;
+  return absl::StrCat(hex.substr(0, 8), "-", hex.substr(8, 4), "-", hex.substr(12, 4), "-",
+                      hex.substr(16, 4), "-", hex.substr(20));
+}
+
+absl::Status LostTo(const std::string& whom) {
+  return absl::CancelledError(
+      absl::StrCat("the replica is not this process server's any more: ", whom));
+}
+
+}  // namespace
+
+// What the container has of a replica.
+struct PageBlobStore::Contents {
+  std::vector<absl::optional<BlobProperties>> blobs;  // by disk
+  std::vector<ReplicaPoint> points;                   // whole ones, oldest first
+  std::vector<Snapshots> snapshots;                   // of points
+  std::vector<BlobProperties> orphans;                // snapshots of anything else
+};
+
+absl::StatusOr<PageBlobStore::Contents> PageBlobStore::List(azure::PageBlobs& blobs,
+                                                            const Replica& replica) {
+  HW_ASSIGN_OR_RETURN(const std::vector<BlobProperties> listed,
+                      blobs.List(absl::StrCat(replica.machine_id, "/")));
+  Contents contents;
+  contents.blobs.resize(replica.disks.size());
+  struct Group {
+    PointTag tag;
+    std::vector<std::string> ids;
+    std::vector<const BlobProperties*> parts;
+  };
+  std::map<std::pair<uint64_t, std::string>, Group> groups;  // by number and id of the point
+  for (const BlobProperties& found : listed) {
+    const auto disk = std::find_if(replica.disks.begin(), replica.disks.end(),
+                                   [&](const Disk& one) { return one.blob == found.name; });
+    if (disk == replica.disks.end()) continue;
+    const size_t index = static_cast<size_t>(disk - replica.disks.begin());
+    if (found.snapshot.empty()) {
+      contents.blobs[index] = found;
+      continue;
+    }
+    const auto whose = found.metadata.find("hw_replica");
+    if (whose == found.metadata.end()) continue;  // somebody's own, as of a backup
+    absl::StatusOr<PointTag> tag = DecodePoint(found.metadata);
+    if (!tag.ok()) {
+      return Annotate(tag.status(),
+                      absl::StrCat("snapshot ", found.snapshot, " of blob ", found.name));
+    }
+    if (tag->replica_id != replica.replica_id) {
+      contents.orphans.push_back(found);
+      continue;
+    }
+    Group& group = groups[{tag->point.number, tag->point.marker.id}];
+    group.ids.resize(replica.disks.size());
+    if (!group.ids[index].empty()) {
+      contents.orphans.push_back(found);
+      continue;
+    }
+    group.tag = *std::move(tag);
+    group.ids[index] = found.snapshot;
+    group.parts.push_back(&found);
+  }
+  for (const auto& [point, group] : groups) {
+    if (group.parts.size() < replica.disks.size()) {
+      for (const BlobProperties* part : group.parts) contents.orphans.push_back(*part);
+      continue;
+    }
+    contents.points.push_back(group.tag.point);
+    contents.snapshots.push_back({group.ids, group.tag.state, group.tag.written_bytes});
+  }
+  return contents;
+}
+
+// Takes a replica, step by step. Each step may be done again.
+class PageBlobStore::Opening {
+ public:
+  Opening(azure::PageBlobs& blobs, const Replica& replica, std::string* lease_id)
+      : blobs_(blobs), replica_(replica), lease_id_(*lease_id) {}
+
+  absl::Status Run() {
+    HW_RETURN_IF_ERROR(Look());
+    const uint64_t opened = tag.opened;
+    HW_RETURN_IF_ERROR(Make());
+    HW_RETURN_IF_ERROR(TakeLeases());
+    // What the one before did up to its last moment.
+    HW_RETURN_IF_ERROR(Look());
+    if (tag.opened != opened) return GiveWay();
+    HW_RETURN_IF_ERROR(CompleteVhds());
+    HW_RETURN_IF_ERROR(TakeState());
+    return LookForContent();
+  }
+
+  // What is there, and whether it may be this replica's.
+  absl::Status Look() {
+    HW_ASSIGN_OR_RETURN(contents, List(blobs_, replica_));
+    for (size_t i = 0; i < contents.blobs.size(); ++i) {
+      if (contents.blobs[i].has_value())
+        HW_RETURN_IF_ERROR(Annotate(Check(i), absl::StrCat("blob ", Name(i))));
+    }
+    if (!contents.blobs[0].has_value()) return absl::OkStatus();
+    absl::StatusOr<ReplicaTag> read = DecodeReplica(contents.blobs[0]->metadata);
+    if (!read.ok()) return Annotate(read.status(), absl::StrCat("blob ", Name(0)));
+    tag = *std::move(read);
+    if (tag.state.generation > replica_.generation) {
+      return LostTo(absl::StrCat("blob ", Name(0), " is of generation ", tag.state.generation,
+                                 ", and this one is to keep generation ", replica_.generation));
+    }
+    return absl::OkStatus();
+  }
+
+  // Looks. False: another replica has taken the blobs, or had them and this one never did.
+  absl::StatusOr<bool> IsOurs() {
+    const absl::Status seen = Look();
+    if (absl::IsCancelled(seen)) return false;
+    HW_RETURN_IF_ERROR(seen);
+    return tag.replica_id.empty() || tag.replica_id == replica_.replica_id;
+  }
+
+  Contents contents;
+  ReplicaTag tag;
+  std::string etag;
+  bool fresh = false;
+
+ private:
+  DiskTag TagOf(size_t disk) const { return {replica_.machine_id, replica_.disks[disk].uuid}; }
+  const std::string& Name(size_t disk) const { return replica_.disks[disk].blob; }
+
+  absl::Status Check(size_t disk) const {
+    const BlobProperties& found = *contents.blobs[disk];
+    HW_ASSIGN_OR_RETURN(const DiskTag has, DecodeDisk(found.metadata));
+    if (has.machine_id != replica_.machine_id || has.disk_uuid != replica_.disks[disk].uuid) {
+      return absl::FailedPreconditionError(absl::StrCat(
+          "it is disk ", has.disk_uuid, " of machine ", has.machine_id, " and not disk ",
+          replica_.disks[disk].uuid, " of machine ", replica_.machine_id, ": rename or delete it"));
+    }
+    if (found.bytes != BlobBytes(replica_.disks[disk])) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("it has ", found.bytes, " bytes, and the machine's disk of ",
+                       replica_.disks[disk].bytes, " bytes needs ", BlobBytes(replica_.disks[disk]),
+                       ": delete it if nobody needs it, and the disk is replicated anew"));
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status Make() {
+    for (size_t i = 0; i < contents.blobs.size(); ++i) {
+      if (contents.blobs[i].has_value()) continue;
+      HW_RETURN_IF_ERROR(
+          blobs_.Create(Name(i), BlobBytes(replica_.disks[i]), Encode(TagOf(i))).status());
+    }
+    return absl::OkStatus();
+  }
+
+  absl::Status TakeLeases() {
+    const std::string next = LeaseIdOf(replica_, tag.opened + 1);
+    for (const Disk& disk : replica_.disks) {
+      const absl::Status taken =
+          lease_id_.empty() ? TakeFromAnybody(disk.blob, next) : TakeAgain(disk.blob, next);
+      if (absl::IsAborted(taken)) return LostTo(std::string(taken.message()));
+      HW_RETURN_IF_ERROR(taken);
+    }
+    lease_id_ = next;
+    return absl::OkStatus();
+  }
+  absl::Status TakeFromAnybody(const std::string& blob, const std::string& next) {
+    absl::Status taken;
+    for (int round = 0; round < kLeaseRounds; ++round) {
+      HW_RETURN_IF_ERROR(blobs_.BreakLease(blob));
+      taken = blobs_.Lease(blob, next);
+      if (!absl::IsAborted(taken)) break;
+    }
+    return taken;
+  }
+  absl::Status TakeAgain(const std::string& blob, const std::string& next) {
+    const absl::Status taken = blobs_.Lease(blob, next);
+    if (!absl::IsAborted(taken)) return taken;
+    HW_RETURN_IF_ERROR(blobs_.ReleaseLease(blob, lease_id_));
+    return blobs_.Lease(blob, next);
+  }
+
+  // Another opened it meanwhile, and lost it again to this one. It takes it back, since it does not
+  // break a lease either any more.
+  absl::Status GiveWay() {
+    for (const Disk& disk : replica_.disks)
+      HW_RETURN_IF_ERROR(blobs_.ReleaseLease(disk.blob, lease_id_));
+    return LostTo("another one opened it at the same time");
+  }
+
+  absl::Status CompleteVhds() {
+    for (size_t i = 0; i < contents.blobs.size(); ++i) {
+      if (!contents.blobs[i].has_value())
+        return absl::NotFoundError(absl::StrCat("blob ", Name(i), " was deleted meanwhile"));
+      const uint64_t at = VhdDiskBytes(replica_.disks[i].bytes);
+      const std::string footer = VhdFooter(at, replica_.disks[i].uuid);
+      HW_ASSIGN_OR_RETURN(const std::string has, blobs_.Read(Name(i), "", at, kVhdFooterBytes));
+      if (has == footer) continue;
+      HW_RETURN_IF_ERROR(
+          blobs_.Write({{Name(i), at, footer, footer.size()}}, {{Name(i), lease_id_}}));
+      contents.blobs[i]->etag.clear();
+    }
+    return absl::OkStatus();
+  }
+
+  // From here on it is this replica's, and what else there was is gone.
+  absl::Status TakeState() {
+    if (tag.replica_id != replica_.replica_id) {
+      const uint64_t generation = tag.state.generation;
+      const uint64_t opened = tag.opened;
+      tag = ReplicaTag();
+      tag.replica_id = replica_.replica_id;
+      tag.state.generation = generation;
+      tag.opened = opened;
+    }
+    // The last snapshot of a point takes the stream that far, whatever came after it.
+    if (!contents.points.empty() && contents.snapshots.back().state.position > tag.state.position) {
+      const uint64_t generation = tag.state.generation;
+      tag.state = contents.snapshots.back().state;
+      tag.state.generation = std::max(tag.state.generation, generation);
+      tag.written_bytes = 0;
+    }
+    ++tag.opened;
+    HW_ASSIGN_OR_RETURN(etag, blobs_.SetMetadata(Name(0), Encode(TagOf(0), tag),
+                                                 contents.blobs[0]->etag, lease_id_));
+    // The lease was held all the time since they were listed: no later one's are among them.
+    for (const BlobProperties& orphan : contents.orphans)
+      HW_RETURN_IF_ERROR(blobs_.Delete(orphan.name, orphan.snapshot, ""));
+    contents.orphans.clear();
+    return absl::OkStatus();
+  }
+
+  absl::Status LookForContent() {
+    if (!tag.state.position.none()) return absl::OkStatus();
+    for (size_t i = 0; i < replica_.disks.size(); ++i) {
+      HW_ASSIGN_OR_RETURN(ExtentSet ranges, blobs_.Ranges(Name(i), ""));
+      ranges.Remove({VhdDiskBytes(replica_.disks[i].bytes), kVhdFooterBytes});
+      if (!ranges.empty()) return absl::OkStatus();
+    }
+    fresh = true;
+    return absl::OkStatus();
+  }
+
+  azure::PageBlobs& blobs_;
+  const Replica& replica_;
+  std::string& lease_id_;
+};
+
+std::vector<uint64_t> PageBlobStore::SizesOf(const Replica& replica) {
+  std::vector<uint64_t> sizes;
+  for (const Disk& disk : replica.disks) sizes.push_back(disk.bytes);
+  return sizes;
+}
+
+PageBlobStore::PageBlobStore(azure::PageBlobs& blobs, Replica replica, std::string lease_id,
+                             ReplicaTag tag, Contents contents)
+    : ReplicaStore(SizesOf(replica), StreamOrder(tag.state, tag.recovered_point)),
+      blobs_(blobs),
+      replica_(std::move(replica)),
+      lease_id_(std::move(lease_id)),
+      opened_(tag.opened),
+      points_(std::move(contents.points)),
+      snapshots_(std::move(contents.snapshots)),
+      written_before_bytes_(tag.written_bytes),
+      written_(replica_.disks.size()),
+      present_(replica_.disks.size()) {
+  for (const Disk& disk : replica_.disks) leases_[disk.blob] = lease_id_;
+}
+
+absl::StatusOr<PageBlobStore::Opened> PageBlobStore::Open(azure::PageBlobs& blobs, Replica replica,
+                                                          std::string* lease_id) {
+  Opening opening(blobs, replica, lease_id);
+  const absl::Status taken = opening.Run();
+  // Between its steps somebody took it.
+  if (absl::IsAborted(taken)) return LostTo(std::string(taken.message()));
+  HW_RETURN_IF_ERROR(taken);
+  std::unique_ptr<PageBlobStore> store(new PageBlobStore(
+      blobs, std::move(replica), *lease_id, std::move(opening.tag), std::move(opening.contents)));
+  store->etag_ = std::move(opening.etag);
+  return Opened{std::move(store), opening.fresh};
+}
+
+absl::Status PageBlobStore::RemovePoints(azure::PageBlobs& blobs, const Replica& replica) {
+  std::string lease_id;
+  Opening opening(blobs, replica, &lease_id);
+  HW_ASSIGN_OR_RETURN(const bool ours, opening.IsOurs());
+  if (!ours) return absl::OkStatus();
+  // From here on nobody who had the replica makes another.
+  for (const absl::optional<BlobProperties>& blob : opening.contents.blobs) {
+    if (blob.has_value()) HW_RETURN_IF_ERROR(blobs.BreakLease(blob->name));
+  }
+  HW_RETURN_IF_ERROR(opening.Look());
+  const Contents& contents = opening.contents;
+  for (const Snapshots& point : contents.snapshots) {
+    for (size_t i = 0; i < replica.disks.size(); ++i)
+      HW_RETURN_IF_ERROR(blobs.Delete(replica.disks[i].blob, point.ids[i], ""));
+  }
+  for (const BlobProperties& orphan : contents.orphans)
+    HW_RETURN_IF_ERROR(blobs.Delete(orphan.name, orphan.snapshot, ""));
+  return absl::OkStatus();
+}
+
+absl::Status PageBlobStore::Remove(azure::PageBlobs& blobs, const Replica& replica) {
+  HW_RETURN_IF_ERROR(RemovePoints(blobs, replica));
+  std::string lease_id;
+  Opening opening(blobs, replica, &lease_id);
+  HW_ASSIGN_OR_RETURN(const bool ours, opening.IsOurs());
+  if (!ours) return absl::OkStatus();
+  const Contents& contents = opening.contents;
+  // The first one says whose they are: it goes last.
+  for (auto blob = contents.blobs.rbegin(); blob != contents.blobs.rend(); ++blob) {
+    if (blob->has_value()) HW_RETURN_IF_ERROR(blobs.Delete((*blob)->name, "", ""));
+  }
+  return absl::OkStatus();
+}
+
+absl::Status PageBlobStore::Here(const absl::Status& status) const {
+  switch (status.code()) {
+    case absl::StatusCode::kOk:
+    case absl::StatusCode::kUnavailable:
+    case absl::StatusCode::kResourceExhausted:
+    case absl::StatusCode::kPermissionDenied:
+    case absl::StatusCode::kNotFound:
+      return status;
+    case absl::StatusCode::kAborted:
+      return LostTo(std::string(status.message()));
+    case absl::StatusCode::kCancelled:
+      return absl::UnavailableError(status.message());
+    default:
+      return absl::UnknownError(status.message());
+  }
+}
+
+absl::Status PageBlobStore::Tell(const StreamState& state, const std::string& recovered_point) {
+  if (lost_) return LostTo("it lost its lease");
+  const ReplicaTag tag{.replica_id = replica_.replica_id,
+                       .state = state,
+                       .recovered_point = recovered_point,
+                       .opened = opened_,
+                       .written_bytes = points_.empty() ? 0 : written_bytes()};
+  const std::string& blob = replica_.disks[0].blob;
+  absl::StatusOr<std::string> etag = blobs_.SetMetadata(
+      blob, Encode({replica_.machine_id, replica_.disks[0].uuid}, tag), etag_, lease_id_);
+  etag_ = etag.value_or("");
+  lost_ = lost_ || absl::IsAborted(etag.status());
+  return Here(etag.status());
+}
+
+absl::Status PageBlobStore::Write(const std::vector<Range>& ranges) {
+  if (ranges.empty()) return absl::OkStatus();
+  if (lost_) return LostTo("it lost its lease");
+  std::vector<DiskWrite> writes;
+  for (const Range& range : ranges) writes.push_back({range.disk, range.extent, range.content});
+  const Overlay overlay = OverlayOf(writes, azure::kPutBytesMax);
+  std::vector<azure::PageWrite> puts;
+  for (const DiskWrite& write : overlay.writes) {
+    puts.push_back(
+        {replica_.disks[write.disk].blob, write.extent.offset, write.content, write.extent.length});
+    // Before it is tried: what fails may be there.
+    if (!write.content.empty() && present_[write.disk].has_value())
+      present_[write.disk]->Add(write.extent);
+    if (points_.empty()) continue;
+    written_[write.disk].Add(write.extent);
+    written_[write.disk].Coarsen(kWrittenRangesMax, replica_.disks[write.disk].bytes);
+  }
+  etag_.clear();
+  const absl::Status written = blobs_.Write(puts, leases_);
+  lost_ = absl::IsAborted(written);
+  return Here(written);
+}
+
+absl::Status PageBlobStore::Commit(const StreamState& state) { return Tell(state, ""); }
+
+absl::Status PageBlobStore::MakePoint(const Marker& marker, const StreamState& state) {
+  if (lost_) return LostTo("it lost its lease");
+  if (orphans_) HW_RETURN_IF_ERROR(RemoveOrphans());
+  const bool made = !points_.empty() && snapshots_.back().state.position == state.position;
+  if (!made) {
+    const PointTag tag{.replica_id = replica_.replica_id,
+                       .point = {marker, points_.empty() ? 1 : points_.back().number + 1},
+                       .state = state,
+                       .written_bytes = points_.empty() ? 0 : written_bytes()};
+    Snapshots point{{}, state, tag.written_bytes};
+    for (const Disk& disk : replica_.disks) {
+      orphans_ = true;
+      absl::StatusOr<std::string> id =
+          blobs_.Snapshot(disk.blob, Encode({replica_.machine_id, disk.uuid}, tag), lease_id_);
+      lost_ = absl::IsAborted(id.status());
+      HW_RETURN_IF_ERROR(Here(id.status()));
+      point.ids.push_back(*std::move(id));
+    }
+    orphans_ = false;
+    points_.push_back(tag.point);
+    snapshots_.push_back(std::move(point));
+    written_before_bytes_ = 0;
+    for (ExtentSet& written : written_) written.Clear();
+  }
+  return Tell(state, "");
+}
+
+absl::Status PageBlobStore::GoToPoint(absl::string_view point_id) {
+  HW_ASSIGN_OR_RETURN(const Contents contents, List(blobs_, replica_));
+  const auto has = [&](const ReplicaPoint& point) { return point.marker.id == point_id; };
+  if (std::none_of(points_.begin(), points_.end(), has) ||
+      std::none_of(contents.points.begin(), contents.points.end(), has)) {
+    return absl::NotFoundError(absl::StrCat("container ", replica_.container_url,
+                                            " has no whole recovery point ", point_id));
+  }
+  return Tell(state(), std::string(point_id));
+}
+
+absl::Status PageBlobStore::DropOldestPoint() {
+  if (lost_) return LostTo("it lost its lease");
+  const Snapshots oldest = std::move(snapshots_.front());
+  points_.erase(points_.begin());
+  snapshots_.erase(snapshots_.begin());
+  // What is not removed now is one of no whole point.
+  orphans_ = true;
+  // A snapshot needs no lease to be removed, so Azure is asked whether the replica is still ours.
+  HW_RETURN_IF_ERROR(Tell(state(), recovered_point()));
+  for (size_t i = 0; i < oldest.ids.size(); ++i)
+    HW_RETURN_IF_ERROR(Here(blobs_.Delete(replica_.disks[i].blob, oldest.ids[i], "")));
+  orphans_ = false;
+  return absl::OkStatus();
+}
+
+absl::Status PageBlobStore::RemoveOrphans() {
+  absl::StatusOr<Contents> contents = List(blobs_, replica_);
+  HW_RETURN_IF_ERROR(Here(contents.status()));
+  // Only if the replica was still ours when this was listed may it be removed.
+  HW_RETURN_IF_ERROR(Tell(state(), recovered_point()));
+  // A point that is whole there may be one that failed on its way here, or was half dropped.
+  for (size_t p = 0; p < contents->points.size(); ++p) {
+    const auto same = [&](const ReplicaPoint& point) {
+      return point.number == contents->points[p].number;
+    };
+    if (std::any_of(points_.begin(), points_.end(), same)) continue;
+    for (size_t i = 0; i < replica_.disks.size(); ++i) {
+      HW_RETURN_IF_ERROR(
+          Here(blobs_.Delete(replica_.disks[i].blob, contents->snapshots[p].ids[i], "")));
+    }
+  }
+  for (const BlobProperties& orphan : contents->orphans)
+    HW_RETURN_IF_ERROR(Here(blobs_.Delete(orphan.name, orphan.snapshot, "")));
+  orphans_ = false;
+  return absl::OkStatus();
+}
+
+uint64_t PageBlobStore::written_bytes() const {
+  uint64_t bytes = written_before_bytes_;
+  for (const ExtentSet& written : written_) bytes += written.bytes();
+  return bytes;
+}
+
+uint64_t PageBlobStore::journal_bytes() const {
+  if (points_.empty()) return 0;
+  uint64_t bytes = written_bytes();
+  for (size_t i = 1; i < snapshots_.size(); ++i) bytes += snapshots_[i].written_bytes;
+  return bytes;
+}
+
+std::string PageBlobStore::BlobUrl(size_t disk) const {
+  return absl::StrCat(replica_.container_url, "/", replica_.disks[disk].blob);
+}
+
+std::vector<std::string> PageBlobStore::PathsAt(absl::string_view point_id) const {
+  std::vector<std::string> urls;
+  for (size_t p = 0; p < points_.size(); ++p) {
+    if (points_[p].marker.id != point_id) continue;
+    for (size_t i = 0; i < replica_.disks.size(); ++i)
+      urls.push_back(absl::StrCat(BlobUrl(i), "?snapshot=", snapshots_[p].ids[i]));
+    break;
+  }
+  return urls;
+}
+
+void PageBlobStore::Leave() {
+  if (lost_) return;
+  for (const Disk& disk : replica_.disks) {
+    if (!blobs_.ReleaseLease(disk.blob, lease_id_).ok()) return;
+  }
+}
+
+absl::StatusOr<std::vector<uint32_t>> PageBlobStore::Differing(
+    uint32_t disk, uint64_t offset, uint64_t block_bytes, const std::vector<std::string>& digests) {
+  if (disk >= replica_.disks.size() || block_bytes == 0 || block_bytes % kSectorBytes != 0 ||
+      block_bytes > kBatchPayloadBytesMax || digests.size() > kBatchExtentsMax ||
+      offset > replica_.disks[disk].bytes) {
+    return absl::InvalidArgumentError("digest query out of bounds");
+  }
+  const std::string& blob = replica_.disks[disk].blob;
+  const uint64_t end = offset + digests.size() * block_bytes;
+  const uint64_t disk_end = replica_.disks[disk].bytes;
+  if (!digests.empty() && end - block_bytes >= disk_end)
+    return absl::InvalidArgumentError("digest query past the end");
+  if (!present_[disk].has_value()) {
+    HW_ASSIGN_OR_RETURN(present_[disk], blobs_.Ranges(blob, ""));
+  }
+  std::vector<uint32_t> differing;
+  const uint64_t step = std::max(kDigestReadBytes / block_bytes, uint64_t{1}) * block_bytes;
+  for (uint64_t at = offset, index = 0; at < std::min(end, disk_end); at += step) {
+    const Extent chunk{at, std::min({step, end - at, disk_end - at})};
+    std::string content;
+    if (present_[disk]->Missing(chunk) == std::vector<Extent>{chunk}) {
+      content.resize(chunk.length);
+    } else {
+      HW_ASSIGN_OR_RETURN(content, blobs_.Read(blob, "", chunk.offset, chunk.length));
+    }
+    const ConstBytes bytes = AsBytes(content);
+    for (uint64_t done = 0; done < chunk.length; done += block_bytes, ++index) {
+      if (Digest128(bytes.subspan(done, block_bytes)) != digests[index])
+        differing.push_back(static_cast<uint32_t>(index));
+    }
+  }
+  return differing;
+}
+
+}  // namespace homeward

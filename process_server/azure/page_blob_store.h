@@ -1,0 +1,125 @@
+// PageBlobStore: a replica in page blobs of Azure Blob storage, one for each disk, each a fixed
+// VHD. All of its durable state is with the data: docs/formats/page_blob_replica.md. So a process
+// server that is lost loses nothing, and another one goes on from where Azure is.
+//
+// One process server at a time writes: it has a lease of each blob, under an id that no other, and
+// no earlier one of its own, ever had. What the one before has still under way is refused by Azure.
+#ifndef HOMEWARD_PROCESS_SERVER_AZURE_PAGE_BLOB_STORE_H_
+#define HOMEWARD_PROCESS_SERVER_AZURE_PAGE_BLOB_STORE_H_
+
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "absl/types/optional.h"
+#include "common/azure/page_blobs.h"
+#include "common/replica/replica_store.h"
+#include "process_server/azure/replica_metadata.h"
+
+namespace homeward {
+
+// Errors of all that reaches Azure, beside those of ReplicaStore:
+//   CANCELLED          another process server took the replica, or is of a newer generation
+//   UNAVAILABLE        Azure is not reached, and was tried again for as long as the client does
+//   PERMISSION_DENIED  Azure does not take the credential
+//   RESOURCE_EXHAUSTED throttled for longer than the client waits; the store can still be used
+//   NOT_FOUND          the container or a blob is not there
+class PageBlobStore : public ReplicaStore {
+ public:
+  struct Disk {
+    std::string blob;
+    uint64_t bytes = 0;  // of the machine's disk
+    std::string uuid;    // 32 hex digits
+  };
+  struct Replica {
+    std::string container_url;
+    std::string host_id;  // of this process server
+    std::string machine_id;
+    std::string replica_id;
+    uint64_t generation = 0;
+    std::vector<Disk> disks = {};  // in stream order, at least one
+  };
+  struct Opened {
+    std::unique_ptr<PageBlobStore> store;
+    bool fresh = false;  // nothing was ever written to it: the disks read as zeroes
+  };
+  // Makes the blobs that are missing, takes those of an earlier replica of the machine as they are,
+  // and removes the snapshots of no whole point. `lease_id` is what it had when this process opened
+  // it last, and is changed; empty: it did not, and whoever has the replica now loses it. Otherwise
+  // nobody loses it: CANCELLED when another has it. `blobs` outlives the store.
+  //   FAILED_PRECONDITION  a blob of that name is another's, or has another size
+  //   DATA_LOSS            somebody changed the metadata; the message says where
+  static absl::StatusOr<Opened> Open(azure::PageBlobs& blobs, Replica replica,
+                                     std::string* lease_id);
+
+  // Every point is gone, and nobody has a lease; the blobs stay for a later replica of the machine.
+  // May be repeated. OK, and nothing is done, where the blobs are another replica's.
+  static absl::Status RemovePoints(azure::PageBlobs& blobs, const Replica& replica);
+  // The blobs are gone too. FAILED_PRECONDITION: somebody made snapshots of them.
+  static absl::Status Remove(azure::PageBlobs& blobs, const Replica& replica);
+
+  const std::vector<ReplicaPoint>& points() const override { return points_; }
+  // An estimate from above of what the snapshots keep beside the blobs: for each point the distinct
+  // bytes that were written from it to the next. Bytes that held nothing yet are counted and cost
+  // nothing; bytes that were written both before and after the replica was opened anew in that time
+  // are counted twice. Azure itself says what it keeps only in its bill.
+  uint64_t journal_bytes() const override;
+  absl::StatusOr<std::vector<uint32_t>> Differing(uint32_t disk, uint64_t offset,
+                                                  uint64_t block_bytes,
+                                                  const std::vector<std::string>& digests) override;
+  // URLs of its snapshots.
+  std::vector<std::string> PathsAt(absl::string_view point_id) const override;
+  // Gives the leases back, so that nobody has to break them.
+  void Leave() override;
+
+ protected:
+  // As one: of each byte the last writer, all at once.
+  absl::Status Write(const std::vector<Range>& ranges) override;
+  absl::Status Commit(const StreamState& state) override;
+  // The last snapshot is what makes it.
+  absl::Status MakePoint(const Marker& marker, const StreamState& state) override;
+  // Says so in the metadata. The blobs stay as they are: the point's snapshots are the disks.
+  absl::Status GoToPoint(absl::string_view point_id) override;
+  absl::Status DropOldestPoint() override;
+
+ private:
+  class Opening;
+  // A point that is whole, beside its ReplicaPoint in points_.
+  struct Snapshots {
+    std::vector<std::string> ids;  // of each disk
+    StreamState state;
+    uint64_t written_bytes = 0;  // from the point before to this one
+  };
+  struct Contents;  // of the container, of this replica
+
+  PageBlobStore(azure::PageBlobs& blobs, Replica replica, std::string lease_id, ReplicaTag tag,
+                Contents contents);
+  static std::vector<uint64_t> SizesOf(const Replica& replica);
+  static absl::StatusOr<Contents> List(azure::PageBlobs& blobs, const Replica& replica);
+
+  // What an error of Azure means here, and nothing that would be taken for one of the stream.
+  absl::Status Here(const absl::Status& status) const;
+  absl::Status Tell(const StreamState& state, const std::string& recovered_point);
+  absl::Status RemoveOrphans();
+  uint64_t written_bytes() const;
+  std::string BlobUrl(size_t disk) const;
+
+  azure::PageBlobs& blobs_;
+  const Replica replica_;
+  const std::string lease_id_;
+  std::map<std::string, std::string> leases_;  // the same for each blob
+  uint64_t opened_ = 0;
+  std::string etag_;  // of the first blob as it is; empty: it was written to since
+  bool lost_ = false;
+  std::vector<ReplicaPoint> points_;
+  std::vector<Snapshots> snapshots_;   // of points_
+  bool orphans_ = false;               // there may be snapshots of no whole point
+  uint64_t written_before_bytes_ = 0;  // since the newest point, when it was opened
+  std::vector<ExtentSet> written_;     // since the newest point, or since it was opened
+  std::vector<absl::optional<ExtentSet>> present_;  // of each disk, what may not be zeroes
+};
+
+}  // namespace homeward
+
+#endif  // HOMEWARD_PROCESS_SERVER_AZURE_PAGE_BLOB_STORE_H_

@@ -1,0 +1,607 @@
+#include "process_server/azure/page_blob_store.h"
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <random>
+
+#include "absl/strings/match.h"
+#include "common/wire/checksum.h"
+#include "gtest/gtest.h"
+#include "process_server/azure/overlay.h"
+#include "process_server/azure/vhd_footer.h"
+#include "tests/fakes/azure/model_page_blobs.h"
+#include "tests/golden/golden.h"
+
+namespace homeward {
+namespace {
+
+constexpr uint64_t kDiskBytes = 64 * kKiB;
+constexpr size_t kDisks = 2;
+constexpr char kContainer[] = "https://a.blob.core.windows.net/c";
+
+PageBlobStore::Replica ReplicaOn(const std::string& host, const std::string& id = "r1",
+                                 uint64_t generation = 2) {
+  return {.container_url = kContainer,
+          .host_id = host,
+          .machine_id = "m1",
+          .replica_id = id,
+          .generation = generation,
+          .disks = {{"m1/d0.vhd", kDiskBytes, "00000000000000000000000000000001"},
+                    {"m1/d1.vhd", kDiskBytes, "00000000000000000000000000000002"}}};
+}
+
+using Disks = std::vector<std::string>;
+
+// A group of batches, and what the machine's disks are after it.
+struct Step {
+  std::vector<SealedBatch> batches;
+  StreamPosition position;
+  Disks disks;
+};
+struct Script {
+  std::vector<Step> steps;
+  std::map<std::string, Disks> points;  // what the disks were
+};
+
+// Builds the script of a stream, with the disks beside it.
+class Author {
+ public:
+  void EpochBegin(bool fresh) {
+    Seal(SealEpochBegin({BatchKind::kEpochBegin, Next(), 2}, {.fresh_replica = fresh}));
+  }
+  void SyncEnd() { Seal(BatchBuilder().Seal({BatchKind::kSyncEnd, Next(), 2})); }
+  void Data(uint32_t disk, uint64_t offset, uint64_t length, char content) {
+    const MutableBytes place = builder_.AddData(disk, {offset, length});
+    std::fill(place.begin(), place.end(), static_cast<uint8_t>(content));
+    disks_[disk].replace(offset, length, length, content);
+  }
+  void Zeroes(uint32_t disk, uint64_t offset, uint64_t length) {
+    builder_.AddZeroes(disk, {offset, length});
+    disks_[disk].replace(offset, length, length, '\0');
+  }
+  void Writes() { Seal(builder_.Seal({BatchKind::kWrites, Next(), 2})); }
+  void Point(const std::string& id) {
+    const StreamPosition position = Next();
+    Seal(SealMarker({BatchKind::kMarker, position, 2},
+                    {.time = absl::UnixEpoch() + absl::Seconds(position.sequence),
+                     .id = id,
+                     .consistency = Consistency::kFrozen,
+                     .how = "stood still \xc3\xa9"}));
+    script_.points[id] = disks_;
+  }
+  void EndGroup() {
+    step_.position = position_;
+    step_.disks = disks_;
+    script_.steps.push_back(std::exchange(step_, {}));
+  }
+  Script Take() { return std::move(script_); }
+
+ private:
+  StreamPosition Next() {
+    if (begun_) ++position_.sequence;
+    begun_ = true;
+    return position_;
+  }
+  void Seal(SealedBatch batch) { step_.batches.push_back(std::move(batch)); }
+
+  bool begun_ = false;
+  StreamPosition position_{1, 0};
+  BatchBuilder builder_;
+  Disks disks_ = Disks(kDisks, std::string(kDiskBytes, '\0'));
+  Step step_;
+  Script script_;
+};
+
+Script SomeStream() {
+  Author author;
+  author.EpochBegin(true);
+  author.Data(0, 0, 4096, 'a');
+  author.Data(1, 8192, 512, 'b');
+  author.Writes();
+  author.EndGroup();
+  author.SyncEnd();
+  author.Point("p1");
+  // One upon the other, with parts left over on both sides, and zeroes in between.
+  author.Data(0, 1024, 2048, 'c');
+  author.Data(0, 512, 1024, 'd');
+  author.Writes();
+  author.Zeroes(0, 1536, 512);
+  author.Data(0, 4096, 4096, 'e');
+  author.Writes();
+  author.EndGroup();
+  author.Point("p2");
+  author.EndGroup();
+  author.Zeroes(1, 8192, 512);
+  author.Data(1, 60 * kKiB, 4096, 'f');
+  author.Writes();
+  author.Point("p3");
+  author.Data(0, 0, 512, 'g');
+  author.Writes();
+  author.EndGroup();
+  return author.Take();
+}
+
+absl::Status Apply(ReplicaStore& store, const Step& step) {
+  std::vector<absl::string_view> sealed;
+  for (const SealedBatch& batch : step.batches) sealed.push_back(batch.view());
+  return store.Apply(sealed);
+}
+
+class PageBlobStoreTest : public ::testing::Test {
+ protected:
+  std::unique_ptr<PageBlobStore> Open(const PageBlobStore::Replica& replica,
+                                      std::string* lease_id = nullptr) {
+    std::string none;
+    absl::StatusOr<PageBlobStore::Opened> opened =
+        PageBlobStore::Open(blobs_, replica, lease_id == nullptr ? &none : lease_id);
+    EXPECT_TRUE(opened.ok()) << opened.status();
+    if (!opened.ok()) return nullptr;
+    fresh_ = opened->fresh;
+    EXPECT_TRUE(opened->store->Fence(replica.generation).ok());
+    return std::move(opened->store);
+  }
+  std::string ContentOf(size_t disk, const std::string& snapshot = "") {
+    ModelPageBlobs reader(&container_);
+    return reader.Read(ReplicaOn("").disks[disk].blob, snapshot, 0, kDiskBytes).value_or("");
+  }
+  void ExpectDisks(const Disks& wanted) {
+    for (size_t i = 0; i < kDisks; ++i) EXPECT_TRUE(ContentOf(i) == wanted[i]) << "disk " << i;
+  }
+  // The snapshots of each point are what the disks were.
+  void ExpectPoints(const PageBlobStore& store, const std::map<std::string, Disks>& wanted) {
+    for (const ReplicaPoint& point : store.points()) {
+      const std::vector<std::string> urls = store.PathsAt(point.marker.id);
+      ASSERT_EQ(urls.size(), kDisks);
+      for (size_t i = 0; i < kDisks; ++i) {
+        const std::string snapshot = urls[i].substr(urls[i].find("?snapshot=") + 10);
+        EXPECT_TRUE(ContentOf(i, snapshot) == wanted.at(point.marker.id)[i])
+            << point.marker.id << " disk " << i;
+      }
+    }
+  }
+  std::vector<std::string> Ids(const ReplicaStore& store) {
+    std::vector<std::string> ids;
+    for (const ReplicaPoint& point : store.points()) ids.push_back(point.marker.id);
+    return ids;
+  }
+  size_t SnapshotCount() {
+    size_t count = 0;
+    for (const auto& [name, blob] : container_.blobs) count += blob.snapshots.size();
+    return count;
+  }
+
+  ModelContainer container_;
+  ModelPageBlobs blobs_{&container_};
+  bool fresh_ = false;
+};
+
+TEST_F(PageBlobStoreTest, TakesAStreamWithPointsAndIsOpenedAsItWas) {
+  const Script script = SomeStream();
+  auto store = Open(ReplicaOn("h1"));
+  EXPECT_TRUE(fresh_);
+  for (const Step& step : script.steps) {
+    ASSERT_TRUE(Apply(*store, step).ok());
+    ExpectDisks(step.disks);
+  }
+  EXPECT_EQ(Ids(*store), (std::vector<std::string>{"p1", "p2", "p3"}));
+  ExpectPoints(*store, script.points);
+  const uint64_t kept = store->journal_bytes();
+  // p1 to p2: 512 to 3072 and 4096 to 8192 of disk 0. p2 to p3: 512 and 4096 of disk 1. Then 512.
+  EXPECT_EQ(kept, 2560u + 4096 + 512 + 4096 + 512);
+
+  store = Open(ReplicaOn("h2"));
+  EXPECT_FALSE(fresh_);
+  EXPECT_EQ(store->position(), script.steps.back().position);
+  EXPECT_FALSE(store->state().syncing);
+  EXPECT_EQ(store->state().generation, 2u);
+  ExpectPoints(*store, script.points);
+  EXPECT_EQ(store->journal_bytes(), kept);
+  const Marker& marker = store->points()[1].marker;
+  EXPECT_EQ(marker.consistency, Consistency::kFrozen);
+  EXPECT_EQ(marker.how, "stood still \xc3\xa9");
+  EXPECT_LT(absl::UnixEpoch(), marker.time);
+}
+
+// Everything that was acknowledged is there after a crash at any request, just before it had its
+// effect or just after, and after another crash while it is opened again.
+TEST_F(PageBlobStoreTest, KeepsWhatItAcknowledgedThroughACrashAtEachRequest) {
+  using Loss = ModelPageBlobs::Loss;
+  const Script script = SomeStream();
+  const RetentionPolicy small{.bytes_max = 5000};
+  uint64_t crashes = 0;
+  bool through = false;
+  for (uint64_t at = 1; !through; ++at) {
+    for (const Loss loss : {Loss::kBefore, Loss::kAfter}) {
+      for (uint64_t again = 0; again < 40; again += 1 + at % 3) {
+        SCOPED_TRACE(absl::StrCat("request ", at, loss == Loss::kBefore ? " not" : "",
+                                  " done, and ", again, " while opening"));
+        container_ = ModelContainer();
+        StreamPosition acknowledged;
+        std::vector<std::string> points;
+        bool crashed = false;
+        const auto crash_at = [&](ModelPageBlobs* client, uint64_t request) {
+          client->loss = [client, request, loss, &crashed](absl::string_view, const std::string&) {
+            if (client->requests < request) return Loss::kNone;
+            crashed = true;
+            return client->requests == request ? loss : Loss::kBefore;
+          };
+        };
+        const auto run = [&](ModelPageBlobs* client, const std::string& host) {
+          std::string lease_id;
+          auto opened = PageBlobStore::Open(*client, ReplicaOn(host), &lease_id);
+          if (!opened.ok()) return false;
+          PageBlobStore& store = *opened->store;
+          EXPECT_GE(store.position(), acknowledged);
+          for (const std::string& id : points) {
+            const std::vector<std::string> ids = Ids(store);
+            EXPECT_NE(std::find(ids.begin(), ids.end(), id), ids.end()) << id << " is gone";
+          }
+          ExpectPoints(store, script.points);
+          EXPECT_EQ(SnapshotCount(), kDisks * store.points().size()) << "orphans";
+          if (!store.Fence(2).ok()) return false;
+          for (const Step& step : script.steps) {
+            if (!Apply(store, step).ok()) return false;
+            acknowledged = std::max(acknowledged, step.position);
+            points = Ids(store);
+          }
+          points.clear();  // They may be dropped from here on.
+          if (!store.Retain(small, absl::UnixEpoch()).ok()) return false;
+          EXPECT_EQ(Ids(store), (std::vector<std::string>{"p3"}));
+          ExpectPoints(store, script.points);
+          ExpectDisks(script.steps.back().disks);
+          return true;
+        };
+        ModelPageBlobs first(&container_);
+        crash_at(&first, at);
+        through = run(&first, "h1") && !crashed;
+        if (through) break;
+        ++crashes;
+        if (again > 0) {
+          ModelPageBlobs second(&container_);
+          crash_at(&second, again);
+          if (run(&second, "h1")) break;  // It came through: the others do too.
+        }
+        ModelPageBlobs last(&container_);
+        ASSERT_TRUE(run(&last, at % 2 == 0 ? "h1" : "h2"));
+      }
+    }
+  }
+  EXPECT_GT(crashes, 500u);
+}
+
+TEST_F(PageBlobStoreTest, OfAServerThatLostItsLeaseNothingLands) {
+  const Script script = SomeStream();
+  std::string lease_1, lease_2;
+  auto first = Open(ReplicaOn("h1"), &lease_1);
+  for (size_t i = 0; i < 3; ++i) ASSERT_TRUE(Apply(*first, script.steps[i]).ok());
+  auto second = Open(ReplicaOn("h2"), &lease_2);
+  EXPECT_NE(lease_1, lease_2);
+  EXPECT_EQ(second->position(), first->position());
+
+  const uint64_t changes = container_.changes;
+  const size_t snapshots = SnapshotCount();
+  EXPECT_FALSE(first->Retain({.bytes_max = 0}, absl::UnixEpoch()).ok());
+  EXPECT_EQ(Apply(*first, script.steps[3]).code(), absl::StatusCode::kCancelled);
+  EXPECT_FALSE(first->RecoverTo("p1").ok());
+  first->Leave();
+  EXPECT_EQ(container_.changes, changes);
+  EXPECT_EQ(SnapshotCount(), snapshots);
+  // Nor does it take the replica back.
+  EXPECT_EQ(PageBlobStore::Open(blobs_, ReplicaOn("h1"), &lease_1).status().code(),
+            absl::StatusCode::kCancelled);
+  EXPECT_EQ(container_.changes, changes);
+
+  ASSERT_TRUE(Apply(*second, script.steps[3]).ok());
+  ExpectDisks(script.steps[3].disks);
+  // It does when the other one has left.
+  second->Leave();
+  first = Open(ReplicaOn("h1"), &lease_1);
+  EXPECT_EQ(first->position(), script.steps[3].position);
+  ExpectPoints(*first, script.points);
+}
+
+TEST_F(PageBlobStoreTest, AnEarlierProcessOfTheSameHostIsAnotherOne) {
+  const Script script = SomeStream();
+  auto first = Open(ReplicaOn("h1"));
+  ASSERT_TRUE(Apply(*first, script.steps[0]).ok());
+  std::unique_ptr<PageBlobStore> second;
+  // It is opened while the first one's puts are on their way.
+  bool once = false;
+  ModelPageBlobs client(&container_);
+  blobs_.before = [&](absl::string_view call, const std::string&) {
+    if (call != "Write" || std::exchange(once, true)) return;
+    std::string none;
+    second = std::move(PageBlobStore::Open(client, ReplicaOn("h1"), &none)->store);
+  };
+  EXPECT_EQ(Apply(*first, script.steps[1]).code(), absl::StatusCode::kCancelled);
+  ASSERT_NE(second, nullptr);
+  ExpectDisks(script.steps[0].disks);
+  blobs_.before = nullptr;
+  for (size_t i = 1; i < script.steps.size(); ++i)
+    ASSERT_TRUE(Apply(*second, script.steps[i]).ok());
+  ExpectPoints(*second, script.points);
+}
+
+TEST_F(PageBlobStoreTest, OpensAnewUnderALeaseOfItsOwnAfterAnError) {
+  const Script script = SomeStream();
+  std::string lease_id;
+  auto store = Open(ReplicaOn("h1"), &lease_id);
+  ASSERT_TRUE(Apply(*store, script.steps[0]).ok());
+  const std::string before = lease_id;
+  blobs_.loss = [](absl::string_view call, const std::string&) {
+    return call == "Write" ? ModelPageBlobs::Loss::kAfter : ModelPageBlobs::Loss::kNone;
+  };
+  EXPECT_TRUE(absl::IsUnavailable(Apply(*store, script.steps[1])));
+  blobs_.loss = nullptr;
+  store = Open(ReplicaOn("h1"), &lease_id);
+  EXPECT_NE(lease_id, before) << "what is under way could still land";
+  ASSERT_TRUE(Apply(*store, script.steps[1]).ok());
+  ExpectDisks(script.steps[1].disks);
+}
+
+TEST_F(PageBlobStoreTest, ANewerGenerationIsNotTakenFromItsServer) {
+  auto newer = Open(ReplicaOn("h2", "r2", 3));
+  std::string lease_id;
+  const absl::Status refused =
+      PageBlobStore::Open(blobs_, ReplicaOn("h1", "r1", 2), &lease_id).status();
+  EXPECT_EQ(refused.code(), absl::StatusCode::kCancelled);
+  EXPECT_TRUE(absl::StrContains(refused.message(), "generation 3")) << refused;
+  EXPECT_TRUE(newer->RecoverTo("none").code() == absl::StatusCode::kNotFound);
+}
+
+TEST_F(PageBlobStoreTest, GoesOnAfterItWasThrottled) {
+  const Script script = SomeStream();
+  // At each request in turn.
+  for (uint64_t at = 1; at < 60; ++at) {
+    SCOPED_TRACE(at);
+    container_ = ModelContainer();
+    auto store = Open(ReplicaOn("h1"));
+    blobs_.lost = absl::ResourceExhaustedError("ServerBusy");
+    const uint64_t from = blobs_.requests;
+    blobs_.loss = [&](absl::string_view, const std::string&) {
+      return blobs_.requests == from + at ? ModelPageBlobs::Loss::kBefore
+                                          : ModelPageBlobs::Loss::kNone;
+    };
+    for (const Step& step : script.steps) {
+      absl::Status applied = Apply(*store, step);
+      if (absl::IsResourceExhausted(applied)) applied = Apply(*store, step);
+      ASSERT_TRUE(applied.ok()) << applied;
+    }
+    blobs_.loss = nullptr;
+    EXPECT_EQ(Ids(*store), (std::vector<std::string>{"p1", "p2", "p3"}));
+    ExpectPoints(*store, script.points);
+    EXPECT_EQ(SnapshotCount(), 3 * kDisks);
+    ExpectDisks(script.steps.back().disks);
+  }
+}
+
+TEST_F(PageBlobStoreTest, ALaterReplicaOfTheMachineTakesTheBlobsAsTheyAre) {
+  const Script script = SomeStream();
+  {
+    auto store = Open(ReplicaOn("h1"));
+    for (const Step& step : script.steps) ASSERT_TRUE(Apply(*store, step).ok());
+  }
+  auto next = Open(ReplicaOn("h2", "r2", 3));
+  EXPECT_FALSE(fresh_);
+  EXPECT_TRUE(next->position().none());
+  EXPECT_EQ(next->state().generation, 3u);
+  EXPECT_TRUE(next->points().empty());
+  EXPECT_EQ(SnapshotCount(), 0u) << "the earlier one's";
+  ExpectDisks(script.steps.back().disks);
+  // Only what differs is asked for.
+  std::string machine = script.steps.back().disks[0];
+  machine.replace(8192, 512, 512, 'z');
+  std::vector<std::string> digests;
+  for (uint64_t at = 0; at < kDiskBytes; at += 4096)
+    digests.push_back(Digest128(AsBytes(machine).subspan(at, 4096)));
+  const auto differing = next->Differing(0, 0, 4096, digests);
+  ASSERT_TRUE(differing.ok()) << differing.status();
+  EXPECT_EQ(*differing, std::vector<uint32_t>{2});
+  EXPECT_FALSE(next->Differing(0, kDiskBytes, 4096, digests).ok());
+  EXPECT_FALSE(next->Differing(2, 0, 4096, digests).ok());
+}
+
+TEST_F(PageBlobStoreTest, WhatIsNotItsOwnIsLeftAlone) {
+  std::string lease_id;
+  ASSERT_TRUE(blobs_
+                  .Create("m1/d1.vhd", kMiB + 512,
+                          {{"hw_format", "1"}, {"hw_machine", "m9"}, {"hw_disk", "x"}})
+                  .ok());
+  EXPECT_TRUE(
+      absl::IsFailedPrecondition(PageBlobStore::Open(blobs_, ReplicaOn("h1"), &lease_id).status()));
+  container_ = ModelContainer();
+  ASSERT_TRUE(blobs_.Create("m1/d0.vhd", kMiB + 512, {}).ok());
+  EXPECT_TRUE(
+      absl::IsFailedPrecondition(PageBlobStore::Open(blobs_, ReplicaOn("h1"), &lease_id).status()));
+  container_ = ModelContainer();
+  Open(ReplicaOn("h1"));
+  container_.blobs["m1/d1.vhd"].bytes = 2 * kMiB + 512;
+  const absl::Status resized = PageBlobStore::Open(blobs_, ReplicaOn("h1"), &lease_id).status();
+  EXPECT_TRUE(absl::IsFailedPrecondition(resized));
+  EXPECT_TRUE(absl::StrContains(resized.message(), "m1/d1.vhd")) << resized;
+  container_ = ModelContainer();
+  Open(ReplicaOn("h1"));
+  container_.blobs["m1/d0.vhd"].metadata["hw_sequence"] = "many";
+  EXPECT_TRUE(absl::IsDataLoss(PageBlobStore::Open(blobs_, ReplicaOn("h1"), &lease_id).status()));
+}
+
+TEST_F(PageBlobStoreTest, RecoversToAPointAndFollowsAgain) {
+  const Script script = SomeStream();
+  auto store = Open(ReplicaOn("h1"));
+  for (const Step& step : script.steps) ASSERT_TRUE(Apply(*store, step).ok());
+  ASSERT_TRUE(store->RecoverTo("p1").ok());
+  ASSERT_TRUE(store->RecoverTo("p2").ok()) << "nothing was copied, any can be chosen";
+  EXPECT_EQ(store->RecoverTo("p9").code(), absl::StatusCode::kNotFound);
+  store = Open(ReplicaOn("h1"));
+  EXPECT_EQ(store->recovered_point(), "p2");
+  ExpectDisks(script.steps.back().disks);
+  ExpectPoints(*store, script.points);
+  // A point that somebody removed a part of is not one.
+  container_.blobs["m1/d1.vhd"].snapshots.erase(container_.blobs["m1/d1.vhd"].snapshots.begin());
+  EXPECT_EQ(store->RecoverTo("p1").code(), absl::StatusCode::kNotFound);
+
+  Step again;
+  again.batches.push_back(SealEpochBegin({BatchKind::kEpochBegin, {2, 0}, 2}, {}));
+  ASSERT_TRUE(Apply(*store, again).ok());
+  EXPECT_EQ(Open(ReplicaOn("h1"))->recovered_point(), "");
+}
+
+TEST_F(PageBlobStoreTest, DropsTheOldestPointsByAgeAndByBytes) {
+  const Script script = SomeStream();
+  auto store = Open(ReplicaOn("h1"));
+  for (const Step& step : script.steps) ASSERT_TRUE(Apply(*store, step).ok());
+  const absl::Time p2 = store->points()[1].marker.time;
+  auto dropped = store->Retain({.age_max = absl::Seconds(1)}, p2 + absl::Seconds(1));
+  ASSERT_TRUE(dropped.ok()) << dropped.status();
+  ASSERT_EQ(dropped->size(), 1u);
+  EXPECT_EQ(store->journal_bytes(), 512u + 4096 + 512);
+  EXPECT_EQ(SnapshotCount(), 2 * kDisks);
+  ASSERT_TRUE(store->Retain({.bytes_max = 600}, p2).ok());
+  EXPECT_EQ(Ids(*store), (std::vector<std::string>{"p3"}));
+  EXPECT_EQ(store->journal_bytes(), 512u);
+  ExpectPoints(*store, script.points);
+}
+
+TEST_F(PageBlobStoreTest, ADamagedOrMisalignedBatchChangesNothing) {
+  const Script script = SomeStream();
+  auto store = Open(ReplicaOn("h1"));
+  ASSERT_TRUE(Apply(*store, script.steps[0]).ok());
+  BatchBuilder builder;
+  builder.AddZeroes(0, {100, 512});
+  Step misaligned;
+  misaligned.batches.push_back(builder.Seal({BatchKind::kWrites, {1, 2}, 2}));
+  EXPECT_TRUE(absl::IsDataLoss(Apply(*store, misaligned)));
+  builder.AddZeroes(0, {kDiskBytes, 512});
+  Step past_the_end;
+  past_the_end.batches.push_back(builder.Seal({BatchKind::kWrites, {1, 2}, 2}));
+  EXPECT_TRUE(absl::IsDataLoss(Apply(*store, past_the_end)));
+  ExpectDisks(script.steps[0].disks);
+  EXPECT_EQ(store->position(), script.steps[0].position);
+}
+
+TEST_F(PageBlobStoreTest, IsAFixedVhd) {
+  Open(ReplicaOn("h1"));
+  const ModelContainer::Blob& blob = container_.blobs["m1/d0.vhd"];
+  EXPECT_EQ(blob.bytes, kMiB + 512) << "whole MiB, and the footer";
+  const auto footer = blobs_.Read("m1/d0.vhd", "", kMiB, 512);
+  ASSERT_TRUE(footer.ok());
+  EXPECT_EQ(footer->substr(0, 8), "conectix");
+  EXPECT_EQ(*footer, VhdFooter(kMiB, "00000000000000000000000000000001"));
+}
+
+// What others make of it. Skipped where there is no qemu-img.
+TEST(PageBlobFormat, QemuReadsItWithTheRightSizeAndContent) {
+  if (std::system("qemu-img --version > /dev/null 2>&1") != 0) GTEST_SKIP() << "no qemu-img";
+  char pattern[] = "/tmp/homeward-vhd-XXXXXX";
+  const std::string directory = ::mkdtemp(pattern);
+  for (const uint64_t bytes : {kMiB, 37 * kMiB, 130 * kMiB, 520 * kMiB}) {
+    const std::string vhd = directory + "/disk.vhd", raw = directory + "/disk.raw";
+    for (const std::string& path : {vhd, raw}) {
+      std::ofstream file(path, std::ios::binary);
+      file.seekp(static_cast<std::streamoff>(bytes - 512));
+      file << std::string(512, 'x');
+      if (path == vhd) file << VhdFooter(bytes, "00000000000000000000000000000001");
+    }
+    const std::string back = directory + "/back.raw";
+    const std::string convert =
+        absl::StrCat("qemu-img convert -f vpc -O raw ", vhd, " ", back, " && cmp ", raw, " ", back);
+    EXPECT_EQ(std::system(convert.c_str()), 0) << bytes;
+  }
+  std::filesystem::remove_all(directory);
+}
+
+TEST(PageBlobFormat, IsAsItWasRecorded) {
+  const DiskTag disk{"m1", "00000000000000000000000000000001"};
+  const StreamState at_point{{1, 3}, 2, false};
+  const azure::Metadata blob = Encode(
+      disk,
+      ReplicaTag{
+          .replica_id = "r1", .state = {{1, 4}, 2, false}, .opened = 1, .written_bytes = 4096});
+  const azure::Metadata snapshot =
+      Encode(disk, PointTag{.replica_id = "r1",
+                            .point = {{.time = absl::FromUnixSeconds(3),
+                                       .id = "p1",
+                                       .consistency = Consistency::kFrozen,
+                                       .how = "stood still"},
+                                      1},
+                            .state = at_point});
+  std::string text = "blob\n";
+  for (const auto& [name, value] : blob) absl::StrAppend(&text, name, " ", value, "\n");
+  text += "snapshot\n";
+  for (const auto& [name, value] : snapshot) absl::StrAppend(&text, name, " ", value, "\n");
+  testing::ExpectGolden("page_blob_replica_v1.txt", text);
+  testing::ExpectGolden("vhd_footer_v1.bin", VhdFooter(kMiB, disk.disk_uuid));
+}
+
+TEST(PageBlobFormat, AnIdOfAnyBytesIsReadAsItWasWritten) {
+  for (const std::string& id :
+       {std::string("p1"), std::string("\x01\xff y"), std::string("base64:x"), std::string()}) {
+    PointTag tag{.replica_id = id, .point = {{.id = id}, 1}};
+    const azure::Metadata metadata = Encode(DiskTag{"m", "d"}, tag);
+    EXPECT_TRUE(azure::CheckMetadata(metadata).ok());
+    const auto read = DecodePoint(metadata);
+    ASSERT_TRUE(read.ok()) << read.status();
+    EXPECT_EQ(read->point.marker.id, id);
+    EXPECT_EQ(read->replica_id, id);
+  }
+}
+
+TEST(Overlay, IsWhatTheWritesComeToInOrder) {
+  std::mt19937_64 random(7);
+  for (int round = 0; round < 300; ++round) {
+    SCOPED_TRACE(round);
+    constexpr uint64_t kPages = 24;
+    std::deque<std::string> contents;
+    std::vector<DiskWrite> writes;
+    Disks wanted(2, std::string(kPages * 512, '?'));
+    Disks got = wanted;
+    for (uint64_t i = random() % 12; i > 0; --i) {
+      const uint32_t disk = random() % 2;
+      const uint64_t from = random() % kPages, pages = 1 + random() % (kPages - from);
+      const Extent extent{from * 512, pages * 512};
+      if (random() % 3 == 0) {
+        writes.push_back({disk, extent, {}});
+        wanted[disk].replace(extent.offset, extent.length, extent.length, '\0');
+        continue;
+      }
+      contents.emplace_back(extent.length, static_cast<char>('a' + random() % 26));
+      for (size_t at = 0; at < extent.length; at += 512)
+        contents.back()[at] = static_cast<char>(random());
+      writes.push_back({disk, extent, contents.back()});
+      wanted[disk].replace(extent.offset, extent.length, contents.back());
+    }
+    const Overlay overlay = OverlayOf(writes, 2048);
+    std::vector<ExtentSet> seen(2);
+    for (const DiskWrite& write : overlay.writes) {
+      EXPECT_EQ(seen[write.disk].Missing(write.extent), std::vector<Extent>{write.extent})
+          << "twice";
+      seen[write.disk].Add(write.extent);
+      if (write.content.empty()) {
+        got[write.disk].replace(write.extent.offset, write.extent.length, write.extent.length,
+                                '\0');
+        continue;
+      }
+      EXPECT_LE(write.extent.length, 2048u);
+      ASSERT_EQ(write.content.size(), write.extent.length);
+      got[write.disk].replace(write.extent.offset, write.extent.length, std::string(write.content));
+    }
+    EXPECT_TRUE(got == wanted);
+  }
+}
+
+TEST(Overlay, JoinsWhatLiesSideBySide) {
+  const std::string page(512, 'x');
+  const Overlay overlay = OverlayOf({{0, {1024, 512}, page},
+                                     {0, {512, 512}, page},
+                                     {0, {0, 512}, page},
+                                     {1, {0, 512}, {}},
+                                     {1, {512, 512}, {}}},
+                                    1024);
+  ASSERT_EQ(overlay.writes.size(), 3u);
+  EXPECT_EQ(overlay.writes[0].extent, (Extent{0, 1024}));
+  EXPECT_EQ(overlay.writes[2].extent, (Extent{0, 1024}));
+}
+
+}  // namespace
+}  // namespace homeward

@@ -1,0 +1,387 @@
+package main
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/tls"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/json"
+	"encoding/pem"
+	"errors"
+	"io"
+	"math/big"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+)
+
+// versions are what clients of ours and the SDKs that tests use send: a real provider takes many more.
+var versions = map[string][]string{
+	"Microsoft.Compute/virtualMachines":   {"2024-07-01", "2026-03-01"},
+	"Microsoft.Compute/locations":         {"2024-07-01", "2026-03-01"},
+	"Microsoft.Compute/disks":             {"2024-03-02", "2025-01-02"},
+	"Microsoft.Network/networkInterfaces": {"2024-05-01", "2026-01-01"},
+	"Microsoft.Network/virtualNetworks":   {"2024-05-01", "2026-01-01"},
+	"Microsoft.Resources/resourceGroups":  {"2021-04-01"},
+}
+
+// Front is what clients connect to.
+type Front struct {
+	site             *Site
+	listener         net.Listener
+	metadataListener net.Listener
+	server           *http.Server
+	metadataServer   *http.Server
+
+	mutex  sync.Mutex
+	faults []*Rule
+	calls  map[string]int
+	reads  int // that remain, as x-ms-ratelimit-remaining-subscription-reads says
+}
+
+// Request is what of an HTTP request the handlers need.
+type Request struct {
+	http     *http.Request
+	id       ID
+	body     Object
+	version  string
+	planned  *Failure // that its operation ends with
+	argument string
+}
+
+// NewFront listens. Its certificate is kept, so that who trusts it does so after a restart.
+func NewFront(site *Site) (*Front, error) {
+	f := &Front{site: site, calls: map[string]int{}, reads: 11999}
+	certificate, err := f.certificate()
+	if err != nil {
+		return nil, err
+	}
+	if err := f.trustSelf(); err != nil {
+		return nil, err
+	}
+	if f.listener, err = net.Listen("tcp", site.flags.Listen); err != nil {
+		return nil, err
+	}
+	if f.metadataListener, err = net.Listen("tcp", site.flags.ListenMetadata); err != nil {
+		return nil, err
+	}
+	f.server = &http.Server{Handler: f, TLSConfig: &tls.Config{Certificates: []tls.Certificate{certificate}},
+		TLSNextProto: map[string]func(*http.Server, *tls.Conn, http.Handler){}} // HTTP/1.1, whose connections can be dropped
+	f.metadataServer = &http.Server{Handler: http.HandlerFunc(f.metadata)}
+	go func() { _ = f.server.ServeTLS(f.listener, "", "") }()
+	go func() { _ = f.metadataServer.Serve(f.metadataListener) }()
+	return f, nil
+}
+
+// URL is the endpoint.
+func (f *Front) URL() string { return "https://" + f.listener.Addr().String() }
+
+// MetadataURL is that of the instance metadata service.
+func (f *Front) MetadataURL() string { return "http://" + f.metadataListener.Addr().String() }
+
+// CAFile is what to trust.
+func (f *Front) CAFile() string { return filepath.Join(f.site.flags.State, "ca.pem") }
+
+// Close ends connections.
+func (f *Front) Close() {
+	_ = f.server.Close()
+	_ = f.metadataServer.Close()
+}
+
+func (f *Front) certificate() (tls.Certificate, error) {
+	keyFile := filepath.Join(f.site.flags.State, "key.pem")
+	pair, err := tls.LoadX509KeyPair(f.CAFile(), keyFile)
+	if err == nil || !errors.Is(err, os.ErrNotExist) {
+		return pair, err
+	}
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		return pair, err
+	}
+	host, _, _ := net.SplitHostPort(f.site.flags.Listen)
+	template := x509.Certificate{SerialNumber: big.NewInt(time.Now().UnixNano()), Subject: pkix.Name{CommonName: "management.azure.lab"},
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(24 * time.Hour * 365), IsCA: true, BasicConstraintsValid: true,
+		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, DNSNames: []string{"localhost", "management.azure.lab", "login.azure.lab"},
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
+	if address := net.ParseIP(host); address != nil {
+		template.IPAddresses = append(template.IPAddresses, address)
+	}
+	der, err := x509.CreateCertificate(rand.Reader, &template, &template, &key.PublicKey, key)
+	if err != nil {
+		return pair, err
+	}
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	if err != nil {
+		return pair, err
+	}
+	if err := os.WriteFile(keyFile, pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER}), 0o600); err != nil {
+		return pair, err
+	}
+	if err := os.WriteFile(f.CAFile(), pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der}), 0o644); err != nil {
+		return pair, err
+	}
+	return tls.LoadX509KeyPair(f.CAFile(), keyFile)
+}
+
+// trustSelf lets imports read what is at /_blobs.
+func (f *Front) trustSelf() error {
+	text, err := os.ReadFile(f.CAFile())
+	if err == nil {
+		f.site.blobs.trust(text)
+	}
+	return err
+}
+
+func (f *Front) reply(w http.ResponseWriter, status int, body any) {
+	text, _ := json.Marshal(body)
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = w.Write(text)
+}
+
+func (f *Front) fail(w http.ResponseWriter, failure *Failure) {
+	f.reply(w, failure.HTTP, Object{"error": failure.body()})
+}
+
+func (f *Front) count(what string) {
+	f.mutex.Lock()
+	defer f.mutex.Unlock()
+	f.calls[what]++
+}
+
+// kindOf is what a path is about, as the counters have it.
+func kindOf(path string) string {
+	switch {
+	case strings.HasSuffix(path, "/oauth2/v2.0/token"):
+		return "token"
+	case strings.Contains(path, "/operations/") || strings.Contains(path, "/operationResults/"):
+		return "operation"
+	case strings.HasSuffix(path, "/vmSizes"):
+		return "vmSizes"
+	}
+	id, is := parseID(path)
+	if !is {
+		return "resourceGroups"
+	}
+	if len(id.Rest) > 0 {
+		return id.Type + "/" + id.Rest[0]
+	}
+	return id.Type
+}
+
+// ServeHTTP is a request, with the faults that it meets.
+func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	if r.URL.Path == "/control" {
+		f.control(w, r)
+		return
+	}
+	if strings.HasPrefix(r.URL.Path, "/_blobs/") && f.site.flags.Blobs != "" {
+		w.Header().Set("x-ms-blob-type", "PageBlob")
+		if part := r.Header.Get("x-ms-range"); part != "" {
+			r.Header.Set("Range", part)
+		}
+		http.ServeFile(w, r, filepath.Join(f.site.flags.Blobs, filepath.Base(r.URL.Path)))
+		return
+	}
+	if strings.HasPrefix(r.URL.Path, "/_access/") {
+		f.serveContent(w, r)
+		return
+	}
+	w.Header().Set("x-ms-request-id", makeUUID())
+	w.Header().Set("x-ms-correlation-request-id", makeUUID())
+	f.count(r.Method + " " + kindOf(r.URL.Path))
+	f.mutex.Lock()
+	if f.reads > 0 {
+		f.reads--
+	}
+	w.Header().Set("x-ms-ratelimit-remaining-subscription-reads", strconv.Itoa(f.reads))
+	f.mutex.Unlock()
+	rule := f.take(r.Method, r.URL.Path)
+	if rule == nil {
+		f.serve(w, r, nil)
+		return
+	}
+	time.Sleep(time.Duration(rule.DelayMS) * time.Millisecond)
+	switch {
+	case rule.Drop == "request":
+		drop(w)
+	case rule.Drop == "reply":
+		f.serve(&discarded{header: http.Header{}}, r, rule.Operation)
+		time.Sleep(time.Duration(rule.HangMS) * time.Millisecond)
+		drop(w)
+	case rule.Status != 0:
+		if rule.RetryAfter != nil {
+			w.Header().Set("Retry-After", strconv.Itoa(*rule.RetryAfter))
+		}
+		if rule.Body != "" {
+			w.WriteHeader(rule.Status)
+			_, _ = io.WriteString(w, rule.Body)
+			return
+		}
+		f.fail(w, &Failure{HTTP: rule.Status, Code: rule.Code, Message: rule.Message})
+	default:
+		f.serve(w, r, rule.Operation)
+	}
+}
+
+type discarded struct{ header http.Header }
+
+func (d *discarded) Header() http.Header            { return d.header }
+func (d *discarded) Write(body []byte) (int, error) { return len(body), nil }
+func (d *discarded) WriteHeader(int)                {}
+
+func drop(w http.ResponseWriter) {
+	if hijacker, can := w.(http.Hijacker); can {
+		if connection, _, err := hijacker.Hijack(); err == nil {
+			_ = connection.Close()
+		}
+	}
+}
+
+func (f *Front) checkVersion(kind string, version string) *Failure {
+	if version == "" {
+		return fail(http.StatusBadRequest, "MissingApiVersionParameter", "The api-version query parameter (?api-version=) is required for all requests.")
+	}
+	for _, known := range versions[kind] {
+		if known == version {
+			return nil
+		}
+	}
+	return fail(http.StatusBadRequest, "NoRegisteredProviderFound",
+		"No registered resource provider found for location '%s' and API version '%s' for type '%s'. The supported api-versions are '%s'.",
+		f.site.config.Region, version, kind, strings.Join(versions[kind], ", "))
+}
+
+func (f *Front) serve(w http.ResponseWriter, r *http.Request, planned *Failure) {
+	path := strings.Trim(r.URL.Path, "/")
+	parts := strings.Split(path, "/")
+	if len(parts) == 4 && strings.HasSuffix(path, "/oauth2/v2.0/token") {
+		f.tokenEndpoint(w, r, parts[0])
+		return
+	}
+	config := &f.site.config
+	audience := "https://management.azure.com/"
+	if failure := f.site.authorized(r, audience); failure != nil {
+		w.Header().Set("WWW-Authenticate", `Bearer authorization_uri="`+f.URL()+"/"+config.Tenant+`", error="invalid_token"`)
+		f.fail(w, failure)
+		return
+	}
+	if len(parts) < 2 || !strings.EqualFold(parts[0], "subscriptions") {
+		f.fail(w, fail(http.StatusNotFound, "NotFound", "No route for '%s'.", r.URL.Path))
+		return
+	}
+	if !strings.EqualFold(parts[1], config.Subscription) {
+		f.fail(w, fail(http.StatusNotFound, "SubscriptionNotFound", "The subscription '%s' could not be found.", parts[1]))
+		return
+	}
+	version := r.URL.Query().Get("api-version")
+	if len(parts) == 7 && strings.EqualFold(parts[2], "providers") && (parts[6] == "vmSizes" || len(parts[6]) > 0) && parts[4] == "locations" {
+		f.vmSizes(w, parts[5], parts[6], version)
+		return
+	}
+	if len(parts) == 8 && parts[4] == "locations" && (parts[6] == "operations" || parts[6] == "operationResults") {
+		f.operation(w, parts[7], r.URL.Query().Get("monitor") == "true" || parts[6] == "operationResults")
+		return
+	}
+	if len(parts) >= 4 && strings.EqualFold(parts[2], "resourceGroups") && !f.site.hasGroup(parts[3]) {
+		f.fail(w, fail(http.StatusNotFound, "ResourceGroupNotFound", "Resource group '%s' could not be found.", parts[3]))
+		return
+	}
+	if len(parts) == 4 {
+		if failure := f.checkVersion("Microsoft.Resources/resourceGroups", version); failure != nil {
+			f.fail(w, failure)
+			return
+		}
+		f.reply(w, http.StatusOK, Object{"id": "/subscriptions/" + parts[1] + "/resourceGroups/" + parts[3], "name": parts[3],
+			"type": "Microsoft.Resources/resourceGroups", "location": config.Region, "properties": Object{"provisioningState": "Succeeded"}})
+		return
+	}
+	id, is := parseID(path)
+	if !is || len(versions[id.Provider+"/"+id.Type]) == 0 {
+		f.fail(w, fail(http.StatusNotFound, "InvalidResourceType", "The resource type of '%s' could not be found.", r.URL.Path))
+		return
+	}
+	if failure := f.checkVersion(id.Provider+"/"+id.Type, version); failure != nil {
+		f.fail(w, failure)
+		return
+	}
+	q := &Request{http: r, id: id, version: version, planned: planned}
+	text, err := io.ReadAll(io.LimitReader(r.Body, 4<<20))
+	if err != nil {
+		return
+	}
+	if len(text) > 0 {
+		if err := json.Unmarshal(text, &q.body); err != nil {
+			f.fail(w, fail(http.StatusBadRequest, "InvalidRequestContent", "The request content was invalid and could not be deserialized: '%v'.", err))
+			return
+		}
+	}
+	f.resource(w, q)
+}
+
+func (f *Front) resource(w http.ResponseWriter, q *Request) {
+	var failure *Failure
+	switch {
+	case q.id.Name == "":
+		f.list(w, q)
+	case q.id.Type == "virtualNetworks":
+		failure = f.network(w, q)
+	case q.id.Type == "virtualMachines":
+		failure = f.vm(w, q)
+	case q.id.Type == "disks":
+		failure = f.disk(w, q)
+	case q.id.Type == "networkInterfaces":
+		failure = f.networkInterface(w, q)
+	}
+	if failure != nil {
+		f.fail(w, failure)
+	}
+}
+
+// list is in pages, with nextLink.
+func (f *Front) list(w http.ResponseWriter, q *Request) {
+	if q.http.Method != http.MethodGet {
+		f.fail(w, fail(http.StatusMethodNotAllowed, "MethodNotAllowed", "The method is not allowed."))
+		return
+	}
+	all := f.site.list(q.id.Type, q.id.Group)
+	skip, _ := strconv.Atoi(q.http.URL.Query().Get("$skiptoken"))
+	values := []Object{}
+	f.site.mutex.Lock()
+	for i := skip; i < len(all) && len(values) < f.site.config.PageSize; i++ {
+		values = append(values, f.site.render(all[i]))
+	}
+	f.site.mutex.Unlock()
+	out := Object{"value": values}
+	if end := skip + len(values); end < len(all) {
+		query := url.Values{"api-version": {q.version}, "$skiptoken": {strconv.Itoa(end)}}
+		out["nextLink"] = f.URL() + q.http.URL.EscapedPath() + "?" + query.Encode()
+	}
+	f.reply(w, http.StatusOK, out)
+}
+
+func (f *Front) vmSizes(w http.ResponseWriter, region string, what string, version string) {
+	failure := f.checkVersion("Microsoft.Compute/locations", version)
+	if failure == nil && (what != "vmSizes" || !strings.EqualFold(region, f.site.config.Region)) {
+		failure = fail(http.StatusBadRequest, "NoRegisteredProviderFound", "No registered resource provider found for location '%s' and API version '%s' for type 'locations/%s'.",
+			region, version, what)
+	}
+	if failure != nil {
+		f.fail(w, failure)
+		return
+	}
+	values := []Object{}
+	for _, size := range f.site.config.Sizes {
+		values = append(values, Object{"name": size.Name, "numberOfCores": size.Cores, "osDiskSizeInMB": 1047552, "resourceDiskSizeInMB": 0,
+			"memoryInMB": size.MemoryMB, "maxDataDiskCount": size.DataDisksMax})
+	}
+	f.reply(w, http.StatusOK, Object{"value": values})
+}
