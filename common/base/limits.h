@@ -29,8 +29,8 @@ inline constexpr int kMasterTargetDisksMax = 60;
 // The largest VMDK on VMFS (VMware's configuration maximums).
 inline constexpr uint64_t kVmdkTebibytesMax = 62;
 inline constexpr uint64_t kVmdkBytesMax = kVmdkTebibytesMax * kTiB;
-// The largest page blob (Azure's scalability targets for Blob storage), and the largest disk in one: whole MiB, with the
-// footer of a fixed VHD behind it.
+// The largest page blob (Azure's scalability targets for Blob storage), and the largest disk in
+// one: whole MiB, with the footer of a fixed VHD behind it.
 inline constexpr uint64_t kPageBlobTebibytesMax = 8;
 inline constexpr uint64_t kPageBlobDiskBytesMax = kPageBlobTebibytesMax * kTiB - kMiB;
 

@@ -11,12 +11,14 @@ std::vector<ProblemEntry> Sites() {
   return {
       {.id = kAzureSiteUnknown,
        .name = "AZURE_SITE_UNKNOWN",
-       .when = "the configuration server does not know that Azure site, or it is not clear which is "
-               "meant",
+       .when =
+           "the configuration server does not know that Azure site, or it is not clear which is "
+           "meant",
        .causes = {"it was never added, or was removed", "the name is mistyped",
                   "there are several, and none was named"},
-       .action = "Choose one of: homeward azure list, with --azure-site. If it is missing there, add "
-                 "it: homeward azure add."},
+       .action =
+           "Choose one of: homeward azure list, with --azure-site. If it is missing there, add "
+           "it: homeward azure add."},
       {.id = kAzureSiteExists,
        .name = "AZURE_SITE_EXISTS",
        .when = "an Azure site of that name was added before",
@@ -44,8 +46,9 @@ std::vector<ProblemEntry> Sites() {
       {.id = kAzureTaskFailed,
        .name = "AZURE_TASK_FAILED",
        .when = "Azure refused what was asked of it, or failed to do it",
-       .causes = {"a quota of the subscription is used up", "the region has no VM of that size left",
-                  "a policy or a lock forbids it", "the message says more, in Azure's own words"},
+       .causes = {"a quota of the subscription is used up",
+                  "the region has no VM of that size left", "a policy or a lock forbids it",
+                  "the message says more, in Azure's own words"},
        .action = "Correct what the message names. Then try again.",
        .retryable = true},
       {.id = kAzureNoReceiver,
@@ -53,8 +56,9 @@ std::vector<ProblemEntry> Sites() {
        .when = "no process server can write the page blobs of the site",
        .causes = {"none has the site's container in its configuration",
                   "the one that has it is not connected, or could not list the container"},
-       .action = "Name the container in the process server's configuration (azure.storage), and look "
-                 "at its health: homeward servers show."},
+       .action =
+           "Name the container in the process server's configuration (azure.storage), and look "
+           "at its health: homeward servers show."},
       {.id = kAzureSizeUnknown,
        .name = "AZURE_SIZE_UNSUITABLE",
        .when = "no VM of that size can be made for the machine",
@@ -77,26 +81,31 @@ std::vector<ProblemEntry> MachinesThere() {
        .name = "AZURE_VM_GONE",
        .when = "the VM that the machine lives in was deleted in Azure",
        .causes = {"somebody deleted it"},
-       .action = "If the machine is protected, fail it back with --source-lost. Otherwise it cannot "
-                 "be failed back any more: restore it in Azure, and protect it anew."},
+       .action =
+           "If the machine is protected, fail it back with --source-lost. Otherwise it cannot "
+           "be failed back any more: restore it in Azure, and protect it anew."},
       {.id = kAzureVmMoved,
        .name = "AZURE_VM_MOVED",
-       .when = "the VM that the machine lives in was moved to another resource group or subscription",
+       .when =
+           "the VM that the machine lives in was moved to another resource group or subscription",
        .causes = {"somebody moved it"},
        .action = "Move it back to the resource group that it was made in. Then try again."},
       {.id = kMigrationCompleted,
        .name = "MIGRATION_COMPLETED",
        .when = "the machine's migration to Azure was completed, so it is never failed back",
        .causes = {"an operator completed it"},
-       .action = "None: this cannot be undone. To protect it anew, as another machine, remove it here "
-                 "and install its agent again."},
+       .action =
+           "None: this cannot be undone. To protect it anew, as another machine, remove it here "
+           "and install its agent again."},
       {.id = kProtectionDisabled,
        .name = "PROTECTION_DISABLED",
-       .when = "the machine's protection was removed while it lived in Azure, so it cannot be failed "
-               "back",
+       .when =
+           "the machine's protection was removed while it lived in Azure, so it cannot be failed "
+           "back",
        .causes = {"an operator removed it"},
-       .action = "None: this cannot be undone. To protect it anew, as another machine, remove it here "
-                 "and install its agent again."},
+       .action =
+           "None: this cannot be undone. To protect it anew, as another machine, remove it here "
+           "and install its agent again."},
       {.id = kSourceVmNotRunning,
        .name = "SOURCE_VM_NOT_RUNNING",
        .number = 78093,
@@ -125,7 +134,8 @@ std::vector<ProblemEntry> MachinesThere() {
        .name = "TEST_SUBNET_UNSUITABLE",
        .when = "a copy of the machine must not be started in the network of the machine",
        .causes = {"the site has no subnet for tests", "the subnet is that of failovers"},
-       .action = "Name an isolated subnet with --subnet, or add the site again with --test-subnet."},
+       .action =
+           "Name an isolated subnet with --subnet, or add the site again with --test-subnet."},
       {.id = kTestFailoverLeft,
        .name = "TEST_FAILOVER_LEFT",
        .when = "a copy of the machine that was started to test it is still there",

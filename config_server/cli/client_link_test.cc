@@ -26,9 +26,9 @@ std::set<std::string> Repeated() {
 
 TEST(AdminClientTest, RepeatsWhatReadsAndNothingThatStartsWork) {
   const std::set<std::string> repeated = Repeated();
-  for (const char* const name :
-       {"ListMachines", "GetMachine", "ListPoints", "GetJob", "WatchJob", "GetHealth", "GetVersion",
-        "GetRepair", "ShowPassphrase", "ListVcenters", "ListAzureSites", "GetInventory", "CancelJob"}) {
+  for (const char* const name : {"ListMachines", "GetMachine", "ListPoints", "GetJob", "WatchJob",
+                                 "GetHealth", "GetVersion", "GetRepair", "ShowPassphrase",
+                                 "ListVcenters", "ListAzureSites", "GetInventory", "CancelJob"}) {
     EXPECT_TRUE(repeated.contains(name)) << name;
   }
   for (const char* const name :

@@ -38,12 +38,12 @@ void AddFailback(CommandLine* line, CLI::App* machines, const CommandText& text)
 }
 
 void AddTestFailover(CommandLine* line, CLI::App* machines) {
-  const auto test = line->Start(
-      machines,
-      {"test-failover",
-       "start a copy of a machine in an isolated network in Azure; replication goes on",
-       "machines test-failover web-1 --point latest --wait"},
-      &Stub::TestFailover);
+  const auto test =
+      line->Start(machines,
+                  {"test-failover",
+                   "start a copy of a machine in an isolated network in Azure; replication goes on",
+                   "machines test-failover web-1 --point latest --wait"},
+                  &Stub::TestFailover);
   AddMachine(test);
   AddText(test, "--point", &TestFailoverRequest::mutable_point,
           "the recovery point: latest, latest-app-consistent, or an ID from `points list`");
@@ -58,12 +58,12 @@ void AddTestFailover(CommandLine* line, CLI::App* machines) {
 }
 
 void AddCompleteMigration(CommandLine* line, CLI::App* machines) {
-  const auto complete = line->Start(
-      machines,
-      {"complete-migration",
-       "let a machine stay in Azure for good; it can never be failed back after this",
-       "machines complete-migration web-1 --confirm"},
-      &Stub::CompleteMigration);
+  const auto complete =
+      line->Start(machines,
+                  {"complete-migration",
+                   "let a machine stay in Azure for good; it can never be failed back after this",
+                   "machines complete-migration web-1 --confirm"},
+                  &Stub::CompleteMigration);
   AddMachine(complete);
   AddFlag(complete, "--confirm", &CompleteMigrationRequest::set_confirmed,
           "the machine is never to come home");

@@ -204,9 +204,8 @@ TEST_F(AzureWorkflowTest, SitesAndAServerThatFailAtAnyStepEndInDoneOrUndone) {
     // Every other time something fails for good, before or after its effect; then it is undone, and
     // tried again.
     if (seed % 2 == 1) {
-      constexpr CloudStep::Kind kSteps[] = {CloudStep::Kind::kCreateDisk,
-                                            CloudStep::Kind::kCreateNic,
-                                            CloudStep::Kind::kCreateVm};
+      constexpr CloudStep::Kind kSteps[] = {
+          CloudStep::Kind::kCreateDisk, CloudStep::Kind::kCreateNic, CloudStep::Kind::kCreateVm};
       cloud.fail_step = kSteps[(seed / 2) % 3];
       cloud.fail_after_effect = seed % 4 == 1;
       const storage::v1::Job failed = RunChecked("failover", kill);

@@ -82,8 +82,7 @@ Job JobRunner::StartForEach(Job each, const std::vector<std::string>& machine_id
   job.clear_subject();
   for (const std::string& machine_id : machine_ids) job.add_waiting(machine_id);
   storage::v1::Task& task = *job.add_tasks();
-  task.set_name(
-      absl::StrCat(OperationName(job), " of ", machine_ids.size(), " machines"));
+  task.set_name(absl::StrCat(OperationName(job), " of ", machine_ids.size(), " machines"));
   task.set_state(storage::v1::RUNNING);
   *task.mutable_started() = job.created();
   transaction.Put(job.id(), job);
@@ -187,7 +186,7 @@ void JobRunner::Undo(const Workflow& workflow, Machine* machine, Job* job) {
   if (workflow.undo != nullptr) {
     const View view = surroundings_.view();
     TaskContext context{view, LocationOf(workflow, *machine), surroundings_.source(job->source()),
-                      machine, job};
+                        machine, job};
     StepResult result = workflow.undo(context);
     if (result.state == StepResult::State::kWaiting) {
       progress_[job->id()] = std::move(result);
@@ -269,9 +268,8 @@ void JobRunner::StartNextChild(Job parent) {
   parent.add_children(child->id());
   transaction.Put(parent.id(), parent);
   records_.Commit(transaction);
-  records_.AddEvent(
-      HasEnded(*child) ? "job.failed" : "job.started", child->subject(), child->id(),
-      child->has_problem() ? child->problem().message() : OperationName(*child));
+  records_.AddEvent(HasEnded(*child) ? "job.failed" : "job.started", child->subject(), child->id(),
+                    child->has_problem() ? child->problem().message() : OperationName(*child));
 }
 
 bool JobRunner::StepParent(Job job) {

@@ -64,9 +64,9 @@ Refusal CheckDisks(const storage::v1::Placement& placement) {
 Refusal CheckSize(const CloudState& state, const std::string& size, int disks) {
   const std::string& region = state.site.region();
   if (size.empty()) {
-    return MakeProblem(ProblemId::kAzureSizeUnknown,
-                       absl::StrCat("no VM size was named, and site ", state.site.name(),
-                                    " has no default one"));
+    return MakeProblem(
+        ProblemId::kAzureSizeUnknown,
+        absl::StrCat("no VM size was named, and site ", state.site.name(), " has no default one"));
   }
   if (state.sizes == nullptr) {
     return MakeProblem(ProblemId::kAzureNotReached,
@@ -74,10 +74,9 @@ Refusal CheckSize(const CloudState& state, const std::string& size, int disks) {
   }
   const auto found = state.sizes->find(size);
   if (found == state.sizes->end()) {
-    return MakeProblem(
-        ProblemId::kAzureSizeUnknown,
-        absl::StrCat(region, " has no VM size ", size, " for subscription ",
-                     state.site.subscription()));
+    return MakeProblem(ProblemId::kAzureSizeUnknown,
+                       absl::StrCat(region, " has no VM size ", size, " for subscription ",
+                                    state.site.subscription()));
   }
   // One is the disk that it boots from.
   if (static_cast<uint32_t>(disks) > found->second + 1) {
@@ -116,9 +115,9 @@ Refusal PlaceReceiver(const View& view, const Machine& machine, const AzureSite&
     if (meant.refusal) return meant.refusal;
     wished = meant.server;
     if (!view.fleet.connected(wished->host_id())) {
-      return MakeProblem(ProblemId::kProcessServerDown,
-                         absl::StrCat("process server ", wished->registration().name(),
-                                      " is not connected"));
+      return MakeProblem(
+          ProblemId::kProcessServerDown,
+          absl::StrCat("process server ", wished->registration().name(), " is not connected"));
     }
   }
   const Server* best = nullptr;
@@ -136,9 +135,9 @@ Refusal PlaceReceiver(const View& view, const Machine& machine, const AzureSite&
   if (best == nullptr) {
     return MakeProblem(
         ProblemId::kAzureNoReceiver,
-        absl::StrCat(wished == nullptr ? "no process server that is connected"
-                                       : absl::StrCat("process server ",
-                                                      wished->registration().name()),
+        absl::StrCat(wished == nullptr
+                         ? "no process server that is connected"
+                         : absl::StrCat("process server ", wished->registration().name()),
                      wished == nullptr ? " can write " : " cannot write ",
                      absl::StrJoin(site.containers(), " or "), " of site ", site.name()));
   }
@@ -166,9 +165,9 @@ Refusal AzureVmRules::Place(const View& view, const Machine& machine, const Plac
   if (site.refusal) return site.refusal;
   const AzureSite& record = site.state->site;
   if (machine.has_azure_vm()) {
-    return MakeProblem(ProblemId::kVmIsSource,
-                       absl::StrCat(NameOf(machine), " runs in ", machine.azure_vm().name(),
-                                    " in Azure already"));
+    return MakeProblem(
+        ProblemId::kVmIsSource,
+        absl::StrCat(NameOf(machine), " runs in ", machine.azure_vm().name(), " in Azure already"));
   }
   if (Refusal refusal = CheckDisks(*placement)) return refusal;
   if (Refusal refusal = CheckReached(record.name(), *site.state)) return refusal;
@@ -199,9 +198,9 @@ Refusal AzureVmRules::CheckFailback(const View& view, const Machine& machine) co
   }
   if (Refusal refusal = CheckReached(state->first, state->second)) return refusal;
   if (machine.state() != storage::v1::FAILED_BACK) return std::nullopt;
-  return MakeProblem(ProblemId::kMachineRunning,
-                     absl::StrCat(NameOf(machine), " was started as ", vm.name(),
-                                  " in Azure, and has its disks"));
+  return MakeProblem(
+      ProblemId::kMachineRunning,
+      absl::StrCat(NameOf(machine), " was started as ", vm.name(), " in Azure, and has its disks"));
 }
 
 Refusal AzureVmRules::CheckTest(const View& view, const Machine& machine,

@@ -55,8 +55,8 @@ std::string Claim(const CloudSeen::Resource& resource, const CloudTags& ours) {
 CloudStep NotOurs(const std::string& what, const CloudMove& move,
                   const CloudSeen::Resource& resource, const CloudTags& ours) {
   return RefuseStep(ProblemId::kAzureNotOurs,
-                absl::StrCat(what, " in resource group ", move.resource_group, " is not ours: ",
-                             Claim(resource, ours)));
+                    absl::StrCat(what, " in resource group ", move.resource_group,
+                                 " is not ours: ", Claim(resource, ours)));
 }
 
 bool IsSettled(const CloudSeen::Resource& resource) {
@@ -82,8 +82,9 @@ CloudStep CreateDisks(const CloudMove& move, const CloudTags& ours, const CloudS
 }
 
 CloudStep Gone(const CloudMove& move) {
-  return RefuseStep(ProblemId::kAzureVmGone, absl::StrCat("there is no VM ", move.vm,
-                                                      " in resource group ", move.resource_group));
+  return RefuseStep(
+      ProblemId::kAzureVmGone,
+      absl::StrCat("there is no VM ", move.vm, " in resource group ", move.resource_group));
 }
 
 CloudStep TurnOn(const CloudMove& move, const CloudSeen::Vm& vm) {
@@ -101,8 +102,8 @@ CloudStep CreateVm(const CloudMove& move, const CloudTags& ours, const CloudSeen
       const std::string what = absl::StrCat("disk ", move.disks[i].name);
       if (!disk.has_value()) {
         return RefuseStep(ProblemId::kAzureNotOurs,
-                      absl::StrCat(what, " in resource group ", move.resource_group,
-                                   ", which was imported for it, is not there any more"));
+                          absl::StrCat(what, " in resource group ", move.resource_group,
+                                       ", which was imported for it, is not there any more"));
       }
       if (!IsOurs(*disk, ours)) return NotOurs(what, move, *disk, ours);
     }
@@ -179,8 +180,7 @@ CloudStep NextStep(const CloudMove& move, const CloudTags& ours, const CloudSeen
   }
   if (!seen.vm.has_value()) return Gone(move);
   // Somebody else's may have its name by now.
-  if (!IsOurs(*seen.vm, ours))
-    return NotOurs(absl::StrCat("VM ", move.vm), move, *seen.vm, ours);
+  if (!IsOurs(*seen.vm, ours)) return NotOurs(absl::StrCat("VM ", move.vm), move, *seen.vm, ours);
   return move.kind == CloudMove::Kind::kTurnOff ? TurnOff(move, *seen.vm) : TurnOn(move, *seen.vm);
 }
 

@@ -86,12 +86,10 @@ TEST_F(CloudPlanTest, AVmIsMadeFromItsDisksAndRuns) {
 }
 
 TEST_F(CloudPlanTest, AVmIsShutDownThenDeallocatedAndSeenToBe) {
-  const std::pair<const char*, StepKind> steps[] = {{"running", StepKind::kPowerOff},
-                                                {"stopping", StepKind::kAwait},
-                                                {"stopped", StepKind::kDeallocate},
-                                                {"deallocating", StepKind::kAwait},
-                                                {"deallocated", StepKind::kReached},
-                                                {"unknown", StepKind::kPowerOff}};
+  const std::pair<const char*, StepKind> steps[] = {
+      {"running", StepKind::kPowerOff},    {"stopping", StepKind::kAwait},
+      {"stopped", StepKind::kDeallocate},  {"deallocating", StepKind::kAwait},
+      {"deallocated", StepKind::kReached}, {"unknown", StepKind::kPowerOff}};
   for (const auto& [power, kind] : steps) {
     MakeVm(power);
     EXPECT_EQ(Next(CloudMove::Kind::kTurnOff).kind, kind) << power;

@@ -39,8 +39,8 @@ struct CloudState {
   Link link = Link::kDisconnected;
   absl::Time since;  // of `link`
   absl::Status error;
-  std::shared_ptr<const Sizes> sizes;         // by name, of the region; null: not read yet
-  std::map<std::string, AzureVmState> vms;    // by machine id, of those that were looked at
+  std::shared_ptr<const Sizes> sizes;       // by name, of the region; null: not read yet
+  std::map<std::string, AzureVmState> vms;  // by machine id, of those that were looked at
 };
 
 }  // namespace homeward

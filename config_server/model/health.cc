@@ -67,11 +67,10 @@ std::vector<types::v1::HealthIssue> JudgeMachine(const View& view, const Machine
     const bool gone = !view.Alive(placement.master_target_id());
     const storage::v1::Server* const receiver = view.ReceiverOf(machine);
     const bool relays = receiver != nullptr && receiver->role() == types::v1::PROCESS_SERVER;
-    issues.push_back(
-        MakeIssue(gone ? types::v1::CRITICAL : types::v1::WARNING,
-                  relays ? ProblemId::kProcessServerDown : ProblemId::kMasterTargetDown,
-                  relays ? "its process server is not connected"
-                         : "its master target is not connected"));
+    issues.push_back(MakeIssue(
+        gone ? types::v1::CRITICAL : types::v1::WARNING,
+        relays ? ProblemId::kProcessServerDown : ProblemId::kMasterTargetDown,
+        relays ? "its process server is not connected" : "its master target is not connected"));
   }
   // What would keep it from coming home.
   if (machine.state() == storage::v1::PROTECTED) {

@@ -63,12 +63,13 @@ Refusal CheckFailback(const View& view, const Machine& machine) {
 }
 
 // An agent that is awaited no longer, in a VM that Azure says is running.
-Refusal ExplainSilence(const View& view, const Machine& machine, const types::v1::Problem& problem) {
+Refusal ExplainSilence(const View& view, const Machine& machine,
+                       const types::v1::Problem& problem) {
   const bool awaited = problem.has_retry_at();
   if (awaited || !SeenRunningInAzure(view, machine)) return problem;
-  return MakeProblem(ProblemId::kAzureVmUnreachable,
-                     absl::StrCat("the VM ", machine.azure_vm().name(), " runs, and ",
-                                  problem.message()));
+  return MakeProblem(
+      ProblemId::kAzureVmUnreachable,
+      absl::StrCat("the VM ", machine.azure_vm().name(), " runs, and ", problem.message()));
 }
 
 Refusal CheckRepair(const View& view, const Machine& machine) {
@@ -148,7 +149,8 @@ Refusal CheckOperation(const View& view, const Machine& machine, storage::v1::Op
       return CheckAgent(view, machine);
     case storage::v1::REPROTECT:
       if (Refusal refusal = CheckAzureHome(view, machine)) return refusal;
-      if (Refusal refusal = CheckAgent(view, machine)) return ExplainSilence(view, machine, *refusal);
+      if (Refusal refusal = CheckAgent(view, machine))
+        return ExplainSilence(view, machine, *refusal);
       return CheckSystem(machine);
     case storage::v1::FAILBACK:
       return CheckFailback(view, machine);
@@ -158,10 +160,10 @@ Refusal CheckOperation(const View& view, const Machine& machine, storage::v1::Op
       return CheckReplica(view, machine);
     case storage::v1::REMOVE:
       if (!machine.has_test()) return std::nullopt;
-      return MakeProblem(ProblemId::kTestFailoverLeft,
-                         absl::StrCat("a copy of ", NameOf(machine), ", ",
-                                      machine.test().azure_vm().name(),
-                                      ", was started to test it, and is still there"));
+      return MakeProblem(
+          ProblemId::kTestFailoverLeft,
+          absl::StrCat("a copy of ", NameOf(machine), ", ", machine.test().azure_vm().name(),
+                       ", was started to test it, and is still there"));
     default:
       return std::nullopt;
   }

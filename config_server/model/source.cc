@@ -32,10 +32,9 @@ Refusal CheckStaysInAzure(const Machine& machine) {
   if (!machine.has_azure_vm()) return std::nullopt;
   const std::string& name = machine.registration().name();
   if (machine.migrated()) {
-    return MakeProblem(
-        ProblemId::kMigrationCompleted,
-        absl::StrCat("the migration of ", name, " to ", machine.azure_vm().name(),
-                     " was completed: it stays in Azure"));
+    return MakeProblem(ProblemId::kMigrationCompleted,
+                       absl::StrCat("the migration of ", name, " to ", machine.azure_vm().name(),
+                                    " was completed: it stays in Azure"));
   }
   if (machine.state() == storage::v1::UNPROTECTED) {
     return MakeProblem(ProblemId::kProtectionDisabled,

@@ -125,9 +125,8 @@ const storage::v1::Server* View::ReceiverOf(const storage::v1::Machine& machine)
 
 const char* View::ReceiverWord(const storage::v1::Machine& machine) const {
   const storage::v1::Server* const receiver = ReceiverOf(machine);
-  return receiver != nullptr && receiver->role() == types::v1::PROCESS_SERVER
-             ? "the process server"
-             : "the master target";
+  return receiver != nullptr && receiver->role() == types::v1::PROCESS_SERVER ? "the process server"
+                                                                              : "the master target";
 }
 
 bool RegisteredSinceBoot(const storage::v1::Machine& machine) {

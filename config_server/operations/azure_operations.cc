@@ -42,14 +42,13 @@ absl::Status Operations::TestFailoverCleanup(const admin::v1::TestFailoverCleanu
 absl::Status Operations::CompleteMigration(const admin::v1::CompleteMigrationRequest& request,
                                            admin::v1::Job* response) {
   HW_ASSIGN_OR_RETURN(const storage::v1::Machine machine, brain_.FindMachine(request.machine()));
-  if (Refusal refusal =
-          CheckOperation(brain_.MakeView(), machine, storage::v1::COMPLETE_MIGRATION))
+  if (Refusal refusal = CheckOperation(brain_.MakeView(), machine, storage::v1::COMPLETE_MIGRATION))
     return Refused(*refusal);
   if (!request.confirmed()) {
-    return Refused(MakeProblem(ProblemId::kMigrationNotConfirmed,
-                               absl::StrCat(machine.registration().name(), " would stay in Azure as ",
-                                            machine.azure_vm().name(),
-                                            " and could never be failed back")));
+    return Refused(
+        MakeProblem(ProblemId::kMigrationNotConfirmed,
+                    absl::StrCat(machine.registration().name(), " would stay in Azure as ",
+                                 machine.azure_vm().name(), " and could never be failed back")));
   }
   return StartJob(storage::v1::COMPLETE_MIGRATION, machine.machine_id(), {}, response);
 }

@@ -90,7 +90,8 @@ StepResult AzureVm::StartTest(const View& view, Machine* machine) {
           .AtMost(kShownWithin,
                   MakeProblem(ProblemId::kPointNotFound,
                               absl::StrCat("the process server does not say where recovery point ",
-                                           test.point_id(), " is: it may be an older version, or "
+                                           test.point_id(),
+                                           " is: it may be an older version, or "
                                            "the point is gone")));
     }
     NameTestVm(*machine, {replica->shown_paths().begin(), replica->shown_paths().end()}, &vm);

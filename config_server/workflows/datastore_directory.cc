@@ -27,8 +27,7 @@ StepResult AwaitEnd(const View& view, storage::v1::Machine* machine,
   if (!view.Alive(machine->assignment().placement().master_target_id())) return StepResult::Done();
   const std::string remove =
       absl::StrCat(view.ReceiverWord(*machine), " to remove the recovery points");
-  StepResult result =
-      AwaitPhase(view, machine, phase, remove.c_str());
+  StepResult result = AwaitPhase(view, machine, phase, remove.c_str());
   return result.state == StepResult::State::kFailed ? StepResult::Wait(result.problem->message())
                                                     : result;
 }

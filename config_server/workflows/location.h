@@ -111,8 +111,8 @@ class AzureVm : public Location {
   Cloud* const cloud_;
 };
 
-// What was done elsewhere is shown seconds later: by a vCenter in its inventory, by a receiver in its
-// heartbeat.
+// What was done elsewhere is shown seconds later: by a vCenter in its inventory, by a receiver in
+// its heartbeat.
 inline constexpr absl::Duration kShownWithin = absl::Minutes(10);
 
 // For locations: the receiver is there, and says that it is in the wanted phase.

@@ -31,8 +31,7 @@ bool SourceVcenterVm::IsOn(const View& view, const Machine& machine) const {
 
 StepResult SourceVcenterVm::Move(const View& view, const Machine& machine, VmMove::Kind kind) {
   if (hypervisor_ == nullptr) {
-    return StepResult::Fail(
-        MakeProblem(ProblemId::kVcenterUnknown, "this server has no vCenters"));
+    return StepResult::Fail(MakeProblem(ProblemId::kVcenterUnknown, "this server has no vCenters"));
   }
   VmMove move = MoveOf(view, InItsOwnVm(machine), kind);
   // What it has for disks by now is its own matter.

@@ -124,8 +124,8 @@ StepResult AwaitRequestedPoint(TaskContext& context) {
     return StepResult::Wait("the agent to make the point");
   return HasPoint(context, agent->requested_point())
              ? StepResult::Done()
-             : StepResult::Wait(
-                   absl::StrCat(context.view.ReceiverWord(*context.machine), " to report the point"));
+             : StepResult::Wait(absl::StrCat(context.view.ReceiverWord(*context.machine),
+                                             " to report the point"));
 }
 
 StepResult QuiesceSource(TaskContext& context) {
@@ -180,8 +180,8 @@ StepResult StartSource(TaskContext& context) {
   if (on.state == StepResult::State::kWaiting) return on;
   job.set_source_turned_off(false);
   if (on.state != StepResult::State::kFailed) return on;
-  job.add_kept(absl::StrCat("the machine is off, and was not started again: ",
-                            on.problem->message()));
+  job.add_kept(
+      absl::StrCat("the machine is off, and was not started again: ", on.problem->message()));
   return StepResult::Done();
 }
 

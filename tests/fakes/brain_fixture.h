@@ -42,8 +42,7 @@ class BrainFixture : public ::testing::Test {
     sessions_.clear();
     auto store = Store::Open(directory_ + "/store");
     ASSERT_TRUE(store.ok()) << store.status();
-    brain_ = std::make_unique<Brain>(clock_, Settings{}, *std::move(store), hypervisor_,
-                                     cloud_);
+    brain_ = std::make_unique<Brain>(clock_, Settings{}, *std::move(store), hypervisor_, cloud_);
   }
 
   control::v1::Registration Registration(types::v1::ServerRole role, const std::string& id) {
@@ -248,8 +247,8 @@ class BrainFixture : public ::testing::Test {
   std::string boot_id_ = "boot-1", hardware_uuid_ = "hardware-1";
   std::string target_uuid_;
   std::string said_vm_;  // --vm
-  PlacementWish wish_;   // of a protect and a reprotect; with a location, no directory is wished for
-  bool shows_points_ = true;  // the process server knows of test failovers
+  PlacementWish wish_;  // of a protect and a reprotect; with a location, no directory is wished for
+  bool shows_points_ = true;             // the process server knows of test failovers
   std::vector<std::string> containers_;  // that the process server can write
   bool agent_runs_ = true;
   Hypervisor* const hypervisor_;
