@@ -46,7 +46,8 @@ struct NetworkdFile {
 };
 NetworkdFile ReadNetworkd(const std::string& text) {
   NetworkdFile file;
-  for (const absl::string_view line : Lines({text})) {
+  const Texts texts = {text};  // outlives the lines, which point into it
+  for (const absl::string_view line : Lines(texts)) {
     const std::pair<absl::string_view, absl::string_view> setting =
         absl::StrSplit(line, absl::MaxSplits('=', 1));
     const absl::string_view key = absl::StripAsciiWhitespace(setting.first);
