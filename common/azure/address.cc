@@ -33,7 +33,8 @@ absl::StatusOr<WebAddress> ParseWebAddress(absl::string_view text) {
       ParseHostPort(absl::AsciiStrToLower(
           has_port ? std::string(host) : absl::StrCat(host, address.tls ? ":443" : ":80"))));
   if (path != rest.npos) address.path = std::string(rest.substr(path));
-  if (address.path.empty() || address.path[0] != '/') address.path = absl::StrCat("/", address.path);
+  if (address.path.empty() || address.path[0] != '/')
+    address.path = absl::StrCat("/", address.path);
   return address;
 }
 

@@ -257,10 +257,11 @@ std::vector<ProblemEntry> ReplicasInAzure() {
        .name = "REPLICA_LOST_LEASE",
        .when = "another process server has taken the leases of the replica's page blobs, and this "
                "one has stopped writing to them",
-       .causes = {"the machine was moved to the other process server, and this one does not know it "
-                  "yet",
-                  "two process servers have the same identity, as after one was copied",
-                  "something that is not Homeward took a lease of a blob"},
+       .causes =
+           {"the machine was moved to the other process server, and this one does not know it "
+            "yet",
+            "two process servers have the same identity, as after one was copied",
+            "something that is not Homeward took a lease of a blob"},
        .action = "If the machine was moved, nothing: it is over when this process server hears of "
                  "it. If this one is to have the replica, stop the other, and restart this one: it "
                  "takes the replica back.",
@@ -299,8 +300,9 @@ std::vector<ProblemEntry> ReplicasInAzure() {
                   "list",
                   "the host's clock is wrong by more than 15 minutes",
                   "the certificate of the server is not trusted"},
-       .action = "Renew the credential in the file that the configuration names under "
-                 "azure.storage, and restart the process server. The message has Azure's own code."},
+       .action =
+           "Renew the credential in the file that the configuration names under "
+           "azure.storage, and restart the process server. The message has Azure's own code."},
       {.id = kStorageThrottled,
        .name = "STORAGE_THROTTLED",
        .when = "Azure Storage refuses writes because they are too many, and nothing is replicated "

@@ -207,8 +207,8 @@ int RunMutations(uint64_t seeds_max, const std::string& only) {
 int main(int argc, char** argv) {
   using namespace homeward::simulation;
   homeward::SetLogLevel(homeward::LogLevel::kOff);
-  // Every seed has disks of its own. From the heap they cost half of what they cost from the kernel, which gives each one page by
-  // page.
+  // Every seed has disks of its own. From the heap they cost half of what they cost from the
+  // kernel, which gives each one page by page.
   ::mallopt(M_MMAP_MAX, 0);
   ::mallopt(M_TRIM_THRESHOLD, 1 << 30);
   uint64_t seeds = 100, first = 1, one = 0;
