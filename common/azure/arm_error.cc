@@ -69,11 +69,6 @@ std::string MessageOf(const Json& error) {
   return message;
 }
 
-std::string Header(const HttpsReply& reply, const char* name) {
-  const auto found = reply.headers.find(name);
-  return found == reply.headers.end() ? std::string() : found->second;
-}
-
 absl::StatusCode CodeOf(const ArmError& error) {
   for (const Meaning& meaning : kMeanings) {
     if (meaning.code == error.code) return meaning.status;
@@ -109,7 +104,7 @@ absl::StatusCode CodeOf(const ArmError& error) {
 
 std::string RequestIdOf(const HttpsReply& reply) {
   for (const char* const name : {"x-ms-request-id", "x-ms-correlation-request-id"}) {
-    std::string id = Header(reply, name);
+    std::string id = HeaderOf(reply, name);
     if (!id.empty()) return id;
   }
   return "none";
@@ -126,7 +121,7 @@ ArmError ReadArmError(const HttpsReply& reply) {
     error.code = TextAt(inner, {"code"});
     error.message = MessageOf(inner);
   }
-  if (error.code.empty()) error.code = Header(reply, "x-ms-error-code");
+  if (error.code.empty()) error.code = HeaderOf(reply, "x-ms-error-code");
   if (error.message.empty() && !reply.body.empty())
     error.message = std::string(absl::string_view(reply.body).substr(0, kBodyShown));
   return error;
@@ -180,7 +175,7 @@ std::string AzureErrorOf(const absl::Status& status) {
 }
 
 absl::optional<absl::Duration> ReadRetryAfter(const HttpsReply& reply, absl::Time now) {
-  const std::string text = Header(reply, "retry-after");
+  const std::string text = HeaderOf(reply, "retry-after");
   int64_t seconds = 0;
   if (absl::SimpleAtoi(text, &seconds) && seconds >= 0) return absl::Seconds(seconds);
   absl::Time at;

@@ -9,11 +9,6 @@
 namespace homeward::azure {
 namespace {
 
-std::string Header(const HttpsReply& reply, const char* name) {
-  const auto found = reply.headers.find(name);
-  return found == reply.headers.end() ? std::string() : found->second;
-}
-
 enum class State { kRunning, kSucceeded, kFailed };
 
 // Every other value is of one that is under way: providers have their own.
@@ -33,8 +28,8 @@ Operation::Operation(HttpsMethod method, std::string url, std::string what, cons
     : method_(method), own_url_(std::move(url)), what_(std::move(what)) {
   wait_ = ReadRetryAfter(reply, now);
   result_ = reply.body;
-  location_ = Header(reply, "location");
-  const std::string operation = Header(reply, "azure-asyncoperation");
+  location_ = HeaderOf(reply, "location");
+  const std::string operation = HeaderOf(reply, "azure-asyncoperation");
   if (!operation.empty()) {
     way_ = Way::kOperation;
     look_at_ = operation;
@@ -129,8 +124,8 @@ void Operation::Take(const HttpsReply& reply, absl::Time now) {
     look_at_ = own_url_;
     return;
   }
-  const std::string operation = Header(reply, "azure-asyncoperation");
-  const std::string location = Header(reply, "location");
+  const std::string operation = HeaderOf(reply, "azure-asyncoperation");
+  const std::string location = HeaderOf(reply, "location");
   switch (way_) {
     case Way::kOperation:
       TakeOperationState(reply);

@@ -31,11 +31,6 @@ std::string QuotedEtag(absl::string_view etag) {
                                                       : absl::StrCat("\"", etag, "\"");
 }
 
-std::string Header(const HttpsReply& reply, const char* name) {
-  const auto it = reply.headers.find(name);
-  return it == reply.headers.end() ? "" : it->second;
-}
-
 absl::StatusOr<BlobProperties> ReadBlob(const pugi::xml_node node) {
   const pugi::xml_node properties = node.child("Properties");
   BlobProperties blob;
@@ -57,7 +52,7 @@ std::pair<std::string, std::string> ErrorIn(const HttpsReply& reply) {
   document.load_buffer(reply.body.data(), reply.body.size());
   const pugi::xml_node error = document.child("Error");
   std::string code = error.child("Code").text().as_string();
-  if (code.empty()) code = Header(reply, "x-ms-error-code");
+  if (code.empty()) code = HeaderOf(reply, "x-ms-error-code");
   std::string words = error.child("Message").text().as_string();
   const std::string detail = error.child("AuthenticationErrorDetail").text().as_string();
   // Azure repeats request id and time in its message, in lines of their own.
@@ -156,18 +151,18 @@ absl::StatusOr<BlobProperties> ReadProperties(const std::string& name, const std
   BlobProperties blob;
   blob.name = name;
   blob.snapshot = snapshot;
-  blob.etag = QuotedEtag(Header(reply, "etag"));
-  blob.leased = Header(reply, "x-ms-lease-status") == "locked";
+  blob.etag = QuotedEtag(HeaderOf(reply, "etag"));
+  blob.leased = HeaderOf(reply, "x-ms-lease-status") == "locked";
   for (const auto& [header, value] : reply.headers) {
     if (absl::StartsWith(header, kMetadataHeader))
       blob.metadata[header.substr(kMetadataHeader.size())] = value;
   }
-  const std::string type = Header(reply, "x-ms-blob-type");
+  const std::string type = HeaderOf(reply, "x-ms-blob-type");
   if (type != "PageBlob") {
     return absl::FailedPreconditionError(absl::StrCat(
         name, " is a \"", type, "\" and no page blob: delete it, or use another container"));
   }
-  if (blob.etag.empty() || !absl::SimpleAtoi(Header(reply, "content-length"), &blob.bytes))
+  if (blob.etag.empty() || !absl::SimpleAtoi(HeaderOf(reply, "content-length"), &blob.bytes))
     return absl::InternalError(absl::StrCat(name, ": the reply has no ETag or Content-Length"));
   return blob;
 }
@@ -177,7 +172,7 @@ std::string ErrorCodeOf(const HttpsReply& reply) { return ErrorIn(reply).first; 
 absl::Status StatusOf(const HttpsReply& reply) {
   if (reply.code >= 200 && reply.code < 300) return absl::OkStatus();
   const auto [code, words] = ErrorIn(reply);
-  const std::string request_id = Header(reply, "x-ms-request-id");
+  const std::string request_id = HeaderOf(reply, "x-ms-request-id");
   std::string text = absl::StrCat("HTTP ", reply.code);
   if (!code.empty()) absl::StrAppend(&text, " ", code);
   if (!words.empty()) absl::StrAppend(&text, " (", absl::StripAsciiWhitespace(words), ")");

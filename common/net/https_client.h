@@ -27,6 +27,12 @@ struct HttpsReply {
   bool maybe_sent_twice = false;
 };
 
+// The header of that name, in lower case; empty where there is none.
+inline std::string HeaderOf(const HttpsReply& reply, const std::string& name) {
+  const auto found = reply.headers.find(name);
+  return found == reply.headers.end() ? std::string() : found->second;
+}
+
 struct HttpsRequest {
   std::string path = "/";
   std::map<std::string, std::string> headers;

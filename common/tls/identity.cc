@@ -17,34 +17,19 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/check.h"
 #include "common/status/status_macros.h"
+#include "common/tls/openssl.h"
 
 namespace homeward {
 namespace {
 
-template <auto kFree>
-struct Freer {
-  template <typename T>
-  void operator()(T* object) const {
-    kFree(object);
-  }
-};
-using Key = std::unique_ptr<EVP_PKEY, Freer<EVP_PKEY_free>>;
-using Certificate = std::unique_ptr<X509, Freer<X509_free>>;
+using openssl::Bio;
+using openssl::Certificate;
+using openssl::Failed;
+using openssl::Freer;
+using openssl::Key;
+using openssl::ReadFrom;
 using Request = std::unique_ptr<X509_REQ, Freer<X509_REQ_free>>;
-using Bio = std::unique_ptr<BIO, Freer<BIO_free>>;
 using Extension = std::unique_ptr<X509_EXTENSION, Freer<X509_EXTENSION_free>>;
-
-absl::Status Failed(absl::string_view doing) {
-  char text[256] = "unknown";
-  if (const unsigned long error = ERR_get_error(); error != 0)
-    ERR_error_string_n(error, text, sizeof(text));
-  ERR_clear_error();
-  return absl::InvalidArgumentError(absl::StrCat(doing, ": ", text));
-}
-
-Bio ReadFrom(const std::string& pem) {
-  return Bio(BIO_new_mem_buf(pem.data(), static_cast<int>(pem.size())));
-}
 
 std::string Content(const Bio& bio) {
   char* data = nullptr;

@@ -223,7 +223,9 @@ TEST_F(PageBlobsTest, EachPointIsWhatTheMachineWasAlsoThroughAnotherProcessServe
   EXPECT_TRUE(first->Seen().created_fresh());
   StartAgent();
   Connect(*first);
-  MakePoint(*first);
+  // The agent makes the first point by itself, when all is synchronised.
+  EXPECT_TRUE(Await([&] { return first->Seen().points_size() == 1; }));
+  wanted_[first->Seen().points(0).id()] = source_.content();
   WriteSome(2, 40);
   MakePoint(*first);
 

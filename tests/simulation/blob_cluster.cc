@@ -361,6 +361,9 @@ void BlobCluster::TakeOver() {
 }
 
 void BlobCluster::Retain() {
+  // What is being dropped may be gone for another server that takes over meanwhile; and what was to
+  // be dropped and was not may come back or not.
+  listed_.clear();
   for (size_t i = 0; i < servers_.size(); ++i) {
     Server& server = *servers_[i];
     if (server.store == nullptr) continue;
@@ -372,7 +375,6 @@ void BlobCluster::Retain() {
       OpenLater(i, absl::Milliseconds(10), absl::Seconds(2));
     }
   }
-  // What was to be dropped and was not may come back or not.
   listed_.clear();
 }
 
