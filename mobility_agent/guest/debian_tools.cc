@@ -247,6 +247,8 @@ absl::Status DebianTools::RestoreFiles(Tools* tools) const {
 }
 
 absl::Status DebianTools::RestoreServices(const Tools& tools) {
+  // Else there is nobody to start and stop them; the next boot does as they are set.
+  const bool running = files_.Exists("/run/systemd/system");
   for (const GuestRecord::Service& service : tools.services) {
     const bool disabled = service.state == "disabled";
     if (!disabled && service.state != "enabled" && service.state != "masked") continue;
@@ -257,6 +259,7 @@ absl::Status DebianTools::RestoreServices(const Tools& tools) {
     const std::string verb = disabled ? "disable" : service.state == "masked" ? "mask" : "enable";
     HW_RETURN_IF_ERROR(
         RunLogged(commands_, {"systemctl", verb, service.name}, kQueryLimit).status());
+    if (!running) continue;
     const std::string run = verb == "enable" ? "start" : "stop";
     HW_RETURN_IF_ERROR(
         RunLogged(commands_, {"systemctl", run, service.name}, kQueryLimit).status());

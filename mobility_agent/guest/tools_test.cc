@@ -15,6 +15,7 @@ class DebianToolsTest : public ::testing::Test {
  protected:
   DebianToolsTest() {
     machine_.Put(kConf, "[logging]\nlog = true\n");
+    machine_.Put("/run/systemd/system/x", "");
     SetInstalled("2:12.2");
     commands_.answers["apt-mark showmanual"] = ProgramResult{0, "bash\nopen-vm-tools\n"};
     commands_.answers["Conffiles"] = ProgramResult{0, " /etc/vmware-tools/tools.conf 76d7\n\n"};
