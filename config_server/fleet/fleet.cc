@@ -138,16 +138,18 @@ Fleet::Answer Fleet::Ask(const std::string& host_id, const std::string& who) {
   return Answer::kAwaited;
 }
 
-void Fleet::NoteRefused(const std::string& host_id, RefusedCopy refused) {
+bool Fleet::NoteRefused(const std::string& host_id, RefusedCopy refused) {
   refused.at = clock_.Monotonic();
   std::vector<RefusedCopy>& all = state_.refused[host_id];
-  std::erase_if(all, [&](const RefusedCopy& old) {
-    return refused.at - old.at > FleetState::kStillAsks ||
-           (old.copy.boot_id() == refused.copy.boot_id() &&
-            old.copy.hardware_uuid() == refused.copy.hardware_uuid());
+  std::erase_if(
+      all, [&](const RefusedCopy& old) { return refused.at - old.at > FleetState::kStillAsks; });
+  const size_t asked_before = std::erase_if(all, [&](const RefusedCopy& old) {
+    return old.copy.boot_id() == refused.copy.boot_id() &&
+           old.copy.hardware_uuid() == refused.copy.hardware_uuid();
   });
   if (all.size() == kRefusedMax) all.erase(all.begin());
   all.push_back(std::move(refused));
+  return asked_before > 0;
 }
 
 }  // namespace homeward

@@ -57,8 +57,8 @@ class Fleet {
   // wants to know: an answer counts for the one on whose behalf it was asked.
   enum class Answer { kAwaited, kGiven, kMissing };
   Answer Ask(const std::string& host_id, const std::string& who);
-  // `refused.at` is now.
-  void NoteRefused(const std::string& host_id, RefusedCopy refused);
+  // `refused.at` is now. Whether it was noted before, and is not forgotten yet.
+  bool NoteRefused(const std::string& host_id, RefusedCopy refused);
   void ForgetRefused(const std::string& host_id) { state_.refused.erase(host_id); }
 
  private:

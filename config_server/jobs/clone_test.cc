@@ -243,6 +243,30 @@ TEST_F(CloneTest, ACloneThatWasRefusedIsNotTakenForTheMachineThatCameHome) {
   EXPECT_EQ(Join({.boot = "boot-9", .start = "s", .hardware = "hardware-9"}), "AGENT_CLONED");
 }
 
+TEST_F(CloneTest, ACopyThatWasLeftBehindAndRunsIsTold) {
+  Protect(original_);
+  Run("failback", "latest");
+  const CopyOfMachine home{
+      .boot = "home", .start = "h", .hardware = "hardware-at-home", .disks = {"z"}};
+  ASSERT_EQ(Join(home), "");
+  EXPECT_TRUE(Health().empty());
+  const CopyOfMachine again{.boot = "boot-8", .start = "start-8"};
+  for (int i = 0; i < 3; ++i) {
+    EXPECT_EQ(Join(again), "FOREIGN_CONFIG_SERVER") << "by its hardware";
+    EXPECT_NE(said_.find("hardware-1, boot boot-8"), std::string::npos) << said_;
+  }
+  EXPECT_EQ(Health(), std::vector<std::string>{"FOREIGN_CONFIG_SERVER"});
+  EXPECT_EQ(CountEvents("machine.left_behind_refused"), 1) << "once, however often it comes";
+  EXPECT_EQ(IdOf(brain_->AcceptCopy(kMachine, "").status()), "COPY_NOT_CHOSEN")
+      << "it is over, whoever accepts it";
+  EXPECT_EQ(Join(again), "FOREIGN_CONFIG_SERVER");
+  EXPECT_EQ(Machine().registration().boot_id(), "home");
+  clock_.now += absl::Minutes(2);
+  EXPECT_TRUE(Health().empty()) << "it does not ask any more";
+  EXPECT_EQ(Join(again), "FOREIGN_CONFIG_SERVER");
+  EXPECT_EQ(CountEvents("machine.left_behind_refused"), 2) << "it was started once more";
+}
+
 class CloneInVcenterTest : private WithVcenter, public CloneTest {
  protected:
   CloneInVcenterTest() : CloneTest(&model) {}

@@ -33,6 +33,7 @@ uint64_t Registrations::RegisterServer(const control::v1::Registration& registra
 }
 
 absl::Status Registrations::CheckLeftBehind(const control::v1::Registration& registration,
+                                            const storage::v1::Incarnation& copy,
                                             Machine machine) {
   const auto& retired = machine.retired_boot_ids();
   const bool retired_boot =
@@ -41,18 +42,25 @@ absl::Status Registrations::CheckLeftBehind(const control::v1::Registration& reg
                                 machine.retired_hardware_uuid() == registration.hardware_uuid();
   if (!machine.has_handed_back_at() || (!retired_boot && !retired_hardware))
     return absl::OkStatus();
+  Store::Transaction transaction;
   if (!retired_boot) {
     // By its hardware it is known only until the next failback.
     Retire(registration.boot_id(), &machine);
-    Store::Transaction transaction;
     transaction.Put(registration.host_id(), machine);
-    records_.Commit(transaction);
   }
-  return Refused(
-      MakeProblem(ProblemId::kForeignConfigServer,
-                  absl::StrCat("this copy of ", registration.name(),
-                               " was left behind by a failback; the machine is at generation ",
-                               machine.generation())));
+  const std::string why = absl::StrCat(DescribeCopy(copy), " is a copy of ", registration.name(),
+                                       " that was left behind when it moved; the machine is at "
+                                       "generation ",
+                                       machine.generation());
+  if (!fleet_.NoteRefused(registration.host_id(), {copy, why, ProblemId::kForeignConfigServer})) {
+    storage::v1::Event event;
+    event.set_name("machine.left_behind_refused");
+    event.set_machine_id(registration.host_id());
+    event.set_text(why);
+    records_.PutEvent(&transaction, event);
+  }
+  records_.Commit(transaction);
+  return Refused(MakeProblem(ProblemId::kForeignConfigServer, why));
 }
 
 absl::StatusOr<uint64_t> Registrations::Register(const control::v1::Registration& registration,
@@ -62,12 +70,12 @@ absl::StatusOr<uint64_t> Registrations::Register(const control::v1::Registration
   const std::string& id = registration.host_id();
   const Machine* const known = records_.FindMachine(id);
   Machine machine = known == nullptr ? Machine() : *known;
-  HW_RETURN_IF_ERROR(CheckLeftBehind(registration, machine));
   session.incarnation = absl::StrCat(registration.boot_id(), "/", registration.incarnation());
   const storage::v1::Registration stored = ToStorage(registration);
   storage::v1::Incarnation copy = IncarnationOf(stored);
   copy.set_start(registration.incarnation());
   copy.set_address(session.address);
+  HW_RETURN_IF_ERROR(CheckLeftBehind(registration, copy, machine));
   if (absl::Status admitted = Admit(registration, copy, &machine); !admitted.ok()) return admitted;
   if (machine.machine_id().empty()) {
     machine.set_machine_id(id);
@@ -123,7 +131,7 @@ absl::Status Registrations::Admit(const control::v1::Registration& registration,
     AdmitCopy(copy, machine);
     return absl::OkStatus();
   }
-  fleet_.NoteRefused(id, {copy, verdict.why, {}});
+  fleet_.NoteRefused(id, {copy, verdict.why});
   if (NoteRefusedCopy(copy, machine)) {
     Store::Transaction transaction;
     transaction.Put(id, *machine);
@@ -142,6 +150,7 @@ absl::StatusOr<Machine> Registrations::AcceptCopy(Machine machine, const std::st
   for (const RefusedCopy& refused :
        fleet_.state().RefusedCopies(machine.machine_id(), clock_.Monotonic())) {
     const storage::v1::Incarnation& copy = refused.copy;
+    if (refused.problem != ProblemId::kAgentCloned) continue;  // it is over, whoever says otherwise
     if (wish.empty() || wish == copy.hardware_uuid() || wish == copy.boot_id())
       found.push_back(copy);
   }

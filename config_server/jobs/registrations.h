@@ -36,9 +36,10 @@ class Registrations {
   // Whether `copy` may have the machine's session; then the record says so, and is to be stored.
   absl::Status Admit(const control::v1::Registration& registration,
                      const storage::v1::Incarnation& copy, storage::v1::Machine* machine);
-  // A copy that a failback left behind is over: FAILED_PRECONDITION with a problem.
+  // A copy that was left behind when its machine moved is over: FAILED_PRECONDITION with a problem,
+  // an event, and an error of the machine's health as long as it asks.
   absl::Status CheckLeftBehind(const control::v1::Registration& registration,
-                               storage::v1::Machine machine);
+                               const storage::v1::Incarnation& copy, storage::v1::Machine machine);
 
   const Clock& clock_;
   Records& records_;

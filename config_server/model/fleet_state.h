@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/time/time.h"
+#include "common/problem/problem.h"
 #include "homeward/control/v1/control.pb.h"
 #include "homeward/storage/v1/storage.pb.h"
 
@@ -18,7 +19,8 @@ namespace homeward {
 struct RefusedCopy {
   storage::v1::Incarnation copy;
   std::string why;
-  absl::Duration at;  // the last time, by Clock::Monotonic()
+  ProblemId problem = ProblemId::kAgentCloned;  // what it was refused with
+  absl::Duration at = {};                       // the last time, by Clock::Monotonic()
 };
 
 // All durations are times of Clock::Monotonic().

@@ -44,7 +44,7 @@ std::vector<types::v1::HealthIssue> JudgeMachine(const View& view, const Machine
     issues.insert(issues.end(), heartbeat->issues().begin(), heartbeat->issues().end());
   }
   for (const RefusedCopy& refused : view.RefusedCopies(machine))
-    issues.push_back(MakeIssue(types::v1::CRITICAL, ProblemId::kAgentCloned, refused.why));
+    issues.push_back(MakeIssue(types::v1::CRITICAL, refused.problem, refused.why));
   const bool replicating = machine.state() == storage::v1::PROTECTED ||
                            machine.state() == storage::v1::ENABLING ||
                            machine.state() == storage::v1::REPROTECTING;

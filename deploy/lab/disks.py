@@ -86,17 +86,19 @@ def read_ledger(data):
         record = json.loads(body)
         if record["sequence"] != len(records) or record["previous"] != previous:
             raise ValueError(f"record {len(records)} does not follow the one before")
-        previous = digest.decode()
+        previous = record["digest"] = digest.decode()
         records.append(record)
     return records
 
 
 def write_on(target, base, limit, acknowledged, churn_bytes):
     """Writes the ledger, one synced record after another, and overwrites random blocks of a second file, until it is
-    told to stop. Each record that is on the disk is noted in `acknowledged`, outside of it."""
-    ledger = os.open(target, os.O_WRONLY | os.O_CREAT)
+    told to stop. Goes on with a ledger that is there. Each record that is on the disk is noted in `acknowledged`, outside of
+    it."""
+    ledger = os.open(target, os.O_RDWR | os.O_CREAT)
+    before = read_ledger(os.pread(ledger, limit, base))
     churn = os.open(str(target) + "-churn", os.O_WRONLY | os.O_CREAT) if churn_bytes else None
-    previous, sequence = "", 0
+    previous, sequence = (before[-1]["digest"] if before else ""), len(before)
     with open(acknowledged, "a", buffering=1) as noted:
         while (sequence + 1) * RECORD_BYTES <= limit:
             record, previous = ledger_record(sequence, previous)

@@ -40,21 +40,24 @@ def loopback_bytes():
 class Copy:
     """One copy of the machine: its disks as the guest sees them, their file systems, and the agent."""
 
-    def __init__(self, story, name, paths, uuids, hardware, boot):
+    def __init__(self, story, name, paths, uuids, hardware, boot, more=""):
         self.story, self.name, self.paths = story, name, paths
         self.mounts = []
         boot_file = story.work / f"{name}.boot"
         boot_file.write_text(boot + "\n")
         hook = story.work / f"{name}.quiesce"
-        hook.write_text("#!/bin/sh\nset -e\n" + "".join(
-            f"! mountpoint -q {where} || umount {where}\n" for where in self.places()))
+        hook.write_text("#!/bin/sh\nset -e\n" + "".join(line + "\n" for line in self.quiesce()))
         hook.chmod(0o755)
         lines = "".join(f'disks {{ path: "{path}" uuid: "{uuid}" }}\n' if uuid else f'disks {{ path: "{path}" }}\n'
                         for path, uuid in zip(paths, uuids))
         self.agent = story.cluster.add_agent(MACHINE, lines + f"""hardware_uuid: "{hardware}"
 boot_id_file: "{boot_file}"
 hooks {{ quiesce: "{hook}" }}
-""", directory=name)
+""" + more, directory=name)
+
+    def quiesce(self):
+        """Lines of shell that take it to a stand-still before it is turned off."""
+        return [f"! mountpoint -q {where} || umount {where}" for where in self.places()]
 
     def places(self):
         return [self.story.work / f"{self.name}-{index}" for index in range(len(self.paths))]
@@ -100,6 +103,14 @@ class Story:
                      "disks": [{"file": "mt-1.vmdk", "size_mb": 16, "controller": 0, "unit": 0}]}]}]}
 
     def set_up(self):
+        self.start_vcenter()
+        (self.work / "azure").mkdir()
+        self.cluster.add_process_server(cache_bytes=4 << 30).start()
+        self.add_master_target(datastores=[self.work / "azure"]).start()
+        self.cluster.await_servers(2)
+
+    def start_vcenter(self):
+        """And the configuration server, which knows it."""
         self.vcenter = Vcenter(self.binaries, self.work / "vcenter", self.topology())
         self.cluster = Cluster(self.binaries, self.work)
         self.cluster.start_config_server()
@@ -109,14 +120,13 @@ class Story:
                          "--password-file", str(password), "--thumbprint", self.vcenter.thumbprint)
         self.cluster.await_("the inventory is there",
                             lambda: len(self.cluster.try_json("inventory", "vms").get("vms", [])) >= 2)
-        (self.work / "azure").mkdir()
-        self.cluster.add_process_server(cache_bytes=4 << 30).start()
-        self.cluster.add_master_target(datastores=[self.work / "azure"], extra=f"""hardware_uuid: "{TARGET_UUID}"
-disk_links_directory: "{self.work}/hardware/mt-1"
-""").start()
-        self.cluster.await_servers(2)
         self.places = self.vcenter.vms()[MACHINE]["disks"]
         self.uuids = sorted(self.places, key=lambda uuid: (self.places[uuid]["bus"], self.places[uuid]["unit"]))
+
+    def add_master_target(self, datastores=()):
+        return self.cluster.add_master_target(datastores=datastores, extra=f"""hardware_uuid: "{TARGET_UUID}"
+disk_links_directory: "{self.work}/hardware/mt-1"
+""")
 
     def start(self, name, paths, uuids, hardware, boot, state_of=None):
         """A copy boots: its agent has the host id that is on its disk."""
@@ -133,9 +143,12 @@ disk_links_directory: "{self.work}/hardware/mt-1"
 
     # --- the story
 
+    def home_paths(self):
+        """Of the VM's disks, as its guest sees them while it is on."""
+        return [self.work / "hardware" / MACHINE / f"wwn-0x{uuid}" for uuid in self.uuids]
+
     def boot_at_home(self, name="home", state_of=None):
-        paths = [self.work / "hardware" / MACHINE / f"wwn-0x{uuid}" for uuid in self.uuids]
-        return self.start(name, paths, self.uuids, VM_UUID, f"boot-of-{name}", state_of)
+        return self.start(name, self.home_paths(), self.uuids, VM_UUID, f"boot-of-{name}", state_of)
 
     def fill(self, copy):
         """File systems with real files on both disks, before the agent is told to protect them."""
