@@ -28,6 +28,7 @@ class BucketStore : public ReplicaStore {
         bucket_(*bucket) {}
   const std::vector<ReplicaPoint>& points() const override { return bucket_.points; }
   uint64_t journal_bytes() const override { return bucket_.copies.size() * disk_bytes()[0]; }
+  uint64_t KeptBytes(size_t) const override { return disk_bytes()[0]; }
   absl::StatusOr<std::vector<uint32_t>> Differing(
       uint32_t disk, uint64_t offset, uint64_t bytes,
       const std::vector<std::string>& digests) override {

@@ -348,7 +348,8 @@ void HostedReplica::Publish() {
     }
     if (scrubbed_ != absl::InfinitePast()) *seen.mutable_scrubbed() = ToProto(scrubbed_);
     points_.clear();
-    for (const ReplicaPoint& point : store_->points()) {
+    for (size_t i = 0; i < store_->points().size(); ++i) {
+      const ReplicaPoint& point = store_->points()[i];
       types::v1::RecoveryPoint& out = points_.emplace_back();
       out.set_id(point.marker.id);
       *out.mutable_time() = ToProto(point.marker.time);
@@ -357,6 +358,7 @@ void HostedReplica::Publish() {
                        : types::v1::CRASH_CONSISTENT);
       out.set_consistency(static_cast<types::v1::Consistency>(point.marker.consistency));
       out.set_how(point.marker.how);
+      out.set_kept_bytes(store_->KeptBytes(i));
     }
   }
   for (const types::v1::RecoveryPoint& point : points_) *seen.add_points() = point;

@@ -54,6 +54,8 @@ class ReplicaStore {
   virtual const std::vector<ReplicaPoint>& points() const = 0;
   // What the points take.
   virtual uint64_t journal_bytes() const = 0;
+  // What of it is kept for points()[point]: what was overwritten from it to the next one.
+  virtual uint64_t KeptBytes(size_t point) const = 0;
   // Drops what the policy does not keep and returns it, oldest first. The newest point stays,
   // and, whatever its age, the newest that is one instant.
   absl::StatusOr<std::vector<Marker>> Retain(const RetentionPolicy& policy, absl::Time now);

@@ -128,12 +128,12 @@ std::string FormatFindings(const admin::v1::RepairFindings& findings) {
 }
 
 std::string FormatPoints(const admin::v1::ListPointsResponse& response) {
-  std::vector<std::vector<std::string>> rows = {{"ID", "TIME", "KIND", "MADE", "HOW"}};
+  std::vector<std::vector<std::string>> rows = {{"ID", "TIME", "KIND", "KEPT", "MADE", "HOW"}};
   for (const types::v1::RecoveryPoint& point : response.points()) {
     rows.push_back(
         {point.id(), FormatTime(point.time()),
          point.kind() == types::v1::APP_CONSISTENT ? "app-consistent" : "crash-consistent",
-         FormatConsistency(point.consistency()), point.how()});
+         FormatBytes(point.kept_bytes()), FormatConsistency(point.consistency()), point.how()});
   }
   return FormatTable(rows);
 }

@@ -23,6 +23,7 @@ class Keeper : public ReplicaStore {
 
   const std::vector<ReplicaPoint>& points() const override { return journal_->points(); }
   uint64_t journal_bytes() const override { return journal_->size_bytes(); }
+  uint64_t KeptBytes(size_t point) const override { return journal_->KeptBytes(point); }
   absl::StatusOr<std::vector<uint32_t>> Differing(uint32_t disk, uint64_t offset,
                                                   uint64_t block_bytes,
                                                   const std::vector<std::string>& digests) override;

@@ -207,6 +207,8 @@ TEST_F(KeeperTest, ACrashAtAnyOperationLosesNothingAcknowledgedAndNoPoint) {
 TEST_F(KeeperTest, AFullJournalDiskRefusesAndGoesOnWhenThereIsRoom) {
   Start(3);
   ASSERT_TRUE(Apply(Mark()).ok());
+  const uint64_t kept = keeper_->KeptBytes(0);
+  EXPECT_LE(kept, keeper_->journal_bytes());
   const uint64_t used = 2 * kDiskBytes + keeper_->journal_bytes();
   disk_->set_capacity_bytes(used + 20);
   const SealedBatch batch = Write();
@@ -215,6 +217,7 @@ TEST_F(KeeperTest, AFullJournalDiskRefusesAndGoesOnWhenThereIsRoom) {
   ExpectView("p0", points_[0].content);
   disk_->set_capacity_bytes(UINT64_MAX);
   ASSERT_TRUE(Apply(batch).ok());
+  EXPECT_GT(keeper_->KeptBytes(0), kept) << "the write's undo";
   ExpectDisks(content_);
   ExpectView("p0", points_[0].content);
 }

@@ -297,6 +297,8 @@ absl::Status RecoveryJournal::DropOldestPoint() {
   return absl::OkStatus();
 }
 
+uint64_t RecoveryJournal::KeptBytes(size_t point) const { return BytesOf(points_[point].number); }
+
 uint64_t RecoveryJournal::size_bytes() const {
   uint64_t bytes = open_delta_->size_bytes();
   for (const auto& [number, size] : closed_) bytes += size;

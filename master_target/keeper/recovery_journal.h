@@ -72,6 +72,8 @@ class RecoveryJournal {
   absl::Status DropOldestPoint();
   // Bytes of all delta files.
   uint64_t size_bytes() const;
+  // Of the delta that points()[point] begins.
+  uint64_t KeptBytes(size_t point) const;
 
  private:
   RecoveryJournal(FileSystem& files, std::string directory, std::vector<uint64_t> disk_bytes);

@@ -482,10 +482,13 @@ uint64_t PageBlobStore::written_bytes() const {
 }
 
 uint64_t PageBlobStore::journal_bytes() const {
-  if (points_.empty()) return 0;
-  uint64_t bytes = written_bytes();
-  for (size_t i = 1; i < snapshots_.size(); ++i) bytes += snapshots_[i].written_bytes;
+  uint64_t bytes = 0;
+  for (size_t i = 0; i < points_.size(); ++i) bytes += KeptBytes(i);
   return bytes;
+}
+
+uint64_t PageBlobStore::KeptBytes(size_t point) const {
+  return point + 1 < snapshots_.size() ? snapshots_[point + 1].written_bytes : written_bytes();
 }
 
 std::string PageBlobStore::BlobUrl(size_t disk) const {

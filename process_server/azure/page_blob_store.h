@@ -65,6 +65,7 @@ class PageBlobStore : public ReplicaStore {
   // nothing; bytes that were written both before and after the replica was opened anew in that time
   // are counted twice. Azure itself says what it keeps only in its bill.
   uint64_t journal_bytes() const override;
+  uint64_t KeptBytes(size_t point) const override;
   absl::StatusOr<std::vector<uint32_t>> Differing(uint32_t disk, uint64_t offset,
                                                   uint64_t block_bytes,
                                                   const std::vector<std::string>& digests) override;

@@ -189,6 +189,9 @@ TEST_F(PageBlobStoreTest, TakesAStreamWithPointsAndIsOpenedAsItWas) {
   const uint64_t kept = store->journal_bytes();
   // p1 to p2: 512 to 3072 and 4096 to 8192 of disk 0. p2 to p3: 512 and 4096 of disk 1. Then 512.
   EXPECT_EQ(kept, 2560u + 4096 + 512 + 4096 + 512);
+  EXPECT_EQ(store->KeptBytes(0), 2560u + 4096);
+  EXPECT_EQ(store->KeptBytes(1), 512u + 4096);
+  EXPECT_EQ(store->KeptBytes(2), 512u) << "since the newest";
 
   store = Open(ReplicaOn("h2"));
   EXPECT_FALSE(fresh_);

@@ -1,0 +1,209 @@
+"""A VM of a simulated vCenter goes to a simulated Azure and comes home, through the command line and real daemons.
+
+  azure_test.py --binaries build/dev/bin [--only PART]
+
+* circle, chaos, test_failover: what deploy/demo shows, with small disks
+* refusals, gone: everything that keeps a machine in Azure from coming home, each told apart, before anything is touched
+* faults: storage that throttles and loses replies; a Resource Manager that throttles, fails, loses replies and revokes tokens; no
+  room for the VM, which undoes the failover
+"""
+import argparse
+import pathlib
+import shutil
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "deploy" / "lab"))
+from azure import GROUP, install_clients  # noqa: E402
+from circle import Circle  # noqa: E402
+from circle_demo import Chaos, Demo  # noqa: E402
+from cluster import Refused, scratch  # noqa: E402
+from failback import MACHINE, POINT_INTERVAL, be_alone_on_the_network  # noqa: E402
+
+SIZES = (96, 48)  # MiB
+PARTS = ("circle", "chaos", "test_failover", "refusals", "gone", "faults")
+# What several requests in a row meet.
+STORM = 6
+
+
+class Test:
+    def __init__(self, binaries, work, npm):
+        self.story = Circle(binaries, work, npm, SIZES, say=lambda text: print(f"     {text}", flush=True))
+        self.demo = Demo(self.story)
+        self.failures = 0
+
+    @property
+    def cluster(self):
+        return self.story.cluster
+
+    def check(self, name, holds, detail=""):
+        self.failures += not holds
+        print(f"{'ok  ' if holds else 'FAIL'} {name}{': ' + str(detail) if detail and not holds else ''}", flush=True)
+
+    def of_demo(self, part):
+        part()
+        self.failures += sum(not held for held in self.demo.checks.values())
+
+    def circle(self):
+        self.of_demo(self.demo.full_circle)
+
+    def chaos(self):
+        self.story.chaos = Chaos(self.story)
+        self.of_demo(self.demo.full_circle)
+
+    def test_failover(self):
+        self.of_demo(self.demo.test_failover)
+
+    # --- what is refused
+
+    def in_azure(self):
+        home = self.demo.set_up()
+        self.story.protect("--process-server", "process_server")
+        self.story.fail_over(home)
+        self.story.step("commit the failover", "machines", "commit", MACHINE)
+
+    def vm_id(self):
+        return self.story.machine()["azure_vm"]["resource_id"]
+
+    def await_power(self, power):
+        self.cluster.await_(f"the VM is seen to be {power}", lambda: self.story.machine().get("azure_vm", {}).get("power") == power)
+
+    def everything(self):
+        """Of what no refusal may touch."""
+        return self.story.sdk.resources(), self.story.vcenter.vms(), len(self.cluster.json("jobs", "list")["jobs"])
+
+    def refused(self, problem, *command):
+        before = self.everything()
+        held, said = self.story.refused(" ".join(command), problem, *command)
+        self.check(f"{' '.join(command[:2])}: {problem}", held, said)
+        self.check(f"{problem}: nothing is touched", self.everything() == before)
+
+    def reprotect_is_refused(self, problem):
+        self.refused(problem, "machines", "reprotect", MACHINE, "--location", "original")
+
+    def refusals(self):
+        story = self.story
+        self.in_azure()
+        vm = self.vm_id()
+        story.manager.order(move=vm, to_group="other")
+        self.await_power("gone")
+        self.reprotect_is_refused("AZURE_VM_MOVED")
+        story.manager.order(move=vm.replace(f"/{GROUP}/", "/other/"), to_group=GROUP)
+        self.await_power("running")
+
+        story.last.agent.stop()
+        self.cluster.await_("the agent is missed", lambda: not story.machine()["agent_connected"])
+        self.reprotect_is_refused("VM_UNREACHABLE_FROM_CS")
+        story.last.agent.start()
+        self.cluster.await_("the agent is back", lambda: story.machine()["agent_connected"])
+
+        story.sdk.deallocate(story.lives_in)
+        self.await_power("deallocated")
+        self.reprotect_is_refused("SOURCE_VM_NOT_RUNNING")
+        story.sdk.start(story.lives_in)
+        self.await_power("running")
+        self.cluster.await_("its agent registers", lambda: story.machine()["agent_connected"])
+
+        self.refused("MIGRATION_NOT_CONFIRMED", "machines", "complete-migration", MACHINE)
+        story.step("complete the migration", "machines", "complete-migration", MACHINE, "--confirm")
+        self.reprotect_is_refused("MIGRATION_COMPLETED")
+        self.check("the VM stays, and runs", [one["power"] for one in story.sdk.resources()["vms"]] == ["running"])
+
+    def gone(self):
+        story = self.story
+        self.in_azure()
+        story.manager.order(remove=self.vm_id())
+        self.await_power("gone")
+        self.reprotect_is_refused("AZURE_VM_GONE")
+        story.step("remove its protection", "machines", "remove", MACHINE)
+        self.reprotect_is_refused("PROTECTION_DISABLED")
+        story.lives_in = None
+
+    # --- faults
+
+    def faults(self):
+        story = self.story
+        home = self.demo.set_up()
+        put = {"method": "PUT", "comp": "page"}
+        story.storage.order(faults=[
+            {**put, "kind": "status", "status": 503, "code": "ServerBusy", "retry_after": "1", "count": STORM},
+            {**put, "kind": "cut_after", "skip": 4, "count": 3},
+            {**put, "kind": "late_status", "status": 500, "code": "InternalError", "skip": 8, "count": 3},
+            {"method": "PUT", "comp": "snapshot", "kind": "cut_after", "count": 1}])
+        story.protect("--process-server", "process_server")
+
+        story.manager.order(fault={"method": "PUT", "path": "virtualMachines", "count": 1, "operation": {
+            "Code": "AllocationFailed", "Message": "There is no room for this size in this zone."}})
+        try:
+            story.step("failover without room", "machines", "failover", MACHINE, "--point", "latest")
+            self.check("a failover without room fails", False)
+        except RuntimeError as why:
+            self.check("a failover without room fails, and says so", "AllocationFailed" in str(why), why)
+        self.check("what was made for it is gone", not story.sdk.left(), story.sdk.left())
+        self.check("the VM at home is on again", story.vcenter.vms()[MACHINE]["on"])
+        home.shut_down()
+        again = story.boot_home("home-again")
+        self.demo.no_loss("home-again")
+        self.cluster.await_("it is protected, with a new point", lambda: story.machine().get("protection_state") == "Protected" and
+                            story.machine().get("rpo_seconds", 99) < 10 and story.machine()["agent_connected"])
+
+        throttled = {"status": 429, "code": "TooManyRequests", "retry_after_s": 1}
+        for fault in ({**throttled, "count": STORM}, {"status": 500, "code": "InternalServerError", "skip": 12, "count": 3},
+                      {"method": "PUT", "path": "disks", "drop": "reply", "count": 2},
+                      {"method": "PUT", "path": "virtualMachines", "drop": "reply", "count": 1},
+                      {"method": "PUT", "path": "networkInterfaces", "drop": "request", "count": 1}):
+            story.manager.order(fault=fault)
+        story.manager.order(revoke_tokens=True, token_seconds=5)
+        story.fail_over(again)
+        self.demo.no_loss("azure")
+        self.check("its disks in Azure are byte for byte those that it left", story.arrival["same"])
+        there = story.sdk.resources()
+        self.check("one VM was made, with its disks and one network card", [len(there[kind]) for kind in ("vms", "disks", "nics")] ==
+                   [1, len(SIZES), 1], there)
+
+        for fault in ({**throttled, "count": STORM}, {"method": "POST", "path": "deallocate", "drop": "reply", "count": 1},
+                      {"method": "DELETE", "drop": "reply", "count": 2}, {"method": "DELETE", "status": 500, "code": "x", "count": 2}):
+            story.manager.order(fault=fault)
+        story.step("commit the failover", "machines", "commit", MACHINE)
+        story.step("reprotect home", "machines", "reprotect", MACHINE, "--location", "original", "--process-server",
+                   "process_server_in_azure", "--point-interval", POINT_INTERVAL)
+        story.fail_back()
+        story.boot_home("home-at-last")
+        self.demo.no_loss("home-at-last")
+        story.step("commit the failback", "machines", "commit", MACHINE)
+        self.check("nothing is left in Azure", not story.sdk.left(), story.sdk.left())
+        self.failures += sum(not held for held in self.demo.checks.values())
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--binaries", type=lambda text: pathlib.Path(text).resolve(), required=True)
+    parser.add_argument("--only", choices=PARTS)
+    parser.add_argument("--keep", action="store_true")
+    arguments = parser.parse_args()
+    npm = install_clients()
+    be_alone_on_the_network()
+    failures = 0
+    for part in [arguments.only] if arguments.only else PARTS:
+        print(f"== {part}", flush=True)
+        work = scratch(f"azure-{part}")
+        test = Test(arguments.binaries, work, npm)
+        try:
+            getattr(test, part)()
+        except (Refused, TimeoutError, RuntimeError, OSError) as why:
+            test.check(part, False, why)
+        finally:
+            failed = test.failures
+            if failed and test.cluster is not None:
+                for name, daemon in test.cluster.daemons.items():
+                    if (daemon.directory / "log").exists():
+                        print(f"--- {name}\n{daemon.log()[-3000:]}", flush=True)
+            test.story.close()
+            if not arguments.keep:
+                shutil.rmtree(work, ignore_errors=True)
+        failures += failed
+    print("FAILED" if failures else "passed")
+    sys.exit(1 if failures else 0)
+
+
+if __name__ == "__main__":
+    main()
