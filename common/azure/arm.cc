@@ -5,6 +5,7 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "common/azure/address.h"
 #include "common/azure/arm_error.h"
 #include "common/azure/json.h"
@@ -17,6 +18,7 @@ namespace {
 
 constexpr char kCompute[] = "Microsoft.Compute";
 constexpr char kNetworking[] = "Microsoft.Network";
+constexpr char kStorage[] = "Microsoft.Storage";
 constexpr char kVms[] = "virtualMachines";
 constexpr char kDisks[] = "disks";
 constexpr char kInterfaces[] = "networkInterfaces";
@@ -126,7 +128,8 @@ struct Arm::Core {
   template <typename Out>
   absl::StatusOr<std::vector<Out>> List(const Target& target, const ArmCall& call);
   absl::StatusOr<Target> ById(absl::string_view id, const char* provider,
-                              const std::vector<std::string>& types) const;
+                              const std::vector<std::string>& types,
+                              absl::string_view version) const;
 };
 
 absl::StatusOr<std::string> Arm::Core::PathOf(const std::string& url) const {
@@ -189,7 +192,7 @@ absl::StatusOr<HttpsReply> Arm::Core::Send(HttpsMethod method, const std::string
     request.body = body;
     request.limit =
         std::clamp(frame.end - clock.Monotonic(), absl::Milliseconds(1), options.request_limit);
-    request.cancelled = frame.call.stop;
+    request.cancelled = frame.call.cut != nullptr ? frame.call.cut : frame.call.stop;
     absl::StatusOr<HttpsReply> reply = client.Call(method, request);
 
     absl::Status failure;
@@ -306,7 +309,8 @@ absl::StatusOr<std::vector<Out>> Arm::Core::List(const Target& target, const Arm
 }
 
 absl::StatusOr<Target> Arm::Core::ById(absl::string_view id, const char* provider,
-                                       const std::vector<std::string>& types) const {
+                                       const std::vector<std::string>& types,
+                                       absl::string_view version) const {
   HW_ASSIGN_OR_RETURN(const ResourceId parsed, ParseResourceId(id));
   bool fits =
       absl::EqualsIgnoreCase(parsed.provider, provider) && parsed.types.size() == types.size();
@@ -320,8 +324,7 @@ absl::StatusOr<Target> Arm::Core::ById(absl::string_view id, const char* provide
   encoded.subscription = Encoded(parsed.subscription);
   encoded.group = Encoded(parsed.group);
   for (std::string& name : encoded.names) name = Encoded(name);
-  return Target{absl::StrCat(FormatResourceId(encoded), Query(kArmVersions.network)),
-                std::string(id)};
+  return Target{absl::StrCat(FormatResourceId(encoded), Query(version)), std::string(id)};
 }
 
 absl::StatusOr<std::unique_ptr<Arm>> Arm::Open(ArmOptions options, Tokens& tokens,
@@ -493,14 +496,35 @@ absl::Status Arm::DeleteInterface(absl::string_view group, absl::string_view nam
 }
 
 absl::StatusOr<Subnet> Arm::GetSubnet(absl::string_view id, ArmCall call) {
-  HW_ASSIGN_OR_RETURN(const Target target,
-                      core_->ById(id, kNetworking, {"virtualNetworks", "subnets"}));
+  HW_ASSIGN_OR_RETURN(
+      const Target target,
+      core_->ById(id, kNetworking, {"virtualNetworks", "subnets"}, kArmVersions.network));
   return core_->GetAs<Subnet>(target, call);
 }
 
 absl::StatusOr<Network> Arm::GetNetwork(absl::string_view id, ArmCall call) {
-  HW_ASSIGN_OR_RETURN(const Target target, core_->ById(id, kNetworking, {"virtualNetworks"}));
+  HW_ASSIGN_OR_RETURN(const Target target,
+                      core_->ById(id, kNetworking, {"virtualNetworks"}, kArmVersions.network));
   return core_->GetAs<Network>(target, call);
+}
+
+absl::StatusOr<StorageAccount> Arm::GetStorageAccount(absl::string_view id, ArmCall call) {
+  HW_ASSIGN_OR_RETURN(const Target target,
+                      core_->ById(id, kStorage, {"storageAccounts"}, kArmVersions.storage));
+  return core_->GetAs<StorageAccount>(target, call);
+}
+
+absl::StatusOr<std::vector<AnyResource>> Arm::ListTagged(absl::string_view tag,
+                                                         absl::string_view value, ArmCall call) {
+  // A quotation mark is written twice in a text of OData.
+  const auto text = [](absl::string_view of) { return absl::StrReplaceAll(of, {{"'", "''"}}); };
+  const std::string filter =
+      absl::StrCat("tagName eq '", text(tag), "' and tagValue eq '", text(value), "'");
+  const Target target{
+      absl::StrCat("/subscriptions/", Encoded(core_->options.subscription), "/resources",
+                   Query(kArmVersions.resources), "&$filter=", Encoded(filter)),
+      absl::StrCat("resources with tag ", tag, " ", value)};
+  return core_->List<AnyResource>(target, call);
 }
 
 }  // namespace homeward::azure

@@ -34,6 +34,9 @@ bool IsThrottled(const ArmError& error);
 // `what` is being done to which resource. See Arm for the codes.
 absl::Status ToStatus(const ArmError& error, absl::string_view what);
 
+// Keeps the code for AzureErrorOf().
+absl::Status WithErrorCode(absl::Status status, absl::string_view code);
+
 // "17", or an HTTP date.
 absl::optional<absl::Duration> ReadRetryAfter(const HttpsReply& reply, absl::Time now);
 // x-ms-request-id, else x-ms-correlation-request-id; "none" where there is neither.

@@ -14,9 +14,9 @@ import (
 	"math/big"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
@@ -31,6 +31,8 @@ var versions = map[string][]string{
 	"Microsoft.Network/networkInterfaces": {"2024-05-01", "2026-01-01"},
 	"Microsoft.Network/virtualNetworks":   {"2024-05-01", "2026-01-01"},
 	"Microsoft.Resources/resourceGroups":  {"2021-04-01"},
+	"Microsoft.Resources/resources":       {"2021-04-01"},
+	"Microsoft.Storage/storageAccounts":   {"2023-05-01"},
 }
 
 // Front is what clients connect to.
@@ -166,6 +168,8 @@ func kindOf(path string) string {
 		return "operation"
 	case strings.HasSuffix(path, "/vmSizes"):
 		return "vmSizes"
+	case strings.HasSuffix(path, "/resources"):
+		return "resources"
 	}
 	id, is := parseID(path)
 	if !is {
@@ -287,6 +291,10 @@ func (f *Front) serve(w http.ResponseWriter, r *http.Request, planned *Failure) 
 		f.vmSizes(w, parts[5], parts[6], version)
 		return
 	}
+	if len(parts) == 3 && strings.EqualFold(parts[2], "resources") {
+		f.tagged(w, r, version)
+		return
+	}
 	if len(parts) == 8 && parts[4] == "locations" && (parts[6] == "operations" || parts[6] == "operationResults") {
 		f.operation(w, parts[7], r.URL.Query().Get("monitor") == "true" || parts[6] == "operationResults")
 		return
@@ -334,6 +342,8 @@ func (f *Front) resource(w http.ResponseWriter, q *Request) {
 		f.list(w, q)
 	case q.id.Type == "virtualNetworks":
 		failure = f.network(w, q)
+	case q.id.Type == "storageAccounts":
+		failure = f.storageAccount(w, q)
 	case q.id.Type == "virtualMachines":
 		failure = f.vm(w, q)
 	case q.id.Type == "disks":
@@ -352,20 +362,60 @@ func (f *Front) list(w http.ResponseWriter, q *Request) {
 		f.fail(w, fail(http.StatusMethodNotAllowed, "MethodNotAllowed", "The method is not allowed."))
 		return
 	}
-	all := f.site.list(q.id.Type, q.id.Group)
-	skip, _ := strconv.Atoi(q.http.URL.Query().Get("$skiptoken"))
-	values := []Object{}
-	f.site.mutex.Lock()
-	for i := skip; i < len(all) && len(values) < f.site.config.PageSize; i++ {
-		values = append(values, f.site.render(all[i]))
+	var all []Object
+	for _, each := range f.site.list(q.id.Type, q.id.Group) {
+		f.site.mutex.Lock()
+		all = append(all, f.site.render(each))
+		f.site.mutex.Unlock()
 	}
+	f.page(w, q.http, all)
+}
+
+// page is one of a list, with the link to the next.
+func (f *Front) page(w http.ResponseWriter, r *http.Request, all []Object) {
+	query := r.URL.Query()
+	skip, _ := strconv.Atoi(query.Get("$skiptoken"))
+	f.site.mutex.Lock()
+	size := f.site.config.PageSize
 	f.site.mutex.Unlock()
+	values := []Object{}
+	for i := skip; i < len(all) && len(values) < size; i++ {
+		values = append(values, all[i])
+	}
 	out := Object{"value": values}
 	if end := skip + len(values); end < len(all) {
-		query := url.Values{"api-version": {q.version}, "$skiptoken": {strconv.Itoa(end)}}
-		out["nextLink"] = f.URL() + q.http.URL.EscapedPath() + "?" + query.Encode()
+		query.Set("$skiptoken", strconv.Itoa(end))
+		out["nextLink"] = f.URL() + r.URL.EscapedPath() + "?" + query.Encode()
 	}
 	f.reply(w, http.StatusOK, out)
+}
+
+var tagFilter = regexp.MustCompile(`^tagName eq '([^']*)' and tagValue eq '([^']*)'$`)
+
+// tagged lists resources of all types with a tag: what they are is told, and none of their properties.
+func (f *Front) tagged(w http.ResponseWriter, r *http.Request, version string) {
+	if failure := f.checkVersion("Microsoft.Resources/resources", version); failure != nil {
+		f.fail(w, failure)
+		return
+	}
+	wanted := tagFilter.FindStringSubmatch(r.URL.Query().Get("$filter"))
+	if wanted == nil {
+		f.fail(w, fail(http.StatusBadRequest, "InvalidFilterInQueryString", "This simulation filters by a tag only: tagName eq 'N' and tagValue eq 'V'."))
+		return
+	}
+	var all []Object
+	for _, kind := range []string{"virtualMachines", "disks", "networkInterfaces"} {
+		for _, each := range f.site.list(kind, "") {
+			f.site.mutex.Lock()
+			if textAt(each.Tags, wanted[1]) == wanted[2] {
+				out := f.site.render(each)
+				delete(out, "properties")
+				all = append(all, out)
+			}
+			f.site.mutex.Unlock()
+		}
+	}
+	f.page(w, r, all)
 }
 
 func (f *Front) vmSizes(w http.ResponseWriter, region string, what string, version string) {

@@ -23,12 +23,12 @@ func parseID(path string) (ID, bool) {
 		return ID{}, false
 	}
 	id := ID{Subscription: parts[1], Group: parts[3], Provider: parts[5], Type: parts[6]}
-	for _, known := range []string{"virtualMachines", "disks", "networkInterfaces", "virtualNetworks"} {
+	for _, known := range []string{"virtualMachines", "disks", "networkInterfaces", "virtualNetworks", "storageAccounts"} {
 		if strings.EqualFold(id.Type, known) {
 			id.Type = known
 		}
 	}
-	for _, known := range []string{"Microsoft.Compute", "Microsoft.Network"} {
+	for _, known := range []string{"Microsoft.Compute", "Microsoft.Network", "Microsoft.Storage"} {
 		if strings.EqualFold(id.Provider, known) {
 			id.Provider = known
 		}
