@@ -1,5 +1,6 @@
 #include "config_server/inventory/azure_access.h"
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -7,6 +8,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "absl/strings/strip.h"
 #include "common/problem/problem.h"
 #include "common/rpc/problem_status.h"
 #include "common/status/status_macros.h"
@@ -15,6 +17,9 @@ namespace homeward {
 namespace {
 
 using storage::v1::AzureSite;
+
+constexpr absl::string_view kSeparateClouds[] = {"https://management.usgovcloudapi.net",
+                                                 "https://management.chinacloudapi.cn"};
 
 absl::Status Refuse(ProblemId id, const std::string& why) {
   return ToStatus(MakeProblem(id, why), absl::StatusCode::kFailedPrecondition);
@@ -51,14 +56,8 @@ absl::Status CheckSubnet(AzureAccess& access, const std::string& id) {
                              ", and a network card in ", region, " cannot be attached to it"));
 }
 
-absl::Status CheckSize(AzureAccess& access) {
-  const AzureSite& site = access.site();
-  const absl::StatusOr<std::vector<azure::VmSize>> sizes = access.arm().VmSizes(site.region());
-  if (!sizes.ok()) return Explained(sizes.status());
-  if (site.default_size().empty()) return absl::OkStatus();
-  for (const azure::VmSize& size : *sizes) {
-    if (size.name == site.default_size()) return absl::OkStatus();
-  }
+absl::Status CheckSize(const AzureSite& site, const CloudState::Sizes& sizes) {
+  if (site.default_size().empty() || sizes.count(site.default_size()) > 0) return absl::OkStatus();
   return Refuse(ProblemId::kAzureSizeUnknown,
                 absl::StrCat(site.region(), " has no VM size ", site.default_size(),
                              " for subscription ", site.subscription()));
@@ -100,6 +99,7 @@ absl::StatusOr<std::shared_ptr<AzureAccess>> AzureAccess::Open(AzureSite site,
   std::shared_ptr<AzureAccess> access(new AzureAccess(std::move(site), clock));
   azure::ArmOptions& options = access->options_;
   if (!access->site_.endpoint().empty()) options.endpoint = access->site_.endpoint();
+  options.audience = AudienceOf(options.endpoint);
   options.trusted = access->site_.trusted();
   options.proxy = calls.proxy;
   options.request_limit = calls.request_limit;
@@ -128,13 +128,33 @@ absl::StatusOr<azure::Arm*> AzureAccess::ArmOf(const std::string& subscription) 
   return arm.get();
 }
 
-absl::Status ProbeAzureSite(AzureAccess& access) {
+std::string AudienceOf(const std::string& endpoint) {
+  for (const absl::string_view cloud : kSeparateClouds) {
+    if (absl::EqualsIgnoreCase(absl::StripSuffix(endpoint, "/"), cloud))
+      return absl::StrCat(cloud, "/");
+  }
+  return azure::ArmOptions().audience;
+}
+
+absl::StatusOr<CloudState::Sizes> ReadSizes(AzureAccess& access, const azure::ArmCall& call) {
+  HW_ASSIGN_OR_RETURN(const std::vector<azure::VmSize> read,
+                      access.arm().VmSizes(access.site().region(), call));
+  CloudState::Sizes sizes;
+  for (const azure::VmSize& size : read)
+    sizes[size.name] = static_cast<uint32_t>(std::max(size.data_disks_max, 0));
+  return sizes;
+}
+
+absl::StatusOr<CloudState::Sizes> ProbeAzureSite(AzureAccess& access) {
   const AzureSite& site = access.site();
   HW_RETURN_IF_ERROR(Explained(access.arm().GetGroup(site.resource_group()).status()));
   HW_RETURN_IF_ERROR(CheckSubnet(access, site.subnet()));
   if (!site.test_subnet().empty()) HW_RETURN_IF_ERROR(CheckSubnet(access, site.test_subnet()));
-  HW_RETURN_IF_ERROR(CheckSize(access));
-  return CheckStorage(access);
+  absl::StatusOr<CloudState::Sizes> sizes = ReadSizes(access, {});
+  if (!sizes.ok()) return Explained(sizes.status());
+  HW_RETURN_IF_ERROR(CheckSize(site, *sizes));
+  HW_RETURN_IF_ERROR(CheckStorage(access));
+  return sizes;
 }
 
 bool IsOutOfReach(const absl::Status& status) {

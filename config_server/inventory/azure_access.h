@@ -14,6 +14,7 @@
 #include "common/azure/arm.h"
 #include "common/clock/clock.h"
 #include "common/net/https_client.h"
+#include "config_server/model/cloud_state.h"
 #include "homeward/storage/v1/storage.pb.h"
 
 namespace homeward {
@@ -63,8 +64,16 @@ class AzureAccess {
   std::map<std::string, std::unique_ptr<azure::Arm>> others_ ABSL_GUARDED_BY(mutex_);
 };
 
-// Asks for all that the site names. The status has a problem of the catalogue.
-absl::Status ProbeAzureSite(AzureAccess& access);
+// What tokens for the Resource Manager at that address are asked for: Azure's separate clouds take
+// those for themselves only, any other that for the public one.
+std::string AudienceOf(const std::string& endpoint);
+
+// Asks for all that the site names, and returns the sizes that its region has. The status has a
+// problem of the catalogue.
+absl::StatusOr<CloudState::Sizes> ProbeAzureSite(AzureAccess& access);
+
+// The sizes that VMs can have in the site's region. As of Arm.
+absl::StatusOr<CloudState::Sizes> ReadSizes(AzureAccess& access, const azure::ArmCall& call);
 
 // Of a status of Arm or Tokens: AZURE_LOGIN, AZURE_NOT_REACHED or AZURE_TASK_FAILED.
 types::v1::Problem ExplainAzure(const absl::Status& status);

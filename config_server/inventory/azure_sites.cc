@@ -119,7 +119,8 @@ absl::Status AzureSites::MayAdd(const AzureSite& site, const std::string& client
   return CheckForms(site);
 }
 
-absl::StatusOr<AzureSite> AzureSites::Add(AzureSite site, const std::string& client_secret) {
+absl::StatusOr<AzureSite> AzureSites::Add(AzureSite site, const std::string& client_secret,
+                                          const CloudState::Sizes& sizes) {
   HW_RETURN_IF_ERROR(MayAdd(site, client_secret));
   *site.mutable_added() = ToProto(clock_.Now());
   HW_ASSIGN_OR_RETURN(std::shared_ptr<AzureAccess> access, AccessTo(site, client_secret));
@@ -129,7 +130,7 @@ absl::StatusOr<AzureSite> AzureSites::Add(AzureSite site, const std::string& cli
   transaction.Put(site.name(), site);
   transaction.Put(site.name(), secret);
   HW_RETURN_IF_ERROR(store_.Commit(transaction));
-  followers_.Follow(std::move(access));
+  followers_.Follow(std::move(access), sizes);
   LogInfo("azure.added", {{"site", site.name()}, {"subscription", site.subscription()}});
   return site;
 }

@@ -28,9 +28,10 @@ class AzureSites {
                                                         const std::string& client_secret) const {
     return AzureAccess::Open(site, client_secret, calls_, clock_);
   }
-  // Azure was asked. As MayAdd().
+  // Azure was asked, and has these sizes. As MayAdd().
   absl::StatusOr<storage::v1::AzureSite> Add(storage::v1::AzureSite site,
-                                             const std::string& client_secret);
+                                             const std::string& client_secret,
+                                             const CloudState::Sizes& sizes);
   // NOT_FOUND.
   absl::StatusOr<storage::v1::AzureSite> Find(const std::string& name) const;
   // Nothing may need it any more. NOT_FOUND.

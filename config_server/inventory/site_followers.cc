@@ -28,13 +28,18 @@ bool IsSame(const AzureVm& a, const AzureVm& b) {
 
 class SiteFollowers::Follower {
  public:
-  Follower(const SiteFollowers& all, std::shared_ptr<AzureAccess> access)
+  Follower(const SiteFollowers& all, std::shared_ptr<AzureAccess> access,
+           const std::optional<CloudState::Sizes>& seen)
       : clock_(all.clock_),
         config_server_id_(all.config_server_id_),
         rhythm_(all.rhythm_),
         access_(std::move(access)) {
     state_.site = access_->site();
     state_.since = clock_.Now();
+    if (!seen.has_value()) return;
+    state_.sizes = std::make_shared<CloudState::Sizes>(*seen);
+    state_.link = CloudState::Link::kConnected;
+    reached_ = state_.since;
   }
   ~Follower() {
     RequestStop();
@@ -118,30 +123,38 @@ class SiteFollowers::Follower {
   absl::Status Look() {
     const storage::v1::AzureSite& site = access_->site();
     HW_RETURN_IF_ERROR(access_->arm().GetGroup(site.resource_group(), Call()).status());
-    if (clock_.Monotonic() >= sizes_due_) HW_RETURN_IF_ERROR(ReadSizes());
+    if (clock_.Monotonic() >= sizes_due_) HW_RETURN_IF_ERROR(NoteSizes());
     std::map<std::string, AzureVm> watched;
     {
       absl::MutexLock lock(&mutex_);
       watched = watched_;
     }
     for (const auto& [machine_id, vm] : watched) {
-      HW_ASSIGN_OR_RETURN(const AzureVmState seen, LookAt(machine_id, vm));
-      absl::MutexLock lock(&mutex_);
-      const auto now = watched_.find(machine_id);
-      if (now != watched_.end() && IsSame(now->second, vm)) state_.vms[machine_id] = seen;
+      const absl::StatusOr<AzureVmState> seen = LookAt(machine_id, vm);
+      if (IsOutOfReach(seen.status()) || cancelled_) return seen.status();
+      Note(machine_id, vm, seen);
     }
     return absl::OkStatus();
   }
 
-  absl::Status ReadSizes() {
-    HW_ASSIGN_OR_RETURN(const std::vector<azure::VmSize> read,
-                        access_->arm().VmSizes(access_->site().region(), Call()));
-    auto sizes = std::make_shared<CloudState::Sizes>();
-    for (const azure::VmSize& size : read)
-      (*sizes)[size.name] = static_cast<uint32_t>(std::max(size.data_disks_max, 0));
+  void Note(const std::string& machine_id, const AzureVm& vm,
+            const absl::StatusOr<AzureVmState>& seen) {
+    absl::MutexLock lock(&mutex_);
+    const auto now = watched_.find(machine_id);
+    if (now == watched_.end() || !IsSame(now->second, vm)) return;
+    if (seen.ok()) {
+      state_.vms[machine_id] = *seen;
+    } else if (state_.vms.erase(machine_id) > 0) {
+      // The others are known all the same.
+      LogWarn("azure.vm_unknown", {{"machine", machine_id}, {"error", seen.status()}});
+    }
+  }
+
+  absl::Status NoteSizes() {
+    HW_ASSIGN_OR_RETURN(CloudState::Sizes sizes, ReadSizes(*access_, Call()));
     sizes_due_ = clock_.Monotonic() + rhythm_.sizes;
     absl::MutexLock lock(&mutex_);
-    state_.sizes = std::move(sizes);
+    state_.sizes = std::make_shared<CloudState::Sizes>(std::move(sizes));
     return absl::OkStatus();
   }
 
@@ -227,9 +240,10 @@ void SiteFollowers::Stop() {
   for (const auto& [name, follower] : followers_) follower->RequestStop();
 }
 
-void SiteFollowers::Follow(std::shared_ptr<AzureAccess> access) {
+void SiteFollowers::Follow(std::shared_ptr<AzureAccess> access,
+                           const std::optional<CloudState::Sizes>& seen) {
   const std::string name = access->site().name();
-  auto follower = std::make_unique<Follower>(*this, std::move(access));
+  auto follower = std::make_unique<Follower>(*this, std::move(access), seen);
   absl::MutexLock lock(&mutex_);
   for (const auto& [machine_id, vm] : watched_) {
     if (vm.site() == name) follower->Watch(machine_id, vm);

@@ -33,8 +33,10 @@ class SiteFollowers {
   // Ends every look, also of moves that ask through AccessOf(), soon; before the end.
   void Stop();
 
-  // Follows from now on, under the name of its site, which must not be followed yet.
-  void Follow(std::shared_ptr<AzureAccess> access);
+  // Follows from now on, under the name of its site, which must not be followed yet. `seen`: the
+  // sizes, where it was asked for them a moment ago; so it is connected.
+  void Follow(std::shared_ptr<AzureAccess> access,
+              const std::optional<CloudState::Sizes>& seen = std::nullopt);
   // Returns at once; what is under way with Azure ends soon.
   void Forget(const std::string& site);
   // As in Cloud.

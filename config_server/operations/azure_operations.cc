@@ -96,9 +96,9 @@ absl::Status Operations::AddAzureSite(const Caller& caller,
   HW_RETURN_IF_ERROR(Ask(caller, [&] { return sites_.MayAdd(site, secret); }));
   // Not on the strand: it takes as long as Azure does.
   HW_ASSIGN_OR_RETURN(const std::shared_ptr<AzureAccess> access, sites_.AccessTo(site, secret));
-  HW_RETURN_IF_ERROR(ProbeAzureSite(*access));
+  HW_ASSIGN_OR_RETURN(const CloudState::Sizes sizes, ProbeAzureSite(*access));
   return Ask(caller, [&]() -> absl::Status {
-    const absl::StatusOr<storage::v1::AzureSite> added = sites_.Add(site, secret);
+    const absl::StatusOr<storage::v1::AzureSite> added = sites_.Add(site, secret, sizes);
     if (added.ok()) *response = Convert(*added, sites_.followers().States(), brain_.records());
     Audit(caller, request, *response, added.status());
     return added.status();

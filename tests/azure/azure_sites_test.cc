@@ -24,7 +24,7 @@ class AzureSitesTest : public SiteFixture {
   std::string Probe(const storage::v1::AzureSite& site, const std::string& secret = kSecret) {
     const auto access = sites_->AccessTo(site, secret);
     if (!access.ok()) return access.status().ToString();
-    const absl::Status probed = ProbeAzureSite(**access);
+    const absl::Status probed = ProbeAzureSite(**access).status();
     if (probed.ok()) return "done";
     const auto problem = ProblemOf(probed);
     return problem.has_value() ? absl::StrCat(problem->id(), ": ", problem->message())
@@ -78,9 +78,12 @@ class AzureSitesTest : public SiteFixture {
 };
 
 TEST_F(AzureSitesTest, SiteThatIsThereIsTakenAndFollowed) {
-  EXPECT_EQ(Probe(Site()), "done");
-  AddSite();
-  ASSERT_TRUE(AwaitLink(CloudState::Link::kConnected)) << State().error;
+  const auto access = sites_->AccessTo(Site(), kSecret);
+  ASSERT_TRUE(access.ok()) << access.status();
+  const auto sizes = ProbeAzureSite(**access);
+  ASSERT_TRUE(sizes.ok()) << sizes.status();
+  ASSERT_TRUE(sites_->Add(Site(), kSecret, *sizes).ok());
+  EXPECT_EQ(State().link, CloudState::Link::kConnected) << "a machine can be protected at once";
   const CloudState state = State();
   EXPECT_EQ(state.site.resource_group(), "lab");
   ASSERT_NE(state.sizes, nullptr);
@@ -134,6 +137,15 @@ TEST_F(AzureSitesTest, EachThingThatIsWrongIsTold) {
   Fault(R"({"path": "/storageAccounts/", "status": 403, "code": "AuthorizationFailed",
             "message": "may not read"})");
   EXPECT_THAT(Probe(Site()), AllOf(HasSubstr("AZURE_LOGIN"), HasSubstr("may not read")));
+}
+
+TEST(AzureAccess, TokensAreForTheCloudOfTheSite) {
+  EXPECT_EQ(AudienceOf("https://management.azure.com"), "https://management.azure.com/");
+  EXPECT_EQ(AudienceOf("https://management.usgovcloudapi.net/"),
+            "https://management.usgovcloudapi.net/");
+  EXPECT_EQ(AudienceOf("https://management.chinacloudapi.cn"),
+            "https://management.chinacloudapi.cn/");
+  EXPECT_EQ(AudienceOf("https://azure.lab:9443"), "https://management.azure.com/");
 }
 
 TEST_F(AzureSitesTest, SiteIsLostAndComesBack) {
@@ -216,6 +228,18 @@ TEST_F(AzureSitesTest, ApplicationThatMayNotListTheSubscriptionFindsNoneThatMove
   mover_->Watch(kMachine, Home());
   EXPECT_TRUE(AwaitVm([](const AzureVmState& vm) { return !vm.exists && vm.moved_to.empty(); }));
   EXPECT_EQ(State().link, CloudState::Link::kConnected);
+}
+
+TEST_F(AzureSitesTest, VmThatMayNotBeReadIsUnknownAndTheSiteIsReached) {
+  AddSite();
+  MakeVm(TagsOf(kConfigServer, kMachine, 4));
+  mover_->Watch(kMachine, Home());
+  ASSERT_TRUE(AwaitVm([](const AzureVmState& vm) { return vm.power == "running"; }));
+  Fault(R"({"path": "/instanceView$", "status": 403, "code": "AuthorizationFailed"})");
+  EXPECT_TRUE(Eventually([&] { return State().vms.empty(); }));
+  EXPECT_EQ(State().link, CloudState::Link::kConnected);
+  Order(R"({"clear_faults": true})");
+  EXPECT_TRUE(AwaitVm([](const AzureVmState& vm) { return vm.power == "running"; }));
 }
 
 TEST_F(AzureSitesTest, WhatIsMalformedIsRefusedBeforeAzureIsAsked) {

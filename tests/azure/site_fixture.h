@@ -102,9 +102,12 @@ class SiteFixture : public ::testing::Test {
     site.add_containers("https://acct.blob.core.windows.net/homeward");
     return site;
   }
+  // As if Azure had been asked a while ago.
   void AddSite() {
-    const auto added = sites_->Add(Site(), kSecret);
+    const auto added = sites_->Add(Site(), kSecret, {});
     ASSERT_TRUE(added.ok()) << added.status();
+    Close();
+    Open();
   }
 
   std::string Order(const std::string& json) {
