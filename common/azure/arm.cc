@@ -11,6 +11,7 @@
 #include "common/azure/json.h"
 #include "common/azure/operation.h"
 #include "common/azure/resources.h"
+#include "common/azure/retry.h"
 #include "common/status/status_macros.h"
 
 namespace homeward::azure {
@@ -25,6 +26,8 @@ constexpr char kInterfaces[] = "networkInterfaces";
 constexpr size_t kPagesMax = 1000;
 // With fewer requests left, operations are looked at less often.
 constexpr int64_t kFewLeft = 100;
+// Nor ever more often than this, also where Azure asks for no wait at all.
+constexpr absl::Duration kPollMin = absl::Milliseconds(100);
 
 // What is asked: a path with query, and what it is called in messages.
 struct Target {
@@ -267,11 +270,12 @@ absl::StatusOr<std::string> Arm::Core::Follow(Operation operation, absl::string_
                                               const Frame& frame) {
   while (!operation.ended()) {
     absl::Duration wait = options.poll * (0.75 + pauses.Fraction() / 2);
+    if (operation.wait().has_value())
+      wait = std::clamp(*operation.wait(), kPollMin, options.retry_after_max);
     {
       absl::MutexLock lock(&mutex);
       if (left >= 0 && left < kFewLeft) wait = std::max(wait, options.retry_max);
     }
-    if (operation.wait().has_value()) wait = std::min(*operation.wait(), options.retry_after_max);
     HW_RETURN_IF_ERROR(Pause(wait, frame, what));
     HW_ASSIGN_OR_RETURN(const std::string path, PathOf(operation.url()));
     HW_ASSIGN_OR_RETURN(const HttpsReply reply, Send(HttpsMethod::kGet, path, "", what, frame));

@@ -184,16 +184,6 @@ std::string AzureErrorOf(const absl::Status& status) {
   return payload.has_value() ? std::string(*payload) : std::string();
 }
 
-absl::optional<absl::Duration> ReadRetryAfter(const HttpsReply& reply, absl::Time now) {
-  const std::string text = HeaderOf(reply, "retry-after");
-  int64_t seconds = 0;
-  if (absl::SimpleAtoi(text, &seconds) && seconds >= 0) return absl::Seconds(seconds);
-  absl::Time at;
-  if (absl::ParseTime("%a, %d %b %Y %H:%M:%S GMT", text, absl::UTCTimeZone(), &at, nullptr))
-    return std::max(at - now, absl::ZeroDuration());
-  return absl::nullopt;
-}
-
 int64_t RequestsLeft(const HttpsReply& reply) {
   int64_t left = -1;
   for (const auto& [name, value] : reply.headers) {

@@ -15,6 +15,7 @@
 #include "common/azure/address.h"
 #include "common/azure/arm_error.h"
 #include "common/azure/json.h"
+#include "common/azure/retry.h"
 #include "common/status/status_macros.h"
 #include "common/tls/identity.h"
 #include "common/tls/signing.h"

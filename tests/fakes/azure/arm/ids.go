@@ -15,9 +15,12 @@ type ID struct {
 	Rest                                      []string // what follows in the path
 }
 
-// parseID reads a path from /subscriptions on. Name is empty in one of a list.
+// parseID reads a path from /subscriptions on. Name is empty in one of a list, and Group in one of a list of the whole subscription.
 func parseID(path string) (ID, bool) {
 	parts := strings.Split(strings.Trim(path, "/"), "/")
+	if len(parts) == 5 && strings.EqualFold(parts[2], "providers") {
+		parts = append(append(append([]string{}, parts[:2]...), "resourceGroups", ""), parts[2:]...)
+	}
 	if len(parts) < 7 || !strings.EqualFold(parts[0], "subscriptions") || !strings.EqualFold(parts[2], "resourceGroups") ||
 		!strings.EqualFold(parts[4], "providers") {
 		return ID{}, false
