@@ -15,7 +15,7 @@ from azure import install_clients  # noqa: E402
 from circle import Circle  # noqa: E402
 from cluster import Refused  # noqa: E402
 from demo import WORK_PREFIX, clean_up_after_the_dead, say  # noqa: E402
-from failback import MACHINE, POINT_INTERVAL, VM_UUID, be_alone_on_the_network  # noqa: E402
+from failback import MACHINE, POINT_INTERVAL, VM_UUID, be_alone_on_the_network, be_alone_with_mounts  # noqa: E402
 
 DELTA_SHARE_MAX = 0.10  # 2 % are changed by hand, and a ledger and random blocks are written all the time
 FOLLOW_SECONDS = 20
@@ -253,6 +253,7 @@ def main():
         sys.exit("The VMs' disks are loop devices: this demonstration needs root, or sudo without a password.")
     npm = install_clients()
     be_alone_on_the_network()
+    be_alone_with_mounts()
     clean_up_after_the_dead(arguments.work)
     work = arguments.work / f"{WORK_PREFIX}{os.getpid()}"
     work.mkdir(mode=0o700)

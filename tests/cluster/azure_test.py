@@ -17,7 +17,7 @@ from azure import GROUP, install_clients  # noqa: E402
 from circle import Circle  # noqa: E402
 from circle_demo import Chaos, Demo  # noqa: E402
 from cluster import Refused, scratch  # noqa: E402
-from failback import MACHINE, POINT_INTERVAL, be_alone_on_the_network  # noqa: E402
+from failback import MACHINE, POINT_INTERVAL, be_alone_on_the_network, be_alone_with_mounts  # noqa: E402
 
 SIZES = (96, 48)  # MiB
 PARTS = ("circle", "chaos", "test_failover", "refusals", "gone", "faults")
@@ -182,6 +182,7 @@ def main():
     arguments = parser.parse_args()
     npm = install_clients()
     be_alone_on_the_network()
+    be_alone_with_mounts()
     failures = 0
     for part in [arguments.only] if arguments.only else PARTS:
         print(f"== {part}", flush=True)
