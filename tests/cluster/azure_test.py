@@ -4,7 +4,7 @@
 
 * circle, chaos, test_failover: what deploy/demo shows, with small disks
 * refusals, gone: everything that keeps a machine in Azure from coming home, each told apart, before anything is touched
-* faults: storage that throttles and loses replies; a Resource Manager that throttles, fails, loses replies and revokes tokens; no
+* faults: storage that throttles, loses replies and a lease; a Resource Manager that throttles, fails, loses replies and revokes tokens; no
   room for the VM, which undoes the failover
 """
 import argparse
@@ -120,6 +120,16 @@ class Test:
 
     # --- faults
 
+    def lost_lease(self, put):
+        """Somebody takes the lease of a blob and does nothing with it: the process server waits, and takes it back."""
+        story = self.story
+        story.storage.order(faults=[{**put, "kind": "take_lease", "count": 1}])
+        self.cluster.await_("the lost lease is told", lambda: "REPLICA_LOST_LEASE" in story.health_of())
+        taken = story.machine()["newest_point"]["id"]
+        self.cluster.await_("replication goes on", lambda: "REPLICA_LOST_LEASE" not in story.health_of() and
+                            story.machine().get("newest_point", {}).get("id", taken) != taken)
+        self.check("after a lost lease replication goes on", story.machine()["protection_state"] == "Protected")
+
     def faults(self):
         story = self.story
         home = self.demo.set_up()
@@ -130,6 +140,7 @@ class Test:
             {**put, "kind": "late_status", "status": 500, "code": "InternalError", "skip": 8, "count": 3},
             {"method": "PUT", "comp": "snapshot", "kind": "cut_after", "count": 1}])
         story.protect("--process-server", "process_server")
+        self.lost_lease(put)
 
         story.manager.order(fault={"method": "PUT", "path": "virtualMachines", "count": 1, "operation": {
             "Code": "AllocationFailed", "Message": "There is no room for this size in this zone."}})
