@@ -35,6 +35,9 @@ void AddFailback(CommandLine* line, CLI::App* machines, const CommandText& text)
           "the source machine is gone: do not wait for its agent to send the last writes");
   AddFlag(failback, "--accept-not-one-instant", &FailbackRequest::set_accept_not_one_instant,
           "use the recovery point even if its data is not from a single instant");
+  AddFlag(failback, "--discard-changes", &FailbackRequest::set_discard_changes,
+          "the machine was failed over to Azure and not committed: make it anew from another "
+          "recovery point, and lose what it has written since");
 }
 
 void AddTestFailover(CommandLine* line, CLI::App* machines) {

@@ -155,7 +155,6 @@ TEST_F(AzureWorkflowTest, TheWholeCircle) {
             absl::StrCat(kContainer, "/", replica.target().page_blobs().blobs(0),
                          "?snapshot=", points_.back()));
   EXPECT_EQ(Machine().state(), storage::v1::FAILED_BACK);
-  EXPECT_EQ(IdOf(Start("failover", "latest").status()), "MACHINE_RUNNING");
   Run("commit");
   EXPECT_EQ(NameInAzure(), cloud.vms.begin()->first);
   EXPECT_NE(vcenter.Find(kVmInstance), nullptr) << "it may come home to it";
@@ -238,6 +237,52 @@ TEST_F(AzureWorkflowTest, SitesAndAServerThatFailAtAnyStepEndInDoneOrUndone) {
     ASSERT_EQ(RunChecked("reprotect", kill).state(), storage::v1::SUCCEEDED);
   }
   EXPECT_EQ(undone, 6);
+}
+
+TEST_F(AzureWorkflowTest, AnotherPointIsTakenUntilTheCommit) {
+  Protect();
+  Run("failover", "latest");
+  BootInAzure();
+  Obey();
+  Obey();
+  ASSERT_GT(points_.size(), 1u);
+  int undone = 0;
+  for (unsigned seed = 1; seed <= 9; ++seed) {
+    SCOPED_TRACE(absl::StrCat("seed ", seed));
+    random_.seed(seed);
+    const unsigned kill = seed % 2 == 0 ? 4 : 9;
+    cloud.fault_one_in = seed % 3 == 0 ? 0 : 3;
+    const std::string was = cloud.vms.empty() ? "" : cloud.vms.begin()->first;
+    const std::string point = seed % 2 == 0 ? points_.back() : points_.front();
+    if (seed % 3 == 1) cloud.fail_step = CloudStep::Kind::kCreateVm;
+    const auto job = Start("failover", point);
+    ASSERT_TRUE(job.ok()) << job.status();
+    const storage::v1::Job ended = FinishChecked(job->id(), kill);
+    ASSERT_EQ(Machine().state(), storage::v1::FAILED_BACK);
+    EXPECT_TRUE(vm().off()) << "it is not the machine any more";
+    if (cloud.fail_step.has_value()) {
+      ASSERT_EQ(ended.problem().id(), "AZURE_TASK_FAILED");
+      EXPECT_TRUE(cloud.empty());
+      EXPECT_EQ(Refused(storage::v1::COMMIT), "POINT_REQUIRED") << "it runs nowhere";
+      cloud.fail_step.reset();
+      ++undone;
+      continue;
+    }
+    ASSERT_EQ(ended.state(), storage::v1::SUCCEEDED) << ended.problem().ShortDebugString();
+    ASSERT_EQ(cloud.vms.size(), 1u);
+    ASSERT_EQ(cloud.disks.size(), 1u);
+    EXPECT_NE(cloud.vms.begin()->first, was);
+    EXPECT_TRUE(absl::EndsWith(cloud.disks.begin()->second.source_url, "?snapshot=" + point))
+        << cloud.disks.begin()->second.source_url;
+    BootInAzure();
+    Obey();
+    Obey();
+    EXPECT_EQ(Machine().registration().boot_id(), boot_id_) << "it is the machine now";
+  }
+  EXPECT_EQ(undone, 3);
+  EXPECT_EQ(Refused(storage::v1::COMMIT), "");
+  Run("commit");
+  EXPECT_EQ(NameInAzure(), cloud.vms.begin()->first);
 }
 
 TEST_F(AzureWorkflowTest, WhatIsNotOursIsKeptAndNamed) {

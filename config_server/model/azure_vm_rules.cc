@@ -196,11 +196,14 @@ Refusal AzureVmRules::CheckFailback(const View& view, const Machine& machine) co
                        absl::StrCat("the Azure site ", vm.site(), " of ", NameOf(machine),
                                     " is not known any more"));
   }
-  if (Refusal refusal = CheckReached(state->first, state->second)) return refusal;
-  if (machine.state() != storage::v1::FAILED_BACK) return std::nullopt;
-  return MakeProblem(
-      ProblemId::kMachineRunning,
-      absl::StrCat(NameOf(machine), " was started as ", vm.name(), " in Azure, and has its disks"));
+  return CheckReached(state->first, state->second);
+}
+
+Refusal AzureVmRules::CheckCommit(const Machine& machine) const {
+  if (!machine.assignment().placement().azure_vm().name().empty()) return std::nullopt;
+  return MakeProblem(ProblemId::kPointRequired,
+                     absl::StrCat(NameOf(machine), " runs nowhere: its VM was removed for another "
+                                                   "recovery point, and that failover failed"));
 }
 
 Refusal AzureVmRules::CheckTest(const View& view, const Machine& machine,

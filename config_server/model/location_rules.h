@@ -25,6 +25,9 @@ class LocationRules {
   virtual bool starts_machines() const { return true; }
   // A process server can be between the agent and the receiver.
   virtual bool has_relay() const { return true; }
+  // What the machine runs in is made from a recovery point, and can be made anew from another one
+  // until that is committed, whatever the machine has written since.
+  virtual bool remakes_machine() const { return false; }
   // A copy of the machine can be started there while it is replicated.
   virtual bool can_test() const { return false; }
   // What operators call it to have the machine run there.
@@ -40,6 +43,8 @@ class LocationRules {
   virtual Refusal CheckFailback(const View& view, const storage::v1::Machine& machine) const {
     return std::nullopt;
   }
+  // Whether it can stay there now that it was brought there.
+  virtual Refusal CheckCommit(const storage::v1::Machine& machine) const { return std::nullopt; }
   // Whether a copy of it can be started there now, in `subnet`.
   virtual Refusal CheckTest(const View& view, const storage::v1::Machine& machine,
                             const std::string& subnet) const {

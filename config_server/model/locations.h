@@ -70,12 +70,14 @@ class AzureVmRules : public LocationRules {
  public:
   storage::v1::Location kind() const override { return storage::v1::AZURE_VM; }
   bool has_relay() const override { return false; }
+  bool remakes_machine() const override { return true; }
   bool can_test() const override { return true; }
   const char* failback_word() const override { return "failover"; }
   bool IsMeant(const storage::v1::Machine& machine, const PlacementWish& wish) const override;
   Refusal Place(const View& view, const storage::v1::Machine& machine, const PlacementWish& wish,
                 storage::v1::Placement* placement) const override;
   Refusal CheckFailback(const View& view, const storage::v1::Machine& machine) const override;
+  Refusal CheckCommit(const storage::v1::Machine& machine) const override;
   // Empty: the isolated subnet of its site.
   Refusal CheckTest(const View& view, const storage::v1::Machine& machine,
                     const std::string& subnet) const override;

@@ -49,8 +49,8 @@ Refusal CheckReplica(const View& view, const Machine& machine) {
 Refusal CheckFailback(const View& view, const Machine& machine) {
   if (Refusal refusal = CheckReplica(view, machine)) return refusal;
   if (Refusal refusal = RulesOf(machine).CheckFailback(view, machine)) return refusal;
-  if (machine.state() == storage::v1::FAILED_BACK && machine.has_registered_at() &&
-      RegisteredSinceBoot(machine)) {
+  if (machine.state() == storage::v1::FAILED_BACK && !RulesOf(machine).remakes_machine() &&
+      machine.has_registered_at() && RegisteredSinceBoot(machine)) {
     return MakeProblem(ProblemId::kMachineRunning,
                        absl::StrCat(NameOf(machine), " runs from the recovered disks"));
   }
@@ -154,6 +154,8 @@ Refusal CheckOperation(const View& view, const Machine& machine, storage::v1::Op
       return CheckSystem(machine);
     case storage::v1::FAILBACK:
       return CheckFailback(view, machine);
+    case storage::v1::COMMIT:
+      return RulesOf(machine).CheckCommit(machine);
     case storage::v1::REPAIR:
       return CheckRepair(view, machine);
     case storage::v1::TEST_FAILOVER:

@@ -190,6 +190,15 @@ absl::Status Operations::Failback(const admin::v1::FailbackRequest& request,
   const View view = brain_.MakeView();
   if (Refusal refusal = CheckOperation(view, machine, storage::v1::FAILBACK))
     return Refused(*refusal);
+  if (machine.state() == storage::v1::FAILED_BACK && RulesOf(machine).remakes_machine() &&
+      !CheckOperation(view, machine, storage::v1::COMMIT) && !request.discard_changes()) {
+    return Refused(MakeProblem(
+        ProblemId::kMachineRunning,
+        absl::StrCat(machine.registration().name(), " was started from recovery point ",
+                     machine.assignment().state().point_id(),
+                     ". To have it made anew from another one, and lose what it has written since: "
+                     "--discard-changes")));
+  }
   // Before anything is stopped: the point that is asked for is there, now.
   const control::v1::ReplicaObserved& replica = *view.ReplicaOf(machine);
   const ChosenPoint chosen = ChoosePoint({replica.points().begin(), replica.points().end()},

@@ -40,6 +40,11 @@ StepResult AzureVm::HandOverDisks(const View& view, Machine* machine) {
   storage::v1::AzureVm& vm = *MutableVm(machine);
   // The names are stored before anything has them.
   if (vm.generation() != machine->generation()) {
+    if (!vm.name().empty()) {  // what was made for another point
+      StepResult gone = TakeDisksBack(view, machine);
+      if (!gone.done()) return gone;
+      return StepResult::Wait("the configuration server to record what is gone");
+    }
     const control::v1::ReplicaObserved* const replica = view.ReplicaOf(*machine);
     if (replica == nullptr) return StepResult::Wait("the process server to connect");
     const int disks = machine->assignment().placement().disks_size();
@@ -73,7 +78,13 @@ StepResult AzureVm::TakeDisksBack(const View&, Machine* machine) {
   vm.clear_nic();
   vm.clear_disks();
   vm.clear_generation();
+  vm.clear_made();
   return gone;
+}
+
+StepResult AzureVm::TakeNewDisksBack(const View& view, Machine* machine) {
+  return MutableVm(machine)->generation() == machine->generation() ? TakeDisksBack(view, machine)
+                                                                    : StepResult::Done();
 }
 
 StepResult AzureVm::RepairDisks(const View&, Machine*, uint32_t*) { return StepResult::Done(); }

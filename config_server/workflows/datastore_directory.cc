@@ -37,6 +37,10 @@ void NoteStarted(const View& view, storage::v1::Machine* machine) {
   machine->clear_registered_at();
 }
 
+StepResult Location::TakeNewDisksBack(const View&, storage::v1::Machine*) {
+  return StepResult::Done();
+}
+
 StepResult Location::StartTest(const View&, storage::v1::Machine*) {
   return StepResult::Fail(MakeProblem(ProblemId::kWrongState,
                                       "a copy can be started in Azure only, to test a machine"));

@@ -24,6 +24,9 @@ class Location {
   virtual StepResult PowerOn(const View& view, storage::v1::Machine* machine) = 0;
   // Undoes HandOverDisks() and PowerOn(): the master target has the disks again.
   virtual StepResult TakeDisksBack(const View& view, storage::v1::Machine* machine) = 0;
+  // Undoes them where the machine ran from another point before the job, which stays as it is if it
+  // still is.
+  virtual StepResult TakeNewDisksBack(const View& view, storage::v1::Machine* machine);
   // Brings each disk to where its record says it is, whatever was changed by hand. `stage` is how
   // far this job has come, 0 at first.
   virtual StepResult RepairDisks(const View& view, storage::v1::Machine* machine,
@@ -100,6 +103,7 @@ class AzureVm : public Location {
   StepResult HandOverDisks(const View& view, storage::v1::Machine* machine) override;
   StepResult PowerOn(const View& view, storage::v1::Machine* machine) override;
   StepResult TakeDisksBack(const View& view, storage::v1::Machine* machine) override;
+  StepResult TakeNewDisksBack(const View& view, storage::v1::Machine* machine) override;
   StepResult RepairDisks(const View& view, storage::v1::Machine* machine, uint32_t* stage) override;
   StepResult StartTest(const View& view, storage::v1::Machine* machine) override;
   StepResult EndTest(const View& view, storage::v1::Machine* machine) override;

@@ -239,6 +239,9 @@ StepResult UndoFailback(TaskContext& context) {
   storage::v1::ReplicationState& state = *machine.mutable_assignment()->mutable_state();
   state.set_quiesce_token(0);
   if (context.job->state_before() == storage::v1::FAILED_BACK) {
+    StepResult back = context.location.TakeNewDisksBack(context.view, &machine);
+    if (!back.done()) return back;
+    for (std::string& kept : back.kept) context.job->add_kept(std::move(kept));
     // The disks stay where they were.
     if (state.point_id() != context.job->point_before()) {
       state.set_point_id(context.job->point_before());
