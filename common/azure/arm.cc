@@ -5,11 +5,13 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "common/azure/address.h"
 #include "common/azure/arm_error.h"
 #include "common/azure/json.h"
 #include "common/azure/operation.h"
 #include "common/azure/resources.h"
+#include "common/azure/retry.h"
 #include "common/status/status_macros.h"
 
 namespace homeward::azure {
@@ -17,12 +19,15 @@ namespace {
 
 constexpr char kCompute[] = "Microsoft.Compute";
 constexpr char kNetworking[] = "Microsoft.Network";
+constexpr char kStorage[] = "Microsoft.Storage";
 constexpr char kVms[] = "virtualMachines";
 constexpr char kDisks[] = "disks";
 constexpr char kInterfaces[] = "networkInterfaces";
 constexpr size_t kPagesMax = 1000;
 // With fewer requests left, operations are looked at less often.
 constexpr int64_t kFewLeft = 100;
+// Nor ever more often than this, also where Azure asks for no wait at all.
+constexpr absl::Duration kPollMin = absl::Milliseconds(100);
 
 // What is asked: a path with query, and what it is called in messages.
 struct Target {
@@ -126,7 +131,8 @@ struct Arm::Core {
   template <typename Out>
   absl::StatusOr<std::vector<Out>> List(const Target& target, const ArmCall& call);
   absl::StatusOr<Target> ById(absl::string_view id, const char* provider,
-                              const std::vector<std::string>& types) const;
+                              const std::vector<std::string>& types,
+                              absl::string_view version) const;
 };
 
 absl::StatusOr<std::string> Arm::Core::PathOf(const std::string& url) const {
@@ -189,7 +195,7 @@ absl::StatusOr<HttpsReply> Arm::Core::Send(HttpsMethod method, const std::string
     request.body = body;
     request.limit =
         std::clamp(frame.end - clock.Monotonic(), absl::Milliseconds(1), options.request_limit);
-    request.cancelled = frame.call.stop;
+    request.cancelled = frame.call.cut != nullptr ? frame.call.cut : frame.call.stop;
     absl::StatusOr<HttpsReply> reply = client.Call(method, request);
 
     absl::Status failure;
@@ -264,11 +270,12 @@ absl::StatusOr<std::string> Arm::Core::Follow(Operation operation, absl::string_
                                               const Frame& frame) {
   while (!operation.ended()) {
     absl::Duration wait = options.poll * (0.75 + pauses.Fraction() / 2);
+    if (operation.wait().has_value())
+      wait = std::clamp(*operation.wait(), kPollMin, options.retry_after_max);
     {
       absl::MutexLock lock(&mutex);
       if (left >= 0 && left < kFewLeft) wait = std::max(wait, options.retry_max);
     }
-    if (operation.wait().has_value()) wait = std::min(*operation.wait(), options.retry_after_max);
     HW_RETURN_IF_ERROR(Pause(wait, frame, what));
     HW_ASSIGN_OR_RETURN(const std::string path, PathOf(operation.url()));
     HW_ASSIGN_OR_RETURN(const HttpsReply reply, Send(HttpsMethod::kGet, path, "", what, frame));
@@ -306,7 +313,8 @@ absl::StatusOr<std::vector<Out>> Arm::Core::List(const Target& target, const Arm
 }
 
 absl::StatusOr<Target> Arm::Core::ById(absl::string_view id, const char* provider,
-                                       const std::vector<std::string>& types) const {
+                                       const std::vector<std::string>& types,
+                                       absl::string_view version) const {
   HW_ASSIGN_OR_RETURN(const ResourceId parsed, ParseResourceId(id));
   bool fits =
       absl::EqualsIgnoreCase(parsed.provider, provider) && parsed.types.size() == types.size();
@@ -320,8 +328,7 @@ absl::StatusOr<Target> Arm::Core::ById(absl::string_view id, const char* provide
   encoded.subscription = Encoded(parsed.subscription);
   encoded.group = Encoded(parsed.group);
   for (std::string& name : encoded.names) name = Encoded(name);
-  return Target{absl::StrCat(FormatResourceId(encoded), Query(kArmVersions.network)),
-                std::string(id)};
+  return Target{absl::StrCat(FormatResourceId(encoded), Query(version)), std::string(id)};
 }
 
 absl::StatusOr<std::unique_ptr<Arm>> Arm::Open(ArmOptions options, Tokens& tokens,
@@ -493,14 +500,35 @@ absl::Status Arm::DeleteInterface(absl::string_view group, absl::string_view nam
 }
 
 absl::StatusOr<Subnet> Arm::GetSubnet(absl::string_view id, ArmCall call) {
-  HW_ASSIGN_OR_RETURN(const Target target,
-                      core_->ById(id, kNetworking, {"virtualNetworks", "subnets"}));
+  HW_ASSIGN_OR_RETURN(
+      const Target target,
+      core_->ById(id, kNetworking, {"virtualNetworks", "subnets"}, kArmVersions.network));
   return core_->GetAs<Subnet>(target, call);
 }
 
 absl::StatusOr<Network> Arm::GetNetwork(absl::string_view id, ArmCall call) {
-  HW_ASSIGN_OR_RETURN(const Target target, core_->ById(id, kNetworking, {"virtualNetworks"}));
+  HW_ASSIGN_OR_RETURN(const Target target,
+                      core_->ById(id, kNetworking, {"virtualNetworks"}, kArmVersions.network));
   return core_->GetAs<Network>(target, call);
+}
+
+absl::StatusOr<StorageAccount> Arm::GetStorageAccount(absl::string_view id, ArmCall call) {
+  HW_ASSIGN_OR_RETURN(const Target target,
+                      core_->ById(id, kStorage, {"storageAccounts"}, kArmVersions.storage));
+  return core_->GetAs<StorageAccount>(target, call);
+}
+
+absl::StatusOr<std::vector<AnyResource>> Arm::ListTagged(absl::string_view tag,
+                                                         absl::string_view value, ArmCall call) {
+  // A quotation mark is written twice in a text of OData.
+  const auto text = [](absl::string_view of) { return absl::StrReplaceAll(of, {{"'", "''"}}); };
+  const std::string filter =
+      absl::StrCat("tagName eq '", text(tag), "' and tagValue eq '", text(value), "'");
+  const Target target{
+      absl::StrCat("/subscriptions/", Encoded(core_->options.subscription), "/resources",
+                   Query(kArmVersions.resources), "&$filter=", Encoded(filter)),
+      absl::StrCat("resources with tag ", tag, " ", value)};
+  return core_->List<AnyResource>(target, call);
 }
 
 }  // namespace homeward::azure

@@ -31,10 +31,11 @@ struct ArmVersions {
   const char* compute;    // Microsoft.Compute/virtualMachines, locations/vmSizes
   const char* disks;      // Microsoft.Compute/disks
   const char* network;    // Microsoft.Network
-  const char* resources;  // Microsoft.Resources: resource groups
+  const char* resources;  // Microsoft.Resources: resource groups, resources of all kinds
+  const char* storage;    // Microsoft.Storage
 };
-inline constexpr ArmVersions kArmVersions = {"2024-07-01", "2024-03-02", "2024-05-01",
-                                             "2021-04-01"};
+inline constexpr ArmVersions kArmVersions = {"2024-07-01", "2024-03-02", "2024-05-01", "2021-04-01",
+                                             "2023-05-01"};
 
 struct ArmOptions {
   std::string endpoint = "https://management.azure.com";
@@ -66,6 +67,9 @@ struct ArmCall {
   absl::Duration limit = absl::Minutes(30);
   // Ends the call soon after it becomes true. May be null; must outlive the call.
   const std::atomic<bool>* stop = nullptr;
+  // Where this is not null, `stop` lets a request that is under way be answered, so that whoever
+  // looks next sees what it did; this ends that too. It becomes true no earlier than `stop`.
+  const std::atomic<bool>* cut = nullptr;
 };
 
 using Tags = std::map<std::string, std::string>;
@@ -182,6 +186,18 @@ struct Network {
   std::vector<Subnet> subnets;
 };
 
+struct StorageAccount {
+  std::string id, name, region;
+  std::string kind;   // StorageV2, ...
+  std::string blobs;  // URL that those of its containers begin with; empty: it has no blobs
+};
+
+// Of any kind.
+struct AnyResource {
+  std::string id, name, type, region;
+  Tags tags;
+};
+
 struct VmSize {
   std::string name;
   int cores = 0;
@@ -192,6 +208,8 @@ struct VmSize {
 // The error code that Azure gave ("ResourceNotFound", "AllocationFailed"); empty where the status
 // is not from Azure.
 std::string AzureErrorOf(const absl::Status& status);
+// Azure took no more requests of this caller: it takes them again later.
+bool IsThrottled(const absl::Status& status);
 
 // Thread-safe. Calls block until the operation that they begin has ended. Each may be repeated: a
 // PUT of what is so already changes nothing, a DELETE of what is not there is OK.
@@ -255,6 +273,13 @@ class Arm {
   // By id, since networks are often in another resource group.
   absl::StatusOr<Subnet> GetSubnet(absl::string_view id, ArmCall call = {});
   absl::StatusOr<Network> GetNetwork(absl::string_view id, ArmCall call = {});
+  // By id, too. What is read of it needs no access to its keys or its content.
+  absl::StatusOr<StorageAccount> GetStorageAccount(absl::string_view id, ArmCall call = {});
+
+  // All of the subscription that have that tag and that the identity may see. Azure keeps this list
+  // beside the resources: what was changed a moment ago may be missing from it.
+  absl::StatusOr<std::vector<AnyResource>> ListTagged(absl::string_view tag,
+                                                      absl::string_view value, ArmCall call = {});
 
   // How many requests Azure said it takes yet (x-ms-ratelimit-remaining-*), the least of what the
   // last replies said. -1: it said nothing.

@@ -16,6 +16,7 @@ namespace homeward::azure {
 namespace {
 
 constexpr char kErrorPayload[] = "homeward/azure-error";
+constexpr char kThrottledPayload[] = "homeward/azure-throttled";
 constexpr absl::string_view kLeft = "x-ms-ratelimit-remaining-";
 constexpr size_t kBodyShown = 200;
 
@@ -165,23 +166,22 @@ absl::Status ToStatus(const ArmError& error, absl::string_view what) {
                   error.message.empty() ? "" : ": ", error.message, " (request ", error.request_id,
                   ")");
   absl::Status status(CodeOf(error), text);
-  status.SetPayload(kErrorPayload, absl::Cord(error.code));
+  if (error.http == 429) status.SetPayload(kThrottledPayload, absl::Cord());
+  return WithErrorCode(std::move(status), error.code);
+}
+
+absl::Status WithErrorCode(absl::Status status, absl::string_view code) {
+  status.SetPayload(kErrorPayload, absl::Cord(code));
   return status;
+}
+
+bool IsThrottled(const absl::Status& status) {
+  return status.GetPayload(kThrottledPayload).has_value();
 }
 
 std::string AzureErrorOf(const absl::Status& status) {
   const absl::optional<absl::Cord> payload = status.GetPayload(kErrorPayload);
   return payload.has_value() ? std::string(*payload) : std::string();
-}
-
-absl::optional<absl::Duration> ReadRetryAfter(const HttpsReply& reply, absl::Time now) {
-  const std::string text = HeaderOf(reply, "retry-after");
-  int64_t seconds = 0;
-  if (absl::SimpleAtoi(text, &seconds) && seconds >= 0) return absl::Seconds(seconds);
-  absl::Time at;
-  if (absl::ParseTime("%a, %d %b %Y %H:%M:%S GMT", text, absl::UTCTimeZone(), &at, nullptr))
-    return std::max(at - now, absl::ZeroDuration());
-  return absl::nullopt;
 }
 
 int64_t RequestsLeft(const HttpsReply& reply) {

@@ -1,4 +1,4 @@
-// What Azure says when it does not do what it was asked, and how long to wait then.
+// What Azure says when it does not do what it was asked.
 //
 // Codes and bodies: learn.microsoft.com, "Track asynchronous Azure operations", "Throttling
 // Resource Manager requests", "Troubleshoot common Azure deployment errors".
@@ -9,8 +9,6 @@
 
 #include "absl/status/status.h"
 #include "absl/strings/string_view.h"
-#include "absl/time/time.h"
-#include "absl/types/optional.h"
 #include "common/net/https_client.h"
 
 namespace homeward::azure {
@@ -34,8 +32,9 @@ bool IsThrottled(const ArmError& error);
 // `what` is being done to which resource. See Arm for the codes.
 absl::Status ToStatus(const ArmError& error, absl::string_view what);
 
-// "17", or an HTTP date.
-absl::optional<absl::Duration> ReadRetryAfter(const HttpsReply& reply, absl::Time now);
+// Keeps the code for AzureErrorOf().
+absl::Status WithErrorCode(absl::Status status, absl::string_view code);
+
 // x-ms-request-id, else x-ms-correlation-request-id; "none" where there is neither.
 std::string RequestIdOf(const HttpsReply& reply);
 // The least that x-ms-ratelimit-remaining-* have; -1 where there is none.

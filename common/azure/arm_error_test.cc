@@ -93,19 +93,6 @@ TEST(ArmErrorTest, OnlyAConflictWithAnotherRequestPasses) {
   EXPECT_FALSE(IsTransient(error));
 }
 
-TEST(ArmErrorTest, RetryAfterIsSecondsOrADate) {
-  const absl::Time now =
-      absl::FromCivil(absl::CivilSecond(2026, 1, 2, 3, 4, 5), absl::UTCTimeZone());
-  EXPECT_EQ(ReadRetryAfter(Reply(202, "", {{"retry-after", "17"}}), now), absl::Seconds(17));
-  EXPECT_EQ(ReadRetryAfter(Reply(202, "", {{"retry-after", "Fri, 02 Jan 2026 03:04:35 GMT"}}), now),
-            absl::Seconds(30));
-  EXPECT_EQ(ReadRetryAfter(Reply(202, "", {{"retry-after", "Fri, 02 Jan 2026 03:04:00 GMT"}}), now),
-            absl::ZeroDuration());
-  EXPECT_EQ(ReadRetryAfter(Reply(202, "", {{"retry-after", "soon"}}), now), absl::nullopt);
-  EXPECT_EQ(ReadRetryAfter(Reply(202, "", {{"retry-after", "-3"}}), now), absl::nullopt);
-  EXPECT_EQ(ReadRetryAfter(Reply(202, ""), now), absl::nullopt);
-}
-
 TEST(ArmErrorTest, TheLeastOfWhatRemainsCounts) {
   EXPECT_EQ(RequestsLeft(Reply(200, "")), -1);
   EXPECT_EQ(

@@ -265,10 +265,45 @@ TEST(RetrySchedule, WaitsAsLongAsTheServerAsksButNotPastTheLimit) {
   EXPECT_EQ(schedule.Next(absl::Seconds(31), absl::Seconds(30)), std::nullopt);
 }
 
-TEST(RetryAfter, IsSecondsOrNothing) {
-  EXPECT_EQ(ParseRetryAfter("7"), absl::Seconds(7));
-  EXPECT_EQ(ParseRetryAfter("Wed, 21 Oct 2015 07:28:00 GMT"), absl::ZeroDuration());
-  EXPECT_EQ(ParseRetryAfter("-1"), absl::ZeroDuration());
+absl::optional<absl::Duration> RetryAfter(const std::string& text, const std::string& date = "") {
+  HttpsReply reply;
+  reply.headers["retry-after"] = text;
+  if (!date.empty()) reply.headers["date"] = date;
+  const absl::CivilSecond now(2026, 1, 2, 3, 4, 5);
+  return ReadRetryAfter(reply, absl::FromCivil(now, absl::UTCTimeZone()));
+}
+
+TEST(RetryAfter, IsSeconds) {
+  EXPECT_EQ(RetryAfter("7"), absl::Seconds(7));
+  EXPECT_EQ(RetryAfter(" 0 "), absl::ZeroDuration());
+}
+
+TEST(RetryAfter, IsADateInAnyOfTheThreeForms) {
+  for (const char* const text : {"Fri, 02 Jan 2026 03:04:35 GMT", "Friday, 02-Jan-26 03:04:35 GMT",
+                                 "Fri Jan  2 03:04:35 2026"}) {
+    EXPECT_EQ(RetryAfter(text), absl::Seconds(30)) << text;
+  }
+  EXPECT_EQ(RetryAfter("Fri, 02 Jan 2026 03:04:00 GMT"), absl::ZeroDuration()) << "is past";
+}
+
+TEST(RetryAfter, ADateIsTakenAgainstTheServersOwnClock) {
+  EXPECT_EQ(RetryAfter("Mon, 05 Jan 2026 10:00:20 GMT", "Mon, 05 Jan 2026 10:00:00 GMT"),
+            absl::Seconds(20));
+  EXPECT_EQ(RetryAfter("Fri, 02 Jan 2026 03:04:35 GMT", "today"), absl::Seconds(30));
+}
+
+TEST(RetryAfter, IsCutToTheMost) {
+  for (const char* const text :
+       {"3601", "99999999999999999999999", "Fri, 02 Jan 2099 03:04:35 GMT"})
+    EXPECT_EQ(RetryAfter(text), kRetryAfterMax) << text;
+}
+
+TEST(RetryAfter, IsNothingElse) {
+  for (const char* const text : {"", "-1", "soon", "1.5", "7s", "Fri, 32 Jan 2026 03:04:35 GMT",
+                                 "Fri, 02 Jan 2026 03:04:35 CET"}) {
+    EXPECT_EQ(RetryAfter(text), absl::nullopt) << text;
+  }
+  EXPECT_EQ(ReadRetryAfter(HttpsReply(), absl::UnixEpoch()), absl::nullopt);
 }
 
 TEST(PageBlobs, WhatAzureWouldNotTakeIsRefusedBeforeItIsSent) {

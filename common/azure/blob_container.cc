@@ -221,8 +221,7 @@ BlobContainer::Attempt BlobContainer::SendOnce(const Request& request) {
   }
   Attempt attempt = {std::move(reply), false, {}};
   attempt.may_pass = MayPass(*attempt.reply);
-  const auto after = attempt.reply->headers.find("retry-after");
-  if (after != attempt.reply->headers.end()) attempt.asked_for = ParseRetryAfter(after->second);
+  attempt.asked_for = ReadRetryAfter(*attempt.reply, clock_.Now()).value_or(absl::ZeroDuration());
   return attempt;
 }
 

@@ -5,6 +5,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/azure/json.h"
+#include "common/azure/retry.h"
 
 namespace homeward::azure {
 namespace {

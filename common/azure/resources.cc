@@ -188,6 +188,19 @@ void Read(const Json& json, Network& network) {
           [&](const Json& each) { Read(each, network.subnets.emplace_back()); });
 }
 
+void Read(const Json& json, StorageAccount& account) {
+  account.id = TextAt(json, {"id"});
+  account.name = TextAt(json, {"name"});
+  account.region = TextAt(json, {"location"});
+  account.kind = TextAt(json, {"kind"});
+  account.blobs = TextAt(json, {"properties", "primaryEndpoints", "blob"});
+}
+
+void Read(const Json& json, AnyResource& resource) {
+  ReadHead(json, resource);
+  resource.type = TextAt(json, {"type"});
+}
+
 Json ToJson(const VmSpec& spec) {
   const char* const goes = spec.takes_along ? "Delete" : "Detach";
   Json data_disks = Json::array(), interfaces = Json::array();

@@ -15,6 +15,8 @@ void Read(const Json& json, Disk& disk);
 void Read(const Json& json, Interface& interface);
 void Read(const Json& json, Subnet& subnet);
 void Read(const Json& json, Network& network);
+void Read(const Json& json, StorageAccount& account);
+void Read(const Json& json, AnyResource& resource);
 
 Json ToJson(const VmSpec& spec);
 Json ToJson(const DiskSpec& spec);

@@ -1,4 +1,4 @@
-// RetrySchedule: when a request to Azure is made again.
+// RetrySchedule: when a request to Azure is made again. ReadRetryAfter: when Azure wants it.
 #ifndef HOMEWARD_COMMON_AZURE_RETRY_H_
 #define HOMEWARD_COMMON_AZURE_RETRY_H_
 
@@ -6,8 +6,9 @@
 #include <optional>
 #include <random>
 
-#include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "absl/types/optional.h"
+#include "common/net/https_client.h"
 
 namespace homeward::azure {
 
@@ -36,8 +37,14 @@ class RetrySchedule {
   std::mt19937_64 random_;
 };
 
-// Of a Retry-After header: seconds, as Azure gives it. Zero for anything else.
-absl::Duration ParseRetryAfter(absl::string_view header);
+// What a Retry-After asks for is cut to this: nobody is silent for longer at a word of a server.
+inline constexpr absl::Duration kRetryAfterMax = absl::Hours(1);
+
+// Of the Retry-After of a reply: seconds, or a date in any of the three forms of RFC 9110, 5.6.7. A
+// date is taken against the reply's own Date, so that this host's clock does not matter, and
+// against `now` where it has none. From zero to kRetryAfterMax; none where there is no header or it
+// is neither.
+absl::optional<absl::Duration> ReadRetryAfter(const HttpsReply& reply, absl::Time now);
 
 }  // namespace homeward::azure
 

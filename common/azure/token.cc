@@ -15,6 +15,7 @@
 #include "common/azure/address.h"
 #include "common/azure/arm_error.h"
 #include "common/azure/json.h"
+#include "common/azure/retry.h"
 #include "common/status/status_macros.h"
 #include "common/tls/identity.h"
 #include "common/tls/signing.h"
@@ -219,7 +220,7 @@ absl::Status EntraTokens::Refused(const HttpsReply& reply) const {
   const std::string error = json.ok() ? TextAt(*json, {"error"}) : std::string();
   const std::string why =
       json.ok() ? TextAt(*json, {"error_description"}) : reply.body.substr(0, 200);
-  return absl::PermissionDeniedError(absl::StrCat(
+  absl::Status refused = absl::PermissionDeniedError(absl::StrCat(
       "no token for ",
       by_metadata() ? absl::StrCat("the managed identity ", credential_.client_id)
                     : absl::StrCat("application ", credential_.client_id, " of tenant ",
@@ -228,6 +229,7 @@ absl::Status EntraTokens::Refused(const HttpsReply& reply) const {
       by_metadata()
           ? ". Give the VM this identity, or name another"
           : ". Check tenant, application and its secret or certificate, and when that ends"));
+  return WithErrorCode(std::move(refused), error.empty() ? "Refused" : error);
 }
 
 absl::StatusOr<Fetched> EntraTokens::Fetch(const std::string& resource) {

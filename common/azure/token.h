@@ -42,6 +42,7 @@ class Tokens : public TokenSource {
   virtual void Forget(absl::string_view resource, const std::string& token) = 0;
 };
 
+// The status of a token that is refused has an AzureErrorOf() ("invalid_client").
 // `clock` and `pauses` must outlive it, and `stop`, which ends a fetch and may be null.
 // INVALID_ARGUMENT: a credential that is none, or an address.
 absl::StatusOr<std::unique_ptr<Tokens>> MakeTokens(Credential credential, const Clock& clock,

@@ -131,6 +131,7 @@ enum class ProblemId {
   kAzureSiteUnknown,
   kAzureSiteExists,
   kAzureSiteInUse,
+  kAzureSiteWrong,
   kAzureNotReached,
   kAzureLogin,
   kAzureTaskFailed,

@@ -11,6 +11,8 @@
 #include "common/status/status_macros.h"
 #include "common/wire/time_proto.h"
 #include "config_server/host/config_server.h"
+#include "config_server/inventory/azure_sites.h"
+#include "config_server/inventory/cloud_mover.h"
 #include "config_server/inventory/vcenters.h"
 #include "config_server/inventory/vm_mover.h"
 #include "config_server/jobs/brain.h"
@@ -68,7 +70,13 @@ class ConfigServer : public Daemon {
     const Settings settings = SettingsOf(config_);
     inventories_ = std::make_unique<Inventories>(environment_.clock);
     mover_ = std::make_unique<VmMover>(environment_.clock, inventories_.get(), PatienceOf(config_));
-    brain_ = std::make_unique<Brain>(environment_.clock, settings, std::move(store), mover_.get());
+    followers_ = std::make_unique<SiteFollowers>(
+        environment_.clock, store->Get<storage::v1::Meta>(Store::kOnly)->config_server_id(),
+        SiteFollowers::Rhythm());
+    cloud_ =
+        std::make_unique<CloudMover>(environment_.clock, followers_.get(), CloudMover::Patience());
+    brain_ = std::make_unique<Brain>(environment_.clock, settings, std::move(store), mover_.get(),
+                                     cloud_.get());
     HW_ASSIGN_OR_RETURN(registrar_, Registrar::Open(&brain_->store(), environment_.clock,
                                                     settings.certificate_validity));
     HW_RETURN_IF_ERROR(KeepIdentities());
@@ -77,8 +85,12 @@ class ConfigServer : public Daemon {
                                                 registrar_.get());
     vcenters_ = std::make_unique<Vcenters>(&brain_->store(), environment_.clock, inventories_.get(),
                                            ProxyOf(config_));
+    AzureCalls calls;
+    calls.proxy = ProxyOf(config_);
+    sites_ =
+        std::make_unique<AzureSites>(&brain_->store(), environment_.clock, followers_.get(), calls);
     operations_ = std::make_unique<Operations>(strand_.get(), brain_.get(), registrar_.get(),
-                                               vcenters_.get());
+                                               vcenters_.get(), sites_.get());
     admin_ = std::make_unique<AdminService>(operations_.get());
     brain_->store().Watch([this](const Store::Transaction&) { operations_->Changed(); });
     HW_ASSIGN_OR_RETURN(server_, StartServer({.address = config_.listen_address(),
@@ -94,6 +106,7 @@ class ConfigServer : public Daemon {
       server_->Shutdown(absl::ToChronoTime(environment_.clock.Now() + absl::Seconds(1)));
     server_.reset();
     if (strand_ != nullptr) strand_->Stop();
+    if (followers_ != nullptr) followers_->Stop();
   }
 
   void Reload(const google::protobuf::Message& fresh) override {
@@ -167,9 +180,12 @@ class ConfigServer : public Daemon {
   absl::Duration last_renewal_;  // on strand_
   std::unique_ptr<Inventories> inventories_;
   std::unique_ptr<VmMover> mover_;
+  std::unique_ptr<SiteFollowers> followers_;
+  std::unique_ptr<CloudMover> cloud_;
   std::unique_ptr<Brain> brain_;  // on strand_, as the next
   std::unique_ptr<Registrar> registrar_;
-  std::unique_ptr<Vcenters> vcenters_;  // on strand_
+  std::unique_ptr<Vcenters> vcenters_;  // on strand_, as the next
+  std::unique_ptr<AzureSites> sites_;
   std::unique_ptr<ControlService> control_;
   std::unique_ptr<Operations> operations_;
   std::unique_ptr<AdminService> admin_;

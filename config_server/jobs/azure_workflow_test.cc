@@ -140,7 +140,7 @@ TEST_F(AzureWorkflowTest, TheWholeCircle) {
   EXPECT_EQ(replica.target().page_blobs().blobs(0),
             absl::StrCat(kMachine, "/", placement.disks(0).uuid(), ".vhd"));
   EXPECT_EQ(replica.fence(), desired_[kMachine].agent().protection().fence());
-  EXPECT_TRUE(desired_[kMachine].agent().protection().direct());
+  EXPECT_FALSE(desired_[kMachine].agent().protection().direct()) << "no master target is there";
   EXPECT_EQ(desired_[kTarget].master_target().replicas_size(), 0);
   EXPECT_TRUE(cloud.empty()) << "nothing is made before it is needed";
 

@@ -34,11 +34,11 @@ control::v1::AgentDesired AgentDesiredOf(const Records& records, const Machine& 
   const storage::v1::ReplicationState& state = assignment.state();
   if (!machine.has_assignment() || !state.streaming() || !RegisteredSinceBoot(machine))
     return desired;
-  const bool direct = placement.process_server_id().empty();
   // A receiver may be a server of either role.
   const Server* const server =
-      direct ? records.FindServer(placement.master_target_id())
-             : ServerIn(records, placement.process_server_id(), types::v1::PROCESS_SERVER);
+      placement.process_server_id().empty()
+          ? records.FindServer(placement.master_target_id())
+          : ServerIn(records, placement.process_server_id(), types::v1::PROCESS_SERVER);
   if (server == nullptr) return desired;
   control::v1::Protection& protection = *desired.mutable_protection();
   protection.set_machine_id(machine.machine_id());
@@ -47,7 +47,7 @@ control::v1::AgentDesired AgentDesiredOf(const Records& records, const Machine& 
   protection.set_fence(FenceOf(machine));
   for (const types::v1::Disk& disk : placement.disks()) protection.add_disks(disk.name());
   protection.set_address(server->registration().replication_address());
-  protection.set_direct(direct);
+  protection.set_direct(server->role() == types::v1::MASTER_TARGET);
   protection.set_fresh_replica(state.fresh());
   *protection.mutable_point_interval() = assignment.policy().point_interval();
   *protection.mutable_app_point_interval() = assignment.policy().app_point_interval();

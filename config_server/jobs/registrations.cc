@@ -33,8 +33,7 @@ uint64_t Registrations::RegisterServer(const control::v1::Registration& registra
 }
 
 absl::Status Registrations::CheckLeftBehind(const control::v1::Registration& registration,
-                                            const storage::v1::Incarnation& copy,
-                                            Machine machine) {
+                                            const storage::v1::Incarnation& copy, Machine machine) {
   const auto& retired = machine.retired_boot_ids();
   const bool retired_boot =
       std::find(retired.begin(), retired.end(), registration.boot_id()) != retired.end();

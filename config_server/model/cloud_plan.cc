@@ -180,7 +180,10 @@ CloudStep NextStep(const CloudMove& move, const CloudTags& ours, const CloudSeen
   }
   if (!seen.vm.has_value()) return Gone(move);
   // Somebody else's may have its name by now.
-  if (!IsOurs(*seen.vm, ours)) return NotOurs(absl::StrCat("VM ", move.vm), move, *seen.vm, ours);
+  const std::string what = absl::StrCat("VM ", move.vm);
+  if (!IsOurs(*seen.vm, ours)) return NotOurs(what, move, *seen.vm, ours);
+  // What it is at the moment says nothing of what it will be when Azure has ended.
+  if (!IsSettled(*seen.vm)) return Await(absl::StrCat(what, " (", seen.vm->provisioning, ")"));
   return move.kind == CloudMove::Kind::kTurnOff ? TurnOff(move, *seen.vm) : TurnOn(move, *seen.vm);
 }
 

@@ -153,5 +153,18 @@ TEST(AzureRecord, NamesAreSuchAsAzureTakes) {
   EXPECT_LE(vm.name().size(), 64u);
 }
 
+TEST_F(CloudPlanTest, VmThatAzureIsAtWorkOnIsNeitherOnNorOff) {
+  for (const char* const provisioning : {"Updating", "Creating", "Deleting"}) {
+    MakeVm("deallocated", provisioning);
+    const CloudStep off = Next(CloudMove::Kind::kTurnOff);
+    EXPECT_EQ(off.kind, StepKind::kAwait);
+    EXPECT_TRUE(absl::StrContains(off.detail, provisioning)) << off.detail;
+    MakeVm("running", provisioning);
+    EXPECT_EQ(Next(CloudMove::Kind::kTurnOn).kind, StepKind::kAwait);
+  }
+  MakeVm("deallocated", "Failed");
+  EXPECT_EQ(Next(CloudMove::Kind::kTurnOff).kind, StepKind::kReached);
+}
+
 }  // namespace
 }  // namespace homeward

@@ -13,6 +13,7 @@
 #include "absl/synchronization/mutex.h"
 #include "common/exec/strand.h"
 #include "common/tls/identity.h"
+#include "config_server/inventory/azure_sites.h"
 #include "config_server/inventory/vcenters.h"
 #include "config_server/jobs/brain.h"
 #include "config_server/pki/registrar.h"
@@ -31,8 +32,13 @@ struct Caller {
 // strand. The strand and what is given to the constructor outlive it.
 class Operations {
  public:
-  Operations(Strand* strand, Brain* brain, Registrar* registrar, Vcenters* vcenters)
-      : strand_(*strand), brain_(*brain), registrar_(*registrar), vcenters_(*vcenters) {}
+  Operations(Strand* strand, Brain* brain, Registrar* registrar, Vcenters* vcenters,
+             AzureSites* sites)
+      : strand_(*strand),
+        brain_(*brain),
+        registrar_(*registrar),
+        vcenters_(*vcenters),
+        sites_(*sites) {}
 
   // Asks the operation, on the strand, once the caller was found to be allowed it. One that changes
   // something is audited: an event says who had it done.
@@ -82,6 +88,8 @@ class Operations {
                              admin::v1::Vcenter* response);
   absl::Status RefreshVcenter(const admin::v1::RefreshVcenterRequest& request,
                               admin::v1::Vcenter* response);
+  absl::Status RemoveAzureSite(const admin::v1::RemoveAzureSiteRequest& request,
+                               admin::v1::AzureSite* response);
 
   // --- what does not
   absl::Status ListMachines(const admin::v1::ListMachinesRequest& request,
@@ -109,11 +117,16 @@ class Operations {
                               admin::v1::Enrolment* response) const;
   absl::Status ListVcenters(const admin::v1::ListVcentersRequest& request,
                             admin::v1::ListVcentersResponse* response) const;
+  absl::Status ListAzureSites(const admin::v1::ListAzureSitesRequest& request,
+                              admin::v1::ListAzureSitesResponse* response) const;
 
   // --- what takes as long as somebody else does
   // Adds the vCenter when it has answered.
   absl::Status AddVcenter(const Caller& caller, const admin::v1::AddVcenterRequest& request,
                           admin::v1::Vcenter* response);
+  // Adds the site when Azure has answered, and has all that it names.
+  absl::Status AddAzureSite(const Caller& caller, const admin::v1::AddAzureSiteRequest& request,
+                            admin::v1::AzureSite* response);
   absl::Status GetInventory(const Caller& caller, const admin::v1::GetInventoryRequest& request,
                             admin::v1::Inventory* response);
   // Calls `show` with the job whenever it has changed, until it has ended, `show` returns false or
@@ -140,6 +153,7 @@ class Operations {
   Brain& brain_;
   Registrar& registrar_;
   Vcenters& vcenters_;
+  AzureSites& sites_;
   absl::Mutex mutex_;
   uint64_t changes_ ABSL_GUARDED_BY(mutex_) = 0;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;

@@ -1,6 +1,7 @@
 #include "config_server/operations/operations.h"
 
 #include <algorithm>
+#include <functional>
 
 #include "config_server/operations/policy.h"
 #include "gtest/gtest.h"
@@ -18,7 +19,9 @@ class OperationsTest : public BrainFixture {
         strand_(MakeThreadStrand("test")),
         registrar_(*Registrar::Open(&brain_->store(), clock_, absl::Hours(1))),
         vcenters_(&brain_->store(), clock_, &inventories_, {}),
-        operations_(strand_.get(), brain_.get(), registrar_.get(), &vcenters_) {}
+        followers_(clock_, "config-server", {}),
+        sites_(&brain_->store(), clock_, &followers_, {.retry_limit = absl::ZeroDuration()}),
+        operations_(strand_.get(), brain_.get(), registrar_.get(), &vcenters_, &sites_) {}
   ~OperationsTest() override { strand_->Stop(); }
 
   std::vector<std::string> Audited() {
@@ -29,10 +32,44 @@ class OperationsTest : public BrainFixture {
     return texts;
   }
 
+  // Where nobody answers.
+  static admin::v1::AddAzureSiteRequest AzureSite() {
+    const std::string group = "/subscriptions/s/resourceGroups/g/providers/";
+    admin::v1::AddAzureSiteRequest request;
+    request.set_name("west");
+    request.set_subscription("s");
+    request.set_tenant("t");
+    request.set_client_id("c");
+    request.set_client_secret("never shown");
+    request.set_resource_group("g");
+    request.set_region("westeurope");
+    request.set_subnet(group + "Microsoft.Network/virtualNetworks/n/subnets/one");
+    request.set_storage_account(group + "Microsoft.Storage/storageAccounts/a");
+    request.add_containers("https://a.example/homeward/");
+    request.set_endpoint("https://127.0.0.1:1");
+    request.set_authority("https://127.0.0.1:1");
+    return request;
+  }
+  // As if Azure had been asked.
+  void KeepAzureSite() {
+    storage::v1::AzureSite site;
+    site.set_name("west");
+    storage::v1::AzureSecret secret;
+    secret.set_client_secret("never shown");
+    strand_->Run([&] {
+      Store::Transaction transaction;
+      transaction.Put("west", site);
+      transaction.Put("west", secret);
+      ASSERT_TRUE(brain_->store().Commit(transaction).ok());
+    });
+  }
+
   Inventories inventories_;
   std::unique_ptr<Strand> strand_;
   std::unique_ptr<Registrar> registrar_;
   Vcenters vcenters_;
+  SiteFollowers followers_;
+  AzureSites sites_;
   Operations operations_;
 };
 
@@ -164,6 +201,80 @@ TEST_F(OperationsTest, AMachineIsProtectedToAzureOrADirectoryAndNothingElse) {
             "AZURE_SITE_UNKNOWN");
   request.set_location(admin::v1::LOCATION_UNSPECIFIED);
   EXPECT_TRUE(operations_.Do(kOperator, &Operations::Protect, request, &job).ok());
+}
+
+TEST_F(OperationsTest, AnAzureSiteThatDoesNotAnswerIsNotKept) {
+  admin::v1::AzureSite site;
+  EXPECT_EQ(operations_.AddAzureSite({}, AzureSite(), &site).code(),
+            absl::StatusCode::kPermissionDenied);
+  const absl::Status added = operations_.AddAzureSite(kOperator, AzureSite(), &site);
+  EXPECT_EQ(IdOf(added), "AZURE_NOT_REACHED");
+  EXPECT_EQ(added.ToString().find("never shown"), std::string::npos);
+  admin::v1::ListAzureSitesResponse sites;
+  ASSERT_TRUE(operations_.Do(kOperator, &Operations::ListAzureSites, {}, &sites).ok());
+  EXPECT_EQ(sites.sites_size(), 0);
+  EXPECT_FALSE(brain_->store().Get<storage::v1::AzureSecret>("west").has_value());
+  EXPECT_TRUE(Audited().empty()) << "nothing was changed";
+  admin::v1::AddAzureSiteRequest incomplete = AzureSite();
+  incomplete.clear_client_secret();
+  EXPECT_EQ(operations_.AddAzureSite(kOperator, incomplete, &site).code(),
+            absl::StatusCode::kInvalidArgument);
+}
+
+TEST_F(OperationsTest, AnAzureSiteIsAddedOnceAndListed) {
+  KeepAzureSite();
+  admin::v1::AzureSite site;
+  EXPECT_EQ(IdOf(operations_.AddAzureSite(kOperator, AzureSite(), &site)), "AZURE_SITE_EXISTS");
+  admin::v1::ListAzureSitesResponse sites;
+  ASSERT_TRUE(operations_.Do(kOperator, &Operations::ListAzureSites, {}, &sites).ok());
+  ASSERT_EQ(sites.sites_size(), 1);
+  EXPECT_EQ(sites.sites(0).name(), "west");
+  EXPECT_EQ(sites.sites(0).machine_count(), 0u);
+  EXPECT_EQ(sites.DebugString().find("never shown"), std::string::npos);
+}
+
+TEST_F(OperationsTest, AnAzureSiteThatAMachineNeedsIsNotRemoved) {
+  Obey();
+  KeepAzureSite();
+  admin::v1::RemoveAzureSiteRequest request;
+  request.set_name("east");
+  admin::v1::AzureSite site;
+  const auto remove = [&] {
+    return IdOf(operations_.Do(kOperator, &Operations::RemoveAzureSite, request, &site));
+  };
+  EXPECT_EQ(remove(), "AZURE_SITE_UNKNOWN");
+  request.set_name("west");
+  // Replicated to it, living there, tested there.
+  using Machine = storage::v1::Machine;
+  const std::vector<std::function<storage::v1::AzureVm*(Machine*)>> needs = {
+      [](Machine* machine) {
+        return machine->mutable_assignment()->mutable_placement()->mutable_azure_vm();
+      },
+      [](Machine* machine) { return machine->mutable_azure_vm(); },
+      [](Machine* machine) { return machine->mutable_test()->mutable_azure_vm(); }};
+  const auto keep = [&](const Machine& machine) {
+    strand_->Run([&] {
+      Store::Transaction transaction;
+      transaction.Put(kMachine, machine);
+      ASSERT_TRUE(brain_->store().Commit(transaction).ok());
+    });
+  };
+  const Machine before = Machine(*brain_->FindMachine(kMachine));
+  for (const auto& need : needs) {
+    Machine machine = before;
+    need(&machine)->set_site("west");
+    keep(machine);
+    EXPECT_EQ(remove(), "AZURE_SITE_IN_USE");
+    admin::v1::ListAzureSitesResponse sites;
+    ASSERT_TRUE(operations_.Do(kOperator, &Operations::ListAzureSites, {}, &sites).ok());
+    EXPECT_EQ(sites.sites(0).machine_count(), 1u);
+  }
+  keep(before);
+  EXPECT_EQ(remove(), "OK");
+  EXPECT_EQ(site.name(), "west");
+  EXPECT_FALSE(brain_->store().Get<storage::v1::AzureSite>("west").has_value());
+  EXPECT_FALSE(brain_->store().Get<storage::v1::AzureSecret>("west").has_value());
+  EXPECT_EQ(Audited().size(), 1u);
 }
 
 }  // namespace

@@ -59,11 +59,19 @@ HOMEWARD_ADMIN_METHOD(ListEvents, ListEventsRequest, ListEventsResponse)
 HOMEWARD_ADMIN_METHOD(GetVersion, GetVersionRequest, Version)
 HOMEWARD_ADMIN_METHOD(ShowPassphrase, ShowPassphraseRequest, Enrolment)
 HOMEWARD_ADMIN_METHOD(ListVcenters, ListVcentersRequest, ListVcentersResponse)
+HOMEWARD_ADMIN_METHOD(ListAzureSites, ListAzureSitesRequest, ListAzureSitesResponse)
+HOMEWARD_ADMIN_METHOD(RemoveAzureSite, RemoveAzureSiteRequest, AzureSite)
 #undef HOMEWARD_ADMIN_METHOD
 
 Status AdminService::AddVcenter(ServerContext* context, const admin::v1::AddVcenterRequest* request,
                                 admin::v1::Vcenter* response) {
   return ToGrpc(operations_.AddVcenter(CallerOf(*context), *request, response));
+}
+
+Status AdminService::AddAzureSite(ServerContext* context,
+                                  const admin::v1::AddAzureSiteRequest* request,
+                                  admin::v1::AzureSite* response) {
+  return ToGrpc(operations_.AddAzureSite(CallerOf(*context), *request, response));
 }
 
 Status AdminService::GetInventory(ServerContext* context,

@@ -93,6 +93,8 @@ class Manager(Program):
         site = directory / "site.json"
         site.write_text(json.dumps({
             "operation_ms": operation_ms, "groups": [GROUP, "other"],
+            "accounts": [{"group": GROUP, "name": ACCOUNT, "blob": storage.url.rsplit("/", 1)[0]}],
+            "accounts": [{"group": GROUP, "name": ACCOUNT, "blob": storage.url.rsplit("/", 1)[0]}],
             "networks": [{"group": GROUP, "name": NETWORK, "prefixes": ["10.20.0.0/16"],
                           "subnets": [{"name": "production", "prefix": "10.20.1.0/24"},
                                       {"name": "isolated", "prefix": TEST_PREFIX + "0/24"}]}]}))

@@ -54,6 +54,21 @@ def can_use_loop_devices():
     return pathlib.Path("/dev/loop-control").exists()
 
 
+def differing_blocks(one, other, block_bytes=4096):
+    """Numbers of the blocks in which two files differ; one that is longer differs in what the other lacks."""
+    blocks, step = [], 256 * block_bytes
+    with open(one, "rb") as ours, open(other, "rb") as theirs:
+        at = 0
+        while True:
+            mine, its = ours.read(step), theirs.read(step)
+            if not mine and not its:
+                return blocks
+            if mine != its:
+                blocks += [at // block_bytes + i for i in range(-(-max(len(mine), len(its)) // block_bytes))
+                           if mine[i * block_bytes:(i + 1) * block_bytes] != its[i * block_bytes:(i + 1) * block_bytes]]
+            at += step
+
+
 def digest_tree(root):
     """path -> sha256 of every regular file below root, without the ledger."""
     out = {}

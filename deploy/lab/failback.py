@@ -20,12 +20,25 @@ VM_UUID = "4207f072-edd8-4b16-8a4c-7b8c1f4e0a01"
 TARGET_UUID = "4207f072-edd8-4b16-8a4c-7b8c1f4e0a02"
 
 
+CLONE_NEWNS, CLONE_NEWNET = 0x20000, 0x40000000
+
+
+def unshare(what, words):
+    if ctypes.CDLL(None, use_errno=True).unshare(what) != 0:
+        raise OSError(ctypes.get_errno(), words)
+
+
 def be_alone_on_the_network():
     """A network of its own for this process and its children, so that what is counted on it is theirs."""
-    clone_newnet = 0x40000000
-    if ctypes.CDLL(None, use_errno=True).unshare(clone_newnet) != 0:
-        raise OSError(ctypes.get_errno(), "a network namespace of its own")
+    unshare(CLONE_NEWNET, "a network namespace of its own")
     disks.run("ip", "link", "set", "lo", "up")
+
+
+def be_alone_with_mounts():
+    """Mounts of its own for this process and its children. What they mount would stay mounted, after their umount too, in every
+    mount namespace that is made meanwhile; and all of it goes with them."""
+    unshare(CLONE_NEWNS, "a mount namespace of its own")
+    disks.run("mount", "--make-rprivate", "/")
 
 
 def loopback_bytes():

@@ -427,6 +427,12 @@ TEST_F(AzureStorage, TheServersRetryAfterIsHonoured) {
   Fault(R"({"comp": "page", "kind": "status", "status": 503, "code": "ServerBusy", "count": 1,
             "retry_after": "60"})");
   EXPECT_TRUE(absl::IsResourceExhausted(WriteAt(0, Bytes(512, 1))));
+  const std::string date = absl::FormatTime("%a, %d %b %Y %H:%M:%S GMT",
+                                            clock_.Now() + absl::Minutes(1), absl::UTCTimeZone());
+  Fault(absl::StrFormat(R"({"comp": "page", "kind": "status", "status": 503, "code": "ServerBusy",
+                            "count": 1, "retry_after": "%s"})",
+                        date));
+  EXPECT_TRUE(absl::IsResourceExhausted(WriteAt(0, Bytes(512, 1))));
 }
 
 TEST_F(AzureStorage, WhatIsCutIsDoneAgainOrFoundDone) {

@@ -112,8 +112,9 @@ class Row:
             image.unlink()
 
     @contextlib.contextmanager
-    def servers(self):
-        """A configuration server, a process server and a master target in the directory ours, connected."""
+    def servers(self, relay=""):
+        """A configuration server, a process server and a master target in the directory ours, connected. `relay` is configuration of
+        the process server."""
         directory = self.directory / "ours"
         (directory / "datastore").mkdir(parents=True)
         with contextlib.ExitStack() as keep:
@@ -122,7 +123,7 @@ class Row:
             cluster = Cluster(self.arguments.binaries, directory)
             keep.callback(cluster.stop)
             cluster.start_config_server()
-            cluster.add_process_server(extra=cache, cache_bytes=8 << 30).start()
+            cluster.add_process_server(extra=cache + relay, cache_bytes=8 << 30).start()
             cluster.add_master_target(datastores=[directory / "datastore"]).start()
             cluster.await_servers(2)
             yield cluster

@@ -4,7 +4,7 @@
 
 * circle, chaos, test_failover: what deploy/demo shows, with small disks
 * refusals, gone: everything that keeps a machine in Azure from coming home, each told apart, before anything is touched
-* faults: storage that throttles and loses replies; a Resource Manager that throttles, fails, loses replies and revokes tokens; no
+* faults: storage that throttles, loses replies and a lease; a Resource Manager that throttles, fails, loses replies and revokes tokens; no
   room for the VM, which undoes the failover
 """
 import argparse
@@ -17,7 +17,7 @@ from azure import GROUP, install_clients  # noqa: E402
 from circle import Circle  # noqa: E402
 from circle_demo import Chaos, Demo  # noqa: E402
 from cluster import Refused, scratch  # noqa: E402
-from failback import MACHINE, POINT_INTERVAL, be_alone_on_the_network  # noqa: E402
+from failback import MACHINE, POINT_INTERVAL, be_alone_on_the_network, be_alone_with_mounts  # noqa: E402
 
 SIZES = (96, 48)  # MiB
 PARTS = ("circle", "chaos", "test_failover", "refusals", "gone", "faults")
@@ -120,6 +120,16 @@ class Test:
 
     # --- faults
 
+    def lost_lease(self, put):
+        """Somebody takes the lease of a blob and does nothing with it: the process server waits, and takes it back."""
+        story = self.story
+        story.storage.order(faults=[{**put, "kind": "take_lease", "count": 1}])
+        self.cluster.await_("the lost lease is told", lambda: "REPLICA_LOST_LEASE" in story.health_of())
+        taken = story.machine()["newest_point"]["id"]
+        self.cluster.await_("replication goes on", lambda: "REPLICA_LOST_LEASE" not in story.health_of() and
+                            story.machine().get("newest_point", {}).get("id", taken) != taken)
+        self.check("after a lost lease replication goes on", story.machine()["protection_state"] == "Protected")
+
     def faults(self):
         story = self.story
         home = self.demo.set_up()
@@ -130,6 +140,7 @@ class Test:
             {**put, "kind": "late_status", "status": 500, "code": "InternalError", "skip": 8, "count": 3},
             {"method": "PUT", "comp": "snapshot", "kind": "cut_after", "count": 1}])
         story.protect("--process-server", "process_server")
+        self.lost_lease(put)
 
         story.manager.order(fault={"method": "PUT", "path": "virtualMachines", "count": 1, "operation": {
             "Code": "AllocationFailed", "Message": "There is no room for this size in this zone."}})
@@ -155,7 +166,7 @@ class Test:
         story.manager.order(revoke_tokens=True, token_seconds=5)
         story.fail_over(again)
         self.demo.no_loss("azure")
-        self.check("its disks in Azure are byte for byte those that it left", story.arrival["same"])
+        self.check("its disks in Azure are byte for byte those that it left", not story.arrival["differ"], story.arrival["differ"])
         there = story.sdk.resources()
         self.check("one VM was made, with its disks and one network card", [len(there[kind]) for kind in ("vms", "disks", "nics")] ==
                    [1, len(SIZES), 1], there)
@@ -182,6 +193,7 @@ def main():
     arguments = parser.parse_args()
     npm = install_clients()
     be_alone_on_the_network()
+    be_alone_with_mounts()
     failures = 0
     for part in [arguments.only] if arguments.only else PARTS:
         print(f"== {part}", flush=True)

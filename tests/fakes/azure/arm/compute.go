@@ -67,14 +67,18 @@ func (f *Front) accepted(w http.ResponseWriter, o *Operation) {
 	w.WriteHeader(http.StatusAccepted)
 }
 
-// put is the answer to a PUT that has begun an operation.
+// put is the answer to a PUT that has begun an operation: of a disk 202, and never 201, which its clients take for an error.
 func (f *Front) put(w http.ResponseWriter, r *Resource, o *Operation, made bool) {
-	f.headers(w.Header(), o, false)
+	isDisk := r.ID.Type == "disks"
+	f.headers(w.Header(), o, isDisk)
 	f.site.mutex.Lock()
 	out := f.site.render(r)
 	f.site.mutex.Unlock()
 	status := http.StatusOK
-	if made {
+	switch {
+	case isDisk:
+		status = http.StatusAccepted
+	case made:
 		status = http.StatusCreated
 	}
 	f.reply(w, status, out)

@@ -92,7 +92,10 @@ func (f *Front) control(w http.ResponseWriter, r *http.Request) {
 				}
 			}
 		}
-		delete(s.resources, keyOf(order.Remove))
+		if removed := s.resources[keyOf(order.Remove)]; removed != nil {
+			s.release(removed)
+			delete(s.resources, keyOf(order.Remove))
+		}
 		if moved := s.resources[keyOf(order.Move)]; moved != nil {
 			delete(s.resources, moved.ID.key())
 			moved.ID.Group = order.To

@@ -95,8 +95,6 @@ func (f *Front) putDisk(w http.ResponseWriter, q *Request, disk *Resource) *Fail
 		return invalid("disk.creationData.createOption", "This simulation makes disks of blobs only: 'Import'.")
 	case textAt(creation, "sourceUri") == "":
 		return invalid("disk.creationData.sourceUri", "Required parameter 'disk.creationData.sourceUri' is missing (null).")
-	case textAt(properties, "hyperVGeneration") != "" && textAt(properties, "osType") == "":
-		return invalid("disk.osType", "hyperVGeneration is of a disk with an operating system only.")
 	}
 	if disk != nil {
 		if textAt(disk.Properties, "creationData", "sourceUri") != textAt(creation, "sourceUri") {

@@ -14,23 +14,26 @@ import (
 	"math/big"
 	"net"
 	"net/http"
-	"net/url"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"sync"
 	"time"
 )
 
-// versions are what clients of ours and the SDKs that tests use send: a real provider takes many more.
+// versions are what a client of ours, the SDKs and the command line that tests use send: a real provider takes many more.
 var versions = map[string][]string{
-	"Microsoft.Compute/virtualMachines":   {"2024-07-01", "2026-03-01"},
-	"Microsoft.Compute/locations":         {"2024-07-01", "2026-03-01"},
-	"Microsoft.Compute/disks":             {"2024-03-02", "2025-01-02"},
-	"Microsoft.Network/networkInterfaces": {"2024-05-01", "2026-01-01"},
-	"Microsoft.Network/virtualNetworks":   {"2024-05-01", "2026-01-01"},
+	"Microsoft.Compute/virtualMachines":   {"2024-07-01", "2026-03-01", "2020-06-01"},
+	"Microsoft.Compute/locations":         {"2024-07-01", "2026-03-01", "2020-06-01"},
+	"Microsoft.Compute/disks":             {"2024-03-02", "2025-01-02", "2019-07-01"},
+	"Microsoft.Network/networkInterfaces": {"2024-05-01", "2026-01-01", "2022-07-01"},
+	"Microsoft.Network/virtualNetworks":   {"2024-05-01", "2026-01-01", "2022-07-01"},
 	"Microsoft.Resources/resourceGroups":  {"2021-04-01"},
+	"Microsoft.Resources/resources":       {"2021-04-01"},
+	"Microsoft.Storage/storageAccounts":   {"2023-05-01"},
+	"Microsoft.Resources/subscriptions":   {"2016-06-01"},
 }
 
 // Front is what clients connect to.
@@ -160,12 +163,16 @@ func (f *Front) count(what string) {
 // kindOf is what a path is about, as the counters have it.
 func kindOf(path string) string {
 	switch {
-	case strings.HasSuffix(path, "/oauth2/v2.0/token"):
+	case strings.HasSuffix(path, "/oauth2/v2.0/token") || path == adfsToken:
 		return "token"
+	case strings.HasSuffix(path, openidSuffix):
+		return "openid-configuration"
 	case strings.Contains(path, "/operations/") || strings.Contains(path, "/operationResults/"):
 		return "operation"
 	case strings.HasSuffix(path, "/vmSizes"):
 		return "vmSizes"
+	case strings.HasSuffix(path, "/resources"):
+		return "resources"
 	}
 	id, is := parseID(path)
 	if !is {
@@ -261,12 +268,11 @@ func (f *Front) checkVersion(kind string, version string) *Failure {
 }
 
 func (f *Front) serve(w http.ResponseWriter, r *http.Request, planned *Failure) {
-	path := strings.Trim(r.URL.Path, "/")
-	parts := strings.Split(path, "/")
-	if len(parts) == 4 && strings.HasSuffix(path, "/oauth2/v2.0/token") {
-		f.tokenEndpoint(w, r, parts[0])
+	if f.identity(w, r) {
 		return
 	}
+	path := strings.Trim(r.URL.Path, "/")
+	parts := strings.Split(path, "/")
 	config := &f.site.config
 	audience := "https://management.azure.com/"
 	if failure := f.site.authorized(r, audience); failure != nil {
@@ -274,34 +280,16 @@ func (f *Front) serve(w http.ResponseWriter, r *http.Request, planned *Failure) 
 		f.fail(w, failure)
 		return
 	}
-	if len(parts) < 2 || !strings.EqualFold(parts[0], "subscriptions") {
+	if !strings.EqualFold(parts[0], "subscriptions") {
 		f.fail(w, fail(http.StatusNotFound, "NotFound", "No route for '%s'.", r.URL.Path))
 		return
 	}
-	if !strings.EqualFold(parts[1], config.Subscription) {
+	if len(parts) > 1 && !strings.EqualFold(parts[1], config.Subscription) {
 		f.fail(w, fail(http.StatusNotFound, "SubscriptionNotFound", "The subscription '%s' could not be found.", parts[1]))
 		return
 	}
 	version := r.URL.Query().Get("api-version")
-	if len(parts) == 7 && strings.EqualFold(parts[2], "providers") && (parts[6] == "vmSizes" || len(parts[6]) > 0) && parts[4] == "locations" {
-		f.vmSizes(w, parts[5], parts[6], version)
-		return
-	}
-	if len(parts) == 8 && parts[4] == "locations" && (parts[6] == "operations" || parts[6] == "operationResults") {
-		f.operation(w, parts[7], r.URL.Query().Get("monitor") == "true" || parts[6] == "operationResults")
-		return
-	}
-	if len(parts) >= 4 && strings.EqualFold(parts[2], "resourceGroups") && !f.site.hasGroup(parts[3]) {
-		f.fail(w, fail(http.StatusNotFound, "ResourceGroupNotFound", "Resource group '%s' could not be found.", parts[3]))
-		return
-	}
-	if len(parts) == 4 {
-		if failure := f.checkVersion("Microsoft.Resources/resourceGroups", version); failure != nil {
-			f.fail(w, failure)
-			return
-		}
-		f.reply(w, http.StatusOK, Object{"id": "/subscriptions/" + parts[1] + "/resourceGroups/" + parts[3], "name": parts[3],
-			"type": "Microsoft.Resources/resourceGroups", "location": config.Region, "properties": Object{"provisioningState": "Succeeded"}})
+	if f.subscription(w, parts, r, version) {
 		return
 	}
 	id, is := parseID(path)
@@ -334,6 +322,8 @@ func (f *Front) resource(w http.ResponseWriter, q *Request) {
 		f.list(w, q)
 	case q.id.Type == "virtualNetworks":
 		failure = f.network(w, q)
+	case q.id.Type == "storageAccounts":
+		failure = f.storageAccount(w, q)
 	case q.id.Type == "virtualMachines":
 		failure = f.vm(w, q)
 	case q.id.Type == "disks":
@@ -352,36 +342,58 @@ func (f *Front) list(w http.ResponseWriter, q *Request) {
 		f.fail(w, fail(http.StatusMethodNotAllowed, "MethodNotAllowed", "The method is not allowed."))
 		return
 	}
-	all := f.site.list(q.id.Type, q.id.Group)
-	skip, _ := strconv.Atoi(q.http.URL.Query().Get("$skiptoken"))
-	values := []Object{}
-	f.site.mutex.Lock()
-	for i := skip; i < len(all) && len(values) < f.site.config.PageSize; i++ {
-		values = append(values, f.site.render(all[i]))
+	var all []Object
+	for _, each := range f.site.list(q.id.Type, q.id.Group) {
+		f.site.mutex.Lock()
+		all = append(all, f.site.render(each))
+		f.site.mutex.Unlock()
 	}
+	f.page(w, q.http, all)
+}
+
+// page is one of a list, with the link to the next.
+func (f *Front) page(w http.ResponseWriter, r *http.Request, all []Object) {
+	query := r.URL.Query()
+	skip, _ := strconv.Atoi(query.Get("$skiptoken"))
+	f.site.mutex.Lock()
+	size := f.site.config.PageSize
 	f.site.mutex.Unlock()
+	values := []Object{}
+	for i := skip; i < len(all) && len(values) < size; i++ {
+		values = append(values, all[i])
+	}
 	out := Object{"value": values}
 	if end := skip + len(values); end < len(all) {
-		query := url.Values{"api-version": {q.version}, "$skiptoken": {strconv.Itoa(end)}}
-		out["nextLink"] = f.URL() + q.http.URL.EscapedPath() + "?" + query.Encode()
+		query.Set("$skiptoken", strconv.Itoa(end))
+		out["nextLink"] = f.URL() + r.URL.EscapedPath() + "?" + query.Encode()
 	}
 	f.reply(w, http.StatusOK, out)
 }
 
-func (f *Front) vmSizes(w http.ResponseWriter, region string, what string, version string) {
-	failure := f.checkVersion("Microsoft.Compute/locations", version)
-	if failure == nil && (what != "vmSizes" || !strings.EqualFold(region, f.site.config.Region)) {
-		failure = fail(http.StatusBadRequest, "NoRegisteredProviderFound", "No registered resource provider found for location '%s' and API version '%s' for type 'locations/%s'.",
-			region, version, what)
-	}
-	if failure != nil {
+var tagFilter = regexp.MustCompile(`^tagName eq '([^']*)' and tagValue eq '([^']*)'$`)
+
+// tagged lists resources of all types with a tag: what they are is told, and none of their properties.
+func (f *Front) tagged(w http.ResponseWriter, r *http.Request, version string) {
+	if failure := f.checkVersion("Microsoft.Resources/resources", version); failure != nil {
 		f.fail(w, failure)
 		return
 	}
-	values := []Object{}
-	for _, size := range f.site.config.Sizes {
-		values = append(values, Object{"name": size.Name, "numberOfCores": size.Cores, "osDiskSizeInMB": 1047552, "resourceDiskSizeInMB": 0,
-			"memoryInMB": size.MemoryMB, "maxDataDiskCount": size.DataDisksMax})
+	wanted := tagFilter.FindStringSubmatch(r.URL.Query().Get("$filter"))
+	if wanted == nil {
+		f.fail(w, fail(http.StatusBadRequest, "InvalidFilterInQueryString", "This simulation filters by a tag only: tagName eq 'N' and tagValue eq 'V'."))
+		return
 	}
-	f.reply(w, http.StatusOK, Object{"value": values})
+	var all []Object
+	for _, kind := range []string{"virtualMachines", "disks", "networkInterfaces"} {
+		for _, each := range f.site.list(kind, "") {
+			f.site.mutex.Lock()
+			if textAt(each.Tags, wanted[1]) == wanted[2] {
+				out := f.site.render(each)
+				delete(out, "properties")
+				all = append(all, out)
+			}
+			f.site.mutex.Unlock()
+		}
+	}
+	f.page(w, r, all)
 }

@@ -70,7 +70,39 @@ func (s *Site) authorized(r *http.Request, audience string) *Failure {
 	return nil
 }
 
-// tokenEndpoint is that of v2.0: client_credentials, with a secret or an assertion.
+const (
+	openidSuffix = "/.well-known/openid-configuration"
+	adfsToken    = "/adfs/oauth2/token"
+)
+
+// identity answers what needs no token: where tokens are had, and they themselves. False: it is about something else.
+func (f *Front) identity(w http.ResponseWriter, r *http.Request) bool {
+	path := r.URL.Path
+	parts := strings.Split(strings.Trim(path, "/"), "/")
+	config := &f.site.config
+	switch {
+	case len(parts) == 4 && strings.HasSuffix(path, "/oauth2/v2.0/token"):
+		f.tokenEndpoint(w, r, parts[0])
+	case path == adfsToken:
+		f.tokenEndpoint(w, r, config.Tenant)
+	case path == "/adfs"+openidSuffix:
+		f.openid(w, f.URL()+"/adfs", f.URL()+"/adfs/oauth2/authorize", f.URL()+adfsToken)
+	case path == "/"+config.Tenant+"/v2.0"+openidSuffix:
+		tenant := f.URL() + "/" + config.Tenant
+		f.openid(w, tenant+"/v2.0", tenant+"/oauth2/v2.0/authorize", tenant+"/oauth2/v2.0/token")
+	default:
+		return false
+	}
+	return true
+}
+
+func (f *Front) openid(w http.ResponseWriter, issuer string, authorize string, token string) {
+	f.reply(w, http.StatusOK, Object{"issuer": issuer, "authorization_endpoint": authorize, "token_endpoint": token,
+		"token_endpoint_auth_methods_supported": []string{"client_secret_post", "private_key_jwt"}, "response_types_supported": []string{"code"},
+		"subject_types_supported": []string{"pairwise"}, "id_token_signing_alg_values_supported": []string{"RS256"}})
+}
+
+// tokenEndpoint is that of v2.0, and that of AD FS: client_credentials, with a secret or an assertion.
 func (f *Front) tokenEndpoint(w http.ResponseWriter, r *http.Request, tenant string) {
 	refuse := func(status int, code string, number int, text string) {
 		f.reply(w, status, Object{"error": code, "error_description": fmt.Sprintf("AADSTS%d: %s Trace ID: %s", number, text, makeUUID()),

@@ -15,20 +15,23 @@ type ID struct {
 	Rest                                      []string // what follows in the path
 }
 
-// parseID reads a path from /subscriptions on. Name is empty in one of a list.
+// parseID reads a path from /subscriptions on. Name is empty in one of a list, and Group in one of a list of the whole subscription.
 func parseID(path string) (ID, bool) {
 	parts := strings.Split(strings.Trim(path, "/"), "/")
+	if len(parts) == 5 && strings.EqualFold(parts[2], "providers") {
+		parts = append(append(append([]string{}, parts[:2]...), "resourceGroups", ""), parts[2:]...)
+	}
 	if len(parts) < 7 || !strings.EqualFold(parts[0], "subscriptions") || !strings.EqualFold(parts[2], "resourceGroups") ||
 		!strings.EqualFold(parts[4], "providers") {
 		return ID{}, false
 	}
 	id := ID{Subscription: parts[1], Group: parts[3], Provider: parts[5], Type: parts[6]}
-	for _, known := range []string{"virtualMachines", "disks", "networkInterfaces", "virtualNetworks"} {
+	for _, known := range []string{"virtualMachines", "disks", "networkInterfaces", "virtualNetworks", "storageAccounts"} {
 		if strings.EqualFold(id.Type, known) {
 			id.Type = known
 		}
 	}
-	for _, known := range []string{"Microsoft.Compute", "Microsoft.Network"} {
+	for _, known := range []string{"Microsoft.Compute", "Microsoft.Network", "Microsoft.Storage"} {
 		if strings.EqualFold(id.Provider, known) {
 			id.Provider = known
 		}

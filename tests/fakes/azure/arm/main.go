@@ -81,6 +81,7 @@ type Config struct {
 	Region          string    `json:"region"`
 	Groups          []string  `json:"groups"`
 	Networks        []Network `json:"networks"`
+	Accounts        []Account `json:"accounts"`
 	Sizes           []Size    `json:"sizes"`
 	TokenSeconds    int       `json:"token_seconds"`
 	// How long an operation takes beside its work, and what Retry-After says: seconds, -1: none.
@@ -89,10 +90,19 @@ type Config struct {
 	PageSize    int `json:"page_size"` // of lists
 }
 
+// Account is a storage account. Its blobs are somewhere else: Blob is their URL.
+type Account struct {
+	Group  string `json:"group"`
+	Name   string `json:"name"`
+	Region string `json:"region"` // empty: the site's
+	Blob   string `json:"blob"`   // empty: as of Azure's public cloud
+}
+
 // Network is a virtual network.
 type Network struct {
 	Group    string   `json:"group"`
 	Name     string   `json:"name"`
+	Region   string   `json:"region"` // empty: the site's
 	Prefixes []string `json:"prefixes"`
 	Subnets  []struct {
 		Name   string `json:"name"`

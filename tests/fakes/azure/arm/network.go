@@ -28,11 +28,39 @@ func (f *Front) network(w http.ResponseWriter, q *Request) *Failure {
 		if len(q.id.Rest) == 2 {
 			return fail(http.StatusNotFound, "NotFound", "Resource %s/subnets/%s not found.", q.id, q.id.Rest[1])
 		}
-		f.reply(w, http.StatusOK, Object{"id": id.String(), "name": each.Name, "type": "Microsoft.Network/virtualNetworks", "location": config.Region,
+		f.reply(w, http.StatusOK, Object{"id": id.String(), "name": each.Name, "type": "Microsoft.Network/virtualNetworks", "location": or(each.Region, config.Region),
 			"properties": Object{"provisioningState": "Succeeded", "addressSpace": Object{"addressPrefixes": each.Prefixes}, "subnets": subnets}})
 		return nil
 	}
 	return notFound(q.id)
+}
+
+// storageAccount answers for accounts, which are those of the configuration.
+func (f *Front) storageAccount(w http.ResponseWriter, q *Request) *Failure {
+	config := &f.site.config
+	for _, each := range config.Accounts {
+		if !strings.EqualFold(each.Group, q.id.Group) || !strings.EqualFold(each.Name, q.id.Name) {
+			continue
+		}
+		if q.http.Method != http.MethodGet {
+			return fail(http.StatusMethodNotAllowed, "MethodNotAllowed", "The method is not allowed.")
+		}
+		id := q.id
+		id.Name = each.Name
+		blob := or(each.Blob, "https://"+each.Name+".blob.core.windows.net")
+		f.reply(w, http.StatusOK, Object{"id": id.String(), "name": each.Name, "type": "Microsoft.Storage/storageAccounts", "kind": "StorageV2",
+			"location": or(each.Region, config.Region), "sku": Object{"name": "Standard_LRS", "tier": "Standard"},
+			"properties": Object{"provisioningState": "Succeeded", "primaryEndpoints": Object{"blob": strings.TrimSuffix(blob, "/") + "/"}}})
+		return nil
+	}
+	return notFound(q.id)
+}
+
+func or(value string, standard string) string {
+	if value == "" {
+		return standard
+	}
+	return value
 }
 
 // prefixOf is the subnet's, or nil.
