@@ -603,6 +603,22 @@ TEST_F(PageBlobStoreTest, IsTakenFromOneThatChangesNothingAnyMore) {
   ExpectDisks(script.steps[0].disks);
 }
 
+// Its disks are made of a point, while it is closed: nobody may drop that meanwhile.
+TEST_F(PageBlobStoreTest, OneThatWasRecoveredIsNotTakenByWhoWaitsForIt) {
+  const Script script = SomeStream();
+  PageBlobStore::Claim claim_1, claim_2;
+  auto first = Open(ReplicaOn("h1"), &claim_1);
+  for (const Step& step : script.steps) ASSERT_TRUE(Apply(*first, step).ok());
+  auto second = Open(ReplicaOn("h2"), &claim_2);
+  ASSERT_TRUE(second->RecoverTo("p1").ok());
+  second.reset();
+  for (int i = 0; i < 30; ++i) {
+    EXPECT_TRUE(absl::IsCancelled(
+        PageBlobStore::Open(blobs_, clock_, ReplicaOn("h1"), &claim_1).status()));
+    clock_.now += absl::Seconds(60);
+  }
+}
+
 TEST_F(PageBlobStoreTest, WhoIsToRemoveItsPointsLeavesThoseOfALaterReplica) {
   const Script script = SomeStream();
   {

@@ -102,8 +102,8 @@ constexpr Mutation kMutations[] = {
     {"mutation.attached_as_new", kVcenter},
     {"mutation.take_first_match", kVcenter},
     {"mutation.point_of_some_snapshots", kBlobs},
-    {"mutation.forget_last_snapshot", kBlobs},
-    {"mutation.delete_before_telling", kBlobs},
+    {"mutation.make_a_point_twice", kBlobs},
+    {"mutation.delete_before_telling", kBlobs, 551},
     {"mutation.believe_a_dropped_point", kBlobs},
     {"mutation.wait_for_the_dead", kBlobs},
 };

@@ -108,11 +108,9 @@ if (range.content.empty() && PLANTED) continue;
     ("point_of_some_snapshots", "process_server/azure/page_blob_store.cc",
      "if (group.parts.size() < replica.disks.size()) {",
      "if (group.parts.size() < replica.disks.size() && !PLANTED) {"),
-    ("forget_last_snapshot", "process_server/azure/page_blob_store.cc",
-     "if (!contents.points.empty() && contents.snapshots.back().state.position > tag.state.position) {",
-     """\
-if (!contents.points.empty() && contents.snapshots.back().state.position > tag.state.position &&
-        !PLANTED) {"""),
+    ("make_a_point_twice", "process_server/azure/page_blob_store.cc",
+     "const bool made = !points_.empty() &&",
+     "const bool made = !PLANTED && !points_.empty() &&"),
     ("delete_before_telling", "process_server/azure/page_blob_store.cc",
      """\
   HW_RETURN_IF_ERROR(Tell(state(), recovered_point()));
