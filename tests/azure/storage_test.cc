@@ -182,20 +182,21 @@ TEST_F(AzureStorage, ABlobThatIsThereIsNotMadeAgain) {
 }
 
 TEST_F(AzureStorage, ManyWritesAtOnceAreAllThere) {
-  CreateDisk(24 * kMiB);
-  std::string expected(24 * kMiB, '\0');
+  constexpr uint64_t kStep = 64 << 10;
+  CreateDisk(40 * kStep);
+  std::string expected(40 * kStep, '\0');
   std::vector<PageWrite> writes;
   std::vector<std::string> contents;
   contents.reserve(40);
   for (uint32_t i = 0; i < 40; ++i) {
-    const uint64_t offset = i * kMiB / 2;
-    contents.push_back(Bytes(512 * (1 + 97 * i % 1000), i));
+    const uint64_t offset = i * kStep;
+    contents.push_back(Bytes(512 * (1 + 97 * i % 128), i));
     expected.replace(offset, contents.back().size(), contents.back());
     writes.push_back({disk_, offset, contents.back(), contents.back().size()});
   }
   const absl::Status written = blobs_->Write(writes, {});
   ASSERT_TRUE(written.ok()) << written;
-  EXPECT_TRUE(ReadAll("", 24 * kMiB) == expected);
+  EXPECT_TRUE(ReadAll("", expected.size()) == expected);
 }
 
 TEST_F(AzureStorage, AWriteOfMoreThanAPutTakesIsMadeInPieces) {
@@ -387,17 +388,20 @@ TEST_F(AzureStorage, EachPutChangesTheEtag) {
 }
 
 TEST_F(AzureStorage, AStormOfRefusalsIsWaitedThrough) {
-  CreateDisk(16 * kMiB);
-  const std::string content = Bytes(16 * kMiB, 4);
+  CreateDisk(kMiB);
+  const std::string content = Bytes(kMiB, 4);
+  std::vector<PageWrite> writes;
+  for (uint64_t at = 0; at < kMiB; at += kMiB / 4)
+    writes.push_back({disk_, at, absl::string_view(content).substr(at, kMiB / 4), kMiB / 4});
   Fault(R"({"method": "PUT", "comp": "page", "kind": "status", "status": 503, "code": "ServerBusy",
             "count": 7},
            {"method": "PUT", "comp": "page", "kind": "status", "status": 429,
             "code": "TooManyRequests", "count": 3},
            {"method": "PUT", "comp": "page", "kind": "status", "status": 500,
             "code": "InternalError", "count": 3})");
-  const absl::Status status = WriteAt(0, content);
+  const absl::Status status = blobs_->Write(writes, {});
   ASSERT_TRUE(status.ok()) << status;
-  EXPECT_TRUE(ReadAll("", 16 * kMiB) == content);
+  EXPECT_TRUE(ReadAll("", kMiB) == content);
 }
 
 TEST_F(AzureStorage, WhoIsThrottledForLongerThanTheLimitIsToldSo) {
@@ -456,14 +460,20 @@ TEST_F(AzureStorage, WhatIsCutIsDoneAgainOrFoundDone) {
     const auto after = blobs_->SetMetadata(disk_, {{"hw_epoch", "2"}}, etag, kLeaseA);
     ASSERT_TRUE(after.ok()) << after.status();
     EXPECT_EQ(blobs_->Properties(disk_, "")->etag, *after);
+    // Another point's, which is not taken for the one that was asked for.
+    const auto before = blobs_->Snapshot(disk_, {{"hw_point", "p0"}}, kLeaseA);
+    ASSERT_TRUE(before.ok()) << before.status();
     lose("PUT", "snapshot");
     const auto snapshot = blobs_->Snapshot(disk_, {{"hw_point", "p1"}}, kLeaseA);
     ASSERT_TRUE(snapshot.ok()) << snapshot.status();
     const auto all = blobs_->List(disk_);
-    ASSERT_EQ(all->size(), 2u);  // one snapshot
-    EXPECT_EQ((*all)[0].snapshot, *snapshot);
-    lose("DELETE", "-");
-    EXPECT_TRUE(blobs_->Delete(disk_, *snapshot, "").ok());
+    ASSERT_EQ(all->size(), 3u) << "each point has one, and none has two";
+    EXPECT_EQ((*all)[1].snapshot, *snapshot);
+    EXPECT_THAT((*all)[1].metadata, ElementsAre(Pair("hw_point", "p1")));
+    for (const std::string& id : {*before, *snapshot}) {
+      lose("DELETE", "-");
+      EXPECT_TRUE(blobs_->Delete(disk_, id, "").ok());
+    }
     EXPECT_EQ(blobs_->List(disk_)->size(), 1u);
     lose("PUT", "lease");
     EXPECT_TRUE(blobs_->ReleaseLease(disk_, kLeaseA).ok());
@@ -504,10 +514,14 @@ TEST_F(AzureStorage, APutOfAFormerLifeDoesNotArriveInThisOne) {
 }
 
 TEST_F(AzureStorage, ALeaseThatIsLostInTheMiddleOfAWriteEndsIt) {
-  CreateDisk(48 * kMiB);
+  CreateDisk(kMiB);
   ASSERT_TRUE(blobs_->Lease(disk_, kLeaseA).ok());
   Fault(R"({"comp": "page", "kind": "take_lease", "skip": 5, "count": 1})");
-  const absl::Status status = WriteAt(0, Bytes(48 * kMiB, 1), kLeaseA);
+  const std::string content = Bytes(kMiB, 1);
+  std::vector<PageWrite> writes;
+  for (uint64_t at = 0; at < kMiB; at += kMiB / 16)
+    writes.push_back({disk_, at, absl::string_view(content).substr(at, kMiB / 16), kMiB / 16});
+  const absl::Status status = blobs_->Write(writes, {{disk_, kLeaseA}});
   EXPECT_TRUE(absl::IsAborted(status)) << status;
   EXPECT_THAT(std::string(status.message()), HasSubstr(" Lease"));  // another's, or none yet
 }
