@@ -457,7 +457,7 @@ TEST_F(AzureWorkflowTest, ATestFailoverLeavesReplicationAlone) {
     }
     return *brain_->FindJob(job->id());
   };
-  cloud.before_step = [&](const CloudMove& move) {
+  cloud.before_step = [&](const CloudMove& move, const CloudStep&) {
     EXPECT_EQ(move.subnet, "subnet-isolated");
     if (move.kind == CloudMove::Kind::kCreateDisks) {
       EXPECT_EQ(desired_[kServer].process_server().replicas(0).shown_point_id(), points_.front())

@@ -33,6 +33,9 @@ Outcome RunFabric(uint64_t seed, const RunOptions& options);
 // attached to the one place that the records say, and moved only when a record says so; no disk is
 // taken from a master target that writes to it; a machine is not replicated to a VM that is on.
 Outcome RunVcenterFabric(uint64_t seed, const RunOptions& options);
+// The same with Azure: machines are protected to page blobs there, fail over, come home to the VM
+// that they were, and are protected again; see fabric_azure.h.
+Outcome RunAzureFabric(uint64_t seed, const RunOptions& options);
 
 }  // namespace homeward::simulation
 
