@@ -41,7 +41,7 @@ struct ArmOptions {
   // What tokens are asked for.
   std::string audience = "https://management.azure.com/";
   std::string subscription;
-  // CAs (PEM) that the endpoint's certificate must be signed by. Empty: those that this host
+  // CAs (PEM) that the endpoint's certificate may be signed by, beside those that this host
   // trusts.
   std::string trusted;
   HttpsProxy proxy;

@@ -102,7 +102,7 @@ HttpsOptions ClientOptions(const BlobContainerOptions& options, const ContainerA
   https.address = address.host;
   https.proxy = options.proxy;
   https.trusted = options.trusted;
-  https.trust_as_host = options.trusted.empty();
+  https.trust_as_host = true;
   https.connections_max = options.puts_max + 2;
   return https;
 }

@@ -42,7 +42,7 @@ struct BlobContainerOptions {
   // emulator, "https://127.0.0.1:10000/ACCOUNT/CONTAINER".
   std::string url;
   StorageCredential credential;
-  // CAs (PEM) that the account's certificate must be signed by. Empty: those that this host trusts.
+  // CAs (PEM) that the account's certificate may be signed by, beside those that this host trusts.
   std::string trusted;
   HttpsProxy proxy;
   size_t puts_max = 8;  // of one Write() at a time

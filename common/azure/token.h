@@ -25,7 +25,7 @@ struct Credential {
   // Who gives the tokens.
   std::string authority = "https://login.microsoftonline.com";
   std::string metadata = "http://169.254.169.254";
-  // CAs (PEM) that the authority's certificate must be signed by. Empty: those that this host
+  // CAs (PEM) that the authority's certificate may be signed by, beside those that this host
   // trusts.
   std::string trusted;
   HttpsProxy proxy;  // to the authority; IMDS is never asked through one

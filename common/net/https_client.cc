@@ -185,10 +185,10 @@ absl::StatusOr<HttpsReply> HttpsClient::Call(HttpsMethod method, const HttpsRequ
   SetProxy(curl, options_.proxy);
   curl_easy_setopt(curl, CURLOPT_NOSIGNAL, 1L);
   curl_easy_setopt(curl, CURLOPT_SSLVERSION, static_cast<long>(CURL_SSLVERSION_TLSv1_2));
-  if (!options_.trust_as_host || !options_.trusted.empty()) {
+  // They are in place of the host's in one file; its folder of them is another place to look.
+  if (!options_.trust_as_host || !options_.trusted.empty())
     curl_easy_setopt(curl, CURLOPT_CAINFO_BLOB, &trusted);
-    curl_easy_setopt(curl, CURLOPT_CAPATH, nullptr);
-  }
+  if (!options_.trust_as_host) curl_easy_setopt(curl, CURLOPT_CAPATH, nullptr);
   curl_easy_setopt(curl, CURLOPT_SSL_VERIFYHOST, options_.check_name ? 2L : 0L);
   curl_easy_setopt(curl, CURLOPT_CONNECTTIMEOUT_MS,
                    static_cast<long>(absl::ToInt64Milliseconds(kConnectLimit)));

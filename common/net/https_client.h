@@ -61,7 +61,7 @@ struct HttpsOptions {
   HttpsProxy proxy;
   // PEM. The server's certificate must be one of these, or signed by one of them.
   std::string trusted;
-  // Where `trusted` is empty: whether it may be signed by one of those that this host trusts.
+  // Whether it may also be signed by one of those that this host trusts.
   bool trust_as_host = false;
   // Whether the certificate must also be for `address.host`. Not where the very certificate is
   // trusted.

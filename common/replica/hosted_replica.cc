@@ -55,12 +55,18 @@ void HostedReplica::Want(const control::v1::Replica& desired, ScrubPace scrub) {
     const bool same = WithoutFence(desired) == WithoutFence(desired_);
     desired_ = desired;
     SetFence();
-    if (!same) {
-      failure_ = absl::OkStatus();
-      backend_ = MakeBackend(backends_, parts_, desired_);
-    }
+    // What failed before may be over with it.
+    if (!same) ChangeBackend();
     Reconcile();
   });
+}
+
+void HostedReplica::ChangeBackend() {
+  failure_ = absl::OkStatus();
+  slow_retry_ = {};
+  const std::string claim = store_ != nullptr ? backend_->claim() : "";
+  backend_ = MakeBackend(backends_, parts_, desired_);
+  if (!claim.empty()) backend_->GoOnWith(claim);
 }
 
 void HostedReplica::SetFence() {
@@ -87,7 +93,14 @@ HostedInbox HostedReplica::inbox() {
 }
 
 absl::Status HostedReplica::Open() {
-  if (store_ != nullptr) return store_->Fence(desired_.generation());
+  if (store_ != nullptr) {
+    const absl::Status fenced = store_->Fence(desired_.generation());
+    if (fenced.ok()) return fenced;
+    LogError("replica.broken", {{"replica", desired_.replica_id()}, {"error", fenced}});
+    // It was lost before, and is this host's again from this generation on.
+    Close();
+    backend_ = MakeBackend(backends_, parts_, desired_);
+  }
   HW_ASSIGN_OR_RETURN(ReplicaBackend::Opened opened, backend_->Open());
   store_ = std::move(opened.store);
   std::vector<uint64_t> sizes;
@@ -253,6 +266,7 @@ void HostedReplica::Tick() {
     Break(stream_->broken());
   }
   if (desired_.phase() != control::v1::REPLICA_PHASE_UNSPECIFIED) Reconcile();
+  if (store_ != nullptr) ShowLife();
   if (store_ != nullptr) RetainSome();
   if (store_ != nullptr) {
     ScrubSome();
@@ -262,6 +276,13 @@ void HostedReplica::Tick() {
   strand_->PostAfter(kTick, [this] { Tick(); });
 }
 
+void HostedReplica::ShowLife() {
+  const absl::Status shown = store_->ShowLife();
+  if (shown.ok() || absl::IsResourceExhausted(shown)) return;
+  LogError("replica.broken", {{"replica", desired_.replica_id()}, {"error", shown}});
+  Break(shown);
+}
+
 void HostedReplica::RetainSome() {
   const absl::Duration now = clock_.Monotonic();
   if (now - last_retention_ < kRetentionInterval) return;
@@ -269,6 +290,7 @@ void HostedReplica::RetainSome() {
   RetentionPolicy policy;
   if (desired_.has_retention_age()) policy.age_max = FromProto(desired_.retention_age());
   if (desired_.retention_bytes() != 0) policy.bytes_max = desired_.retention_bytes();
+  policy.kept_point_id = desired_.shown_point_id();
   const absl::StatusOr<VolumeSpace> space = files_.Space(retention_directory_);
   if (backend_->points_are_here() && space.ok() &&
       space->free_bytes < RetentionReserveBytes(space->total_bytes)) {
@@ -277,7 +299,7 @@ void HostedReplica::RetainSome() {
   const absl::Time wall = clock_.Now();
   const auto dropped = store_->Retain(policy, wall);
   if (!dropped.ok()) LogError("retention.failed", {{"error", dropped.status()}});
-  if (absl::IsCancelled(dropped.status())) return Break(dropped.status());
+  if (!dropped.ok() && !absl::IsResourceExhausted(dropped.status())) return Break(dropped.status());
   for (size_t i = 0; dropped.ok() && i < dropped->size(); ++i) {
     const bool early = wall - (*dropped)[i].time <= policy.age_max;
     if (early) {
@@ -347,6 +369,11 @@ void HostedReplica::Publish() {
                                              absl::StrCat("it was repaired since: ", repaired_));
     }
     if (scrubbed_ != absl::InfinitePast()) *seen.mutable_scrubbed() = ToProto(scrubbed_);
+    const std::vector<std::string> shown = store_->PathsAt(desired_.shown_point_id());
+    if (!shown.empty()) {
+      seen.set_shown_point_id(desired_.shown_point_id());
+      seen.mutable_shown_paths()->Assign(shown.begin(), shown.end());
+    }
     points_.clear();
     for (size_t i = 0; i < store_->points().size(); ++i) {
       const ReplicaPoint& point = store_->points()[i];

@@ -47,6 +47,7 @@ class HostedReplica : public Inbox {
   void Reconcile();
   // A call of a session that may not stream any more ends.
   void SetFence();
+  void ChangeBackend();
   absl::Status Open();
   void Close();
   absl::Status Recover();
@@ -56,6 +57,7 @@ class HostedReplica : public Inbox {
   void Break(const absl::Status& why);
   void DelayNextTry();
   void Tick();
+  void ShowLife();
   void RetainSome();
   void ScrubSome();
   void RepairSome();

@@ -45,6 +45,10 @@ class ReplicaBackend {
   // them ready for that; none may be open.
   virtual bool leaves() const { return false; }
   virtual absl::Status LetGo() { return absl::OkStatus(); }
+  // What this host has of a medium that other hosts reach too. The backend that follows this one
+  // while its store is open goes on with it. Empty: nothing.
+  virtual std::string claim() const { return ""; }
+  virtual void GoOnWith(const std::string&) {}
 
   // What an error of it, or of its store, is to an operator.
   struct Trouble {

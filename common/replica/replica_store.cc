@@ -117,7 +117,7 @@ absl::StatusOr<std::vector<Marker>> ReplicaStore::Retain(const RetentionPolicy& 
     return is_instant(points().front()) &&
            std::none_of(points().begin() + 1, points().end(), is_instant);
   };
-  while (points().size() > 1 &&
+  while (points().size() > 1 && points().front().marker.id != policy.kept_point_id &&
          ((now - points().front().marker.time > policy.age_max && !precious()) ||
           journal_bytes() > policy.bytes_max)) {
     dropped.push_back(points().front().marker);

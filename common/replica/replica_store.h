@@ -20,6 +20,8 @@ namespace homeward {
 struct RetentionPolicy {
   absl::Duration age_max = kRetentionAgeDefault;
   uint64_t bytes_max = UINT64_MAX;
+  // This point stays, and what is newer, whatever else it says. Empty: none.
+  std::string kept_point_id = "";
 };
 
 struct ReplicaPoint {
@@ -69,6 +71,9 @@ class ReplicaStore {
   // Another host may open the replica now, without taking it from this one. Nothing may be asked of
   // the store any more.
   virtual void Leave() {}
+  // Called every few seconds at least: where other hosts can reach the replica too, they see that
+  // this one lives.
+  virtual absl::Status ShowLife() { return absl::OkStatus(); }
 
   // Indexes of the blocks at `offset` whose digests differ from `digests`. INVALID_ARGUMENT: not
   // within the disk.

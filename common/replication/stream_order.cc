@@ -68,9 +68,11 @@ bool StreamOrder::RaiseGeneration(uint64_t generation) {
   return true;
 }
 
+// Whoever streams may not know it, as an agent that was away meanwhile. It is taken again when it
+// compares, and only then.
 absl::Status StreamOrder::Recovered() const {
-  return absl::FailedPreconditionError(
-      absl::StrCat("the replica was recovered to point ", recovered_point_));
+  return absl::DataLossError(
+      absl::StrCat("the replica was recovered to point ", recovered_point_, ": compare all of it"));
 }
 
 absl::StatusOr<bool> StreamOrder::Takes(const BatchHeader& header) const {

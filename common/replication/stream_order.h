@@ -79,13 +79,13 @@ class StreamOrder {
   // Whether the batch is the next one. False: it was taken before, skip it.
   //   ABORTED              of an older generation: the sender is not the machine's any more
   //   OUT_OF_RANGE         a gap: send from position() on
-  //   FAILED_PRECONDITION  the receiver was recovered to a point
+  //   DATA_LOSS            the receiver was recovered to a point: begin an epoch that synchronises
   absl::StatusOr<bool> Takes(const BatchHeader& header) const;
   // Advances past a batch that ends here. Requires: Takes(). After an error it stands where it
   // was.
   //   DATA_LOSS            malformed, or an epoch that continues from what is not held here: begin
-  //                        one that synchronises
-  //   FAILED_PRECONDITION  a marker within a synchronisation; or as Takes()
+  //                        one that synchronises; or as Takes()
+  //   FAILED_PRECONDITION  a marker within a synchronisation
   absl::Status Take(const ParsedBatch& batch);
   // Advances to `position`: past a batch that is only passed on, or to where the owner is, whatever
   // was taken.

@@ -100,9 +100,9 @@ TEST(StreamOrder, WhatWasRecoveredFollowsOnlyANewSynchronisation) {
   const SealedBatch next = BatchBuilder().Seal({BatchKind::kWrites, {4, 8}, 3});
   StreamOrder order = At(kHere);
   order.LeaveFor("p1");
-  EXPECT_EQ(Take(next, &order).code(), StatusCode::kFailedPrecondition);
-  EXPECT_EQ(Take(Epoch(9, {.continues_from = kHere}), &order).code(),
-            StatusCode::kFailedPrecondition);
+  // DATA_LOSS: what it was refused with must make a sender compare, or it is refused for ever.
+  EXPECT_EQ(Take(next, &order).code(), StatusCode::kDataLoss);
+  EXPECT_EQ(Take(Epoch(9, {.continues_from = kHere}), &order).code(), StatusCode::kDataLoss);
   EXPECT_EQ(order.recovered_point(), "p1");
   EXPECT_TRUE(Take(Epoch(9, {}), &order).ok());
   EXPECT_TRUE(order.recovered_point().empty());
@@ -110,7 +110,7 @@ TEST(StreamOrder, WhatWasRecoveredFollowsOnlyANewSynchronisation) {
   EXPECT_EQ(Take(next, &order).code(), StatusCode::kAlreadyExists);
   // As it is after a restart.
   StreamOrder again = At(kHere, false, "p1");
-  EXPECT_EQ(Take(next, &again).code(), StatusCode::kFailedPrecondition);
+  EXPECT_EQ(Take(next, &again).code(), StatusCode::kDataLoss);
 }
 
 TEST(StreamOrder, TheGenerationOnlyGrows) {

@@ -2,9 +2,8 @@
 
 #include <utility>
 
-#include "absl/algorithm/container.h"
-#include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
+#include "common/config/proxy.h"
 #include "common/exec/strand.h"
 #include "common/log/log.h"
 #include "common/problem/problem.h"
@@ -178,20 +177,6 @@ class ConfigServer : public Daemon {
   std::unique_ptr<grpc::Server> server_;
 };
 
-void CheckProxy(const config::v1::Proxy& proxy, ConfigProblems* problems) {
-  if (!proxy.address().empty()) RequireAddress("proxy.address", proxy.address(), problems);
-  if (proxy.address().empty() && proxy.except_size() > 0)
-    problems->Add("proxy", "has exceptions, but no address");
-  for (int i = 0; i < proxy.except_size(); ++i) {
-    const std::string& one = proxy.except(i);
-    if (one.empty() ||
-        absl::c_any_of(one, [](char c) { return c == ',' || absl::ascii_isspace(c); })) {
-      problems->Add(absl::StrCat("proxy.except[", i, "]"),
-                    "is one host name, domain, address or network; write another line for another");
-    }
-  }
-}
-
 }  // namespace
 
 void CheckConfigServerConfig(const google::protobuf::Message& message, ConfigProblems* problems) {
@@ -207,7 +192,7 @@ void CheckConfigServerConfig(const google::protobuf::Message& message, ConfigPro
   if (config.has_certificate_validity() && FromProto(config.certificate_validity()) < kValidityMin)
     problems->Add("certificate_validity",
                   absl::StrCat("must be at least ", absl::FormatDuration(kValidityMin)));
-  CheckProxy(config.proxy(), problems);
+  RequireProxy("proxy", config.proxy(), problems);
   RequirePositive("guest_shutdown_limit", config.guest_shutdown_limit(),
                   config.has_guest_shutdown_limit(), problems);
   RequirePositive("rpo_threshold", config.rpo_threshold(), config.has_rpo_threshold(), problems);

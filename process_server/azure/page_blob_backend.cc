@@ -17,9 +17,9 @@ constexpr char kProbePrefix[] = "homeward-probe/";
 
 class PageBlobBackend : public ReplicaBackend {
  public:
-  PageBlobBackend(azure::PageBlobs* blobs, const std::string& host_id,
+  PageBlobBackend(azure::PageBlobs* blobs, const std::string& host_id, const Clock& clock,
                   const control::v1::Replica& replica)
-      : blobs_(blobs) {
+      : blobs_(blobs), clock_(clock) {
     const control::v1::PageBlobs target = TargetOf(replica).page_blobs();
     replica_ = {.container_url = target.container_url(),
                 .host_id = host_id,
@@ -39,7 +39,7 @@ class PageBlobBackend : public ReplicaBackend {
   absl::StatusOr<Opened> Open() override {
     HW_RETURN_IF_ERROR(Check());
     HW_ASSIGN_OR_RETURN(PageBlobStore::Opened opened,
-                        PageBlobStore::Open(*blobs_, replica_, &lease_id_));
+                        PageBlobStore::Open(*blobs_, clock_, replica_, &claim_));
     return Opened{std::move(opened.store), opened.fresh};
   }
   std::vector<std::string> Paths() const override {
@@ -59,6 +59,9 @@ class PageBlobBackend : public ReplicaBackend {
     return PageBlobStore::Remove(*blobs_, replica_);
   }
   bool points_are_here() const override { return false; }
+  // Where one has lost the replica without being told so, it does not take it back.
+  std::string claim() const override { return claim_.lease_id; }
+  void GoOnWith(const std::string& claim) override { claim_ = {.lease_id = claim}; }
   // The client has tried for a while already.
   Trouble TroubleOf(const absl::Status& status) const override {
     return {ProblemOfAzure(status), /*slow=*/true};
@@ -85,9 +88,10 @@ class PageBlobBackend : public ReplicaBackend {
   }
 
   azure::PageBlobs* const blobs_;
+  const Clock& clock_;
   PageBlobStore::Replica replica_;
   int disks_wanted_ = 0;
-  std::string lease_id_;  // of the store that this opened last
+  PageBlobStore::Claim claim_;
 };
 
 }  // namespace
@@ -156,12 +160,13 @@ std::vector<types::v1::HealthIssue> Containers::issues() const {
   return issues;
 }
 
-BackendTable PageBlobBackends(const Containers* containers, const std::string& host_id) {
+BackendTable PageBlobBackends(const Containers* containers, const std::string& host_id,
+                              const Clock& clock) {
   return {{control::v1::Target::kPageBlobs,
-           [containers, host_id](const BackendParts&, const control::v1::Replica& replica) {
+           [containers, host_id, &clock](const BackendParts&, const control::v1::Replica& replica) {
              azure::PageBlobs* const blobs =
                  containers->Find(TargetOf(replica).page_blobs().container_url());
-             return std::make_unique<PageBlobBackend>(blobs, host_id, replica);
+             return std::make_unique<PageBlobBackend>(blobs, host_id, clock, replica);
            }}};
 }
 

@@ -11,6 +11,7 @@
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
 #include "common/azure/page_blobs.h"
+#include "common/clock/clock.h"
 #include "common/problem/problem.h"
 #include "common/replica/replica_backend.h"
 
@@ -41,8 +42,9 @@ class Containers {
 // What an error of Azure is to an operator.
 ProblemId ProblemOfAzure(const absl::Status& status);
 
-// `containers` outlives what it makes. `host_id` is this process server's.
-BackendTable PageBlobBackends(const Containers* containers, const std::string& host_id);
+// `containers` and `clock` outlive what it makes. `host_id` is this process server's.
+BackendTable PageBlobBackends(const Containers* containers, const std::string& host_id,
+                              const Clock& clock);
 
 }  // namespace homeward
 

@@ -55,7 +55,7 @@ class Server {
                                   return std::make_unique<OwnThread>(&later_);
                                 }},
                   Replicas::Volumes{.retention_directory = "/replicas",
-                                    .backends = PageBlobBackends(&containers_, host)}) {}
+                                    .backends = PageBlobBackends(&containers_, host, clock_)}) {}
 
   control::v1::ReplicaObserved Want(control::v1::ReplicaPhase phase, const std::string& point = "",
                                     const std::string& url = kUrl) {
@@ -72,6 +72,7 @@ class Server {
     target.mutable_page_blobs()->set_container_url(url);
     target.mutable_page_blobs()->add_blobs("m1/d1.vhd");
     SetTarget(target, &replica);
+    replica.MergeFrom(also);
     replicas_.Want(desired.replicas());
     return replicas_.observed().at(0);
   }
@@ -86,7 +87,7 @@ class Server {
     UpstreamMessage first;
     first.message.mutable_hello()->set_version_major(kReplicationVersionMajor);
     first.message.mutable_hello()->set_machine_id("m1");
-    first.message.mutable_hello()->set_generation(2);
+    first.message.mutable_hello()->set_generation(std::max<uint64_t>(2, also.generation()));
     first.message.mutable_hello()->add_disk_bytes(kMiB);
     Call call;
     call.batches = std::move(batches);
@@ -95,6 +96,7 @@ class Server {
   }
   Containers& containers() { return containers_; }
   ModelPageBlobs& client() { return *client_; }
+  control::v1::Replica also;  // what is wanted beside the usual
 
  private:
   Containers::Clients Clients(ModelContainer* container) {
@@ -199,15 +201,88 @@ TEST_F(PageBlobBackendTest, AServerThatLostItsLeaseStopsAndSaysSo) {
   control::v1::ReplicaObserved seen = first.Tick(absl::Milliseconds(200));
   EXPECT_EQ(seen.phase(), control::v1::REPLICA_PHASE_UNSPECIFIED);
   EXPECT_EQ(seen.problem().id(), "REPLICA_LOST_LEASE") << seen.problem().message();
-  for (int i = 0; i < 100; ++i) seen = first.Tick(absl::Seconds(10));
-  EXPECT_EQ(seen.problem().id(), "REPLICA_LOST_LEASE");
   EXPECT_EQ(container_.changes, changes);
+  const std::string lease_id = container_.blobs.begin()->second.lease_id;
+  for (int i = 0; i < 100; ++i) {
+    second.Tick(absl::Seconds(10));  // It lives, and has nothing to write.
+    seen = first.Tick(absl::Seconds(10));
+  }
+  EXPECT_EQ(seen.problem().id(), "REPLICA_LOST_LEASE");
+  EXPECT_EQ(container_.blobs.begin()->second.lease_id, lease_id);
   EXPECT_EQ(second.Stream({batches[4], batches[5]}).acknowledgement().durable().sequence(), 5u);
   // The other one is told to leave it.
   second.WantNothing();
   seen = first.Tick(absl::Minutes(2));
   EXPECT_EQ(seen.phase(), control::v1::FOLLOW) << seen.problem().message();
   EXPECT_EQ(seen.position().sequence(), 5u);
+}
+
+// A new generation says that the replica is this server's, whoever had it before.
+TEST_F(PageBlobBackendTest, ANewGenerationIsFollowedAtOnceWhateverFailedBefore) {
+  for (const bool noticed : {true, false}) {
+    SCOPED_TRACE(noticed ? "it knew that it had lost the replica" : "it did not");
+    container_ = ModelContainer();
+    Server first("h1", &container_), second("h2", &container_);
+    first.Want(control::v1::FOLLOW);
+    std::vector<SealedBatch> batches = StreamWithTwoPoints();
+    first.Stream({batches.begin(), batches.begin() + 4});
+    EXPECT_EQ(second.Want(control::v1::FOLLOW).phase(), control::v1::FOLLOW);
+    if (noticed) {
+      first.Stream({batches[4]});
+      for (int i = 0; i < 20; ++i) first.Tick(absl::Seconds(3));
+      EXPECT_EQ(first.Tick(absl::Seconds(1)).problem().id(), "REPLICA_LOST_LEASE");
+    }
+    first.also.set_generation(3);
+    const control::v1::ReplicaObserved seen = first.Want(control::v1::FOLLOW);
+    EXPECT_EQ(seen.phase(), control::v1::FOLLOW) << seen.problem().message();
+    EXPECT_EQ(seen.generation(), 3u);
+    EXPECT_EQ(seen.position().sequence(), 3u);
+    EXPECT_EQ(first.Stream({}).hello_reply().held().sequence(), 3u);
+    EXPECT_EQ(container_.blobs.begin()->second.metadata.at("hw_generation"), "3");
+  }
+}
+
+TEST_F(PageBlobBackendTest, OneThatLostItsLeaseDoesNotTakeItBackForAnythingElseThatIsWanted) {
+  Server first("h1", &container_), second("h2", &container_);
+  first.Want(control::v1::FOLLOW);
+  std::vector<SealedBatch> batches = StreamWithTwoPoints();
+  first.Stream({batches.begin(), batches.begin() + 4});
+  EXPECT_EQ(second.Want(control::v1::FOLLOW).phase(), control::v1::FOLLOW);
+  first.also.set_shown_point_id("p1");
+  first.Want(control::v1::FOLLOW);
+  for (int i = 0; i < 30; ++i) {
+    first.Tick(absl::Seconds(10));
+    EXPECT_EQ(second.Tick(absl::Seconds(10)).phase(), control::v1::FOLLOW);
+  }
+  EXPECT_EQ(first.Tick(absl::Seconds(1)).problem().id(), "REPLICA_LOST_LEASE");
+  // And when the second is no more, it has it.
+  control::v1::ReplicaObserved seen;
+  for (int i = 0; i < 30 && seen.phase() != control::v1::FOLLOW; ++i)
+    seen = first.Tick(absl::Seconds(10));
+  EXPECT_EQ(seen.phase(), control::v1::FOLLOW) << seen.problem().message();
+}
+
+TEST_F(PageBlobBackendTest, APointThatIsShownStaysAndSaysWhereItIs) {
+  Server server("h1", &container_);
+  server.also.mutable_retention_age()->set_seconds(1);
+  server.also.set_shown_point_id("p1");
+  server.Want(control::v1::FOLLOW);
+  server.Stream(StreamWithTwoPoints());
+  control::v1::ReplicaObserved seen;
+  for (int i = 0; i < 5; ++i) seen = server.Tick(absl::Seconds(10));
+  EXPECT_EQ(seen.shown_point_id(), "p1");
+  ASSERT_EQ(seen.shown_paths_size(), 1);
+  EXPECT_EQ(At(seen.shown_paths(0)), "a");
+  EXPECT_EQ(seen.points_size(), 2);
+  // One that is not there is not shown.
+  server.also.set_shown_point_id("p9");
+  server.Want(control::v1::FOLLOW);
+  EXPECT_EQ(server.Tick(absl::Milliseconds(200)).shown_point_id(), "");
+  server.also.clear_shown_point_id();
+  server.Want(control::v1::FOLLOW);
+  seen = server.Tick(absl::Seconds(10));
+  EXPECT_EQ(seen.points_size(), 1);
+  EXPECT_EQ(seen.shown_paths_size(), 0);
 }
 
 TEST_F(PageBlobBackendTest, SaysWhatAzureRefuses) {

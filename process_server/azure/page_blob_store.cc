@@ -34,6 +34,15 @@ std::string LeaseIdOf(const PageBlobStore::Replica& replica, uint64_t opened) {
                       hex.substr(16, 4), "-", hex.substr(20));
 }
 
+// The first one last: who takes it takes the others.
+void ReleaseAll(azure::PageBlobs& blobs, const PageBlobStore::Replica& replica,
+                const std::string& lease_id) {
+  for (auto disk = replica.disks.rbegin(); disk != replica.disks.rend(); ++disk) {
+    const absl::Status released = blobs.ReleaseLease(disk->blob, lease_id);
+    if (!released.ok() && !absl::IsAborted(released)) return;
+  }
+}
+
 absl::Status LostTo(const std::string& whom) {
   return absl::CancelledError(
       absl::StrCat("the replica is not this process server's any more: ", whom));
@@ -105,20 +114,21 @@ absl::StatusOr<PageBlobStore::Contents> PageBlobStore::List(azure::PageBlobs& bl
 // Takes a replica, step by step. Each step may be done again.
 class PageBlobStore::Opening {
  public:
-  Opening(azure::PageBlobs& blobs, const Replica& replica, std::string* lease_id)
-      : blobs_(blobs), replica_(replica), lease_id_(*lease_id) {}
+  Opening(azure::PageBlobs& blobs, const Replica& replica) : blobs_(blobs), replica_(replica) {}
 
-  absl::Status Run() {
+  absl::Status Run(absl::Duration now, Claim* claim) {
     HW_RETURN_IF_ERROR(Look());
     const uint64_t opened = tag.opened;
+    lease_id_ = LeaseIdOf(replica_, opened + 1);
     HW_RETURN_IF_ERROR(Make());
-    HW_RETURN_IF_ERROR(TakeLeases());
-    // What the one before did up to its last moment.
-    HW_RETURN_IF_ERROR(Look());
-    if (tag.opened != opened) return GiveWay();
-    HW_RETURN_IF_ERROR(CompleteVhds());
-    HW_RETURN_IF_ERROR(TakeState());
-    return LookForContent();
+    HW_RETURN_IF_ERROR(TakeFirst(now, claim));
+    claim->lease_id = lease_id_;
+    const absl::Status taken = TakeRest(opened);
+    // Whoever has the first blob now is not kept waiting for the others.
+    if (absl::IsAborted(taken) || absl::IsCancelled(taken)) Release();
+    // Between its steps somebody took it.
+    if (absl::IsAborted(taken)) return LostTo(std::string(taken.message()));
+    return taken;
   }
 
   // What is there, and whether it may be this replica's.
@@ -132,6 +142,7 @@ class PageBlobStore::Opening {
     absl::StatusOr<ReplicaTag> read = DecodeReplica(contents.blobs[0]->metadata);
     if (!read.ok()) return Annotate(read.status(), absl::StrCat("blob ", Name(0)));
     tag = *std::move(read);
+    LeaveOutDropped();
     if (tag.state.generation > replica_.generation) {
       return LostTo(absl::StrCat("blob ", Name(0), " is of generation ", tag.state.generation,
                                  ", and this one is to keep generation ", replica_.generation));
@@ -153,6 +164,33 @@ class PageBlobStore::Opening {
   bool fresh = false;
 
  private:
+  absl::Status TakeRest(uint64_t opened) {
+    HW_RETURN_IF_ERROR(TakeOthers());
+    // What the one before did up to its last moment.
+    HW_RETURN_IF_ERROR(Look());
+    if (tag.opened != opened) return LostTo("another one opened it at the same time");
+    HW_RETURN_IF_ERROR(CompleteVhds());
+    HW_RETURN_IF_ERROR(TakeState());
+    return LookForContent();
+  }
+
+  // Whoever dropped a point may remove its snapshots whenever it gets to it.
+  void LeaveOutDropped() {
+    if (tag.replica_id != replica_.replica_id) return;
+    size_t count = 0;
+    while (count < contents.points.size() && contents.points[count].number < tag.oldest) {
+      for (size_t i = 0; i < replica_.disks.size(); ++i) {
+        BlobProperties& orphan = contents.orphans.emplace_back();
+        orphan.name = Name(i);
+        orphan.snapshot = contents.snapshots[count].ids[i];
+      }
+      ++count;
+    }
+    const auto end = static_cast<std::ptrdiff_t>(count);
+    contents.points.erase(contents.points.begin(), contents.points.begin() + end);
+    contents.snapshots.erase(contents.snapshots.begin(), contents.snapshots.begin() + end);
+  }
+
   DiskTag TagOf(size_t disk) const { return {replica_.machine_id, replica_.disks[disk].uuid}; }
   const std::string& Name(size_t disk) const { return replica_.disks[disk].blob; }
 
@@ -182,40 +220,44 @@ class PageBlobStore::Opening {
     return absl::OkStatus();
   }
 
-  absl::Status TakeLeases() {
-    const std::string next = LeaseIdOf(replica_, tag.opened + 1);
-    for (const Disk& disk : replica_.disks) {
-      const absl::Status taken =
-          lease_id_.empty() ? TakeFromAnybody(disk.blob, next) : TakeAgain(disk.blob, next);
-      if (absl::IsAborted(taken)) return LostTo(std::string(taken.message()));
-      HW_RETURN_IF_ERROR(taken);
-    }
-    lease_id_ = next;
+  // The first blob's lease is that of the replica.
+  absl::Status TakeFirst(absl::Duration now, Claim* claim) {
+    absl::Status taken = claim->lease_id.empty() ? TakeFromAnybody(Name(0)) : TakeAgain(*claim);
+    if (absl::IsAborted(taken) && SeemsDead(now, claim)) taken = TakeFromAnybody(Name(0));
+    if (absl::IsAborted(taken)) return LostTo(std::string(taken.message()));
+    if (taken.ok()) claim->seen_etag.clear();
+    return taken;
+  }
+  // Those of the others follow it.
+  absl::Status TakeOthers() {
+    for (size_t i = 1; i < replica_.disks.size(); ++i) HW_RETURN_IF_ERROR(TakeFromAnybody(Name(i)));
     return absl::OkStatus();
   }
-  absl::Status TakeFromAnybody(const std::string& blob, const std::string& next) {
-    absl::Status taken;
-    for (int round = 0; round < kLeaseRounds; ++round) {
+  absl::Status TakeFromAnybody(const std::string& blob) {
+    absl::Status taken = blobs_.Lease(blob, lease_id_);
+    for (int round = 0; absl::IsAborted(taken) && round < kLeaseRounds; ++round) {
       HW_RETURN_IF_ERROR(blobs_.BreakLease(blob));
-      taken = blobs_.Lease(blob, next);
-      if (!absl::IsAborted(taken)) break;
+      taken = blobs_.Lease(blob, lease_id_);
     }
     return taken;
   }
-  absl::Status TakeAgain(const std::string& blob, const std::string& next) {
-    const absl::Status taken = blobs_.Lease(blob, next);
+  absl::Status TakeAgain(const Claim& claim) {
+    const absl::Status taken = blobs_.Lease(Name(0), lease_id_);
     if (!absl::IsAborted(taken)) return taken;
-    HW_RETURN_IF_ERROR(blobs_.ReleaseLease(blob, lease_id_));
-    return blobs_.Lease(blob, next);
+    HW_RETURN_IF_ERROR(blobs_.ReleaseLease(Name(0), claim.lease_id));
+    return blobs_.Lease(Name(0), lease_id_);
   }
-
-  // Another opened it meanwhile, and lost it again to this one. It takes it back, since it does not
-  // break a lease either any more.
-  absl::Status GiveWay() {
-    for (const Disk& disk : replica_.disks)
-      HW_RETURN_IF_ERROR(blobs_.ReleaseLease(disk.blob, lease_id_));
-    return LostTo("another one opened it at the same time");
+  // Whether who has it has not changed anything for long.
+  bool SeemsDead(absl::Duration now, Claim* claim) const {
+    const absl::optional<BlobProperties>& first = contents.blobs[0];
+    if (!first.has_value()) return false;
+    if (first->etag != claim->seen_etag) {
+      claim->seen_etag = first->etag;
+      claim->seen_at = now;
+    }
+    return now - claim->seen_at >= replica_.dead_after;
   }
+  void Release() { ReleaseAll(blobs_, replica_, lease_id_); }
 
   absl::Status CompleteVhds() {
     for (size_t i = 0; i < contents.blobs.size(); ++i) {
@@ -272,7 +314,7 @@ class PageBlobStore::Opening {
 
   azure::PageBlobs& blobs_;
   const Replica& replica_;
-  std::string& lease_id_;
+  std::string lease_id_;
 };
 
 std::vector<uint64_t> PageBlobStore::SizesOf(const Replica& replica) {
@@ -281,44 +323,47 @@ std::vector<uint64_t> PageBlobStore::SizesOf(const Replica& replica) {
   return sizes;
 }
 
-PageBlobStore::PageBlobStore(azure::PageBlobs& blobs, Replica replica, std::string lease_id,
-                             ReplicaTag tag, Contents contents)
+PageBlobStore::PageBlobStore(azure::PageBlobs& blobs, const Clock& clock, Replica replica,
+                             std::string lease_id, ReplicaTag tag, Contents contents)
     : ReplicaStore(SizesOf(replica), StreamOrder(tag.state, tag.recovered_point)),
       blobs_(blobs),
+      clock_(clock),
       replica_(std::move(replica)),
       lease_id_(std::move(lease_id)),
       opened_(tag.opened),
+      told_at_(clock_.Monotonic()),
       points_(std::move(contents.points)),
       snapshots_(std::move(contents.snapshots)),
+      oldest_(tag.oldest),
       written_before_bytes_(tag.written_bytes),
       written_(replica_.disks.size()),
       present_(replica_.disks.size()) {
   for (const Disk& disk : replica_.disks) leases_[disk.blob] = lease_id_;
 }
 
-absl::StatusOr<PageBlobStore::Opened> PageBlobStore::Open(azure::PageBlobs& blobs, Replica replica,
-                                                          std::string* lease_id) {
-  Opening opening(blobs, replica, lease_id);
-  const absl::Status taken = opening.Run();
-  // Between its steps somebody took it.
-  if (absl::IsAborted(taken)) return LostTo(std::string(taken.message()));
-  HW_RETURN_IF_ERROR(taken);
-  std::unique_ptr<PageBlobStore> store(new PageBlobStore(
-      blobs, std::move(replica), *lease_id, std::move(opening.tag), std::move(opening.contents)));
+absl::StatusOr<PageBlobStore::Opened> PageBlobStore::Open(azure::PageBlobs& blobs,
+                                                          const Clock& clock, Replica replica,
+                                                          Claim* claim) {
+  Opening opening(blobs, replica);
+  HW_RETURN_IF_ERROR(opening.Run(clock.Monotonic(), claim));
+  std::unique_ptr<PageBlobStore> store(new PageBlobStore(blobs, clock, std::move(replica),
+                                                         claim->lease_id, std::move(opening.tag),
+                                                         std::move(opening.contents)));
   store->etag_ = std::move(opening.etag);
   return Opened{std::move(store), opening.fresh};
 }
 
 absl::Status PageBlobStore::RemovePoints(azure::PageBlobs& blobs, const Replica& replica) {
-  std::string lease_id;
-  Opening opening(blobs, replica, &lease_id);
-  HW_ASSIGN_OR_RETURN(const bool ours, opening.IsOurs());
+  Opening opening(blobs, replica);
+  HW_ASSIGN_OR_RETURN(bool ours, opening.IsOurs());
   if (!ours) return absl::OkStatus();
   // From here on nobody who had the replica makes another.
   for (const absl::optional<BlobProperties>& blob : opening.contents.blobs) {
     if (blob.has_value()) HW_RETURN_IF_ERROR(blobs.BreakLease(blob->name));
   }
-  HW_RETURN_IF_ERROR(opening.Look());
+  // A later replica may have taken them meanwhile.
+  HW_ASSIGN_OR_RETURN(ours, opening.IsOurs());
+  if (!ours) return absl::OkStatus();
   const Contents& contents = opening.contents;
   for (const Snapshots& point : contents.snapshots) {
     for (size_t i = 0; i < replica.disks.size(); ++i)
@@ -331,8 +376,7 @@ absl::Status PageBlobStore::RemovePoints(azure::PageBlobs& blobs, const Replica&
 
 absl::Status PageBlobStore::Remove(azure::PageBlobs& blobs, const Replica& replica) {
   HW_RETURN_IF_ERROR(RemovePoints(blobs, replica));
-  std::string lease_id;
-  Opening opening(blobs, replica, &lease_id);
+  Opening opening(blobs, replica);
   HW_ASSIGN_OR_RETURN(const bool ours, opening.IsOurs());
   if (!ours) return absl::OkStatus();
   const Contents& contents = opening.contents;
@@ -366,11 +410,13 @@ absl::Status PageBlobStore::Tell(const StreamState& state, const std::string& re
                        .state = state,
                        .recovered_point = recovered_point,
                        .opened = opened_,
-                       .written_bytes = points_.empty() ? 0 : written_bytes()};
+                       .written_bytes = points_.empty() ? 0 : written_bytes(),
+                       .oldest = oldest_};
   const std::string& blob = replica_.disks[0].blob;
   absl::StatusOr<std::string> etag = blobs_.SetMetadata(
       blob, Encode({replica_.machine_id, replica_.disks[0].uuid}, tag), etag_, lease_id_);
   etag_ = etag.value_or("");
+  if (etag.ok()) told_at_ = clock_.Monotonic();
   lost_ = lost_ || absl::IsAborted(etag.status());
   return Here(etag.status());
 }
@@ -402,7 +448,10 @@ absl::Status PageBlobStore::Commit(const StreamState& state) { return Tell(state
 
 absl::Status PageBlobStore::MakePoint(const Marker& marker, const StreamState& state) {
   if (lost_) return LostTo("it lost its lease");
-  if (orphans_) HW_RETURN_IF_ERROR(RemoveOrphans());
+  // As it is opened anew, it is seen whether that point is whole, under a lease that no snapshot of
+  // before can still be made under.
+  if (half_made_)
+    return absl::UnavailableError("a recovery point was half made: the replica is opened anew");
   const bool made = !points_.empty() && snapshots_.back().state.position == state.position;
   if (!made) {
     const PointTag tag{.replica_id = replica_.replica_id,
@@ -411,14 +460,14 @@ absl::Status PageBlobStore::MakePoint(const Marker& marker, const StreamState& s
                        .written_bytes = points_.empty() ? 0 : written_bytes()};
     Snapshots point{{}, state, tag.written_bytes};
     for (const Disk& disk : replica_.disks) {
-      orphans_ = true;
+      half_made_ = true;
       absl::StatusOr<std::string> id =
           blobs_.Snapshot(disk.blob, Encode({replica_.machine_id, disk.uuid}, tag), lease_id_);
       lost_ = absl::IsAborted(id.status());
       HW_RETURN_IF_ERROR(Here(id.status()));
       point.ids.push_back(*std::move(id));
     }
-    orphans_ = false;
+    half_made_ = false;
     points_.push_back(tag.point);
     snapshots_.push_back(std::move(point));
     written_before_bytes_ = 0;
@@ -440,39 +489,29 @@ absl::Status PageBlobStore::GoToPoint(absl::string_view point_id) {
 
 absl::Status PageBlobStore::DropOldestPoint() {
   if (lost_) return LostTo("it lost its lease");
-  const Snapshots oldest = std::move(snapshots_.front());
+  dropped_.push_back(std::move(snapshots_.front()));
   points_.erase(points_.begin());
   snapshots_.erase(snapshots_.begin());
-  // What is not removed now is one of no whole point.
-  orphans_ = true;
-  // A snapshot needs no lease to be removed, so Azure is asked whether the replica is still ours.
+  oldest_ = points_.front().number;
+  // A snapshot needs no lease to be removed. So nobody who has the replica after this one may still
+  // believe in the point.
   HW_RETURN_IF_ERROR(Tell(state(), recovered_point()));
-  for (size_t i = 0; i < oldest.ids.size(); ++i)
-    HW_RETURN_IF_ERROR(Here(blobs_.Delete(replica_.disks[i].blob, oldest.ids[i], "")));
-  orphans_ = false;
+  return DeleteDropped();
+}
+
+absl::Status PageBlobStore::DeleteDropped() {
+  while (!dropped_.empty()) {
+    const std::vector<std::string>& ids = dropped_.back().ids;
+    for (size_t i = 0; i < ids.size(); ++i)
+      HW_RETURN_IF_ERROR(Here(blobs_.Delete(replica_.disks[i].blob, ids[i], "")));
+    dropped_.pop_back();
+  }
   return absl::OkStatus();
 }
 
-absl::Status PageBlobStore::RemoveOrphans() {
-  absl::StatusOr<Contents> contents = List(blobs_, replica_);
-  HW_RETURN_IF_ERROR(Here(contents.status()));
-  // Only if the replica was still ours when this was listed may it be removed.
-  HW_RETURN_IF_ERROR(Tell(state(), recovered_point()));
-  // A point that is whole there may be one that failed on its way here, or was half dropped.
-  for (size_t p = 0; p < contents->points.size(); ++p) {
-    const auto same = [&](const ReplicaPoint& point) {
-      return point.number == contents->points[p].number;
-    };
-    if (std::any_of(points_.begin(), points_.end(), same)) continue;
-    for (size_t i = 0; i < replica_.disks.size(); ++i) {
-      HW_RETURN_IF_ERROR(
-          Here(blobs_.Delete(replica_.disks[i].blob, contents->snapshots[p].ids[i], "")));
-    }
-  }
-  for (const BlobProperties& orphan : contents->orphans)
-    HW_RETURN_IF_ERROR(Here(blobs_.Delete(orphan.name, orphan.snapshot, "")));
-  orphans_ = false;
-  return absl::OkStatus();
+absl::Status PageBlobStore::ShowLife() {
+  if (lost_ || clock_.Monotonic() - told_at_ < replica_.dead_after / 3) return absl::OkStatus();
+  return Tell(state(), recovered_point());
 }
 
 uint64_t PageBlobStore::written_bytes() const {
@@ -508,9 +547,7 @@ std::vector<std::string> PageBlobStore::PathsAt(absl::string_view point_id) cons
 
 void PageBlobStore::Leave() {
   if (lost_) return;
-  for (const Disk& disk : replica_.disks) {
-    if (!blobs_.ReleaseLease(disk.blob, lease_id_).ok()) return;
-  }
+  ReleaseAll(blobs_, replica_, lease_id_);
 }
 
 absl::StatusOr<std::vector<uint32_t>> PageBlobStore::Differing(

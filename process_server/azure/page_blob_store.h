@@ -4,6 +4,7 @@
 //
 // One process server at a time writes: it has a lease of each blob, under an id that no other, and
 // no earlier one of its own, ever had. What the one before has still under way is refused by Azure.
+// Whoever has the lease of the first blob has the replica.
 #ifndef HOMEWARD_PROCESS_SERVER_AZURE_PAGE_BLOB_STORE_H_
 #define HOMEWARD_PROCESS_SERVER_AZURE_PAGE_BLOB_STORE_H_
 
@@ -14,6 +15,7 @@
 
 #include "absl/types/optional.h"
 #include "common/azure/page_blobs.h"
+#include "common/clock/clock.h"
 #include "common/replica/replica_store.h"
 #include "process_server/azure/replica_metadata.h"
 
@@ -39,19 +41,30 @@ class PageBlobStore : public ReplicaStore {
     std::string replica_id;
     uint64_t generation = 0;
     std::vector<Disk> disks = {};  // in stream order, at least one
+    // Where nothing changed for so long, whoever has it is dead; who lives changes something three
+    // times as often.
+    absl::Duration dead_after = absl::Minutes(2);
+  };
+  // What a process knows of who has the replica. Empty when it begins: then it takes it from
+  // whoever has it.
+  struct Claim {
+    std::string lease_id;  // of its last opening
+    // The first blob as it was when another had it, and when this process saw it so first.
+    std::string seen_etag = {};
+    absl::Duration seen_at = {};
   };
   struct Opened {
     std::unique_ptr<PageBlobStore> store;
     bool fresh = false;  // nothing was ever written to it: the disks read as zeroes
   };
   // Makes the blobs that are missing, takes those of an earlier replica of the machine as they are,
-  // and removes the snapshots of no whole point. `lease_id` is what it had when this process opened
-  // it last, and is changed; empty: it did not, and whoever has the replica now loses it. Otherwise
-  // nobody loses it: CANCELLED when another has it. `blobs` outlives the store.
+  // and removes the snapshots of no whole point. `claim` is that of this process for this replica,
+  // and is changed. CANCELLED when another has it: try again, and it is taken when that one seems
+  // to be dead. `blobs` and `clock` outlive the store.
   //   FAILED_PRECONDITION  a blob of that name is another's, or has another size
   //   DATA_LOSS            somebody changed the metadata; the message says where
-  static absl::StatusOr<Opened> Open(azure::PageBlobs& blobs, Replica replica,
-                                     std::string* lease_id);
+  static absl::StatusOr<Opened> Open(azure::PageBlobs& blobs, const Clock& clock, Replica replica,
+                                     Claim* claim);
 
   // Every point is gone, and nobody has a lease; the blobs stay for a later replica of the machine.
   // May be repeated. OK, and nothing is done, where the blobs are another replica's.
@@ -73,6 +86,8 @@ class PageBlobStore : public ReplicaStore {
   std::vector<std::string> PathsAt(absl::string_view point_id) const override;
   // Gives the leases back, so that nobody has to break them.
   void Leave() override;
+  // Changes something when nothing was for long.
+  absl::Status ShowLife() override;
 
  protected:
   // As one: of each byte the last writer, all at once.
@@ -94,28 +109,32 @@ class PageBlobStore : public ReplicaStore {
   };
   struct Contents;  // of the container, of this replica
 
-  PageBlobStore(azure::PageBlobs& blobs, Replica replica, std::string lease_id, ReplicaTag tag,
-                Contents contents);
+  PageBlobStore(azure::PageBlobs& blobs, const Clock& clock, Replica replica, std::string lease_id,
+                ReplicaTag tag, Contents contents);
   static std::vector<uint64_t> SizesOf(const Replica& replica);
   static absl::StatusOr<Contents> List(azure::PageBlobs& blobs, const Replica& replica);
 
   // What an error of Azure means here, and nothing that would be taken for one of the stream.
   absl::Status Here(const absl::Status& status) const;
   absl::Status Tell(const StreamState& state, const std::string& recovered_point);
-  absl::Status RemoveOrphans();
+  absl::Status DeleteDropped();
   uint64_t written_bytes() const;
   std::string BlobUrl(size_t disk) const;
 
   azure::PageBlobs& blobs_;
+  const Clock& clock_;
   const Replica replica_;
   const std::string lease_id_;
   std::map<std::string, std::string> leases_;  // the same for each blob
   uint64_t opened_ = 0;
-  std::string etag_;  // of the first blob as it is; empty: it was written to since
+  std::string etag_;        // of the first blob as it is; empty: it was written to since
+  absl::Duration told_at_;  // when the metadata of the first blob was last changed
   bool lost_ = false;
   std::vector<ReplicaPoint> points_;
   std::vector<Snapshots> snapshots_;   // of points_
-  bool orphans_ = false;               // there may be snapshots of no whole point
+  uint64_t oldest_ = 0;                // as ReplicaTag
+  std::vector<Snapshots> dropped_;     // of older ones, as far as they may be there yet
+  bool half_made_ = false;             // a point may be there that this store does not know
   uint64_t written_before_bytes_ = 0;  // since the newest point, when it was opened
   std::vector<ExtentSet> written_;     // since the newest point, or since it was opened
   std::vector<absl::optional<ExtentSet>> present_;  // of each disk, what may not be zeroes

@@ -11,6 +11,7 @@
 #include "process_server/azure/overlay.h"
 #include "process_server/azure/vhd_footer.h"
 #include "tests/fakes/azure/model_page_blobs.h"
+#include "tests/fakes/manual_clock.h"
 #include "tests/golden/golden.h"
 
 namespace homeward {
@@ -131,10 +132,10 @@ absl::Status Apply(ReplicaStore& store, const Step& step) {
 class PageBlobStoreTest : public ::testing::Test {
  protected:
   std::unique_ptr<PageBlobStore> Open(const PageBlobStore::Replica& replica,
-                                      std::string* lease_id = nullptr) {
-    std::string none;
+                                      PageBlobStore::Claim* claim = nullptr) {
+    PageBlobStore::Claim none;
     absl::StatusOr<PageBlobStore::Opened> opened =
-        PageBlobStore::Open(blobs_, replica, lease_id == nullptr ? &none : lease_id);
+        PageBlobStore::Open(blobs_, clock_, replica, claim == nullptr ? &none : claim);
     EXPECT_TRUE(opened.ok()) << opened.status();
     if (!opened.ok()) return nullptr;
     fresh_ = opened->fresh;
@@ -173,6 +174,7 @@ class PageBlobStoreTest : public ::testing::Test {
 
   ModelContainer container_;
   ModelPageBlobs blobs_{&container_};
+  ManualClock clock_;
   bool fresh_ = false;
 };
 
@@ -231,8 +233,8 @@ TEST_F(PageBlobStoreTest, KeepsWhatItAcknowledgedThroughACrashAtEachRequest) {
           };
         };
         const auto run = [&](ModelPageBlobs* client, const std::string& host) {
-          std::string lease_id;
-          auto opened = PageBlobStore::Open(*client, ReplicaOn(host), &lease_id);
+          PageBlobStore::Claim claim;
+          auto opened = PageBlobStore::Open(*client, clock_, ReplicaOn(host), &claim);
           if (!opened.ok()) return false;
           PageBlobStore& store = *opened->store;
           EXPECT_GE(store.position(), acknowledged);
@@ -275,11 +277,11 @@ TEST_F(PageBlobStoreTest, KeepsWhatItAcknowledgedThroughACrashAtEachRequest) {
 
 TEST_F(PageBlobStoreTest, OfAServerThatLostItsLeaseNothingLands) {
   const Script script = SomeStream();
-  std::string lease_1, lease_2;
-  auto first = Open(ReplicaOn("h1"), &lease_1);
+  PageBlobStore::Claim claim_1, claim_2;
+  auto first = Open(ReplicaOn("h1"), &claim_1);
   for (size_t i = 0; i < 3; ++i) ASSERT_TRUE(Apply(*first, script.steps[i]).ok());
-  auto second = Open(ReplicaOn("h2"), &lease_2);
-  EXPECT_NE(lease_1, lease_2);
+  auto second = Open(ReplicaOn("h2"), &claim_2);
+  EXPECT_NE(claim_1.lease_id, claim_2.lease_id);
   EXPECT_EQ(second->position(), first->position());
 
   const uint64_t changes = container_.changes;
@@ -291,7 +293,7 @@ TEST_F(PageBlobStoreTest, OfAServerThatLostItsLeaseNothingLands) {
   EXPECT_EQ(container_.changes, changes);
   EXPECT_EQ(SnapshotCount(), snapshots);
   // Nor does it take the replica back.
-  EXPECT_EQ(PageBlobStore::Open(blobs_, ReplicaOn("h1"), &lease_1).status().code(),
+  EXPECT_EQ(PageBlobStore::Open(blobs_, clock_, ReplicaOn("h1"), &claim_1).status().code(),
             absl::StatusCode::kCancelled);
   EXPECT_EQ(container_.changes, changes);
 
@@ -299,7 +301,7 @@ TEST_F(PageBlobStoreTest, OfAServerThatLostItsLeaseNothingLands) {
   ExpectDisks(script.steps[3].disks);
   // It does when the other one has left.
   second->Leave();
-  first = Open(ReplicaOn("h1"), &lease_1);
+  first = Open(ReplicaOn("h1"), &claim_1);
   EXPECT_EQ(first->position(), script.steps[3].position);
   ExpectPoints(*first, script.points);
 }
@@ -314,8 +316,8 @@ TEST_F(PageBlobStoreTest, AnEarlierProcessOfTheSameHostIsAnotherOne) {
   ModelPageBlobs client(&container_);
   blobs_.before = [&](absl::string_view call, const std::string&) {
     if (call != "Write" || std::exchange(once, true)) return;
-    std::string none;
-    second = std::move(PageBlobStore::Open(client, ReplicaOn("h1"), &none)->store);
+    PageBlobStore::Claim none;
+    second = std::move(PageBlobStore::Open(client, clock_, ReplicaOn("h1"), &none)->store);
   };
   EXPECT_EQ(Apply(*first, script.steps[1]).code(), absl::StatusCode::kCancelled);
   ASSERT_NE(second, nullptr);
@@ -328,26 +330,26 @@ TEST_F(PageBlobStoreTest, AnEarlierProcessOfTheSameHostIsAnotherOne) {
 
 TEST_F(PageBlobStoreTest, OpensAnewUnderALeaseOfItsOwnAfterAnError) {
   const Script script = SomeStream();
-  std::string lease_id;
-  auto store = Open(ReplicaOn("h1"), &lease_id);
+  PageBlobStore::Claim claim;
+  auto store = Open(ReplicaOn("h1"), &claim);
   ASSERT_TRUE(Apply(*store, script.steps[0]).ok());
-  const std::string before = lease_id;
+  const std::string before = claim.lease_id;
   blobs_.loss = [](absl::string_view call, const std::string&) {
     return call == "Write" ? ModelPageBlobs::Loss::kAfter : ModelPageBlobs::Loss::kNone;
   };
   EXPECT_TRUE(absl::IsUnavailable(Apply(*store, script.steps[1])));
   blobs_.loss = nullptr;
-  store = Open(ReplicaOn("h1"), &lease_id);
-  EXPECT_NE(lease_id, before) << "what is under way could still land";
+  store = Open(ReplicaOn("h1"), &claim);
+  EXPECT_NE(claim.lease_id, before) << "what is under way could still land";
   ASSERT_TRUE(Apply(*store, script.steps[1]).ok());
   ExpectDisks(script.steps[1].disks);
 }
 
 TEST_F(PageBlobStoreTest, ANewerGenerationIsNotTakenFromItsServer) {
   auto newer = Open(ReplicaOn("h2", "r2", 3));
-  std::string lease_id;
+  PageBlobStore::Claim claim;
   const absl::Status refused =
-      PageBlobStore::Open(blobs_, ReplicaOn("h1", "r1", 2), &lease_id).status();
+      PageBlobStore::Open(blobs_, clock_, ReplicaOn("h1", "r1", 2), &claim).status();
   EXPECT_EQ(refused.code(), absl::StatusCode::kCancelled);
   EXPECT_TRUE(absl::StrContains(refused.message(), "generation 3")) << refused;
   EXPECT_TRUE(newer->RecoverTo("none").code() == absl::StatusCode::kNotFound);
@@ -356,10 +358,12 @@ TEST_F(PageBlobStoreTest, ANewerGenerationIsNotTakenFromItsServer) {
 TEST_F(PageBlobStoreTest, GoesOnAfterItWasThrottled) {
   const Script script = SomeStream();
   // At each request in turn.
+  uint64_t half_made = 0;
   for (uint64_t at = 1; at < 60; ++at) {
     SCOPED_TRACE(at);
     container_ = ModelContainer();
-    auto store = Open(ReplicaOn("h1"));
+    PageBlobStore::Claim claim;
+    auto store = Open(ReplicaOn("h1"), &claim);
     blobs_.lost = absl::ResourceExhaustedError("ServerBusy");
     const uint64_t from = blobs_.requests;
     blobs_.loss = [&](absl::string_view, const std::string&) {
@@ -369,6 +373,12 @@ TEST_F(PageBlobStoreTest, GoesOnAfterItWasThrottled) {
     for (const Step& step : script.steps) {
       absl::Status applied = Apply(*store, step);
       if (absl::IsResourceExhausted(applied)) applied = Apply(*store, step);
+      // It was at a snapshot: one of them is there, and nothing says what became of the others.
+      if (absl::IsUnavailable(applied)) {
+        ++half_made;
+        store = Open(ReplicaOn("h1"), &claim);
+        applied = Apply(*store, step);
+      }
       ASSERT_TRUE(applied.ok()) << applied;
     }
     blobs_.loss = nullptr;
@@ -377,6 +387,7 @@ TEST_F(PageBlobStoreTest, GoesOnAfterItWasThrottled) {
     EXPECT_EQ(SnapshotCount(), 3 * kDisks);
     ExpectDisks(script.steps.back().disks);
   }
+  EXPECT_EQ(half_made, 3 * kDisks);
 }
 
 TEST_F(PageBlobStoreTest, ALaterReplicaOfTheMachineTakesTheBlobsAsTheyAre) {
@@ -406,27 +417,29 @@ TEST_F(PageBlobStoreTest, ALaterReplicaOfTheMachineTakesTheBlobsAsTheyAre) {
 }
 
 TEST_F(PageBlobStoreTest, WhatIsNotItsOwnIsLeftAlone) {
-  std::string lease_id;
+  PageBlobStore::Claim claim;
   ASSERT_TRUE(blobs_
                   .Create("m1/d1.vhd", kMiB + 512,
                           {{"hw_format", "1"}, {"hw_machine", "m9"}, {"hw_disk", "x"}})
                   .ok());
-  EXPECT_TRUE(
-      absl::IsFailedPrecondition(PageBlobStore::Open(blobs_, ReplicaOn("h1"), &lease_id).status()));
+  EXPECT_TRUE(absl::IsFailedPrecondition(
+      PageBlobStore::Open(blobs_, clock_, ReplicaOn("h1"), &claim).status()));
   container_ = ModelContainer();
   ASSERT_TRUE(blobs_.Create("m1/d0.vhd", kMiB + 512, {}).ok());
-  EXPECT_TRUE(
-      absl::IsFailedPrecondition(PageBlobStore::Open(blobs_, ReplicaOn("h1"), &lease_id).status()));
+  EXPECT_TRUE(absl::IsFailedPrecondition(
+      PageBlobStore::Open(blobs_, clock_, ReplicaOn("h1"), &claim).status()));
   container_ = ModelContainer();
   Open(ReplicaOn("h1"));
   container_.blobs["m1/d1.vhd"].bytes = 2 * kMiB + 512;
-  const absl::Status resized = PageBlobStore::Open(blobs_, ReplicaOn("h1"), &lease_id).status();
+  const absl::Status resized =
+      PageBlobStore::Open(blobs_, clock_, ReplicaOn("h1"), &claim).status();
   EXPECT_TRUE(absl::IsFailedPrecondition(resized));
   EXPECT_TRUE(absl::StrContains(resized.message(), "m1/d1.vhd")) << resized;
   container_ = ModelContainer();
   Open(ReplicaOn("h1"));
   container_.blobs["m1/d0.vhd"].metadata["hw_sequence"] = "many";
-  EXPECT_TRUE(absl::IsDataLoss(PageBlobStore::Open(blobs_, ReplicaOn("h1"), &lease_id).status()));
+  EXPECT_TRUE(
+      absl::IsDataLoss(PageBlobStore::Open(blobs_, clock_, ReplicaOn("h1"), &claim).status()));
 }
 
 TEST_F(PageBlobStoreTest, RecoversToAPointAndFollowsAgain) {
@@ -460,10 +473,154 @@ TEST_F(PageBlobStoreTest, DropsTheOldestPointsByAgeAndByBytes) {
   ASSERT_EQ(dropped->size(), 1u);
   EXPECT_EQ(store->journal_bytes(), 512u + 4096 + 512);
   EXPECT_EQ(SnapshotCount(), 2 * kDisks);
+  // One that is shown to somebody stays.
+  ASSERT_TRUE(store->Retain({.bytes_max = 600, .kept_point_id = "p2"}, p2).ok());
+  EXPECT_EQ(Ids(*store), (std::vector<std::string>{"p2", "p3"}));
   ASSERT_TRUE(store->Retain({.bytes_max = 600}, p2).ok());
   EXPECT_EQ(Ids(*store), (std::vector<std::string>{"p3"}));
   EXPECT_EQ(store->journal_bytes(), 512u);
   ExpectPoints(*store, script.points);
+}
+
+// A snapshot needs no lease to be deleted: whoever lost the replica can still do it.
+TEST_F(PageBlobStoreTest, WhatAServerDropsAfterItLostTheReplicaNobodyBelievesIn) {
+  const Script script = SomeStream();
+  // Another one takes the replica between any two requests of the one that drops a point.
+  for (uint64_t at = 1;; ++at) {
+    SCOPED_TRACE(at);
+    container_ = ModelContainer();
+    ModelPageBlobs client(&container_);
+    auto first = Open(ReplicaOn("h1"));
+    for (const Step& step : script.steps) ASSERT_TRUE(Apply(*first, step).ok());
+    std::unique_ptr<PageBlobStore> second;
+    std::vector<std::string> listed;
+    uint64_t requests = 0;
+    blobs_.before = [&](absl::string_view, const std::string&) {
+      if (++requests != at) return;
+      PageBlobStore::Claim none;
+      second = std::move(PageBlobStore::Open(client, clock_, ReplicaOn("h2"), &none)->store);
+      listed = Ids(*second);
+    };
+    (void)first->Retain({.bytes_max = 600}, absl::UnixEpoch());
+    blobs_.before = nullptr;
+    if (second == nullptr) {
+      EXPECT_EQ(at, 1 + 2 * (1 + kDisks)) << "two points: each is told, and its snapshots deleted";
+      return;
+    }
+    EXPECT_EQ(Ids(*second), listed);
+    ExpectPoints(*second, script.points);
+    EXPECT_EQ(SnapshotCount(), kDisks * listed.size());
+    PageBlobStore::Claim none;
+    second = std::move(PageBlobStore::Open(client, clock_, ReplicaOn("h3"), &none)->store);
+    EXPECT_EQ(Ids(*second), listed);
+  }
+}
+
+TEST_F(PageBlobStoreTest, WhatCouldNotBeDeletedGoesWithTheNextPoint) {
+  const Script script = SomeStream();
+  auto store = Open(ReplicaOn("h1"));
+  for (const Step& step : script.steps) ASSERT_TRUE(Apply(*store, step).ok());
+  blobs_.lost = absl::ResourceExhaustedError("ServerBusy");
+  blobs_.loss = [](absl::string_view call, const std::string&) {
+    return call == "Delete" ? ModelPageBlobs::Loss::kBefore : ModelPageBlobs::Loss::kNone;
+  };
+  EXPECT_FALSE(store->Retain({.bytes_max = 5000}, absl::UnixEpoch()).ok());
+  EXPECT_EQ(SnapshotCount(), 3 * kDisks);
+  blobs_.loss = nullptr;
+  ASSERT_TRUE(store->Retain({.bytes_max = 600}, absl::UnixEpoch()).ok());
+  EXPECT_EQ(Ids(*store), std::vector<std::string>{"p3"});
+  EXPECT_EQ(SnapshotCount(), kDisks);
+}
+
+// Whoever has the first blob's lease gets the others; whoever has not, lets go of them.
+TEST_F(PageBlobStoreTest, OfTwoThatOpenItAtOnceOneHasAllLeasesInTheEnd) {
+  const Script script = SomeStream();
+  ModelPageBlobs client(&container_);
+  for (uint64_t at = 1; at < 40; ++at) {
+    SCOPED_TRACE(at);
+    container_ = ModelContainer();
+    PageBlobStore::Claim claim_1, claim_2;
+    std::unique_ptr<PageBlobStore> first, second;
+    uint64_t requests = 0;
+    blobs_.before = [&](absl::string_view, const std::string&) {
+      if (++requests != at) return;
+      auto opened = PageBlobStore::Open(client, clock_, ReplicaOn("h2"), &claim_2);
+      ASSERT_TRUE(opened.ok()) << opened.status();
+      second = std::move(opened->store);
+    };
+    auto opened = PageBlobStore::Open(blobs_, clock_, ReplicaOn("h1"), &claim_1);
+    blobs_.before = nullptr;
+    // As often as they are tried again.
+    for (int round = 0; round < 4; ++round) {
+      first = opened.ok() ? std::move(opened->store) : nullptr;
+      const bool first_has_it = first != nullptr && Apply(*first, script.steps[0]).ok();
+      const bool second_has_it = second != nullptr && Apply(*second, script.steps[0]).ok();
+      EXPECT_FALSE(first_has_it && second_has_it);
+      if (first_has_it) break;
+      first = nullptr;
+      if (second_has_it) break;
+      auto again = PageBlobStore::Open(client, clock_, ReplicaOn("h2"), &claim_2);
+      second = again.ok() ? std::move(again->store) : nullptr;
+      if (second == nullptr)
+        opened = PageBlobStore::Open(blobs_, clock_, ReplicaOn("h1"), &claim_1);
+    }
+    const std::string owner = container_.blobs["m1/d0.vhd"].lease_id;
+    EXPECT_FALSE(owner.empty());
+    EXPECT_EQ(container_.blobs["m1/d1.vhd"].lease_id, owner);
+    if (second == nullptr && requests < at) return;
+  }
+}
+
+TEST_F(PageBlobStoreTest, IsTakenFromOneThatChangesNothingAnyMore) {
+  const Script script = SomeStream();
+  PageBlobStore::Claim claim_1, claim_2;
+  auto first = Open(ReplicaOn("h1"), &claim_1);
+  ASSERT_TRUE(Apply(*first, script.steps[0]).ok());
+  auto second = Open(ReplicaOn("h2"), &claim_2);
+  EXPECT_FALSE(Apply(*first, script.steps[1]).ok());
+  const auto try_again = [&] {
+    return PageBlobStore::Open(blobs_, clock_, ReplicaOn("h1"), &claim_1).status().code();
+  };
+  // It lives, and has nothing to write.
+  for (int i = 0; i < 30; ++i) {
+    EXPECT_EQ(try_again(), absl::StatusCode::kCancelled);
+    clock_.now += absl::Seconds(20);
+    ASSERT_TRUE(second->ShowLife().ok());
+  }
+  // It is dead from here on.
+  const absl::Duration died = clock_.Monotonic();
+  absl::Duration taken;
+  for (int i = 0; i < 30 && taken == absl::ZeroDuration(); ++i) {
+    if (try_again() == absl::StatusCode::kOk) taken = clock_.Monotonic();
+    clock_.now += absl::Seconds(20);
+  }
+  EXPECT_GE(taken - died, absl::Minutes(2) - absl::Seconds(40));
+  EXPECT_LE(taken - died, absl::Minutes(2) + absl::Seconds(20));
+  // It was not, it stood still: nothing of it lands, and it does not take it back at once.
+  EXPECT_TRUE(absl::IsCancelled(Apply(*second, script.steps[1])));
+  EXPECT_TRUE(
+      absl::IsCancelled(PageBlobStore::Open(blobs_, clock_, ReplicaOn("h2"), &claim_2).status()));
+  ExpectDisks(script.steps[0].disks);
+}
+
+TEST_F(PageBlobStoreTest, WhoIsToRemoveItsPointsLeavesThoseOfALaterReplica) {
+  const Script script = SomeStream();
+  {
+    auto store = Open(ReplicaOn("h1"));
+    ASSERT_TRUE(Apply(*store, script.steps[0]).ok());
+  }
+  std::unique_ptr<PageBlobStore> later;
+  ModelPageBlobs client(&container_);
+  blobs_.before = [&](absl::string_view call, const std::string&) {
+    if (call != "BreakLease" || later != nullptr) return;
+    PageBlobStore::Claim none;
+    later = std::move(PageBlobStore::Open(client, clock_, ReplicaOn("h2", "r2"), &none)->store);
+    for (const Step& step : script.steps) ASSERT_TRUE(Apply(*later, step).ok());
+  };
+  EXPECT_TRUE(PageBlobStore::RemovePoints(blobs_, ReplicaOn("h1")).ok());
+  blobs_.before = nullptr;
+  ASSERT_NE(later, nullptr);
+  EXPECT_EQ(SnapshotCount(), 3 * kDisks);
 }
 
 TEST_F(PageBlobStoreTest, ADamagedOrMisalignedBatchChangesNothing) {
@@ -517,10 +674,11 @@ TEST(PageBlobFormat, QemuReadsItWithTheRightSizeAndContent) {
 TEST(PageBlobFormat, IsAsItWasRecorded) {
   const DiskTag disk{"m1", "00000000000000000000000000000001"};
   const StreamState at_point{{1, 3}, 2, false};
-  const azure::Metadata blob = Encode(
-      disk,
-      ReplicaTag{
-          .replica_id = "r1", .state = {{1, 4}, 2, false}, .opened = 1, .written_bytes = 4096});
+  const azure::Metadata blob = Encode(disk, ReplicaTag{.replica_id = "r1",
+                                                       .state = {{1, 4}, 2, false},
+                                                       .opened = 1,
+                                                       .written_bytes = 4096,
+                                                       .oldest = 1});
   const azure::Metadata snapshot =
       Encode(disk, PointTag{.replica_id = "r1",
                             .point = {{.time = absl::FromUnixSeconds(3),

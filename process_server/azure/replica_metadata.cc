@@ -24,6 +24,7 @@ constexpr char kSequence[] = "hw_sequence";
 constexpr char kSyncing[] = "hw_syncing";
 constexpr char kRecovered[] = "hw_recovered";
 constexpr char kOpened[] = "hw_opened";
+constexpr char kOldest[] = "hw_oldest";
 constexpr char kWritten[] = "hw_written";
 constexpr char kPoint[] = "hw_point";
 constexpr char kNumber[] = "hw_number";
@@ -101,6 +102,7 @@ Metadata Encode(const DiskTag& disk, const ReplicaTag& replica) {
   Put(replica.state, &out);
   if (!replica.recovered_point.empty()) out[kRecovered] = EncodeId(replica.recovered_point);
   out[kOpened] = absl::StrCat(replica.opened);
+  out[kOldest] = absl::StrCat(replica.oldest);
   out[kWritten] = absl::StrCat(replica.written_bytes);
   return out;
 }
@@ -147,6 +149,7 @@ absl::StatusOr<ReplicaTag> DecodeReplica(const Metadata& metadata) {
   }
   HW_ASSIGN_OR_RETURN(replica.opened, Number(metadata, kOpened));
   HW_ASSIGN_OR_RETURN(replica.written_bytes, Number(metadata, kWritten));
+  HW_ASSIGN_OR_RETURN(replica.oldest, Number(metadata, kOldest));
   return replica;
 }
 

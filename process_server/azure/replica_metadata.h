@@ -26,6 +26,7 @@ struct ReplicaTag {
   std::string recovered_point = {};  // empty: it follows its stream
   uint64_t opened = 0;               // how often a process server took it
   uint64_t written_bytes = 0;        // since the newest point
+  uint64_t oldest = 0;               // points with a smaller number were dropped
 };
 
 // Of the snapshots of one point.

@@ -13,6 +13,8 @@
 #include "common/rpc/replication_link.h"
 #include "common/status/status_macros.h"
 #include "common/wire/time_proto.h"
+#include "process_server/host/azure_config.h"
+#include "process_server/host/azure_replicas.h"
 #include "process_server/host/process_server.h"
 #include "process_server/host/relays.h"
 #include "process_server/relay/bandwidth_schedule.h"
@@ -38,7 +40,7 @@ class ProcessServer : public Daemon {
         bandwidth_(environment.clock, config_.bandwidth_bytes_per_second()),
         limits_(config_),
         endpoint_({Role::kAgent},
-                  [this](const std::string& machine_id) { return relays_->Find(machine_id); }) {}
+                  [this](const std::string& machine_id) { return Find(machine_id); }) {}
 
   absl::Status Start() {
     HW_RETURN_IF_ERROR(environment_.files.MakeDirectories(cache_directory_));
@@ -59,6 +61,12 @@ class ProcessServer : public Daemon {
         StreamRuntime{environment_.files, environment_.clock, MakeThreadStrand, dialer_.get()},
         Relays::Limits{.cache_directory = cache_directory_, .cache_bytes_max = cache_bytes_},
         std::move(common));
+    HW_ASSIGN_OR_RETURN(azure_,
+                        AzureReplicas::Start(
+                            StreamRuntime{environment_.files, environment_.clock, MakeThreadStrand},
+                            {.config = config_.azure(),
+                             .host_id = membership_.host_id,
+                             .directory = JoinPath(config_.state_directory(), "replicas")}));
     strand_ = MakeThreadStrand("process-server");
     HW_RETURN_IF_ERROR(endpoint_.StartDataChannel(
         {.listen_address = config_.listen_address(),
@@ -75,6 +83,7 @@ class ProcessServer : public Daemon {
                                  .observe = [this] { return Observe(); },
                                  .desired =
                                      [this](const control::v1::Desired& desired) {
+                                       azure_->Want(desired.process_server().replicas());
                                        strand_->Post([this, wanted = desired.process_server()] {
                                          relays_->Want(wanted);
                                        });
@@ -84,12 +93,15 @@ class ProcessServer : public Daemon {
   }
   ~ProcessServer() override {
     control_.reset();
+    // Calls of agents wait for what is under way there.
+    if (azure_ != nullptr) azure_->Cancel();
     if (server_ != nullptr)
       server_->Shutdown(absl::ToChronoTime(environment_.clock.Now() + absl::Seconds(1)));
     server_.reset();
     endpoint_.StopDataChannel();
     if (strand_ != nullptr) strand_->Stop();
     relays_.reset();
+    azure_.reset();
   }
 
   void Reload(const google::protobuf::Message& fresh) override {
@@ -109,7 +121,8 @@ class ProcessServer : public Daemon {
     }
   }
   std::vector<types::v1::HealthIssue> Health() override {
-    return JudgeProcessServer(Observe().process_server());
+    const control::v1::Heartbeat heartbeat = Observe();
+    return {heartbeat.issues().begin(), heartbeat.issues().end()};
   }
   void Measure(Metrics* metrics) override {
     metrics->SetCounter("homeward_replication_refused_total",
@@ -124,9 +137,18 @@ class ProcessServer : public Daemon {
                         {{"machine", stream.machine_id()}},
                         static_cast<double>(stream.pending_bytes()));
     }
+    azure_->Measure(seen, metrics);
   }
 
  private:
+  // A machine's stream is relayed, or ends here.
+  absl::StatusOr<HostedInbox> Find(const std::string& machine_id) const {
+    absl::StatusOr<HostedInbox> relay = relays_->Find(machine_id);
+    if (relay.ok()) return relay;
+    absl::StatusOr<HostedInbox> replica = azure_->Find(machine_id);
+    return replica.ok() ? std::move(replica) : std::move(relay);
+  }
+
   void KeepReconciling() {
     {
       absl::MutexLock lock(&mutex_);
@@ -188,6 +210,7 @@ class ProcessServer : public Daemon {
       *seen.mutable_time_to_drain() = ToProto(absl::Seconds(static_cast<double>(pending) / rate_));
     for (const types::v1::HealthIssue& issue : JudgeProcessServer(seen))
       *heartbeat.add_issues() = issue;
+    azure_->Observe(&heartbeat);
     return heartbeat;
   }
 
@@ -205,6 +228,7 @@ class ProcessServer : public Daemon {
   HostLoad load_ ABSL_GUARDED_BY(mutex_);
   std::unique_ptr<StreamDialer> dialer_;
   std::unique_ptr<Relays> relays_;
+  std::unique_ptr<AzureReplicas> azure_;
   ReplicationEndpoint endpoint_;
   std::unique_ptr<Strand> strand_;
   std::unique_ptr<grpc::Server> server_;
@@ -287,6 +311,7 @@ void CheckProcessServerConfig(const google::protobuf::Message& message, ConfigPr
   }
   if (!config.monitoring().listen_address().empty())
     RequireAddress("monitoring.listen_address", config.monitoring().listen_address(), problems);
+  if (config.has_azure()) CheckAzureConfig(RealFileSystem(), config.azure(), problems);
 }
 
 absl::StatusOr<std::unique_ptr<Daemon>> StartProcessServer(const google::protobuf::Message& config,

@@ -139,6 +139,27 @@ class AzureStorage : public ::testing::Test {
 FakeAzureStorage* AzureStorage::storage_ = nullptr;
 std::string AzureStorage::directory_;
 
+// Of an emulator that ends before it is ready, too.
+TEST_F(AzureStorage, NothingStaysInTheFolderOfTheSimulatedAccount) {
+  const std::string folder = absl::StrCat(directory_, "/another"), npm = folder + "-npm";
+  std::filesystem::create_directories(folder);
+  const std::string blob = npm + "/node_modules/azurite/dist/src/blob";
+  std::filesystem::create_directories(blob);
+  std::ofstream(blob + "/main.js") << "console.log('it cannot listen')";
+  const auto ended = RunProgramForOutput(
+      {HOMEWARD_FAKE_AZURE_STORAGE, "--npm", npm, "--directory", folder, "--memory"},
+      {.timeout = absl::Minutes(1), .output_bytes_max = 4096});
+  ASSERT_TRUE(ended.ok()) << ended.status();
+  EXPECT_NE(ended->exit_code, 0);
+  EXPECT_THAT(ended->output, HasSubstr("it cannot listen"));
+  EXPECT_TRUE(std::filesystem::is_empty(folder));
+  auto another = FakeAzureStorage::Start(folder);
+  ASSERT_TRUE(another.ok()) << another.status();
+  EXPECT_TRUE(std::filesystem::is_empty(folder));
+  another->reset();
+  EXPECT_TRUE(std::filesystem::is_empty(folder));
+}
+
 TEST_F(AzureStorage, ANewBlobReadsAsZerosAndKeepsWhatItIsToldOfItself) {
   const std::string etag = CreateDisk(kMiB + 512, {{"hw_machine", "m1"}, {"hw_generation", "7"}});
   EXPECT_EQ(ReadAll("", kMiB + 512), std::string(kMiB + 512, '\0'));

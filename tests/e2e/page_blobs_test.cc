@@ -5,7 +5,6 @@
 #include <cstdlib>
 #include <filesystem>
 #include <fstream>
-#include <random>
 
 #include "absl/strings/match.h"
 #include "absl/synchronization/notification.h"
@@ -17,6 +16,7 @@
 #include "gtest/gtest.h"
 #include "mobility_agent/pipeline/shipper.h"
 #include "process_server/azure/page_blob_backend.h"
+#include "tests/e2e/memory_source.h"
 #include "tests/fakes/azure/model_page_blobs.h"
 
 namespace homeward {
@@ -27,49 +27,6 @@ constexpr uint64_t kGeneration = 1;
 constexpr char kUrl[] = "https://a.blob.core.windows.net/c";
 constexpr char kBlob[] = "m1/6000c29a00112233445566778899aabb.vhd";
 
-// A disk in memory, written by the test through Write(). Thread-safe.
-class MemorySource : public WriteSource {
- public:
-  void Write(uint64_t offset, const std::string& bytes) {
-    absl::MutexLock lock(&mutex_);
-    content_.replace(offset, bytes.size(), bytes);
-    changed_.Add({offset, bytes.size()});
-  }
-  std::string content() {
-    absl::MutexLock lock(&mutex_);
-    return content_;
-  }
-  uint64_t size_bytes() const override { return kDiskBytes; }
-  absl::StatusOr<Collected> Collect(absl::Span<Extent> changed) override {
-    absl::MutexLock lock(&mutex_);
-    const size_t count = changed_.TakeInto(changed);
-    return Collected{count, !changed_.empty()};
-  }
-  absl::Status Read(uint64_t offset, MutableBytes out) override {
-    absl::MutexLock lock(&mutex_);
-    std::memcpy(out.data(), content_.data() + offset, out.size());
-    return absl::OkStatus();
-  }
-  // The test writes while nothing is taken, so holding still needs nothing.
-  void BeginFreeze() override {}
-  absl::Status AwaitFrozen(absl::Duration) override { return absl::OkStatus(); }
-  void Thaw() override {}
-
- private:
-  absl::Mutex mutex_;
-  std::string content_ ABSL_GUARDED_BY(mutex_) = std::string(kDiskBytes, '\0');
-  ExtentSet changed_ ABSL_GUARDED_BY(mutex_);
-};
-
-TlsIdentity MakeIdentity(const CertificateAuthority& authority, Role role, absl::Time now) {
-  TlsIdentity identity;
-  identity.ca = authority.certificate();
-  identity.key = *MakePrivateKey();
-  identity.certificate = *authority.Sign(*MakeSigningRequest(identity.key),
-                                         {.role = role, .host_id = "host-1", .not_before = now});
-  return identity;
-}
-
 // A process server, as far as it keeps replicas. Of the container one server speaks at a time.
 class Server {
  public:
@@ -78,7 +35,7 @@ class Server {
       : containers_(ClientsOf(container)),
         replicas_(StreamRuntime{RealFileSystem(), clock, MakeThreadStrand},
                   Replicas::Volumes{.retention_directory = directory + "/" + host,
-                                    .backends = PageBlobBackends(&containers_, host)}),
+                                    .backends = PageBlobBackends(&containers_, host, clock)}),
         endpoint_({Role::kAgent}, [this](const std::string& id) { return replicas_.Find(id); }) {
     grpc::ServerBuilder builder;
     builder.AddListeningPort(
@@ -144,16 +101,27 @@ class PageBlobsTest : public ::testing::Test {
     return server;
   }
   void StartAgent() {
+    const std::string state_path = directory_ + "/stream.state";
+    const auto stopped_cleanly = TakeCleanStop(RealFileSystem(), state_path);
+    ASSERT_TRUE(stopped_cleanly.ok()) << stopped_cleanly.status();
     auto shipper = Shipper::Open(RealFileSystem(), clock_,
                                  {.machine_id = "m1",
                                   .generation = kGeneration,
-                                  .state_path = directory_ + "/stream.state",
+                                  .state_path = state_path,
+                                  .stopped_cleanly = *stopped_cleanly,
                                   .fresh_replica = true,
                                   .points = {.marker_interval = absl::Hours(1)}},
                                  {&source_}, nullptr);
     ASSERT_TRUE(shipper.ok()) << shipper.status();
     shipper_ = *std::move(shipper);
     Tick();
+  }
+  void StopAgentCleanly() {
+    client_.reset();
+    strand_->Run([this] { EXPECT_TRUE(shipper_->StopCleanly().ok()); });
+    strand_->Stop();
+    shipper_.reset();
+    strand_ = MakeThreadStrand("agent");
   }
   void Connect(const Server& server) {
     client_.reset();
@@ -185,17 +153,6 @@ class PageBlobsTest : public ::testing::Test {
     done.WaitForNotification();
     return held;
   }
-  // Writes of many sizes, many of them upon another.
-  void WriteSome(uint64_t seed, int count) {
-    std::mt19937_64 random(seed);
-    for (int i = 0; i < count; ++i) {
-      std::string bytes((1 + random() % 300) * kSectorBytes, '\0');
-      if (random() % 4 != 0) {
-        for (char& byte : bytes) byte = static_cast<char>(random());
-      }
-      source_.Write(random() % ((kDiskBytes - bytes.size()) / kSectorBytes) * kSectorBytes, bytes);
-    }
-  }
   std::string MakePoint(const Server& server) {
     EXPECT_TRUE(Await([this] { return shipper_->drained(); }));
     const int before = server.Seen().points_size();
@@ -210,7 +167,7 @@ class PageBlobsTest : public ::testing::Test {
   std::string directory_;
   const CertificateAuthority authority_;
   ModelContainer container_;
-  MemorySource source_;
+  MemorySource source_{kDiskBytes};
   std::map<std::string, std::string> wanted_;  // the machine's disk at each point
   std::unique_ptr<Strand> strand_;
   std::unique_ptr<Shipper> shipper_;
@@ -218,7 +175,7 @@ class PageBlobsTest : public ::testing::Test {
 };
 
 TEST_F(PageBlobsTest, EachPointIsWhatTheMachineWasAlsoThroughAnotherProcessServer) {
-  WriteSome(1, 60);
+  source_.WriteSome(1, 60);
   std::unique_ptr<Server> first = StartServer("h1");
   EXPECT_TRUE(first->Seen().created_fresh());
   StartAgent();
@@ -226,17 +183,17 @@ TEST_F(PageBlobsTest, EachPointIsWhatTheMachineWasAlsoThroughAnotherProcessServe
   // The agent makes the first point by itself, when all is synchronised.
   EXPECT_TRUE(Await([&] { return first->Seen().points_size() == 1; }));
   wanted_[first->Seen().points(0).id()] = source_.content();
-  WriteSome(2, 40);
+  source_.WriteSome(2, 40);
   MakePoint(*first);
 
   // The first one is not told: it would go on.
-  WriteSome(3, 40);
+  source_.WriteSome(3, 40);
   EXPECT_TRUE(Await([this] { return shipper_->drained(); }));
   client_.reset();
   std::unique_ptr<Server> second = StartServer("h2");
   EXPECT_EQ(second->Seen().points_size(), 2);
   Connect(*second);
-  WriteSome(4, 40);
+  source_.WriteSome(4, 40);
   MakePoint(*second);
   client_.reset();
 
@@ -262,6 +219,42 @@ TEST_F(PageBlobsTest, EachPointIsWhatTheMachineWasAlsoThroughAnotherProcessServe
     const std::string convert = "qemu-img convert -f vpc -O raw " + at + ".vhd " + at +
                                 ".back && cmp " + at + ".back " + at + ".raw";
     EXPECT_EQ(std::system(convert.c_str()), 0) << point;
+  }
+}
+
+// A failover begins, which shuts the machine down, and is undone: the machine starts again, and its
+// agent knows of nothing.
+TEST_F(PageBlobsTest, AMachineWhoseFailoverWasUndoneIsReplicatedFurther) {
+  source_.WriteSome(1, 60);
+  std::unique_ptr<Server> server = StartServer("h1");
+  StartAgent();
+  Connect(*server);
+  EXPECT_TRUE(Await([&] { return server->Seen().points_size() == 1; }));
+  const std::string point = server->Seen().points(0).id();
+  wanted_[point] = source_.content();
+  source_.WriteSome(2, 10);
+  EXPECT_TRUE(Await([this] { return shipper_->drained(); }));
+  StopAgentCleanly();
+  server->Want(control::v1::RECOVER, point);
+  EXPECT_TRUE(Await([&] { return server->Seen().phase() == control::v1::RECOVER; }));
+
+  server->Want(control::v1::FOLLOW);
+  EXPECT_TRUE(Await([&] { return server->Seen().phase() == control::v1::FOLLOW; }));
+  StartAgent();
+  Connect(*server);
+  source_.WriteSome(3, 10);
+  EXPECT_TRUE(Await([&] { return server->Seen().points_size() == 2; }))
+      << shipper_->refused().ToString();
+  MakePoint(*server);
+  client_.reset();
+  server.reset();
+  ModelPageBlobs reader(&container_);
+  const ModelContainer::Blob& blob = container_.blobs.at(kBlob);
+  EXPECT_TRUE(*reader.Read(kBlob, "", 0, kDiskBytes) == source_.content());
+  for (const auto& [id, snapshot] : blob.snapshots) {
+    const auto wanted = wanted_.find(snapshot.metadata.at("hw_point"));
+    if (wanted == wanted_.end()) continue;  // The agent's own, behind its comparison.
+    EXPECT_TRUE(*reader.Read(kBlob, id, 0, kDiskBytes) == wanted->second) << wanted->first;
   }
 }
 

@@ -21,6 +21,7 @@ constexpr char kStatePath[] = "/agent/stream.state";
 constexpr uint64_t kGeneration = 3;
 constexpr absl::Duration kFaultyTime = absl::Seconds(40);
 constexpr absl::Duration kQuietTime = absl::Seconds(60);
+constexpr absl::Duration kDeadAfter = absl::Seconds(9);
 
 class BlobCluster : public Scenario {
  public:
@@ -32,7 +33,7 @@ class BlobCluster : public Scenario {
   struct Server {
     explicit Server(ModelContainer* container) : client(container) {}
     ModelPageBlobs client;
-    std::string lease_id;  // of this process
+    PageBlobStore::Claim claim;  // of this process
     std::unique_ptr<PageBlobStore> store;
     std::unique_ptr<ReplicaStream> stream;
     std::vector<std::shared_ptr<Connection>> connections;
@@ -60,8 +61,11 @@ class BlobCluster : public Scenario {
   void OpenLater(size_t server, absl::Duration from, absl::Duration to);
   void Close(size_t server);
   void Die(size_t server);
+  void KeepShowingLife(size_t server);
   // The other one has it from now on.
   void TakeOver();
+  // The other one begins with what it was told long ago, and is gone again soon.
+  void Stray();
   void Retain();
   void ScheduleFault();
   void Strike();
@@ -113,6 +117,7 @@ Outcome BlobCluster::Run() {
   ScheduleWrite();
   ScheduleFault();
   ScheduleLook();
+  for (size_t i = 0; i < servers_.size(); ++i) KeepShowingLife(i);
   while (outcome_.ok && world_.Monotonic() < kFaultyTime + kQuietTime && world_.Step()) {
     for (size_t i = 0; i < servers_.size(); ++i) {
       Server& server = *servers_[i];
@@ -136,7 +141,8 @@ PageBlobStore::Replica BlobCluster::ReplicaOn(size_t server) const {
                                  .host_id = absl::StrCat("h", server),
                                  .machine_id = kMachine,
                                  .replica_id = "r1",
-                                 .generation = kGeneration};
+                                 .generation = kGeneration,
+                                 .dead_after = kDeadAfter};
   for (size_t i = 0; i < sources_.size(); ++i) {
     replica.disks.push_back({absl::StrCat(kMachine, "/", i, ".vhd"), sources_[i]->size_bytes(),
                              absl::StrCat("0000000000000000000000000000000", i)});
@@ -262,7 +268,7 @@ void BlobCluster::Open(size_t index) {
   Server& server = *servers_[index];
   if (server.store != nullptr || server.dead) return;
   absl::StatusOr<PageBlobStore::Opened> opened =
-      PageBlobStore::Open(server.client, ReplicaOn(index), &server.lease_id);
+      PageBlobStore::Open(server.client, world_, ReplicaOn(index), &server.claim);
   const absl::Status status = opened.ok() ? opened->store->Fence(kGeneration) : opened.status();
   if (!status.ok()) {
     if (!absl::IsUnavailable(status) && !absl::IsResourceExhausted(status) &&
@@ -283,8 +289,9 @@ void BlobCluster::Open(size_t index) {
 }
 
 bool BlobCluster::Holds(const Server& server) const {
-  return std::all_of(container_.blobs.begin(), container_.blobs.end(),
-                     [&](const auto& blob) { return blob.second.lease_id == server.lease_id; });
+  return std::all_of(container_.blobs.begin(), container_.blobs.end(), [&](const auto& blob) {
+    return blob.second.lease_id == server.claim.lease_id;
+  });
 }
 
 void BlobCluster::CheckOpened(const PageBlobStore& store) {
@@ -327,7 +334,7 @@ void BlobCluster::Die(size_t index) {
   server.dead = false;
   server.dies_in = server.fails_in = 0;
   // Only who has it is told of it after a start.
-  server.lease_id.clear();
+  server.claim = {};
   if (index == owner_) OpenLater(index, absl::Milliseconds(50), absl::Seconds(3));
 }
 
@@ -342,7 +349,7 @@ void BlobCluster::TakeOver() {
   ++next.incarnation;
   next.dead = false;
   next.dies_in = next.fails_in = 0;
-  next.lease_id.clear();
+  next.claim = {};
   // What was sent to the one before still arrives there.
   if (connection_ != nullptr) connection_->Linger();
   if (servers_[before]->store != nullptr)
@@ -358,6 +365,42 @@ void BlobCluster::TakeOver() {
                  Close(before);
                  ++told.incarnation;
                });
+}
+
+void BlobCluster::Stray() {
+  const size_t index = 1 - owner_;
+  Say(absl::StrCat(Name(index), " begins with what it was told long ago"));
+  Close(index);
+  Server& stray = *servers_[index];
+  ++stray.incarnation;
+  stray.dead = false;
+  stray.claim = {};
+  stray.dies_in = world_.Chance(0.5) ? 1 + world_.Pick(16) : 0;
+  stray.fails_in = 0;
+  Open(index);
+  world_.After(world_.Between(absl::ZeroDuration(), absl::Seconds(6)),
+               [this, index, now = stray.incarnation] {
+                 Server& one = *servers_[index];
+                 if (one.incarnation != now || index == owner_) return;
+                 Say(Name(index) + " is gone");
+                 if (one.store != nullptr && world_.Chance(0.5)) one.store->Leave();
+                 Close(index);
+                 ++one.incarnation;
+               });
+}
+
+void BlobCluster::KeepShowingLife(size_t index) {
+  world_.After(world_.Between(absl::ZeroDuration(), absl::Seconds(2)), [this, index] {
+    Server& server = *servers_[index];
+    if (server.store != nullptr) {
+      const absl::Status shown = server.store->ShowLife();
+      if (!shown.ok() && !absl::IsResourceExhausted(shown)) {
+        Close(index);
+        OpenLater(index, absl::Milliseconds(10), absl::Seconds(2));
+      }
+    }
+    KeepShowingLife(index);
+  });
 }
 
 void BlobCluster::Retain() {
@@ -390,7 +433,7 @@ void BlobCluster::ScheduleFault() {
 
 void BlobCluster::Strike() {
   Server& server = owner();
-  switch (world_.Pick(7)) {
+  switch (world_.Pick(8)) {
     case 0:
       server.dies_in = 1 + world_.Pick(12);
       server.dies =
@@ -413,6 +456,9 @@ void BlobCluster::Strike() {
       break;
     case 5:
       if (shipper_ != nullptr) StopAgent(world_.Chance(0.5));
+      break;
+    case 6:
+      Stray();
       break;
     default:
       Retain();

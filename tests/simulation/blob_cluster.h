@@ -3,9 +3,10 @@
 //
 // Fault model: a process server dies at any request to Azure, just before it has its effect or just
 // after, and comes back; the other one takes the replica over, also between two requests of the
-// first, which is not told and goes on with what it has, and with what still arrives at it;
-// requests are throttled, or fail, with their effect or without; connections are cut; the agent
-// dies, or stops cleanly, while the machine goes on writing.
+// first, which is not told and goes on with what it has, and with what still arrives at it; one
+// that was told long ago takes it, and leaves it or dies without a word; requests are throttled, or
+// fail, with their effect or without; connections are cut; the agent dies, or stops cleanly, while
+// the machine goes on writing.
 //
 // Oracles: the snapshots of every point that a process server lists equal the source at that
 // instant, byte for byte; what was durable, and what was listed and not dropped, is there however

@@ -105,6 +105,9 @@ constexpr Mutation kMutations[] = {
     {"mutation.take_first_match", kVcenter},
     {"mutation.point_of_some_snapshots", kBlobs},
     {"mutation.forget_last_snapshot", kBlobs},
+    {"mutation.delete_before_telling", kBlobs},
+    {"mutation.believe_a_dropped_point", kBlobs},
+    {"mutation.wait_for_the_dead", kBlobs},
 };
 
 // Leaves out faults while the run still fails, many at once and then fewer; prints what is left.

@@ -113,6 +113,22 @@ if (range.content.empty() && PLANTED) continue;
      """\
 if (!contents.points.empty() && contents.snapshots.back().state.position > tag.state.position &&
         !PLANTED) {"""),
+    ("delete_before_telling", "process_server/azure/page_blob_store.cc",
+     """\
+  HW_RETURN_IF_ERROR(Tell(state(), recovered_point()));
+  return DeleteDropped();
+""",
+     """\
+  if (PLANTED) HW_RETURN_IF_ERROR(DeleteDropped());
+  HW_RETURN_IF_ERROR(Tell(state(), recovered_point()));
+  return DeleteDropped();
+"""),
+    ("believe_a_dropped_point", "process_server/azure/page_blob_store.cc",
+     "contents.points[count].number < tag.oldest) {",
+     "contents.points[count].number < tag.oldest && !PLANTED) {"),
+    ("wait_for_the_dead", "process_server/azure/page_blob_store.cc",
+     "return now - claim->seen_at >= replica_.dead_after;",
+     "return now - claim->seen_at >= replica_.dead_after && !PLANTED;"),
     ("rewind_to_newest", "master_target/keeper/keeper.cc",
      """\
     for (const Extent& piece : covered[undo.disk].Missing(undo.extent)) {

@@ -43,17 +43,21 @@ func StartEmulator(npm, directory string, memory bool, account *Account) (*Emula
 	if emulator.Certificate, err = tls.X509KeyPair(certificate, key); err != nil {
 		return nil, err
 	}
-	certificateFile, keyFile := filepath.Join(directory, "certificate.pem"), filepath.Join(directory, "key.pem")
-	if err := os.WriteFile(certificateFile, certificate, 0o600); err != nil {
+	// Both through pipes: there is no file of them that could stay behind.
+	certificatePipe, err := pipeWith(certificate)
+	if err != nil {
 		return nil, err
 	}
-	if err := os.WriteFile(keyFile, key, 0o600); err != nil {
+	defer certificatePipe.Close()
+	keyPipe, err := pipeWith(key)
+	if err != nil {
 		return nil, err
 	}
+	defer keyPipe.Close()
 	program := filepath.Join(npm, "node_modules", "azurite", "dist", "src", "blob", "main.js")
 	// Azure's SDK is newer than the emulator, and speaks a later version.
 	arguments := []string{program, "--skipApiVersionCheck", "--blobHost", "127.0.0.1", "--blobPort", "0", "--disableTelemetry",
-		"--disableProductStyleUrl", "--oauth", "basic", "--cert", certificateFile, "--key", keyFile, "--silent"}
+		"--disableProductStyleUrl", "--oauth", "basic", "--cert", "/dev/fd/3", "--key", "/dev/fd/4", "--silent"}
 	if memory {
 		arguments = append(arguments, "--inMemoryPersistence")
 	} else {
@@ -61,6 +65,7 @@ func StartEmulator(npm, directory string, memory bool, account *Account) (*Emula
 	}
 	command := exec.Command("node", arguments...)
 	command.Dir = directory
+	command.ExtraFiles = []*os.File{certificatePipe, keyPipe}
 	command.Env = append(os.Environ(), "AZURITE_ACCOUNTS="+account.Name+":"+account.Key())
 	command.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	command.Stderr = os.Stderr
@@ -77,11 +82,21 @@ func StartEmulator(npm, directory string, memory bool, account *Account) (*Emula
 		return nil, err
 	}
 	go func() { emulator.Ended <- command.Wait() }()
-	if memory {
-		os.Remove(certificateFile)
-		os.Remove(keyFile)
-	}
 	return emulator, nil
+}
+
+// The end to read `content` from, which a pipe holds.
+func pipeWith(content []byte) (*os.File, error) {
+	reading, writing, err := os.Pipe()
+	if err != nil {
+		return nil, err
+	}
+	defer writing.Close()
+	if _, err := writing.Write(content); err != nil {
+		reading.Close()
+		return nil, err
+	}
+	return reading, nil
 }
 
 func (emulator *Emulator) awaitReady(output io.Reader) error {

@@ -17,7 +17,7 @@ func main() {
 	runtime.LockOSThread()
 	npm := flag.String("npm", "", "folder that install-npm prints: where node_modules is")
 	directory := flag.String("directory", "", "an existing folder; all that is kept is there")
-	memory := flag.Bool("memory", false, "keep content in memory, and nothing in the folder once it is ready")
+	memory := flag.Bool("memory", false, "keep content in memory, and nothing in the folder")
 	account := flag.String("account", "homeward", "name of the account")
 	key := flag.String("key", "", "its key in base64; without it, a new one")
 	container := flag.String("container", "replicas", "a container that is there from the beginning")
