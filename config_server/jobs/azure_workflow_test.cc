@@ -514,6 +514,31 @@ TEST_F(AzureWorkflowTest, ATestFailoverThatFailsLeavesNothing) {
   EXPECT_FALSE(Machine().has_test());
 }
 
+TEST_F(AzureWorkflowTest, ATestOfAPointThatWasDroppedFailsAtOnce) {
+  Protect();
+  storage::v1::Job wanted;
+  wanted.set_operation(storage::v1::TEST_FAILOVER);
+  wanted.set_subject(kMachine);
+  wanted.set_point(points_.front());
+  wanted.set_test_subnet("subnet-isolated");
+  const auto job = brain_->StartJob(wanted);
+  ASSERT_TRUE(job.ok()) << job.status();
+  // The process server drops it in the moment in which it is chosen.
+  shows_points_ = false;
+  points_.push_back("newer");
+  times_.push_back(clock_.Now());
+  points_.erase(points_.begin());
+  times_.erase(times_.begin());
+  const absl::Time began = clock_.Now();
+  const storage::v1::Job ended = Finish(job->id());
+  EXPECT_EQ(ended.problem().id(), "POINT_NOT_FOUND");
+  EXPECT_TRUE(absl::StrContains(ended.problem().message(), "was dropped"))
+      << ended.problem().message();
+  EXPECT_LT(clock_.Now() - began, absl::Seconds(10));
+  EXPECT_FALSE(Machine().has_test());
+  EXPECT_TRUE(cloud.empty());
+}
+
 TEST_F(AzureWorkflowTest, ACopyIsNotStartedInTheMachinesNetwork) {
   Protect();
   const auto refused = [&](const std::string& subnet) {

@@ -11,7 +11,6 @@ namespace homeward::simulation {
 namespace {
 
 constexpr char kStateDirectory[] = "/agent";
-constexpr size_t kClones = 1000;  // their numbers begin here
 
 }  // namespace
 

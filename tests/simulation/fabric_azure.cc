@@ -15,11 +15,12 @@ void Fabric::BuildAzure(uint64_t seed) {
   azure_ = std::make_unique<FabricAzure>(seed);
   ModelCloud& cloud = azure_->cloud;
   cloud.later = [this](std::function<void()> ends) {
-    world_.After(world_.Between(absl::Milliseconds(1), absl::Seconds(3)),
-                 [this, ends = std::move(ends)] {
-                   ends();
-                   LookAtMachines();
-                 });
+    // Now and then it takes its time.
+    const absl::Duration longest = absl::Seconds(world_.Chance(0.1) ? 25 : 3);
+    world_.After(world_.Between(absl::Milliseconds(1), longest), [this, ends = std::move(ends)] {
+      ends();
+      LookAtMachines();
+    });
   };
   cloud.before_step = [this](const CloudMove& move, const CloudStep& step) {
     CheckCloudStep(move, step);
@@ -159,7 +160,7 @@ void Fabric::KeepReplicasInAzure(Component* component) {
       RuntimeOf(&component->host, nullptr),
       Replicas::Volumes{
           .retention_directory = "/replicas",
-          .backends = PageBlobBackends(component->containers.get(), component->name)});
+          .backends = PageBlobBackends(component->containers.get(), component->name, world_)});
 }
 
 ModelPageBlobs::Loss Fabric::OnRequest(Component* component) {
@@ -195,6 +196,10 @@ Guest* Fabric::GuestOf(const ModelCloud::Vm& vm) {
 }
 
 bool Fabric::Import(const std::string& name, const ModelCloud::Disk& disk) {
+  if (azure_->cloud.creation_fails_one_in > 0 && world_.Chance(0.1)) {
+    Say(absl::StrCat("disk ", name, " is not imported, for nothing"));
+    return false;
+  }
   const ModelContainer::Snapshot* const snapshot = azure_->Find(disk.source_url);
   if (snapshot == nullptr) {
     Say(absl::StrCat("disk ", name, " is not imported: ", disk.source_url, " is gone"));
@@ -237,7 +242,8 @@ bool Fabric::Import(const std::string& name, const ModelCloud::Disk& disk) {
 void Fabric::ChangePower(const std::string& name, const ModelCloud::Vm& vm) {
   Say(absl::StrCat("VM ", name, " is ", vm.power.empty() ? "gone" : vm.power));
   Guest* const guest = GuestOf(vm);
-  if (guest == nullptr || FabricAzure::IsTest(name)) return;
+  if (guest == nullptr) return;
+  if (FabricAzure::IsTest(name)) return ChangeTestPower(guest, name, vm);
   Copy* copy = nullptr;
   for (auto& one : guest->copies) {
     if (one->in_azure == name) copy = one.get();
@@ -250,10 +256,33 @@ void Fabric::ChangePower(const std::string& name, const ModelCloud::Vm& vm) {
     guest->in_vain.push_back(std::move(guest->early));
 }
 
+// Some subnets let a copy reach the configuration server; it is a clone then.
+void Fabric::ChangeTestPower(Guest* guest, const std::string& name, const ModelCloud::Vm& vm) {
+  for (auto& clone : guest->clones) {
+    if (clone->in_azure == name && vm.power != "running") StopClone(clone.get());
+  }
+  if (vm.power != "running" || !world_.Chance(0.5)) return;
+  auto clone = std::make_unique<Copy>(guest, kClones + guest->clones.size(), world_.random());
+  clone->is_clone = true;
+  clone->hardware_uuid = absl::StrCat("uuid-of-", name);
+  clone->in_azure = name;
+  for (const std::string& disk : vm.disks) {
+    const std::string& content = azure_->disks[disk];
+    clone->disks.push_back(std::make_unique<SourceDisk>(content.size(), guest->logs));
+    clone->disks.back()->Write(0, content);
+  }
+  guest->clones.push_back(std::move(clone));
+  StartCopy(guest->clones.back().get());
+}
+
 void Fabric::BootInAzure(Guest* guest, const std::string& name, const ModelCloud::Vm& vm) {
   CheckAlone(*guest, name);
   std::vector<std::string> content;
-  for (const std::string& disk : vm.disks) content.push_back(azure_->disks[disk]);
+  for (const std::string& disk : vm.disks) {
+    if (!azure_->disks.contains(disk))
+      return Fail(absl::StrCat(name, " boots from disk ", disk, ", which was not imported"));
+    content.push_back(azure_->disks[disk]);
+  }
   if (content.size() != guest->disk_bytes.size())
     return Fail(absl::StrCat(name, " has ", content.size(), " disks"));
   guest->early = MakeCopy(guest, &content);
@@ -314,7 +343,7 @@ void Fabric::TurnOffInAzure(Copy* copy) {
   if (!std::exchange(copy->vm_on, false)) return;
   copy->running = false;
   LoseAtServer(copy->machine.id, copy->session.number);
-  StopCopy(copy, false);
+  StopCopy(copy, world_.Chance(0.5));
 }
 
 void Fabric::LandInAzure(Guest* guest, const Machine& machine) {
@@ -444,6 +473,12 @@ void Fabric::CheckStays(const Guest& guest, const Machine& machine) {
 }
 
 void Fabric::CheckSnapshots() {
+  // Those that are new have a greater id than any before.
+  std::string newest;
+  for (const auto& [name, blob] : azure_->container.blobs) {
+    if (!blob.snapshots.empty()) newest = std::max(newest, blob.snapshots.rbegin()->first);
+  }
+  if (newest == std::exchange(azure_->newest_snapshot, newest)) return;
   for (const auto& guest : machines_) {
     const auto machine = brain_ == nullptr ? std::nullopt : brain_->store().Get<Machine>(guest->id);
     if (!machine.has_value()) continue;

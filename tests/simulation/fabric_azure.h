@@ -66,6 +66,7 @@ struct FabricAzure {
   std::map<std::string, std::string> disks;    // by name, as they were imported
   std::map<std::string, size_t> disk_of_blob;  // in stream order
   std::set<std::string> compared;              // snapshots, with their blobs
+  std::string newest_snapshot;
   std::map<std::string, ModelCloud::Vm> strange_vms;
   std::map<std::string, ModelCloud::Nic> strange_nics;
   std::map<std::string, ModelCloud::Disk> strange_disks;

@@ -221,6 +221,7 @@ class Fabric : public Scenario {
   void StrikeAzure();
   bool Import(const std::string& name, const ModelCloud::Disk& disk);
   void ChangePower(const std::string& name, const ModelCloud::Vm& vm);
+  void ChangeTestPower(Guest* guest, const std::string& name, const ModelCloud::Vm& vm);
   void BootInAzure(Guest* guest, const std::string& name, const ModelCloud::Vm& vm);
   // Its VM was started again, where it was.
   void WakeUp(Copy* copy);

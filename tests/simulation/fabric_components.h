@@ -184,6 +184,7 @@ class Dialer : public StreamDialer {
   Host& host_;
 };
 
+inline constexpr size_t kClones = 1000;  // their numbers begin here
 struct Guest;
 // A machine at one site: its disks, its agent.
 struct Copy {

@@ -81,7 +81,6 @@ void Fabric::Meddle(Brain& brain, Guest* guest, const Machine& machine) {
       (machine.state() == storage::v1::UNPROTECTED || world_.Chance(0.8)))
     return;
   if (operation == storage::v1::COMPLETE_MIGRATION && world_.Chance(0.8)) return;
-  if (operation == storage::v1::TEST_FAILOVER) return;  // Process servers do not know of it yet.
   Start(brain, guest, machine, operation);
 }
 
@@ -182,7 +181,8 @@ void Fabric::Start(Brain& brain, Guest* guest, const Machine& machine, Operation
     if (operation == storage::v1::FAILBACK) {
       guest->order_at_start = points_made_;
       guest->could_stop = machine.state() == storage::v1::PROTECTED && !job.source_lost() &&
-                          view.Alive(machine.machine_id()) && copy.host.up;
+                          view.Alive(machine.machine_id()) && copy.host.up &&
+                          (azure_ == nullptr || view.fleet.connected(machine.machine_id()));
       guest->wish = job.point();
       guest->source_lost = job.source_lost();
     }

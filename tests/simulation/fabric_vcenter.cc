@@ -94,7 +94,7 @@ void Fabric::TurnOff(Copy* copy) {
   copy->vm_on = false;
   copy->running = false;
   if (azure_ != nullptr) LoseAtServer(copy->machine.id, copy->session.number);
-  StopCopy(copy, false);
+  StopCopy(copy, azure_ != nullptr && world_.Chance(0.5));
   for (size_t i = 0; i < copy->disks.size(); ++i)
     vcenter_->datastore[copy->disk_uuids[i]] = copy->disks[i]->content();
 }
