@@ -502,7 +502,7 @@ TEST_F(AzureWorkflowTest, ATestFailoverLeavesReplicationAlone) {
     }
     return *brain_->FindJob(job->id());
   };
-  cloud.before_step = [&](const CloudMove& move) {
+  cloud.before_step = [&](const CloudMove& move, const CloudStep&) {
     EXPECT_EQ(move.subnet, "subnet-isolated");
     if (move.kind == CloudMove::Kind::kCreateDisks) {
       EXPECT_EQ(desired_[kServer].process_server().replicas(0).shown_point_id(), points_.front())
@@ -557,6 +557,31 @@ TEST_F(AzureWorkflowTest, ATestFailoverThatFailsLeavesNothing) {
   clock_.now += absl::Minutes(11);
   EXPECT_EQ(Finish(job->id()).problem().id(), "POINT_NOT_FOUND");
   EXPECT_FALSE(Machine().has_test());
+}
+
+TEST_F(AzureWorkflowTest, ATestOfAPointThatWasDroppedFailsAtOnce) {
+  Protect();
+  storage::v1::Job wanted;
+  wanted.set_operation(storage::v1::TEST_FAILOVER);
+  wanted.set_subject(kMachine);
+  wanted.set_point(points_.front());
+  wanted.set_test_subnet("subnet-isolated");
+  const auto job = brain_->StartJob(wanted);
+  ASSERT_TRUE(job.ok()) << job.status();
+  // The process server drops it in the moment in which it is chosen.
+  shows_points_ = false;
+  points_.push_back("newer");
+  times_.push_back(clock_.Now());
+  points_.erase(points_.begin());
+  times_.erase(times_.begin());
+  const absl::Time began = clock_.Now();
+  const storage::v1::Job ended = Finish(job->id());
+  EXPECT_EQ(ended.problem().id(), "POINT_NOT_FOUND");
+  EXPECT_TRUE(absl::StrContains(ended.problem().message(), "was dropped"))
+      << ended.problem().message();
+  EXPECT_LT(clock_.Now() - began, absl::Seconds(10));
+  EXPECT_FALSE(Machine().has_test());
+  EXPECT_TRUE(cloud.empty());
 }
 
 TEST_F(AzureWorkflowTest, ACopyIsNotStartedInTheMachinesNetwork) {

@@ -1,5 +1,6 @@
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "common/problem/problem.h"
 #include "common/wire/time_proto.h"
@@ -13,6 +14,13 @@ using storage::v1::Machine;
 
 storage::v1::AzureVm* MutableVm(Machine* machine) {
   return machine->mutable_assignment()->mutable_placement()->mutable_azure_vm();
+}
+
+// One that is open lists all its points; what it does not list does not come again.
+bool HasDropped(const control::v1::ReplicaObserved& replica, const std::string& point_id) {
+  return replica.phase() == control::v1::FOLLOW &&
+         absl::c_none_of(replica.points(),
+                         [&](const auto& point) { return point.id() == point_id; });
 }
 
 }  // namespace
@@ -95,6 +103,12 @@ StepResult AzureVm::StartTest(const View& view, Machine* machine) {
   if (vm.name().empty()) {
     const control::v1::ReplicaObserved* const replica = view.ReplicaOf(*machine);
     const int disks = machine->assignment().placement().disks_size();
+    if (replica != nullptr && HasDropped(*replica, test.point_id())) {
+      return StepResult::Fail(
+          MakeProblem(ProblemId::kPointNotFound,
+                      absl::StrCat("recovery point ", test.point_id(),
+                                   " was dropped before the process server was told to keep it")));
+    }
     if (replica == nullptr || replica->shown_point_id() != test.point_id() ||
         replica->shown_paths_size() != disks) {
       return StepResult::Wait("the process server to name the point's snapshots")

@@ -11,12 +11,11 @@ namespace homeward::simulation {
 namespace {
 
 constexpr char kStateDirectory[] = "/agent";
-constexpr size_t kClones = 1000;  // their numbers begin here
 
 }  // namespace
 
-Fabric::Fabric(uint64_t seed, const RunOptions& options, bool with_vcenter)
-    : Scenario(seed, options) {
+Fabric::Fabric(uint64_t seed, const RunOptions& options, Kind kind) : Scenario(seed, options) {
+  const bool with_vcenter = kind != Kind::kDirectories;
   settings_.heartbeat_interval = absl::Seconds(1);
   settings_.heartbeat_timeout = world_.Between(absl::Seconds(8), absl::Seconds(40));
   settings_.registration_window = absl::Seconds(10);
@@ -60,6 +59,7 @@ Fabric::Fabric(uint64_t seed, const RunOptions& options, bool with_vcenter)
     PutIntoVm(machine->copies.back().get(), vm, uuids);
     BuildBystander(machine.get(), vm);
   }
+  if (kind == Kind::kAzure) BuildAzure(seed);
 }
 
 Outcome Fabric::Run() {
@@ -73,7 +73,7 @@ Outcome Fabric::Run() {
   }
   KeepStepping();
   ScheduleFault();
-  while (outcome_.ok && world_.Monotonic() < kFaultyTime + kQuietTime && !AllHome() &&
+  while (outcome_.ok && world_.Monotonic() < faulty_time_ + quiet_time_ && !AllHome() &&
          world_.Step())
     ReapTheDead();
   if (outcome_.ok && !AllHome()) DescribeTheStuck();
@@ -83,6 +83,8 @@ Outcome Fabric::Run() {
   for (auto& machine : machines_) {
     for (auto& copy : machine->copies) StopCopy(copy.get(), false);
     for (auto& clone : machine->clones) StopClone(clone.get());
+    if (machine->early != nullptr) StopCopy(machine->early.get(), false);
+    for (auto& copy : machine->in_vain) StopCopy(copy.get(), false);
   }
   return outcome_;
 }
@@ -105,7 +107,8 @@ StreamRuntime Fabric::RuntimeOf(Host* host, StreamDialer* dialer) {
 void Fabric::StartServer() {
   records_.commits_left = UINT64_MAX;
   brain_ = std::make_unique<Brain>(world_, settings_, std::make_unique<SimulatedStore>(&records_),
-                                   vcenter_ == nullptr ? nullptr : &vcenter_->model);
+                                   vcenter_ == nullptr ? nullptr : &vcenter_->model,
+                                   azure_ == nullptr ? nullptr : &azure_->cloud);
   CheckRecords();
 }
 
@@ -114,6 +117,7 @@ void Fabric::StopServer() {
   ++outcome_.crashes;
   brain_.reset();
   if (vcenter_ != nullptr) vcenter_->model.ServerDied();
+  if (azure_ != nullptr) azure_->cloud.ServerDied();
   ++server_incarnation_;
   for (auto& component : components_)
     LoseSession(&component->session, [&] { KeepSession(component.get()); });
@@ -122,6 +126,8 @@ void Fabric::StopServer() {
       LoseSession(&copy->session, [this, &copy] { KeepSession(copy.get()); });
     for (auto& clone : machine->clones)
       LoseSession(&clone->session, [this, &clone] { KeepSession(clone.get()); });
+    if (Copy* const early = machine->early.get(); early != nullptr)
+      LoseSession(&early->session, [this, early] { KeepSession(early); });
   }
   world_.After(world_.Between(absl::Milliseconds(100), absl::Seconds(4)), [this] {
     if (brain_ == nullptr) StartServer();
@@ -140,6 +146,7 @@ void Fabric::Ask(const std::function<void(Brain&)>& ask) {
 
 void Fabric::KeepStepping() {
   Ask([](Brain& brain) { brain.Step(); });
+  if (azure_ != nullptr) CheckSnapshots();
   world_.After(absl::Milliseconds(200), [this] { KeepStepping(); });
 }
 
@@ -211,6 +218,11 @@ control::v1::Heartbeat Fabric::Observe(Component& component) {
     component.relays->Observe(&seen);
     seen.set_cache_total_bytes(100);
     seen.set_cache_free_bytes(90);
+    if (component.replicas == nullptr) return out;
+    for (control::v1::ReplicaObserved& replica : component.replicas->observed())
+      *seen.add_replicas() = std::move(replica);
+    for (const std::string& url : component.containers->reachable())
+      seen.add_page_blob_containers(url);
     return out;
   }
   control::v1::MasterTargetObserved& seen = *out.mutable_master_target();
@@ -237,6 +249,8 @@ void Fabric::Obey(Component* component, const control::v1::Desired& desired) {
       component->replicas->Want(desired.master_target().replicas());
     } else {
       component->relays->Want(desired.process_server());
+      if (component->replicas != nullptr)
+        component->replicas->Want(desired.process_server().replicas());
     }
   });
 }
@@ -276,6 +290,7 @@ void Fabric::StartComponent(Component* component) {
         RuntimeOf(&host, component->dialer.get()),
         Relays::Limits{.cache_directory = "/spool", .cache_bytes_max = 64 * kMiB},
         Relay::Options());
+    if (azure_ != nullptr) KeepReplicasInAzure(component);
     KeepReconciling(component, incarnation);
   }
   KeepSession(component);
@@ -283,7 +298,10 @@ void Fabric::StartComponent(Component* component) {
 
 void Fabric::KeepReconciling(Component* component, uint64_t incarnation) {
   if (component->host.incarnation != incarnation || !component->host.up) return;
-  component->strand->Post([component] { component->relays->Reconcile(); });
+  component->strand->Post([component] {
+    component->relays->Reconcile();
+    if (component->containers != nullptr) component->containers->Look();
+  });
   world_.After(absl::Seconds(1),
                [this, component, incarnation] { KeepReconciling(component, incarnation); });
 }
@@ -331,7 +349,8 @@ void Fabric::LoseAtServer(const std::string& host_id, uint64_t number) {
 // --- machines
 
 std::unique_ptr<Copy> Fabric::MakeCopy(Guest* machine, const std::vector<std::string>* disks) {
-  const size_t number = machine->copies.size();
+  const size_t number =
+      machine->copies.size() + machine->in_vain.size() + (machine->early == nullptr ? 0 : 1);
   auto copy = std::make_unique<Copy>(machine, number, world_.random());
   copy->hardware_uuid = absl::StrCat(machine->id, "-hardware-", number);
   for (size_t i = 0; i < machine->disk_bytes.size(); ++i) {
@@ -404,7 +423,9 @@ void Fabric::KillAgent(Copy* copy) {
   }
   LoseAtServer(copy->machine.id, number);
   world_.After(world_.Between(absl::Milliseconds(100), absl::Seconds(5)), [this, copy] {
-    if (!copy->host.up && !(copy->left_behind && !copy->running)) StartCopy(copy);
+    const bool has_vm = !copy->in_vm.empty() || !copy->in_azure.empty();
+    const bool off = (copy->left_behind && !copy->running) || (has_vm && !copy->vm_on);
+    if (!copy->host.up && !off) StartCopy(copy);
   });
 }
 
@@ -414,6 +435,9 @@ void Fabric::ScheduleWrite(Guest* machine) {
       const bool current = copy == machine->copies.back();
       if (copy->running && !(current && machine->resting)) WriteSomething(copy.get());
     }
+    if (Copy* const early = machine->early.get();
+        early != nullptr && early->running && !machine->resting)
+      WriteSomething(early);
     for (auto& clone : machine->clones) {
       if (clone->running) WriteSomething(clone.get());
     }
@@ -500,7 +524,8 @@ void Fabric::StopClone(Copy* clone) {
 
 void Fabric::ReapTheDead() {
   for (auto& component : components_) {
-    if (component->host.up && component->host.disk.dead()) KillComponent(component.get(), false);
+    if (component->host.up && (component->host.disk.dead() || component->died_there))
+      KillComponent(component.get(), false);
   }
   for (auto& machine : machines_) {
     for (auto& copy : machine->copies) {
@@ -510,10 +535,13 @@ void Fabric::ReapTheDead() {
 }
 
 Outcome RunFabric(uint64_t seed, const RunOptions& options) {
-  return Fabric(seed, options, /*with_vcenter=*/false).Run();
+  return Fabric(seed, options, Fabric::Kind::kDirectories).Run();
 }
 Outcome RunVcenterFabric(uint64_t seed, const RunOptions& options) {
-  return Fabric(seed, options, /*with_vcenter=*/true).Run();
+  return Fabric(seed, options, Fabric::Kind::kVcenter).Run();
+}
+Outcome RunAzureFabric(uint64_t seed, const RunOptions& options) {
+  return Fabric(seed, options, Fabric::Kind::kAzure).Run();
 }
 
 }  // namespace homeward::simulation

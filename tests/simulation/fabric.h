@@ -33,6 +33,19 @@ Outcome RunFabric(uint64_t seed, const RunOptions& options);
 // attached to the one place that the records say, and moved only when a record says so; no disk is
 // taken from a master target that writes to it; a machine is not replicated to a VM that is on.
 Outcome RunVcenterFabric(uint64_t seed, const RunOptions& options);
+// The same with Azure: machines are protected to page blobs there, which real process servers keep,
+// fail over, come home to the VM that they were, or to a new one, and are protected again; at times
+// a copy is tested, or a migration completed. A process server dies at any request, before or after
+// its effect; storage is away, throttled or loses a request; Azure is not reached, answers late,
+// refuses steps before or after their effect, takes long, and makes VMs that do not start;
+// strangers stand there under names that ours have or nearly have, with tags like ours. Oracles
+// beside the others: the snapshots of every point, and every disk that is imported, are the source
+// at that point; no two VMs of a machine are on, unless its source was said to be lost; only what a
+// record names is made, and in the subnet that is meant; what the machine lives in is deleted by a
+// commit and by nothing else; strangers stay as they are; whoever is left off is named by the job;
+// and when faults stop, each machine goes to Azure and home once more, equal to its source, and
+// leaves nothing there.
+Outcome RunAzureFabric(uint64_t seed, const RunOptions& options);
 
 }  // namespace homeward::simulation
 

@@ -2,7 +2,7 @@
 // fabric.h.
 //
 // fabric.cc runs the components, fabric_operator.cc gives the orders, fabric_faults.cc strikes,
-// fabric_oracles.cc judges; fabric_vcenter.cc has the VMs.
+// fabric_oracles.cc judges; fabric_vcenter.cc has the VMs, fabric_azure.cc those in Azure.
 #ifndef HOMEWARD_TESTS_SIMULATION_FABRIC_CLUSTER_H_
 #define HOMEWARD_TESTS_SIMULATION_FABRIC_CLUSTER_H_
 
@@ -15,6 +15,7 @@
 #include "config_server/jobs/brain.h"
 #include "config_server/model/placement.h"
 #include "config_server/model/rules.h"
+#include "tests/simulation/fabric_azure.h"
 #include "tests/simulation/fabric_components.h"
 #include "tests/simulation/fabric_vcenter.h"
 #include "tests/simulation/scenario.h"
@@ -23,7 +24,8 @@ namespace homeward::simulation {
 
 class Fabric : public Scenario {
  public:
-  Fabric(uint64_t seed, const RunOptions& options, bool with_vcenter);
+  enum class Kind { kDirectories, kVcenter, kAzure };  // each has what those before it have
+  Fabric(uint64_t seed, const RunOptions& options, Kind kind);
 
   Outcome Run();
 
@@ -34,7 +36,7 @@ class Fabric : public Scenario {
   static constexpr absl::Duration kQuietTime = absl::Seconds(240);
   static constexpr uint64_t kVolumeBytes = kGiB;
 
-  bool faulty() const { return world_.Monotonic() < kFaultyTime; }
+  bool faulty() const { return world_.Monotonic() < faulty_time_; }
   bool AllHome() const;
   StreamRuntime RuntimeOf(Host* host, StreamDialer* dialer);
   // --- the configuration server
@@ -209,10 +211,42 @@ class Fabric : public Scenario {
   void CheckNoted(const VmMove& move);
   void CheckPlaces(const Machine& machine);
 
+  // --- Azure
+
+  void BuildAzure(uint64_t seed);
+  void KeepReplicasInAzure(Component* component);
+  ModelPageBlobs::Loss OnRequest(Component* component);
+  void BuildStrangers();
+  void ScheduleAzureFault();
+  void StrikeAzure();
+  bool Import(const std::string& name, const ModelCloud::Disk& disk);
+  void ChangePower(const std::string& name, const ModelCloud::Vm& vm);
+  void ChangeTestPower(Guest* guest, const std::string& name, const ModelCloud::Vm& vm);
+  void BootInAzure(Guest* guest, const std::string& name, const ModelCloud::Vm& vm);
+  // Its VM was started again, where it was.
+  void WakeUp(Copy* copy);
+  // What was turned off and could not be started again is left to the operator, and is named.
+  void StartByHand(Brain& brain, Guest* guest);
+  void TurnOnAtHome(Guest* guest, const vsphere::Vm& vm);
+  void TurnOffInAzure(Copy* copy);
+  // What BringHome() is for a machine that goes there.
+  void LandInAzure(Guest* guest, const Machine& machine);
+  void CheckCloudStep(const CloudMove& move, const CloudStep& step);
+  // Nothing else of the machine runs, or is not known to.
+  void CheckAlone(const Guest& guest, const std::string& but);
+  void CheckSnapshots();
+  // Of what was made for the machine nothing is there any more.
+  void CheckGone(const Guest& guest);
+  // It lives in Azure for good.
+  void CheckStays(const Guest& guest, const Machine& machine);
+  Guest* GuestOf(const ModelCloud::Vm& vm);
+
   // --- the operator
 
   PlacementWish WishOf(const View& view, const Guest& guest, const Machine& machine,
                        storage::v1::Operation operation);
+  // The latest one or, while there are faults, another.
+  std::string APoint(const View& view, const Machine& machine);
   void ScheduleOperator(Guest* guest);
   void ScheduleFailback(Guest* guest);
   void Meddle(Brain& brain, Guest* guest, const Machine& machine);
@@ -231,6 +265,7 @@ class Fabric : public Scenario {
 
   Switchboard board_{&world_};
   Settings settings_;
+  absl::Duration faulty_time_ = kFaultyTime, quiet_time_ = kQuietTime;
   absl::Duration write_gap_max_, fault_gap_max_;
   bool commit_deaths_ = false;
   bool few_kinds_ = false;  // of faults
@@ -242,6 +277,7 @@ class Fabric : public Scenario {
   std::vector<std::unique_ptr<Component>> components_;
   std::vector<std::unique_ptr<Guest>> machines_;
   std::unique_ptr<FabricVcenter> vcenter_;  // null: machines come home to directories only
+  std::unique_ptr<FabricAzure> azure_;      // null: there is none
   uint64_t vms_made_ = 0;
   std::unique_ptr<Brain> brain_;
 };

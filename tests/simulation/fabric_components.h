@@ -12,7 +12,9 @@
 #include "common/replica/replicas.h"
 #include "master_target/host/disk_backends.h"
 #include "mobility_agent/host/protection.h"
+#include "process_server/azure/page_blob_backend.h"
 #include "process_server/host/relays.h"
+#include "tests/fakes/azure/model_page_blobs.h"
 #include "tests/simulation/parts.h"
 
 namespace homeward::simulation {
@@ -59,9 +61,21 @@ struct Component {
   Session session;
   std::vector<std::weak_ptr<Call>> calls;  // to it
   std::unique_ptr<StreamDialer> dialer;
+  // Of a process server that keeps replicas in Azure too; null: it does not.
+  std::unique_ptr<Containers> containers;
+  ModelPageBlobs* blobs = nullptr;     // what it speaks to there
+  bool died_there = false;             // at a request; it is buried as soon as that returns
+  uint64_t dies_in = 0, fails_in = 0;  // requests; 0: not
   std::unique_ptr<Relays> relays;
   std::unique_ptr<Replicas> replicas;
   std::unique_ptr<Strand> strand;  // ends first
+
+  // Where the machine's stream goes here.
+  absl::StatusOr<HostedInbox> Find(const std::string& machine_id) const {
+    if (is_target) return replicas->Find(machine_id);
+    absl::StatusOr<HostedInbox> relayed = relays->Find(machine_id);
+    return relayed.ok() || replicas == nullptr ? std::move(relayed) : replicas->Find(machine_id);
+  }
 };
 
 // Who can be called, and who calls.
@@ -140,10 +154,7 @@ class Link : public StreamLink {
       if (called == nullptr || !called->host.up) return Again(state);
       state->call = std::make_shared<Call>(
           &state->board.world(), state->strand, state->sender,
-          [called](const std::string& machine_id) {
-            return called->is_target ? called->replicas->Find(machine_id)
-                                     : called->relays->Find(machine_id);
-          },
+          [called](const std::string& machine_id) { return called->Find(machine_id); },
           [state] { Again(state); });
       std::erase_if(called->calls, [](const auto& call) { return call.expired(); });
       called->calls.push_back(state->call);
@@ -173,6 +184,7 @@ class Dialer : public StreamDialer {
   Host& host_;
 };
 
+inline constexpr size_t kClones = 1000;  // their numbers begin here
 struct Guest;
 // A machine at one site: its disks, its agent.
 struct Copy {
@@ -195,6 +207,7 @@ struct Copy {
   std::string in_vm;
   std::vector<std::string> disk_uuids;
   bool vm_on = false;
+  std::string in_azure;  // of one that runs in a VM there: its name; vm_on is that VM's
   absl::Duration registration_delay;
   std::vector<std::unique_ptr<SourceDisk>> disks;
   Session session;
@@ -212,8 +225,15 @@ struct Guest {
   bool logs = false;
   std::vector<uint64_t> disk_bytes;
   absl::Duration point_interval;
+  uint64_t retention_bytes = 0;               // 0: no limit
   std::vector<std::unique_ptr<Copy>> copies;  // the last one counts
   std::vector<std::unique_ptr<Copy>> clones;  // none of them does
+  // In Azure: started by a failover that has not ended; by those that were undone, and by tests.
+  std::unique_ptr<Copy> early;
+  std::vector<std::unique_ptr<Copy>> in_vain;
+  bool source_lost = false;  // of the failback that runs, or that ended last
+  // Stood still, failed over to Azure, and was compared; and came home since.
+  bool was_there = false, was_home_again = false;
   std::map<std::string, Made> points;
   uint64_t circles = 0;              // how often it came home
   bool boots = false;                // it came home and has not been started yet

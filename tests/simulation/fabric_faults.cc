@@ -21,6 +21,7 @@ void Fabric::Strike() {
   Component& component = *components_[world_.Pick(components_.size())];
   Guest& machine = *machines_[world_.Pick(machines_.size())];
   Copy& copy = *machine.copies.back();
+  if (azure_ != nullptr && world_.Chance(0.4)) return StrikeAzure();
   // As in the other world, half of the runs know few kinds of faults.
   constexpr uint64_t kStandStill = 15;
   uint64_t kind = world_.Pick(few_kinds_ ? 12 : kStandStill + 1);

@@ -1,7 +1,9 @@
 #include <algorithm>
 
+#include "absl/algorithm/container.h"
 #include "common/rpc/problem_status.h"
 #include "common/wire/time_proto.h"
+#include "config_server/model/location_rules.h"
 #include "tests/simulation/fabric_cluster.h"
 
 namespace homeward::simulation {
@@ -14,6 +16,7 @@ void Fabric::ScheduleOperator(Guest* guest) {
       [this, guest] {
         Ask([&](Brain& brain) {
           const auto machine = brain.store().Get<Machine>(guest->id);
+          if (azure_ != nullptr) StartByHand(brain, guest);
           if (!machine.has_value()) return;
           if (faulty() && world_.Chance(0.05)) return MeddleWithAll(brain);
           faulty() ? Meddle(brain, guest, *machine) : GoHome(brain, guest, *machine);
@@ -48,8 +51,18 @@ void Fabric::Meddle(Brain& brain, Guest* guest, const Machine& machine) {
       storage::v1::FAILBACK, storage::v1::COMMIT,    storage::v1::REMOVE};
   std::vector<Operation> wishes = AllowedOperations(machine);
   if (world_.Chance(0.1)) wishes = kOperations;  // Also what cannot be.
+  if (azure_ != nullptr && world_.Chance(0.05))
+    wishes = {storage::v1::TEST_FAILOVER, storage::v1::TEST_CLEANUP, storage::v1::FAILBACK};
   if (wishes.empty()) return;
-  const Operation operation = wishes[world_.Pick(wishes.size())];
+  Operation operation = wishes[world_.Pick(wishes.size())];
+  // Round the circle.
+  constexpr Operation kRound[] = {storage::v1::PROTECT, storage::v1::FAILBACK, storage::v1::COMMIT,
+                                  storage::v1::REPROTECT};
+  if (azure_ != nullptr && world_.Chance(0.5)) {
+    for (const Operation next : kRound) {
+      if (absl::c_linear_search(wishes, next)) operation = next;
+    }
+  }
   if (operation == storage::v1::REMOVE && world_.Chance(0.7)) return;
   // A machine that is forgotten is forgotten with the copies it left behind.
   const bool haunted = std::any_of(guest->copies.begin(), guest->copies.end(),
@@ -59,9 +72,15 @@ void Fabric::Meddle(Brain& brain, Guest* guest, const Machine& machine) {
   if (operation == storage::v1::REMOVE && machine.state() == storage::v1::UNPROTECTED && haunted)
     return;
   // Once it was started, an operator would have to turn it off first.
+  const bool to_azure = machine.assignment().placement().location() == storage::v1::AZURE_VM;
   if (operation == storage::v1::FAILBACK && machine.state() == storage::v1::FAILED_BACK &&
-      !guest->boots)
+      !guest->boots && !to_azure)
     return;
+  // Both end its way home for good; and what is forgotten is not known to live there.
+  if (machine.has_azure_vm() && operation == storage::v1::REMOVE &&
+      (machine.state() == storage::v1::UNPROTECTED || world_.Chance(0.8)))
+    return;
+  if (operation == storage::v1::COMPLETE_MIGRATION && world_.Chance(0.8)) return;
   Start(brain, guest, machine, operation);
 }
 
@@ -83,6 +102,16 @@ void Fabric::MeddleWithAll(Brain& brain) {
 
 void Fabric::GoHome(Brain& brain, Guest* guest, const Machine& machine) {
   if (!machine.job_id().empty() || guest->home || guest->boots) return;
+  if (machine.has_test()) return Start(brain, guest, machine, storage::v1::TEST_CLEANUP);
+  if (machine.has_azure_vm() &&
+      (machine.migrated() || machine.state() == storage::v1::UNPROTECTED)) {
+    guest->home = true;
+    return CheckStays(*guest, machine);
+  }
+  if (guest->was_home_again && machine.state() == storage::v1::COMMITTED) {
+    guest->home = true;
+    return CheckGone(*guest);
+  }
   switch (machine.state()) {
     case storage::v1::UNPROTECTED:
       return Start(brain, guest, machine, storage::v1::PROTECT);
@@ -102,6 +131,14 @@ void Fabric::GoHome(Brain& brain, Guest* guest, const Machine& machine) {
     default:
       return;
   }
+}
+
+std::string Fabric::APoint(const View& view, const Machine& machine) {
+  const control::v1::ReplicaObserved* const replica = view.ReplicaOf(machine);
+  if (!faulty() || replica == nullptr || replica->points_size() == 0 || !world_.Chance(0.5))
+    return "latest";
+  const auto count = static_cast<uint64_t>(replica->points_size());
+  return replica->points(static_cast<int>(world_.Pick(count))).id();
 }
 
 void Fabric::Start(Brain& brain, Guest* guest, const Machine& machine, Operation operation) {
@@ -125,25 +162,29 @@ void Fabric::Start(Brain& brain, Guest* guest, const Machine& machine, Operation
     storage::v1::Policy& policy = *job.mutable_wanted()->mutable_policy();
     *policy.mutable_point_interval() = ToProto(guest->point_interval);
     *policy.mutable_retention_age() = ToProto(absl::Hours(24));
+    policy.set_retention_bytes(guest->retention_bytes);
     *job.mutable_wanted()->mutable_placement() = std::move(placed.placement);
   } else if (operation == storage::v1::FAILBACK) {
-    job.set_point("latest");
-    const control::v1::ReplicaObserved* const replica = view.ReplicaOf(machine);
-    if (faulty() && replica != nullptr && replica->points_size() > 0 && world_.Chance(0.5)) {
-      const auto count = static_cast<uint64_t>(replica->points_size());
-      job.set_point(replica->points(static_cast<int>(world_.Pick(count))).id());
-    }
+    job.set_point(APoint(view, machine));
     job.set_source_lost(faulty() && world_.Chance(0.2));
   } else if (operation == storage::v1::REMOVE) {
     job.set_keep_disks(true);
+  } else if (operation == storage::v1::TEST_FAILOVER) {
+    job.set_point(APoint(view, machine));
+    const storage::v1::AzureSite& site = azure_->cloud.site;
+    job.set_test_subnet(world_.Chance(0.1) ? site.subnet() : site.test_subnet());
+    const Refusal refusal = RulesOf(machine).CheckTest(view, machine, job.test_subnet());
+    if (wrong.ok() && refusal) wrong = Refused(*refusal);
   }
   if (wrong.ok()) {
     // Known before it is asked: the answer may be lost.
     if (operation == storage::v1::FAILBACK) {
       guest->order_at_start = points_made_;
       guest->could_stop = machine.state() == storage::v1::PROTECTED && !job.source_lost() &&
-                          view.Alive(machine.machine_id()) && copy.host.up;
+                          view.Alive(machine.machine_id()) && copy.host.up &&
+                          (azure_ == nullptr || view.fleet.connected(machine.machine_id()));
       guest->wish = job.point();
+      guest->source_lost = job.source_lost();
     }
     const absl::StatusOr<Job> started = brain.StartJob(job, chosen_vm);
     wrong = started.status();

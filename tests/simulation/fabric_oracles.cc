@@ -60,6 +60,8 @@ void Fabric::LookAtMachines() {
   }
   const std::string touched = vcenter_ == nullptr ? "" : vcenter_->BystanderFault();
   if (!touched.empty()) Fail(absl::StrCat("a bystander was touched: ", touched));
+  const std::string strange = azure_ == nullptr ? "" : azure_->StrangerFault();
+  if (!strange.empty()) Fail(absl::StrCat("what is not ours was touched: ", strange));
 }
 
 void Fabric::CheckOnePast(const Guest& guest, const Machine& machine) {
@@ -89,6 +91,8 @@ void Fabric::BringHome(Guest* guest, const Machine& machine) {
   const std::string& id = machine.assignment().state().point_id();
   if (machine.generation() <= guest->streamed_generation)
     return Fail(absl::StrCat(guest->id, " came home in a generation that its source streams in"));
+  if (machine.assignment().placement().location() == storage::v1::AZURE_VM)
+    return LandInAzure(guest, machine);
   Component* const target = board_.ComponentAt(machine.assignment().placement().master_target_id());
   const auto made = guest->points.find(id);
   if (made == guest->points.end()) return Fail("came home at a point that nobody made: " + id);
@@ -120,15 +124,16 @@ void Fabric::BringHome(Guest* guest, const Machine& machine) {
       if (content[i] != source.disks[i]->content())
         return Fail(absl::StrCat(guest->id, " stood still, came home, and disk ", i, " differs"));
     }
-    guest->home = true;
-    return;
+    guest->home = azure_ == nullptr;
+    if (guest->home) return;
+    guest->was_home_again = guest->was_there;
   }
   guest->boots = true;
   // The old copy may run on for a while, with its agent.
   Copy* const old = guest->copies.back().get();
   old->left_behind = true;
   world_.After(world_.Between(absl::ZeroDuration(), absl::Seconds(15)), [this, old] {
-    if (!old->in_vm.empty()) return TurnOffByHand(old);
+    if (!old->in_vm.empty() || !old->in_azure.empty()) return TurnOffByHand(old);
     old->running = false;
     StopCopy(old, false);
   });

@@ -35,6 +35,7 @@ void Fabric::BuildVcenter(uint64_t seed) {
       for (auto& copy : guest->copies) {
         if (vm.off() && copy->in_vm == vm.instance_uuid && copy->vm_on) TurnOff(copy.get());
       }
+      if (azure_ != nullptr && vm.on()) TurnOnAtHome(guest.get(), vm);
     }
   };
   model.attached = [this](const vsphere::Vm& vm, const std::string& uuid, uint64_t made_bytes) {
@@ -92,7 +93,8 @@ void Fabric::PutIntoVm(Copy* copy, const vsphere::Vm& vm,
 void Fabric::TurnOff(Copy* copy) {
   copy->vm_on = false;
   copy->running = false;
-  StopCopy(copy, false);
+  if (azure_ != nullptr) LoseAtServer(copy->machine.id, copy->session.number);
+  StopCopy(copy, azure_ != nullptr && world_.Chance(0.5));
   for (size_t i = 0; i < copy->disks.size(); ++i)
     vcenter_->datastore[copy->disk_uuids[i]] = copy->disks[i]->content();
 }
@@ -100,6 +102,11 @@ void Fabric::TurnOff(Copy* copy) {
 // Somebody turns it off by hand.
 void Fabric::TurnOffByHand(Copy* copy) {
   if (!copy->vm_on) return;
+  if (!copy->in_azure.empty()) {
+    if (ModelCloud& cloud = azure_->cloud; cloud.vms.contains(copy->in_azure))
+      cloud.vms[copy->in_azure].power = "deallocated";
+    return TurnOffInAzure(copy);
+  }
   TurnOff(copy);
   vsphere::Vm* const vm = vcenter_->model.Find(copy->in_vm);
   if (vm != nullptr) vm->power_state = "poweredOff";
@@ -130,6 +137,10 @@ PlacementWish Fabric::WishOf(const View& view, const Guest& guest, const Machine
                              storage::v1::Operation operation) {
   // Where its disks are, it cannot be replicated to; the place before that is free again.
   PlacementWish wish = {.directory = absl::StrCat(guest.id, "-", guest.circles % 2)};
+  if (azure_ != nullptr && guest.copies.back()->in_azure.empty()) {
+    wish.directory.clear();
+    wish.location = storage::v1::AZURE_VM;
+  }
   // Only its operator knows which of two it is.
   const vsphere::Vm* const in_vm =
       vcenter_ == nullptr ? nullptr : vcenter_->model.Find(guest.copies.back()->in_vm);

@@ -1,6 +1,7 @@
-// simulate [--world stream|fabric|vcenter|blobs] [--seeds N] [--first N] [--seed N [--without N,N]]
+// simulate [--world stream|fabric|vcenter|azure|blobs] [--seeds N] [--first N] [--seed N [--without
+// N,N]]
 //   --world       only one of them: a stream (simulation.h), the whole fabric (fabric.h), that with
-//                 a vCenter, or a replica in Azure (blob_cluster.h)
+//                 a vCenter, with Azure too, or a replica in Azure alone (blob_cluster.h)
 //   --seeds N     run N seeds (default 100), from --first (default 1); prints a summary
 //   --seed N      run one seed of --world (default: stream) and print what happens
 //   --without N,N leave those of its faults out
@@ -42,8 +43,9 @@ struct WorldKind {
 constexpr WorldKind kStream = {"stream", Run};
 constexpr WorldKind kFabric = {"fabric", RunFabric};
 constexpr WorldKind kVcenter = {"vcenter", RunVcenterFabric};
+constexpr WorldKind kAzure = {"azure", RunAzureFabric};
 constexpr WorldKind kBlobs = {"blobs", RunBlobs};
-constexpr const WorldKind* kWorlds[] = {&kStream, &kFabric, &kVcenter, &kBlobs};
+constexpr const WorldKind* kWorlds[] = {&kStream, &kFabric, &kVcenter, &kAzure, &kBlobs};
 
 const WorldKind* WorldNamed(const std::string& name) {
   const auto it = std::find_if(std::begin(kWorlds), std::end(kWorlds),
@@ -101,6 +103,17 @@ constexpr Mutation kMutations[] = {
     {"mutation.leave_disks_home", kVcenter, 97},
     {"mutation.attached_as_new", kVcenter},
     {"mutation.take_first_match", kVcenter},
+    {"mutation.take_what_is_not_ours", kAzure},
+    {"mutation.stopping_is_off", kAzure},
+    {"mutation.boot_from_a_failed_disk", kAzure},
+    {"mutation.one_name_for_all_generations", kAzure},
+    {"mutation.make_unnamed", kAzure},
+    {"mutation.leave_a_copy_in_azure", kAzure},
+    {"mutation.leave_azure_on", kAzure},
+    {"mutation.leave_the_source_off", kAzure},
+    {"mutation.undo_deletes_the_source", kAzure},
+    {"mutation.forget_the_azure_vm", kAzure},
+    {"mutation.believe_a_lost_put", kAzure},
     {"mutation.point_of_some_snapshots", kBlobs},
     {"mutation.make_a_point_twice", kBlobs},
     {"mutation.delete_before_telling", kBlobs, 551},
@@ -249,7 +262,7 @@ int main(int argc, char** argv) {
     } else {
       std::fprintf(
           stderr,
-          "usage: simulate [--world stream|fabric|vcenter|blobs] [--seeds N] [--first N] "
+          "usage: simulate [--world stream|fabric|vcenter|azure|blobs] [--seeds N] [--first N] "
           "[--seed N [--without N,N]]; simulate_planted also [--mutations] [--mutation NAME] "
           "[--plant NAME]; not: %s\n",
           argv[i]);

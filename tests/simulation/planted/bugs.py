@@ -195,6 +195,62 @@ if (range.content.empty() && PLANTED) continue;
      "if (!is_new && noted->second != digest) {",
      "if (!is_new && noted->second != digest && !PLANTED) {"),
 
+    # Azure.
+    ("take_what_is_not_ours", "config_server/model/cloud_plan.cc",
+     "if (it == resource.tags.end() || it->second != value) return false;",
+     "if ((it == resource.tags.end() || it->second != value) && !PLANTED) return false;"),
+    ("stopping_is_off", "config_server/model/cloud_plan.cc",
+     'if (vm.power == "deallocated") return {};',
+     'if (vm.power == "deallocated" || (vm.power == "stopping" && PLANTED)) return {};'),
+    ("boot_from_a_failed_disk", "config_server/model/cloud_plan.cc",
+     "if (HasFailed(*disk)) return Do(StepKind::kDeleteDisk, i);",
+     "if (HasFailed(*disk) && !PLANTED) return Do(StepKind::kDeleteDisk, i);"),
+    ("one_name_for_all_generations", "config_server/model/azure_record.cc",
+     """\
+kIdBytes), "-g", generation);
+""",
+     """\
+kIdBytes), "-g", PLANTED ? 1 : generation);
+"""),
+    ("make_unnamed", "config_server/workflows/azure_vm.cc",
+     """\
+    NameAzureVm(*machine, {replica->disk_paths().begin(), replica->disk_paths().end()}, &vm);
+    return StepResult::Wait(""",
+     """\
+    NameAzureVm(*machine, {replica->disk_paths().begin(), replica->disk_paths().end()}, &vm);
+    if (!PLANTED) return StepResult::Wait("""),
+    ("leave_a_copy_in_azure", "config_server/workflows/azure_vm.cc",
+     "if (vm.name().empty()) return StepResult::Done();\n",
+     "if (vm.name().empty() || PLANTED) return StepResult::Done();\n"),
+    ("leave_azure_on", "config_server/workflows/source.cc",
+     "  return Move(machine, CloudMove::Kind::kTurnOff, /*for_ever=*/false);\n",
+     """\
+  if (PLANTED) return StepResult::Done();
+  return Move(machine, CloudMove::Kind::kTurnOff, /*for_ever=*/false);
+"""),
+    ("leave_the_source_off", "config_server/workflows/workflow.cc",
+     "  if (!job.source_turned_off()) return StepResult::Done();\n",
+     "  if (!job.source_turned_off() || PLANTED) return StepResult::Done();\n"),
+    ("undo_deletes_the_source", "config_server/workflows/workflow.cc",
+     "  if (state.phase() == storage::v1::RECOVER) {\n    StepResult back",
+     """\
+  if (state.phase() == storage::v1::RECOVER) {
+    if (PLANTED) (void)context.source.Discard(context.view, &machine);
+    StepResult back"""),
+    ("forget_the_azure_vm", "config_server/workflows/workflow.cc",
+     "  if (context.machine->assignment().placement().has_azure_vm())\n",
+     "  if (context.machine->assignment().placement().has_azure_vm() && !PLANTED)\n"),
+    ("believe_a_lost_put", "process_server/azure/page_blob_store.cc",
+     """\
+  lost_ = absl::IsAborted(written);
+  return Here(written);
+""",
+     """\
+  lost_ = absl::IsAborted(written);
+  if (PLANTED && absl::IsUnavailable(written)) return absl::OkStatus();
+  return Here(written);
+"""),
+
     # The configuration server.
     # Two transactions: a server that dies in between forgets half of what was decided.
     ("split_transaction", "config_server/jobs/job_runner.cc",
