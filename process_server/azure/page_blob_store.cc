@@ -247,8 +247,8 @@ class PageBlobStore::Opening {
     HW_RETURN_IF_ERROR(blobs_.ReleaseLease(Name(0), claim.lease_id));
     return blobs_.Lease(Name(0), lease_id_);
   }
-  // Whether who has it has not changed anything for long. Where it was recovered to a point, nothing
-  // is to change.
+  // Whether who has it has not changed anything for long. Where it was recovered to a point,
+  // nothing is to change.
   bool SeemsDead(absl::Duration now, Claim* claim) const {
     const absl::optional<BlobProperties>& first = contents.blobs[0];
     if (!first.has_value() || !tag.recovered_point.empty()) return false;
