@@ -332,6 +332,24 @@ TEST_F(AzureWorkflowTest, TheVmIsOffBeforeTheLastPointIsTaken) {
   EXPECT_TRUE(was_off) << "the old generation ended while it still ran";
 }
 
+TEST_F(AzureWorkflowTest, ASilentMachineWhoseVmIsOnIsNotTakenForLost) {
+  Protect();
+  Stop();
+  clock_.now += kHeartbeatTimeoutDefault + absl::Seconds(1);
+  Obey();
+  const auto job = Start("failover", "latest");
+  ASSERT_TRUE(job.ok()) << job.status();
+  const storage::v1::Job ended = Finish(job->id());
+  EXPECT_EQ(ended.problem().id(), "VM_UNREACHABLE_FROM_CS");
+  EXPECT_TRUE(absl::StrContains(ended.problem().message(), "--source-lost"));
+  EXPECT_TRUE(vm().on()) << "it goes on";
+  EXPECT_TRUE(cloud.empty());
+  EXPECT_EQ(Machine().state(), storage::v1::PROTECTED);
+  vm().power_state = "poweredOff";
+  Run("failover", "latest");
+  EXPECT_EQ(cloud.vms.size(), 1u) << "one that is off has nothing more to send";
+}
+
 TEST_F(AzureWorkflowTest, ALostSiteIsFailedOverWithoutIt) {
   Protect();
   vcenter.world.link = VcenterState::Link::kDisconnected;
@@ -341,7 +359,7 @@ TEST_F(AzureWorkflowTest, ALostSiteIsFailedOverWithoutIt) {
   Obey();
   const auto refused = Start("failover", "latest");
   ASSERT_TRUE(refused.ok()) << refused.status();
-  EXPECT_EQ(Finish(refused->id()).problem().id(), "VCENTER_DISCONNECTED")
+  EXPECT_EQ(Finish(refused->id()).problem().id(), "VM_UNREACHABLE_FROM_CS")
       << "nobody knows whether it runs";
   storage::v1::Job lost;
   lost.set_operation(storage::v1::FAILBACK);

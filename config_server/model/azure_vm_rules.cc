@@ -202,8 +202,9 @@ Refusal AzureVmRules::CheckFailback(const View& view, const Machine& machine) co
 Refusal AzureVmRules::CheckCommit(const Machine& machine) const {
   if (!machine.assignment().placement().azure_vm().name().empty()) return std::nullopt;
   return MakeProblem(ProblemId::kPointRequired,
-                     absl::StrCat(NameOf(machine), " runs nowhere: its VM was removed for another "
-                                                   "recovery point, and that failover failed"));
+                     absl::StrCat(NameOf(machine),
+                                  " runs nowhere: its VM was removed for another "
+                                  "recovery point, and that failover failed"));
 }
 
 Refusal AzureVmRules::CheckTest(const View& view, const Machine& machine,

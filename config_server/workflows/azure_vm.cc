@@ -92,7 +92,7 @@ StepResult AzureVm::TakeDisksBack(const View&, Machine* machine) {
 
 StepResult AzureVm::TakeNewDisksBack(const View& view, Machine* machine) {
   return MutableVm(machine)->generation() == machine->generation() ? TakeDisksBack(view, machine)
-                                                                    : StepResult::Done();
+                                                                   : StepResult::Done();
 }
 
 StepResult AzureVm::RepairDisks(const View&, Machine*, uint32_t*) { return StepResult::Done(); }

@@ -4,6 +4,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/base/check.h"
+#include "common/problem/problem.h"
 #include "common/wire/time_proto.h"
 #include "config_server/model/location_rules.h"
 #include "config_server/model/points.h"
@@ -132,7 +133,15 @@ StepResult QuiesceSource(TaskContext& context) {
   Machine& machine = *context.machine;
   if (context.job->state_before() == storage::v1::FAILED_BACK) return StepResult::Done();
   // A source that is gone has nothing more to send; what the process server has, still arrives.
-  if (context.job->source_lost() || !context.view.Alive(machine.machine_id())) {
+  const bool silent = !context.view.Alive(machine.machine_id());
+  if (silent && !context.job->source_lost() && context.source.IsOn(context.view, machine)) {
+    return StepResult::Fail(MakeProblem(
+        ProblemId::kAgentNotConnected,
+        absl::StrCat(machine.registration().name(),
+                     " may be running, and its agent is silent: what it wrote since would be lost. "
+                     "If the machine itself is lost, use --source-lost")));
+  }
+  if (context.job->source_lost() || silent) {
     const control::v1::RelayObserved* const relay = context.view.RelayOf(machine);
     if (relay != nullptr && relay->pending_bytes() > 0)
       return StepResult::Wait("the process server to forward what it has");
