@@ -19,7 +19,7 @@ namespace {
 using storage::v1::AzureSecret;
 using storage::v1::AzureSite;
 
-constexpr size_t kNameBytesMax = 64;
+constexpr size_t kSiteNameBytesMax = 64;
 
 absl::Status CheckGiven(const AzureSite& site, const std::string& client_secret) {
   const std::pair<const char*, const std::string&> needed[] = {
@@ -104,7 +104,7 @@ AzureSites::AzureSites(Store* store, const Clock& clock, SiteFollowers* follower
 }
 
 absl::Status AzureSites::MayAdd(const AzureSite& site, const std::string& client_secret) const {
-  const std::string wrong = WrongInPlainName(site.name(), kNameBytesMax);
+  const std::string wrong = WrongInPlainName(site.name(), kSiteNameBytesMax);
   if (!wrong.empty()) {
     return absl::InvalidArgumentError(absl::StrCat("\"", absl::Utf8SafeCHexEscape(site.name()),
                                                    "\" cannot be a site's name: it ", wrong));

@@ -25,7 +25,7 @@ int StepsMax(const CloudMove& move) { return 10 + 4 * static_cast<int>(move.disk
 
 // Trying again soon does not help: it is refused, there is no capacity or no quota, or Azure does
 // not take it as it is.
-bool IsFinal(const absl::Status& status) {
+bool IsFinalInAzure(const absl::Status& status) {
   const std::optional<types::v1::Problem> refusal = ProblemOf(status);
   return (refusal.has_value() && !refusal->retryable()) || absl::IsUnauthenticated(status) ||
          absl::IsPermissionDenied(status) || absl::IsInvalidArgument(status) ||
@@ -205,7 +205,7 @@ class CloudMover::Run {
       const types::v1::Problem problem = ExplainAzure(tried);
       if (!Pause(absl::ZeroDuration())) return End(StepResult::Wait("it was ended"));
       LogWarn("azure.move_failed", {{"machine", machine_id_}, {"error", tried}});
-      if (!move_.for_ever && (IsFinal(tried) || lost || faults >= patience.faults))
+      if (!move_.for_ever && (IsFinalInAzure(tried) || lost || faults >= patience.faults))
         return End(StepResult::Fail(problem));
       Say(problem.message());
       if (!Pause(retry)) return End(StepResult::Wait("it was ended"));
