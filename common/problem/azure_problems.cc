@@ -23,7 +23,10 @@ std::vector<ProblemEntry> Sites() {
        .name = "AZURE_SITE_EXISTS",
        .when = "an Azure site of that name was added before",
        .causes = {"the name is taken"},
-       .action = "See homeward azure list. To change a site, remove it and add it again."},
+       .action =
+           "See homeward azure list. A site is described anew, as with another secret, by adding "
+           "it again with the same subscription, resource group, region and storage account. "
+           "Another place needs another name."},
       {.id = kAzureSiteInUse,
        .name = "AZURE_SITE_IN_USE",
        .when = "an Azure site cannot be removed as long as machines need it",

@@ -21,6 +21,13 @@ using storage::v1::AzureSite;
 
 constexpr size_t kSiteNameBytesMax = 64;
 
+bool IsSamePlace(const AzureSite& a, const AzureSite& b) {
+  return absl::EqualsIgnoreCase(a.subscription(), b.subscription()) &&
+         absl::EqualsIgnoreCase(a.resource_group(), b.resource_group()) &&
+         absl::EqualsIgnoreCase(a.region(), b.region()) &&
+         absl::EqualsIgnoreCase(a.storage_account(), b.storage_account());
+}
+
 absl::Status CheckGiven(const AzureSite& site, const std::string& client_secret) {
   const std::pair<const char*, const std::string&> needed[] = {
       {"the subscription (--subscription)", site.subscription()},
@@ -109,7 +116,9 @@ absl::Status AzureSites::MayAdd(const AzureSite& site, const std::string& client
     return absl::InvalidArgumentError(absl::StrCat("\"", absl::Utf8SafeCHexEscape(site.name()),
                                                    "\" cannot be a site's name: it ", wrong));
   }
-  if (const auto other = store_.Get<AzureSite>(site.name())) {
+  const auto other = store_.Get<AzureSite>(site.name());
+  // The same place may be described anew, as when its secret ends: machines go on needing it.
+  if (other.has_value() && !IsSamePlace(*other, site)) {
     return ToStatus(MakeProblem(ProblemId::kAzureSiteExists,
                                 absl::StrCat(other->name(), " is resource group ",
                                              other->resource_group(), " in ", other->region())),
@@ -130,6 +139,7 @@ absl::StatusOr<AzureSite> AzureSites::Add(AzureSite site, const std::string& cli
   transaction.Put(site.name(), site);
   transaction.Put(site.name(), secret);
   HW_RETURN_IF_ERROR(store_.Commit(transaction));
+  followers_.Forget(site.name());
   followers_.Follow(std::move(access), sizes);
   LogInfo("azure.added", {{"site", site.name()}, {"subscription", site.subscription()}});
   return site;

@@ -181,6 +181,8 @@ class CloudMover::Run {
     absl::MutexLock lock(&mutex_);
     return ended_;
   }
+  // It asks something of Azure, or waits for what it asked; not for its next try.
+  bool busy() const { return !resting_ && !ended(); }
   const CloudMove& move() const { return move_; }
   StepResult result() const {
     absl::MutexLock lock(&mutex_);
@@ -208,7 +210,10 @@ class CloudMover::Run {
       if (!move_.for_ever && (IsFinalInAzure(tried) || lost || faults >= patience.faults))
         return End(StepResult::Fail(problem));
       Say(problem.message());
-      if (!Pause(retry)) return End(StepResult::Wait("it was ended"));
+      resting_ = true;
+      const bool go_on = Pause(retry);
+      resting_ = false;
+      if (!go_on) return End(StepResult::Wait("it was ended"));
       retry = std::min(retry * 2, patience.retry_max);
     }
   }
@@ -328,6 +333,7 @@ class CloudMover::Run {
   StepResult result_ ABSL_GUARDED_BY(mutex_);
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;
+  std::atomic<bool> resting_ = false;
   std::thread thread_;
 };
 
@@ -351,8 +357,8 @@ StepResult CloudMover::Do(const std::string& machine_id, const CloudMove& move) 
     it->second->RequestEnd();
     return StepResult::Wait("the step before to end");
   }
-  const auto busy = std::count_if(runs_.begin(), runs_.end(),
-                                  [](const auto& run) { return !run.second->ended(); });
+  const auto busy =
+      std::count_if(runs_.begin(), runs_.end(), [](const auto& run) { return run.second->busy(); });
   if (busy >= kMovesMax)
     return StepResult::Wait(absl::StrCat(busy, " other machines are worked on in Azure"));
   std::unique_ptr<Run>& run = runs_[machine_id];

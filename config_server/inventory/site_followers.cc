@@ -19,6 +19,8 @@ namespace {
 using storage::v1::AzureVm;
 
 constexpr char kVmType[] = "Microsoft.Compute/virtualMachines";
+// VMs of a look that Azure does not show; then the site is not reached.
+constexpr int kOutOfReachMax = 3;
 
 bool IsSame(const AzureVm& a, const AzureVm& b) {
   return a.SerializeAsString() == b.SerializeAsString();
@@ -129,9 +131,12 @@ class SiteFollowers::Follower {
       absl::MutexLock lock(&mutex_);
       watched = watched_;
     }
+    int out_of_reach = 0;
     for (const auto& [machine_id, vm] : watched) {
       const absl::StatusOr<AzureVmState> seen = LookAt(machine_id, vm);
-      if (IsOutOfReach(seen.status()) || cancelled_) return seen.status();
+      if (cancelled_) return seen.status();
+      // The group was just shown: one VM that is not is no sign of the site.
+      if (IsOutOfReach(seen.status()) && ++out_of_reach == kOutOfReachMax) return seen.status();
       Note(machine_id, vm, seen);
     }
     return absl::OkStatus();

@@ -2,6 +2,7 @@
 
 #include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "common/problem/problem.h"
 #include "common/wire/time_proto.h"
 #include "config_server/model/azure_record.h"
@@ -49,14 +50,26 @@ StepResult AzureVm::HandOverDisks(const View& view, Machine* machine) {
   // The names are stored before anything has them.
   if (vm.generation() != machine->generation()) {
     if (!vm.name().empty()) {  // what was made for another point
-      StepResult gone = TakeDisksBack(view, machine);
+      StepResult gone = Move(*machine, vm, CloudMove::Kind::kDelete, /*for_ever=*/true);
       if (!gone.done()) return gone;
+      // A VM that is not removed may run: there would be two.
+      if (!gone.kept.empty()) {
+        return StepResult::Fail(
+            MakeProblem(ProblemId::kAzureNotOurs,
+                        absl::StrCat("what was made for the point before is not removed: ",
+                                     absl::StrJoin(gone.kept, "; "))));
+      }
+      TakeDisksBack(view, machine);
       return StepResult::Wait("the configuration server to record what is gone");
     }
     const control::v1::ReplicaObserved* const replica = view.ReplicaOf(*machine);
     if (replica == nullptr) return StepResult::Wait("the process server to connect");
     const int disks = machine->assignment().placement().disks_size();
-    if (replica->disk_paths_size() != disks)
+    // One that was started again names the blobs themselves until it is at the point.
+    const bool at_point = replica->phase() == control::v1::RECOVER &&
+                          replica->generation() == machine->generation() &&
+                          replica->point_id() == machine->assignment().state().point_id();
+    if (!at_point || replica->disk_paths_size() != disks)
       return StepResult::Wait("the process server to name the snapshots");
     NameAzureVm(*machine, {replica->disk_paths().begin(), replica->disk_paths().end()}, &vm);
     return StepResult::Wait("the configuration server to record what is made");
@@ -143,7 +156,17 @@ StepResult AzureVm::EndTest(const View&, Machine* machine) {
 }
 
 StepResult AzureVm::Discard(const View& view, Machine* machine, bool keep_disks) {
-  return AwaitEnd(view, machine, keep_disks ? storage::v1::RELEASE : storage::v1::DELETE);
+  StepResult ended =
+      AwaitEnd(view, machine, keep_disks ? storage::v1::RELEASE : storage::v1::DELETE);
+  const storage::v1::Placement& placement = machine->assignment().placement();
+  // Unlike a master target's disks they are there, and cost, without who wrote them.
+  if (ended.done() && !view.Alive(placement.master_target_id())) {
+    ended.kept.push_back(absl::StrCat(keep_disks ? "snapshots" : "page blobs and snapshots",
+                                      " under ", placement.target().page_blobs().container_url(),
+                                      "/", machine->machine_id(),
+                                      ": the process server that keeps them does not answer"));
+  }
+  return ended;
 }
 
 }  // namespace homeward

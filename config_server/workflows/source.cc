@@ -55,7 +55,9 @@ bool SourceAzureVm::IsOn(const View& view, const Machine& machine) const {
   const auto cloud = view.clouds.find(machine.azure_vm().site());
   if (cloud == view.clouds.end()) return true;
   const auto vm = cloud->second.vms.find(machine.machine_id());
-  return vm == cloud->second.vms.end() || vm->second.power != "deallocated";
+  if (vm == cloud->second.vms.end()) return true;
+  // A guest that shut itself down has stopped, and is paid for all the same.
+  return vm->second.exists && vm->second.power != "deallocated" && vm->second.power != "stopped";
 }
 
 StepResult SourceAzureVm::Move(const Machine& machine, CloudMove::Kind kind, bool for_ever) {

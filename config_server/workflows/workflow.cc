@@ -194,6 +194,18 @@ StepResult StartSource(TaskContext& context) {
   return StepResult::Done();
 }
 
+bool IsDone(const storage::v1::Job& job, absl::string_view task) {
+  for (const storage::v1::Task& one : job.tasks()) {
+    if (one.name() == task) return one.state() == storage::v1::SUCCEEDED;
+  }
+  return false;
+}
+
+void ForgetRetired(const std::string& boot_id, Machine* machine) {
+  auto& retired = *machine->mutable_retired_boot_ids();
+  retired.erase(std::find(retired.begin(), retired.end(), boot_id), retired.end());
+}
+
 StepResult ChooseAndFence(TaskContext& context) {
   Machine& machine = *context.machine;
   storage::v1::ReplicationState& state = *machine.mutable_assignment()->mutable_state();
@@ -213,6 +225,9 @@ StepResult ChooseAndFence(TaskContext& context) {
   if (context.job->state_before() == storage::v1::PROTECTED) {
     Retire(machine.registration().boot_id(), &machine);
     machine.set_retired_hardware_uuid(machine.registration().hardware_uuid());
+  } else if (RulesOf(machine).remakes_machine() && machine.has_registered_at() &&
+             RegisteredSinceBoot(machine)) {
+    Retire(machine.registration().boot_id(), &machine);  // it is made anew
   }
   return StepResult::Done();
 }
@@ -248,9 +263,13 @@ StepResult UndoFailback(TaskContext& context) {
   storage::v1::ReplicationState& state = *machine.mutable_assignment()->mutable_state();
   state.set_quiesce_token(0);
   if (context.job->state_before() == storage::v1::FAILED_BACK) {
-    StepResult back = context.location.TakeNewDisksBack(context.view, &machine);
-    if (!back.done()) return back;
-    for (std::string& kept : back.kept) context.job->add_kept(std::move(kept));
+    // Before the old generation has ended nothing was made.
+    if (IsDone(*context.job, "Choose the point and end the old generation")) {
+      StepResult back = context.location.TakeNewDisksBack(context.view, &machine);
+      if (!back.done()) return back;
+      for (std::string& kept : back.kept) context.job->add_kept(std::move(kept));
+      ForgetRetired(machine.registration().boot_id(), &machine);
+    }
     // The disks stay where they were.
     if (state.point_id() != context.job->point_before()) {
       state.set_point_id(context.job->point_before());
@@ -270,9 +289,7 @@ StepResult UndoFailback(TaskContext& context) {
     machine.set_generation(machine.generation() + 1);
     // What came behind it in the list are later boots of the same copy, which was refused
     // meanwhile.
-    auto& retired = *machine.mutable_retired_boot_ids();
-    retired.erase(std::find(retired.begin(), retired.end(), machine.registration().boot_id()),
-                  retired.end());
+    ForgetRetired(machine.registration().boot_id(), &machine);
     machine.clear_retired_hardware_uuid();
   }
   return StartSource(context);
@@ -282,6 +299,7 @@ StepResult ReleasePoints(TaskContext& context) {
   if (!context.machine->has_assignment()) return StepResult::Done();
   StepResult result = context.location.Discard(context.view, context.machine, /*keep_disks=*/true);
   if (result.state != StepResult::State::kDone) return result;
+  for (const std::string& kept : result.kept) context.job->add_kept(kept);
   if (context.machine->assignment().placement().has_new_vm()) {
     *context.machine->mutable_vm() = context.machine->assignment().placement().new_vm();
     context.machine->clear_chosen_vm();
@@ -305,6 +323,7 @@ StepResult Discard(TaskContext& context) {
   machine.mutable_assignment()->mutable_state()->set_streaming(false);
   StepResult result = context.location.Discard(context.view, &machine, context.job->keep_disks());
   if (result.state != StepResult::State::kDone) return result;
+  for (const std::string& kept : result.kept) context.job->add_kept(kept);
   machine.clear_assignment();
   machine.set_generation(machine.generation() + 1);
   return result;

@@ -455,10 +455,11 @@ absl::Status PageBlobStore::MakePoint(const Marker& marker, const StreamState& s
     return absl::UnavailableError("a recovery point was half made: the replica is opened anew");
   const bool made = !points_.empty() && snapshots_.back().state.position == state.position;
   if (!made) {
-    const PointTag tag{.replica_id = replica_.replica_id,
-                       .point = {marker, points_.empty() ? 1 : points_.back().number + 1},
-                       .state = state,
-                       .written_bytes = points_.empty() ? 0 : written_bytes()};
+    const PointTag tag{
+        .replica_id = replica_.replica_id,
+        .point = {marker, std::max(oldest_, points_.empty() ? 1 : points_.back().number + 1)},
+        .state = state,
+        .written_bytes = points_.empty() ? 0 : written_bytes()};
     Snapshots point{{}, state, tag.written_bytes};
     for (const Disk& disk : replica_.disks) {
       half_made_ = true;

@@ -275,7 +275,10 @@ TEST_F(AzureSitesTest, WhatIsMalformedIsRefusedBeforeAzureIsAsked) {
               HasSubstr("https://"));
   EXPECT_THAT(std::string(sites_->MayAdd(Site(), "").message()), HasSubstr("secret"));
   AddSite();
-  const absl::Status again = sites_->MayAdd(Site(), kSecret);
+  EXPECT_TRUE(sites_->MayAdd(Site(), "another secret").ok()) << "the same place, described anew";
+  storage::v1::AzureSite elsewhere = Site();
+  elsewhere.set_resource_group("elsewhere");
+  const absl::Status again = sites_->MayAdd(elsewhere, kSecret);
   EXPECT_TRUE(absl::IsAlreadyExists(again)) << again;
   EXPECT_EQ(ProblemOf(again)->id(), "AZURE_SITE_EXISTS");
   EXPECT_TRUE(absl::IsNotFound(sites_->Remove("east").status()));
