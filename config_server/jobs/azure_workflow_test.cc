@@ -285,6 +285,61 @@ TEST_F(AzureWorkflowTest, AnotherPointIsTakenUntilTheCommit) {
   EXPECT_EQ(NameInAzure(), cloud.vms.begin()->first);
 }
 
+TEST_F(AzureWorkflowTest, DisksAreMadeOfThePointAlsoWhereItsProcessServerIsStartedAgain) {
+  Protect();
+  Run("failover", "latest");
+  const std::string was = cloud.vms.begin()->first;
+  cloud.before_step = [&](const CloudMove& move, const CloudStep&) {
+    if (move.kind == CloudMove::Kind::kDelete) opens_nothing_ = true;
+  };
+  const auto job = Start("failover", points_.front());
+  ASSERT_TRUE(job.ok()) << job.status();
+  for (int i = 0; i < 100; ++i) Obey();
+  EXPECT_TRUE(cloud.empty()) << "the blobs themselves are no point";
+  EXPECT_EQ(brain_->FindJob(job->id())->state(), storage::v1::RUNNING);
+  opens_nothing_ = false;
+  EXPECT_EQ(Finish(job->id()).state(), storage::v1::SUCCEEDED);
+  EXPECT_NE(cloud.vms.begin()->first, was);
+  EXPECT_TRUE(absl::EndsWith(cloud.disks.begin()->second.source_url,
+                             "?snapshot=" + points_.front()))
+      << cloud.disks.begin()->second.source_url;
+}
+
+TEST_F(AzureWorkflowTest, AVmThatIsNotRemovedKeepsAnotherPointFromBeingTaken) {
+  Protect();
+  Run("failover", "latest");
+  BootInAzure();
+  Obey();
+  Obey();
+  const std::string vm_name = cloud.vms.begin()->first;
+  cloud.vms.begin()->second.tags.clear();
+  const auto job = Start("failover", points_.front());
+  ASSERT_TRUE(job.ok()) << job.status();
+  const storage::v1::Job ended = Finish(job->id());
+  EXPECT_EQ(ended.problem().id(), "AZURE_NOT_OURS");
+  EXPECT_TRUE(absl::StrContains(ended.problem().message(), vm_name)) << ended.problem().message();
+  ASSERT_EQ(cloud.vms.size(), 1u) << "no second one";
+  EXPECT_EQ(cloud.vms.begin()->second.power, "running");
+  EXPECT_EQ(Refused(storage::v1::COMMIT), "") << "it is the machine, as before";
+  for (int i = 0; i < 5; ++i) Obey();
+  EXPECT_TRUE(sessions_.contains(kMachine)) << "its agent is not refused";
+}
+
+TEST_F(AzureWorkflowTest, BlobsOfAProcessServerThatIsGoneAreNamed) {
+  Protect();
+  brain_->fleet().Disconnect(kServer, sessions_[kServer]);
+  sessions_.erase(kServer);
+  server_runs_ = false;
+  clock_.now += kHeartbeatTimeoutDefault + absl::Seconds(1);
+  const auto job = Start("remove");
+  ASSERT_TRUE(job.ok()) << job.status();
+  const storage::v1::Job ended = Finish(job->id());
+  EXPECT_EQ(ended.state(), storage::v1::SUCCEEDED);
+  ASSERT_EQ(ended.kept_size(), 1);
+  EXPECT_TRUE(absl::StrContains(ended.kept(0), absl::StrCat(kContainer, "/", kMachine)))
+      << ended.kept(0);
+}
+
 TEST_F(AzureWorkflowTest, WhatIsNotOursIsKeptAndNamed) {
   LiveInAzure();
   wish_.location = storage::v1::ORIGINAL_VM;

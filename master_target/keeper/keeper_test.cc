@@ -148,7 +148,7 @@ TEST_F(KeeperTest, ARecoveredReplicaFollowsNothingUntilItIsSynchronisedAnew) {
   Start(2);
   ASSERT_TRUE(Apply({Mark(), Write()}).ok());
   ASSERT_TRUE(keeper_->RecoverTo("p0").ok());
-  EXPECT_EQ(Apply(Write()).code(), absl::StatusCode::kFailedPrecondition);
+  EXPECT_EQ(Apply(Write()).code(), absl::StatusCode::kDataLoss);
   ASSERT_TRUE(Open().ok());
   EXPECT_EQ(keeper_->recovered_point(), "p0");
   EXPECT_TRUE(Apply(SealEpochBegin({BatchKind::kEpochBegin, {2, 0}, 2}, {})).ok());

@@ -73,7 +73,7 @@ class BrainFixture : public ::testing::Test {
     return session.status();
   }
   void ConnectAll() {
-    if (!sessions_.contains(kServer)) {
+    if (server_runs_ && !sessions_.contains(kServer)) {
       ASSERT_TRUE(Connect(types::v1::PROCESS_SERVER, kServer).ok());
     }
     if (!sessions_.contains(kTarget)) {
@@ -153,15 +153,15 @@ class BrainFixture : public ::testing::Test {
     replica->set_replica_id(wanted.replica_id());
     replica->set_machine_id(wanted.machine_id());
     replica->set_generation(wanted.generation());
-    replica->set_phase(wanted.phase());
+    const bool at_point = wanted.phase() == control::v1::RECOVER && !opens_nothing_;
+    if (!opens_nothing_) replica->set_phase(wanted.phase());
     replica->set_point_id(wanted.point_id());
     replica->set_created_fresh(wanted.attached_disks().empty());
     if (wanted.target().has_page_blobs()) {
       const control::v1::PageBlobs& blobs = wanted.target().page_blobs();
       for (const std::string& blob : blobs.blobs()) {
-        replica->add_disk_paths(absl::StrCat(
-            blobs.container_url(), "/", blob,
-            wanted.phase() == control::v1::RECOVER ? "?snapshot=" + wanted.point_id() : ""));
+        replica->add_disk_paths(absl::StrCat(blobs.container_url(), "/", blob,
+                                             at_point ? "?snapshot=" + wanted.point_id() : ""));
       }
     } else {
       replica->add_disk_paths(wanted.datastore() + "/" + wanted.directory() + "/d.vmdk");
@@ -249,8 +249,9 @@ class BrainFixture : public ::testing::Test {
   std::string said_vm_;  // --vm
   PlacementWish wish_;  // of a protect and a reprotect; with a location, no directory is wished for
   bool shows_points_ = true;             // the process server knows of test failovers
+  bool opens_nothing_ = false;           // receivers were started again, and no replica is open yet
   std::vector<std::string> containers_;  // that the process server can write
-  bool agent_runs_ = true;
+  bool agent_runs_ = true, server_runs_ = true;
   Hypervisor* const hypervisor_;
   Cloud* const cloud_;
   std::set<std::pair<uint64_t, std::string>> streamed_;
