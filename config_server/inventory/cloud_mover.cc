@@ -262,7 +262,6 @@ class CloudMover::Run {
     for (int steps = 0; steps < StepsMax(move_);) {
       if (!Pause(absl::ZeroDuration())) return absl::CancelledError("another move is wanted");
       HW_ASSIGN_OR_RETURN(const CloudSeen seen, Look(*arm, move_, Call()));
-      unreached_since_.reset();
       const CloudStep step = NextStep(move_, ours, seen);
       if (step.kind == StepKind::kReached) {
         kept_ = step.kept;
@@ -273,6 +272,7 @@ class CloudMover::Run {
       const std::string what = Describe(move_, step);
       Say(what);
       if (step.kind == StepKind::kAwait) {
+        unreached_since_.reset();
         if (!Pause(mover_.patience_.look)) return absl::CancelledError("another move is wanted");
         continue;
       }
@@ -280,6 +280,8 @@ class CloudMover::Run {
       LogInfo("azure.step", {{"machine", machine_id_}, {"step", what}});
       HW_RETURN_IF_ERROR(
           Annotate(Perform(*arm, step, seen, access->site().storage_account(), ours), what));
+      // Not when it can be looked at: what is to be changed may be throttled all the same.
+      unreached_since_.reset();
     }
     return absl::InternalError(absl::StrCat(
         "VM ", move_.vm, " does not stay as it is changed: somebody else changes it too"));

@@ -300,8 +300,8 @@ TEST_F(AzureWorkflowTest, DisksAreMadeOfThePointAlsoWhereItsProcessServerIsStart
   opens_nothing_ = false;
   EXPECT_EQ(Finish(job->id()).state(), storage::v1::SUCCEEDED);
   EXPECT_NE(cloud.vms.begin()->first, was);
-  EXPECT_TRUE(absl::EndsWith(cloud.disks.begin()->second.source_url,
-                             "?snapshot=" + points_.front()))
+  EXPECT_TRUE(
+      absl::EndsWith(cloud.disks.begin()->second.source_url, "?snapshot=" + points_.front()))
       << cloud.disks.begin()->second.source_url;
 }
 

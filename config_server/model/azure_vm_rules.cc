@@ -2,6 +2,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
 #include "common/base/limits.h"
@@ -213,13 +214,15 @@ Refusal AzureVmRules::CheckTest(const View& view, const Machine& machine,
   if (Refusal refusal = CheckFailback(view, machine)) return refusal;
   const AzureSite& site = view.clouds.at(vm.site()).site;
   const std::string& isolated = subnet.empty() ? site.test_subnet() : subnet;
-  if (!isolated.empty() && isolated != vm.subnet()) return std::nullopt;
+  if (!isolated.empty() && !absl::EqualsIgnoreCase(isolated, vm.subnet()) &&
+      !absl::EqualsIgnoreCase(isolated, site.subnet()))
+    return std::nullopt;
   return MakeProblem(
       ProblemId::kTestSubnetUnsuitable,
       isolated.empty()
           ? absl::StrCat("no subnet was named, and site ", site.name(), " has none for tests")
-          : absl::StrCat(isolated, " is the subnet that ", NameOf(machine),
-                         " is failed over to: a copy in it would be taken for the machine"));
+          : absl::StrCat(isolated, " is a subnet that machines are failed over to: a copy of ",
+                         NameOf(machine), " in it would be taken for the machine"));
 }
 
 control::v1::Target AzureVmRules::TargetFor(const Machine& machine) const {

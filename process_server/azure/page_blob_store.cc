@@ -79,8 +79,8 @@ absl::StatusOr<PageBlobStore::Contents> PageBlobStore::List(azure::PageBlobs& bl
       contents.blobs[index] = found;
       continue;
     }
-    const auto whose = found.metadata.find("hw_replica");
-    if (whose == found.metadata.end()) continue;  // somebody's own, as of a backup
+    // Somebody's own, as of a backup: it has the blob's metadata, if it has any of ours.
+    if (!found.metadata.contains("hw_replica") || !found.metadata.contains("hw_point")) continue;
     absl::StatusOr<PointTag> tag = DecodePoint(found.metadata);
     if (!tag.ok()) {
       return Annotate(tag.status(),
@@ -120,7 +120,7 @@ class PageBlobStore::Opening {
     HW_RETURN_IF_ERROR(Look());
     const uint64_t opened = tag.opened;
     lease_id_ = LeaseIdOf(replica_, opened + 1);
-    HW_RETURN_IF_ERROR(Make());
+    HW_RETURN_IF_ERROR(MakeFirst());
     HW_RETURN_IF_ERROR(TakeFirst(now, claim));
     claim->lease_id = lease_id_;
     const absl::Status taken = TakeRest(opened);
@@ -165,6 +165,7 @@ class PageBlobStore::Opening {
 
  private:
   absl::Status TakeRest(uint64_t opened) {
+    HW_RETURN_IF_ERROR(MakeOthers());
     HW_RETURN_IF_ERROR(TakeOthers());
     // What the one before did up to its last moment.
     HW_RETURN_IF_ERROR(Look());
@@ -211,13 +212,31 @@ class PageBlobStore::Opening {
     return absl::OkStatus();
   }
 
-  absl::Status Make() {
-    for (size_t i = 0; i < contents.blobs.size(); ++i) {
+  absl::Status MakeMissing(size_t begin, size_t end) {
+    for (size_t i = begin; i < end; ++i) {
       if (contents.blobs[i].has_value()) continue;
       HW_RETURN_IF_ERROR(
           blobs_.Create(Name(i), BlobBytes(replica_.disks[i]), Encode(TagOf(i))).status());
     }
     return absl::OkStatus();
+  }
+  absl::Status MakeFirst() { return MakeMissing(0, 1); }
+  // Under the first one's lease. Where one of them was deleted, the others hold what the stream
+  // brought and this one nothing: before it is made, it is told that all is to be compared.
+  absl::Status MakeOthers() {
+    const bool all_there = std::all_of(contents.blobs.begin() + 1, contents.blobs.end(),
+                                       [](const auto& blob) { return blob.has_value(); });
+    if (all_there) return absl::OkStatus();
+    if (contents.blobs[0].has_value() && !tag.state.position.none()) {
+      const uint64_t generation = tag.state.generation;
+      tag.state = StreamState();
+      tag.state.generation = generation;
+      tag.written_bytes = 0;
+      HW_RETURN_IF_ERROR(
+          blobs_.SetMetadata(Name(0), Encode(TagOf(0), tag), contents.blobs[0]->etag, lease_id_)
+              .status());
+    }
+    return MakeMissing(1, contents.blobs.size());
   }
 
   // The first blob's lease is that of the replica.

@@ -442,6 +442,46 @@ TEST_F(PageBlobStoreTest, WhatIsNotItsOwnIsLeftAlone) {
       absl::IsDataLoss(PageBlobStore::Open(blobs_, clock_, ReplicaOn("h1"), &claim).status()));
 }
 
+TEST_F(PageBlobStoreTest, ADiskWhoseBlobWasDeletedIsNotTakenForZeroes) {
+  const Script script = SomeStream();
+  auto store = Open(ReplicaOn("h1"));
+  for (const Step& step : script.steps) ASSERT_TRUE(Apply(*store, step).ok());
+  container_.blobs.erase("m1/d1.vhd");
+  // It dies when the blob is made, before or after, and is started again.
+  int requests = 2;
+  blobs_.loss = [&](absl::string_view, const std::string&) {
+    return --requests < 0 ? ModelPageBlobs::Loss::kBefore : ModelPageBlobs::Loss::kNone;
+  };
+  for (; requests < 12; requests += 2) {
+    const int allowed = requests;
+    PageBlobStore::Claim claim;
+    const bool opened = PageBlobStore::Open(blobs_, clock_, ReplicaOn("h1"), &claim).ok();
+    requests = allowed;
+    if (opened) break;
+  }
+  blobs_.loss = nullptr;
+  store = Open(ReplicaOn("h1"));
+  EXPECT_TRUE(store->position().none()) << "all is to be compared";
+  EXPECT_EQ(store->state().generation, 2u);
+  EXPECT_TRUE(store->points().empty()) << "none is whole";
+  EXPECT_FALSE(fresh_) << "the other disk has what it had";
+}
+
+TEST_F(PageBlobStoreTest, SomebodysSnapshotIsNoneOfOurs) {
+  const Script script = SomeStream();
+  auto store = Open(ReplicaOn("h1"));
+  for (const Step& step : script.steps) ASSERT_TRUE(Apply(*store, step).ok());
+  // As Azure does: without metadata of its own it has the blob's.
+  ModelContainer::Blob& first = container_.blobs["m1/d0.vhd"];
+  first.snapshots["2999-01-01T00:00:00.0000000Z"] = first.snapshots.rbegin()->second;
+  first.snapshots.rbegin()->second.metadata = first.metadata;
+  const size_t count = SnapshotCount();
+  store = Open(ReplicaOn("h1"));
+  ExpectPoints(*store, script.points);
+  EXPECT_EQ(Ids(*store), (std::vector<std::string>{"p1", "p2", "p3"}));
+  EXPECT_EQ(SnapshotCount(), count) << "it is left alone";
+}
+
 TEST_F(PageBlobStoreTest, RecoversToAPointAndFollowsAgain) {
   const Script script = SomeStream();
   auto store = Open(ReplicaOn("h1"));

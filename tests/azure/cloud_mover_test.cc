@@ -82,9 +82,12 @@ class CloudMoverTest : public SiteFixture {
   // Names of all that is in the resource group.
   std::vector<std::string> Everything() {
     std::vector<std::string> names;
-    for (const azure::Vm& vm : *Eyes().ListVms(kGroup)) names.push_back(vm.name);
-    for (const azure::Interface& nic : *Eyes().ListInterfaces(kGroup)) names.push_back(nic.name);
-    for (const azure::Disk& disk : *Eyes().ListDisks(kGroup)) names.push_back(disk.name);
+    const auto vms = Eyes().ListVms(kGroup);
+    const auto nics = Eyes().ListInterfaces(kGroup);
+    const auto disks = Eyes().ListDisks(kGroup);
+    for (const azure::Vm& vm : *vms) names.push_back(vm.name);
+    for (const azure::Interface& nic : *nics) names.push_back(nic.name);
+    for (const azure::Disk& disk : *disks) names.push_back(disk.name);
     return names;
   }
   // As an operator or a script makes it.
