@@ -39,9 +39,8 @@ std::vector<std::string> MachinesOf(const std::string& site, const Records& reco
   for (const storage::v1::Machine& machine : records.machines()) {
     // One that stays there for good needs nothing of Homeward any more.
     const bool stays = machine.migrated() || machine.state() == storage::v1::UNPROTECTED;
-    if (stays && !machine.has_test()) continue;
     if (machine.assignment().placement().azure_vm().site() == site ||
-        machine.azure_vm().site() == site || machine.test().azure_vm().site() == site)
+        (machine.azure_vm().site() == site && !stays) || machine.test().azure_vm().site() == site)
       names.push_back(machine.registration().name());
   }
   return names;

@@ -262,6 +262,7 @@ TEST_F(OperationsTest, AnAzureSiteThatAMachineNeedsIsNotRemoved) {
   const Machine before = Machine(*brain_->FindMachine(kMachine));
   for (const auto& need : needs) {
     Machine machine = before;
+    machine.set_state(storage::v1::COMMITTED);
     need(&machine)->set_site("west");
     keep(machine);
     EXPECT_EQ(remove(), "AZURE_SITE_IN_USE");
@@ -269,7 +270,10 @@ TEST_F(OperationsTest, AnAzureSiteThatAMachineNeedsIsNotRemoved) {
     ASSERT_TRUE(operations_.Do(kOperator, &Operations::ListAzureSites, {}, &sites).ok());
     EXPECT_EQ(sites.sites(0).machine_count(), 1u);
   }
-  keep(before);
+  Machine stays = before;
+  stays.set_state(storage::v1::UNPROTECTED);
+  needs[1](&stays)->set_site("west");
+  keep(stays);  // for good: it needs nothing more
   EXPECT_EQ(remove(), "OK");
   EXPECT_EQ(site.name(), "west");
   EXPECT_FALSE(brain_->store().Get<storage::v1::AzureSite>("west").has_value());

@@ -306,9 +306,8 @@ TEST_F(CloudMoverTest, UndoingIsNeverGivenUp) {
     return Calls("DELETE virtualMachines") > before + patience_.faults;
   }));
   // While it tries, it says what; then how that ended.
-  EXPECT_TRUE(Eventually([&] {
-    return absl::StrContains(mover_->Do(kMachine, undo).detail, "AuthorizationFailed");
-  }));
+  EXPECT_TRUE(Eventually(
+      [&] { return absl::StrContains(mover_->Do(kMachine, undo).detail, "AuthorizationFailed"); }));
   Order(R"({"clear_faults": true})");
   EXPECT_EQ(Why(Run(undo)), "done");
   EXPECT_THAT(Everything(), IsEmpty());
