@@ -179,6 +179,11 @@ absl::Status HostedReplica::Recover() {
                                   {"took", clock_.Monotonic() - began}});
   }
   recovered_paths_ = store_->PathsAt(desired_.point_id());
+  // It was recovered to once, and somebody removed it since: what it follows now is no point.
+  if (!backend_->points_are_here() && recovered_paths_.empty()) {
+    return absl::OutOfRangeError(
+        absl::StrCat("there is no whole recovery point ", desired_.point_id(), " any more"));
+  }
   Publish();  // The points, while they can be read.
   Close();
   if (!handed_over) HW_RETURN_IF_ERROR(NoteHandover());

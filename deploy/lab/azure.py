@@ -85,7 +85,7 @@ class Storage(Program):
 """
 
 
-class Manager(Program):
+class ResourceManager(Program):
     """The Resource Manager of one subscription. Its VMs' guests are `guests`."""
 
     def __init__(self, binaries, directory, storage, guests, operation_ms=500):

@@ -14,7 +14,7 @@ import threading
 import time
 
 import disks
-from azure import TEST_PREFIX, Guests, Manager, Sdk, Storage
+from azure import TEST_PREFIX, Guests, ResourceManager, Sdk, Storage
 from cluster import Refused, die_with_parent
 from failback import MACHINE, MIB, POINT_INTERVAL, VM_UUID, Copy, Story
 
@@ -86,7 +86,7 @@ class Circle(Story):
         guests = Guests(self.work / "guests", self.on, self.off)
         self.guests = guests
         self.storage = Storage(self.binaries, self.work / "storage", self.storage_npm)
-        self.manager = Manager(self.binaries, self.work / "manager", self.storage, guests, operation_ms)
+        self.manager = ResourceManager(self.binaries, self.work / "manager", self.storage, guests, operation_ms)
         self.sdk = Sdk(self.storage, self.manager, self.storage_npm, self.manager_npm)
         self.cluster.add_process_server("process_server", self.storage.configuration(), cache_bytes=1 << 30).start()
         self.cluster.add_process_server("process_server_in_azure", cache_bytes=1 << 30).start()

@@ -285,6 +285,23 @@ TEST_F(PageBlobBackendTest, APointThatIsShownStaysAndSaysWhereItIs) {
   EXPECT_EQ(seen.shown_paths_size(), 0);
 }
 
+TEST_F(PageBlobBackendTest, APointThatIsGoneIsNotTheBlobsThemselves) {
+  Server server("h1", &container_);
+  server.Want(control::v1::FOLLOW);
+  server.Stream(StreamWithTwoPoints());
+  ASSERT_EQ(server.Want(control::v1::RECOVER, "p1").phase(), control::v1::RECOVER);
+  server.WantNothing();  // as when it is started again
+  control::v1::ReplicaObserved seen = server.Want(control::v1::RECOVER, "p1");
+  ASSERT_EQ(seen.phase(), control::v1::RECOVER) << seen.problem().message();
+  EXPECT_EQ(At(seen.disk_paths(0)), "a");
+  auto& snapshots = container_.blobs.begin()->second.snapshots;
+  snapshots.erase(snapshots.begin());
+  server.WantNothing();
+  seen = server.Want(control::v1::RECOVER, "p1");
+  EXPECT_NE(seen.phase(), control::v1::RECOVER);
+  EXPECT_EQ(seen.problem().id(), "POINT_NOT_FOUND");
+}
+
 TEST_F(PageBlobBackendTest, SaysWhatAzureRefuses) {
   const struct {
     absl::StatusCode code;

@@ -46,7 +46,7 @@ class OnAzure(Row):
     def to_azure(self, image, storage):
         """The whole of Homeward, whose machine bench has registered; nothing is protected."""
         with self.servers(storage.configuration()) as cluster, contextlib.ExitStack() as keep:
-            manager = azure.Manager(cluster.binaries, cluster.directory / "manager", storage, NoGuests())
+            manager = azure.ResourceManager(cluster.binaries, cluster.directory / "manager", storage, NoGuests())
             keep.callback(manager.stop)
             manager.add_to(cluster)
             cluster.add_agent("bench", f'disks {{ path: "{image}" nbd_socket: "{cluster.directory}/tap" }}\n').start()
