@@ -19,6 +19,7 @@ struct Bucket {
   std::string recovered;
   std::vector<ReplicaPoint> points;
   std::vector<std::vector<std::string>> copies;  // of the disks, one for each point
+  bool full = false;                             // nothing can be kept now
 };
 
 class BucketStore : public ReplicaStore {
@@ -51,6 +52,7 @@ class BucketStore : public ReplicaStore {
     return absl::OkStatus();
   }
   absl::Status Commit(const StreamState& state) override {
+    if (bucket_.full) return absl::ResourceExhaustedError("the bucket is full");
     bucket_.state = state;
     bucket_.recovered.clear();
     return absl::OkStatus();
@@ -132,12 +134,13 @@ struct Call : ReceiverCall {
 
 class AddTarget : public ::testing::Test {
  protected:
-  void Want(control::v1::ReplicaPhase phase, const std::string& point = "") {
+  void Want(control::v1::ReplicaPhase phase, const std::string& point = "",
+            uint64_t generation = 2) {
     control::v1::MasterTargetDesired desired;
     control::v1::Replica& replica = *desired.add_replicas();
     replica.set_replica_id("r1");
     replica.set_machine_id("m1");
-    replica.set_generation(2);
+    replica.set_generation(generation);
     replica.add_disks()->set_size_bytes(kMiB);
     replica.set_phase(phase);
     replica.set_point_id(point);
@@ -210,6 +213,17 @@ TEST_F(AddTarget, TakesAStreamWithPointsIsRecoveredAndRemoved) {
   Want(control::v1::DELETE);
   EXPECT_EQ(Seen().phase(), control::v1::DELETE);
   EXPECT_TRUE(bucket_.disks.empty());
+}
+
+TEST_F(AddTarget, OneThatCouldNotFollowInANewGenerationDoesOnceItCan) {
+  Want(control::v1::FOLLOW);
+  bucket_.full = true;
+  Want(control::v1::FOLLOW, "", 3);
+  EXPECT_EQ(Seen().problem().id(), "VOLUME_FULL");
+  bucket_.full = false;
+  Want(control::v1::FOLLOW, "", 3);
+  EXPECT_FALSE(Seen().has_problem()) << Seen().problem().message();
+  EXPECT_FALSE(Stream({}, 3).has_refusal());
 }
 
 TEST_F(AddTarget, WhatIsNotInTheTableIsRefusedAndSaid) {

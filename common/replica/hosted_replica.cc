@@ -210,6 +210,7 @@ void HostedReplica::Reconcile() {
   if (done && desired_.phase() != FOLLOW) return;
   switch (desired_.phase()) {
     case FOLLOW:
+      failure_ = absl::OkStatus();
       if (reached_ != FOLLOW) {
         failure_ = files_.MakeDirectories(retention_directory_);
         if (failure_.ok()) failure_ = files_.Remove(JoinPath(retention_directory_, kHandoverName));
