@@ -40,7 +40,8 @@ std::vector<ProblemEntry> ProcessServers() {
        .name = "PROCESS_SERVER_DOWN",
        .when = "the process server is not connected, or none is",
        .causes = {"its service does not run", "it cannot reach the configuration server"},
-       .action = "Start it, or choose another: homeward servers list.",
+       .action =
+           "Start it, or give its machines to another: homeward machines switch-process-server.",
        .retryable = true},
       {.id = kCacheLow,
        .name = "CACHE_LOW",

@@ -7,7 +7,7 @@
 namespace homeward {
 
 void AddMachineCommands(CommandLine* line);
-// protect and reprotect, which say where replicas are placed. Part of the group `machines`.
+// Those that say where replicas are placed. Part of the group `machines`.
 void AddPlacementCommands(CommandLine* line, CLI::App* machines);
 void AddPointCommands(CommandLine* line);
 void AddServerCommands(CommandLine* line);

@@ -1,4 +1,4 @@
-// machines protect and machines reprotect: which disks are replicated, and to where.
+// What of the group `machines` says which disks are replicated, through what, and to where.
 #include "config_server/cli/arguments.h"
 #include "config_server/cli/commands.h"
 #include "config_server/cli/tables.h"
@@ -11,6 +11,7 @@ using admin::v1::NewVm;
 using admin::v1::Policy;
 using admin::v1::ProtectRequest;
 using admin::v1::ReprotectRequest;
+using admin::v1::SwitchProcessServerRequest;
 using google::protobuf::Duration;
 using Stub = AdminClient::Stub;
 
@@ -194,11 +195,33 @@ void AddReprotect(CommandLine* line, CLI::App* machines) {
   AddNewVm(reprotect);
 }
 
+void AddSwitchProcessServer(CommandLine* line, CLI::App* machines) {
+  const auto change = line->Start(
+      machines,
+      {"switch-process-server",
+       "give a machine to another process server, as when its own was lost; replication goes on",
+       "machines switch-process-server --from ps-1 --wait"},
+      &Stub::SwitchProcessServer);
+  SwitchProcessServerRequest* const request = change.request;
+  CLI::Option* const machine = AddText(
+      change, "machine", &SwitchProcessServerRequest::mutable_machine, "name or ID of the machine");
+  AddText(change, "--from", &SwitchProcessServerRequest::mutable_from,
+          "all machines of this process server, in one job: its name or ID")
+      ->excludes(machine);
+  AddText(change, "--process-server", &SwitchProcessServerRequest::mutable_process_server,
+          "name or ID of the new one (default: the least loaded other one)");
+  change.app->parse_complete_callback([request] {
+    if (request->machine().empty() && request->from().empty())
+      throw CLI::RequiredError("A machine or --from");
+  });
+}
+
 }  // namespace
 
 void AddPlacementCommands(CommandLine* line, CLI::App* machines) {
   AddProtect(line, machines);
   AddReprotect(line, machines);
+  AddSwitchProcessServer(line, machines);
 }
 
 }  // namespace homeward

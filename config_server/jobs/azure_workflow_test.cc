@@ -327,10 +327,7 @@ TEST_F(AzureWorkflowTest, AVmThatIsNotRemovedKeepsAnotherPointFromBeingTaken) {
 
 TEST_F(AzureWorkflowTest, BlobsOfAProcessServerThatIsGoneAreNamed) {
   Protect();
-  brain_->fleet().Disconnect(kServer, sessions_[kServer]);
-  sessions_.erase(kServer);
-  server_runs_ = false;
-  clock_.now += kHeartbeatTimeoutDefault + absl::Seconds(1);
+  Lose(kServer);
   const auto job = Start("remove");
   ASSERT_TRUE(job.ok()) << job.status();
   const storage::v1::Job ended = Finish(job->id());

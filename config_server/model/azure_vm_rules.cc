@@ -88,12 +88,14 @@ Refusal CheckSize(const CloudState& state, const std::string& size, int disks) {
   return std::nullopt;
 }
 
-// The site's container that the process server says it can write; empty: none.
-std::string ContainerOf(const View& view, const AzureSite& site, const Server& server) {
+using Urls = google::protobuf::RepeatedPtrField<std::string>;
+
+// The first of the containers that the process server says it can write; empty: none.
+std::string ContainerOf(const View& view, const Urls& containers, const Server& server) {
   const control::v1::Heartbeat* const heartbeat = view.fleet.heartbeat(server.host_id());
   if (heartbeat == nullptr) return "";
   const auto& writable = heartbeat->process_server().page_blob_containers();
-  for (const std::string& container : site.containers()) {
+  for (const std::string& container : containers) {
     if (std::find(writable.begin(), writable.end(), container) != writable.end()) return container;
   }
   return "";
@@ -108,46 +110,48 @@ size_t LoadOf(const View& view, const Server& server) {
       }));
 }
 
-Refusal PlaceReceiver(const View& view, const Machine& machine, const AzureSite& site,
-                      const std::string& wish, storage::v1::Placement* placement) {
+// One that can write any of the containers: `wish`, or else the least loaded but for `besides`.
+struct Receiver {
+  const Server* server = nullptr;
+  std::string container = {};
+  Refusal refusal = {};
+};
+Receiver FindReceiver(const View& view, const std::string& site, const Urls& containers,
+                      const std::string& wish, const std::string& besides = "") {
   const Server* wished = nullptr;
   if (!wish.empty()) {
     const View::MeantServer meant = view.ServerCalled(wish, {types::v1::PROCESS_SERVER});
-    if (meant.refusal) return meant.refusal;
+    if (meant.refusal) return {.refusal = meant.refusal};
     wished = meant.server;
     if (!view.fleet.connected(wished->host_id())) {
-      return MakeProblem(
-          ProblemId::kProcessServerDown,
-          absl::StrCat("process server ", wished->registration().name(), " is not connected"));
+      return {.refusal = MakeProblem(ProblemId::kProcessServerDown,
+                                     absl::StrCat("process server ", wished->registration().name(),
+                                                  " is not connected"))};
     }
   }
-  const Server* best = nullptr;
-  std::string container;
+  Receiver best;
   for (const Server& server : view.servers) {
     if (server.role() != types::v1::PROCESS_SERVER || !view.fleet.connected(server.host_id()) ||
-        (wished != nullptr && &server != wished))
+        (wished != nullptr ? &server != wished : server.host_id() == besides))
       continue;
-    const std::string writable = ContainerOf(view, site, server);
-    if (writable.empty() || (best != nullptr && LoadOf(view, *best) <= LoadOf(view, server)))
+    const std::string container = ContainerOf(view, containers, server);
+    if (container.empty() ||
+        (best.server != nullptr && LoadOf(view, *best.server) <= LoadOf(view, server)))
       continue;
-    best = &server;
-    container = writable;
+    best.server = &server;
+    best.container = container;
   }
-  if (best == nullptr) {
-    return MakeProblem(
+  if (best.server == nullptr) {
+    best.refusal = MakeProblem(
         ProblemId::kAzureNoReceiver,
-        absl::StrCat(wished == nullptr
-                         ? "no process server that is connected"
-                         : absl::StrCat("process server ", wished->registration().name()),
-                     wished == nullptr ? " can write " : " cannot write ",
-                     absl::StrJoin(site.containers(), " or "), " of site ", site.name()));
+        absl::StrCat(
+            wished != nullptr
+                ? absl::StrCat("process server ", wished->registration().name(), " cannot write ")
+                : absl::StrCat("no ", besides.empty() ? "" : "other ",
+                               "process server that is connected can write "),
+            absl::StrJoin(containers, " or "), " of site ", site));
   }
-  placement->set_master_target_id(best->host_id());
-  storage::v1::PageBlobs& blobs = *placement->mutable_target()->mutable_page_blobs();
-  blobs.set_container_url(container);
-  for (const types::v1::Disk& disk : placement->disks())
-    blobs.add_blobs(absl::StrCat(machine.machine_id(), "/", disk.uuid(), ".vhd"));
-  return std::nullopt;
+  return best;
 }
 
 }  // namespace
@@ -174,8 +178,14 @@ Refusal AzureVmRules::Place(const View& view, const Machine& machine, const Plac
   if (Refusal refusal = CheckReached(record.name(), *site.state)) return refusal;
   const std::string& size = wish.azure.size.empty() ? record.default_size() : wish.azure.size;
   if (Refusal refusal = CheckSize(*site.state, size, placement->disks_size())) return refusal;
-  if (Refusal refusal = PlaceReceiver(view, machine, record, wish.process_server, placement))
-    return refusal;
+  const Receiver receiver =
+      FindReceiver(view, record.name(), record.containers(), wish.process_server);
+  if (receiver.refusal) return receiver.refusal;
+  placement->set_master_target_id(receiver.server->host_id());
+  storage::v1::PageBlobs& blobs = *placement->mutable_target()->mutable_page_blobs();
+  blobs.set_container_url(receiver.container);
+  for (const types::v1::Disk& disk : placement->disks())
+    blobs.add_blobs(absl::StrCat(machine.machine_id(), "/", disk.uuid(), ".vhd"));
   storage::v1::AzureVm& vm = *placement->mutable_azure_vm();
   vm.set_site(record.name());
   vm.set_subscription(record.subscription());
@@ -186,6 +196,19 @@ Refusal AzureVmRules::Place(const View& view, const Machine& machine, const Plac
   vm.set_uefi(wish.azure.firmware.empty() ? machine.vm().firmware() == "efi"
                                           : wish.azure.firmware == "efi");
   vm.set_os_type(machine.registration().os_type());
+  return std::nullopt;
+}
+
+// The blobs stay where they are.
+Refusal AzureVmRules::PlaceProcessServer(const View& view, const Machine& machine,
+                                         const std::string& wish,
+                                         storage::v1::Placement* placement) const {
+  Urls containers;
+  *containers.Add() = placement->target().page_blobs().container_url();
+  const Receiver receiver = FindReceiver(view, placement->azure_vm().site(), containers, wish,
+                                         placement->master_target_id());
+  if (receiver.refusal) return receiver.refusal;
+  placement->set_master_target_id(receiver.server->host_id());
   return std::nullopt;
 }
 

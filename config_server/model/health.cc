@@ -54,7 +54,8 @@ std::vector<types::v1::HealthIssue> JudgeMachine(const View& view, const Machine
       issues.push_back(IssueOf(gone ? types::v1::CRITICAL : types::v1::WARNING, *refusal));
     }
   }
-  if (!replicating) return issues;
+  // A failover that stands says why in its job alone, and nobody may look at it.
+  if (!replicating && machine.state() != storage::v1::FAILING_BACK) return issues;
   const storage::v1::Placement& placement = machine.assignment().placement();
   if (!placement.process_server_id().empty() &&
       !view.fleet.connected(placement.process_server_id())) {

@@ -23,7 +23,8 @@ class LocationRules {
   // The machine is started there, so what it ran in is turned off. Where an operator starts it, he
   // turns that off too.
   virtual bool starts_machines() const { return true; }
-  // A process server can be between the agent and the receiver.
+  // A process server is between the agent and the receiver. Otherwise it is the receiver, and any
+  // that reaches the disks can be it.
   virtual bool has_relay() const { return true; }
   // What the machine runs in is made from a recovery point, and can be made anew from another one
   // until that is committed, whatever the machine has written since.
@@ -39,6 +40,11 @@ class LocationRules {
   // refusal the placement is of no use.
   virtual Refusal Place(const View& view, const storage::v1::Machine& machine,
                         const PlacementWish& wish, storage::v1::Placement* placement) const = 0;
+  // Chooses another process server for a machine that is replicated there: `wish`, or any other one
+  // if that is empty.
+  virtual Refusal PlaceProcessServer(const View& view, const storage::v1::Machine& machine,
+                                     const std::string& wish,
+                                     storage::v1::Placement* placement) const;
   // Whether the machine can come home there now, as far as the location knows.
   virtual Refusal CheckFailback(const View& view, const storage::v1::Machine& machine) const {
     return std::nullopt;

@@ -76,6 +76,9 @@ class AzureVmRules : public LocationRules {
   bool IsMeant(const storage::v1::Machine& machine, const PlacementWish& wish) const override;
   Refusal Place(const View& view, const storage::v1::Machine& machine, const PlacementWish& wish,
                 storage::v1::Placement* placement) const override;
+  Refusal PlaceProcessServer(const View& view, const storage::v1::Machine& machine,
+                             const std::string& wish,
+                             storage::v1::Placement* placement) const override;
   Refusal CheckFailback(const View& view, const storage::v1::Machine& machine) const override;
   Refusal CheckCommit(const storage::v1::Machine& machine) const override;
   // Empty: the isolated subnet of its site.

@@ -23,6 +23,7 @@ constexpr OperationEntry kOperations[] = {
     {TEST_FAILOVER, "test-failover"},
     {TEST_CLEANUP, "test-failover-cleanup"},
     {COMPLETE_MIGRATION, "complete-migration"},
+    {SWITCH_PROCESS_SERVER, "switch-process-server"},
 };
 
 struct StateEntry {
@@ -76,6 +77,11 @@ Operation OperationCalled(absl::string_view name) {
 
 std::string StateName(ProtectionState state) { return EntryOf(state).name; }
 
+bool HasProcessServer(const Machine& machine) {
+  return machine.state() == PROTECTED ||
+         (machine.state() == FAILED_BACK && !RulesOf(machine).has_relay());
+}
+
 std::vector<Operation> AllowedOperations(const Machine& machine) {
   if (!machine.job_id().empty()) return {};
   std::vector<Operation> operations = EntryOf(machine.state()).operations;
@@ -86,6 +92,7 @@ std::vector<Operation> AllowedOperations(const Machine& machine) {
     operations.push_back(TEST_FAILOVER);
   }
   if (machine.migrated()) return operations;
+  if (HasProcessServer(machine)) operations.push_back(SWITCH_PROCESS_SERVER);
   if (machine.state() == COMMITTED && machine.has_azure_vm())
     operations.push_back(COMPLETE_MIGRATION);
   if (machine.has_vm() || machine.assignment().placement().has_new_vm())

@@ -20,6 +20,8 @@ storage::v1::Operation OperationCalled(absl::string_view name);
 
 // In the public API's words: "Protected".
 std::string StateName(storage::v1::ProtectionState state);
+// The machine needs its process server: for its stream, or, failed over, for the points it keeps.
+bool HasProcessServer(const storage::v1::Machine& machine);
 // What the machine's state allows, whether or not other rules refuse it now. None while a job works
 // on it.
 std::vector<storage::v1::Operation> AllowedOperations(const storage::v1::Machine& machine);

@@ -18,11 +18,13 @@ namespace {
 using storage::v1::Machine;
 
 const storage::v1::Server* LeastLoaded(const View& view, types::v1::ServerRole role,
-                                       types::v1::OsType os_type) {
+                                       types::v1::OsType os_type, const std::string& besides = "") {
   const storage::v1::Server* best = nullptr;
   size_t best_load = SIZE_MAX;
   for (const storage::v1::Server& server : view.servers) {
-    if (server.role() != role || !view.fleet.connected(server.host_id())) continue;
+    if (server.role() != role || !view.fleet.connected(server.host_id()) ||
+        server.host_id() == besides)
+      continue;
     if (os_type != types::v1::OS_TYPE_UNSPECIFIED && server.registration().os_type() != os_type)
       continue;
     const size_t load = static_cast<size_t>(
@@ -78,13 +80,15 @@ Refusal PlaceDisks(const Machine& machine, const PlacementWish& wish,
   return std::nullopt;
 }
 
-Refusal PlaceProcessServer(const View& view, const PlacementWish& wish,
-                           storage::v1::Placement* placement) {
+// `besides` is not chosen where none is wished for.
+Refusal PlaceRelay(const View& view, const std::string& wish, const std::string& besides,
+                   storage::v1::Placement* placement) {
   View::MeantServer meant;
-  if (wish.process_server.empty()) {
-    meant.server = LeastLoaded(view, types::v1::PROCESS_SERVER, types::v1::OS_TYPE_UNSPECIFIED);
+  if (wish.empty()) {
+    meant.server =
+        LeastLoaded(view, types::v1::PROCESS_SERVER, types::v1::OS_TYPE_UNSPECIFIED, besides);
   } else {
-    meant = view.ServerCalled(wish.process_server, {types::v1::PROCESS_SERVER});
+    meant = view.ServerCalled(wish, {types::v1::PROCESS_SERVER});
   }
   if (meant.refusal) return meant.refusal;
   const storage::v1::Server* const server = meant.server;
@@ -92,7 +96,8 @@ Refusal PlaceProcessServer(const View& view, const PlacementWish& wish,
     return MakeProblem(
         ProblemId::kProcessServerDown,
         server == nullptr
-            ? "no process server is connected"
+            ? besides.empty() ? "no process server is connected"
+                              : "no other process server is connected"
             : absl::StrCat("process server ", server->registration().name(), " is not connected"));
   }
   if (const control::v1::Heartbeat* heartbeat = view.fleet.heartbeat(server->host_id())) {
@@ -177,6 +182,24 @@ Refusal CheckVmdkSectors(const storage::v1::Placement& placement) {
   return std::nullopt;
 }
 
+std::string ProcessServerOf(const Machine& machine) {
+  const storage::v1::Placement& placement = machine.assignment().placement();
+  return RulesOf(machine).has_relay() ? placement.process_server_id()
+                                      : placement.master_target_id();
+}
+
+void SetProcessServer(const std::string& host_id, Machine* machine) {
+  storage::v1::Placement& placement = *machine->mutable_assignment()->mutable_placement();
+  RulesOf(*machine).has_relay() ? placement.set_process_server_id(host_id)
+                                : placement.set_master_target_id(host_id);
+}
+
+Refusal LocationRules::PlaceProcessServer(const View& view, const Machine& machine,
+                                          const std::string& wish,
+                                          storage::v1::Placement* placement) const {
+  return PlaceRelay(view, wish, ProcessServerOf(machine), placement);
+}
+
 Placed Place(const View& view, const Machine& as_recorded, const PlacementWish& wish) {
   Placed placed;
   Machine machine = as_recorded;
@@ -202,7 +225,7 @@ Placed Place(const View& view, const Machine& as_recorded, const PlacementWish& 
   const LocationRules& rules = RulesMeant(machine, wish);
   placed.refusal = PlaceDisks(machine, wish, &placement);
   if (!placed.refusal && rules.has_relay())
-    placed.refusal = PlaceProcessServer(view, wish, &placement);
+    placed.refusal = PlaceRelay(view, wish.process_server, /*besides=*/"", &placement);
   if (placed.refusal) return placed;
   placed.refusal = rules.Place(view, machine, wish, &placement);
   if (placed.refusal) return placed;

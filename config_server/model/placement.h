@@ -47,6 +47,11 @@ struct Placed {
 };
 Placed Place(const View& view, const storage::v1::Machine& machine, const PlacementWish& wish);
 
+// The machine's process server: what its stream passes through, or ends at. Empty: it has none.
+std::string ProcessServerOf(const storage::v1::Machine& machine);
+// Requires: the machine has an assignment.
+void SetProcessServer(const std::string& host_id, storage::v1::Machine* machine);
+
 // What locations choose with (LocationRules::Place). Each writes what it chose to the placement.
 //
 // The master target that is wished for, or else the one with the fewest machines.

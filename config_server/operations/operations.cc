@@ -9,6 +9,8 @@
 #include "common/rpc/problem_status.h"
 #include "common/status/status_macros.h"
 #include "config_server/model/location_rules.h"
+#include "config_server/model/operation.h"
+#include "config_server/model/placement.h"
 #include "config_server/model/points.h"
 #include "config_server/model/rules.h"
 #include "config_server/operations/convert.h"
@@ -219,6 +221,56 @@ absl::Status Operations::Remove(const admin::v1::RemoveRequest& request, admin::
   storage::v1::Job job;
   job.set_keep_disks(request.keep_disks());
   return StartJob(storage::v1::REMOVE, request.machine(), std::move(job), response);
+}
+
+absl::Status Operations::SwitchProcessServer(const admin::v1::SwitchProcessServerRequest& request,
+                                             admin::v1::Job* response) {
+  if (request.machine().empty() == request.from().empty())
+    return absl::InvalidArgumentError(
+        "name a machine, or the process server that loses all of its");
+  const View view = brain_.MakeView();
+  const auto find = [&](const std::string& name, std::string* host_id) -> absl::Status {
+    if (name.empty()) return absl::OkStatus();
+    const View::MeantServer meant = view.ServerCalled(name, {types::v1::PROCESS_SERVER});
+    if (meant.refusal) return Refused(*meant.refusal);
+    *host_id = meant.server->host_id();
+    return absl::OkStatus();
+  };
+  storage::v1::Job job;
+  job.set_operation(storage::v1::SWITCH_PROCESS_SERVER);
+  HW_RETURN_IF_ERROR(find(request.process_server(), job.mutable_process_server_id()));
+  const std::string& to = job.process_server_id();
+  if (request.from().empty()) {
+    HW_ASSIGN_OR_RETURN(const storage::v1::Machine machine, brain_.FindMachine(request.machine()));
+    if (Refusal refusal = CheckOperation(view, machine, job.operation())) return Refused(*refusal);
+    if (to == ProcessServerOf(machine)) {
+      return Refused(
+          MakeProblem(ProblemId::kWrongState,
+                      absl::StrCat(machine.registration().name(), " is with process server ",
+                                   request.process_server(), " already")));
+    }
+    storage::v1::Placement placement = machine.assignment().placement();
+    if (Refusal refusal = RulesOf(machine).PlaceProcessServer(view, machine, to, &placement))
+      return Refused(*refusal);
+    return StartJob(storage::v1::SWITCH_PROCESS_SERVER, machine.machine_id(), std::move(job),
+                    response);
+  }
+  std::string from;
+  HW_RETURN_IF_ERROR(find(request.from(), &from));
+  if (from == to)
+    return absl::InvalidArgumentError("--from and --process-server name the same process server");
+  std::vector<std::string> machine_ids;
+  for (const storage::v1::Machine& machine : brain_.records().machines()) {
+    if (HasProcessServer(machine) && ProcessServerOf(machine) == from)
+      machine_ids.push_back(machine.machine_id());
+  }
+  if (machine_ids.empty()) {
+    return Refused(MakeProblem(ProblemId::kNotProtected,
+                               absl::StrCat("no machine needs process server ", request.from())));
+  }
+  HW_ASSIGN_OR_RETURN(const storage::v1::Job started, brain_.StartForEach(job, machine_ids));
+  *response = ConvertJob(brain_, started);
+  return absl::OkStatus();
 }
 
 absl::Status Operations::Repair(const admin::v1::RepairRequest& request, admin::v1::Job* response) {

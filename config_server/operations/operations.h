@@ -76,6 +76,8 @@ class Operations {
                                    admin::v1::Job* response);
   absl::Status CompleteMigration(const admin::v1::CompleteMigrationRequest& request,
                                  admin::v1::Job* response);
+  absl::Status SwitchProcessServer(const admin::v1::SwitchProcessServerRequest& request,
+                                   admin::v1::Job* response);
   absl::Status Repair(const admin::v1::RepairRequest& request, admin::v1::Job* response);
   absl::Status CancelJob(const admin::v1::CancelJobRequest& request, admin::v1::Job* response);
   absl::Status AcceptMachine(const admin::v1::AcceptMachineRequest& request,

@@ -203,6 +203,38 @@ TEST_F(OperationsTest, AMachineIsProtectedToAzureOrADirectoryAndNothingElse) {
   EXPECT_TRUE(operations_.Do(kOperator, &Operations::Protect, request, &job).ok());
 }
 
+TEST_F(OperationsTest, AProcessServerIsSwitchedToOneThatIsThere) {
+  Obey();
+  Obey();
+  const auto change = [&](const std::string& machine, const std::string& from,
+                          const std::string& to) {
+    admin::v1::SwitchProcessServerRequest request;
+    request.set_machine(machine);
+    request.set_from(from);
+    request.set_process_server(to);
+    admin::v1::Job job;
+    const absl::Status status =
+        operations_.Do(kOperator, &Operations::SwitchProcessServer, request, &job);
+    return absl::IsInvalidArgument(status) ? "invalid" : IdOf(status);
+  };
+  EXPECT_EQ(change("", "", ""), "invalid");
+  EXPECT_EQ(change(kMachine, kServer, ""), "invalid");
+  EXPECT_EQ(change("", kServer, kServer), "invalid");
+  EXPECT_EQ(change("", kServer, ""), "NOT_PROTECTED");
+  EXPECT_EQ(change(kMachine, "", ""), "OPERATION_NOT_ALLOWED");
+  Run("protect");
+  EXPECT_EQ(change(kMachine, "", kServer), "OPERATION_NOT_ALLOWED") << "it is with it already";
+  EXPECT_EQ(change(kMachine, "", ""), "PROCESS_SERVER_DOWN") << "there is no other";
+  servers_run_[kOtherServer] = true;
+  Obey();
+  EXPECT_EQ(change("", kServer, kOtherServer), "OK");
+  EXPECT_EQ(change(kMachine, "", ""), "JOB_RUNNING") << "that of the server before";
+  for (int i = 0; i < 20 && !Machine().job_id().empty(); ++i) Obey();
+  EXPECT_EQ(change(kMachine, "", kServer), "OK");
+  for (int i = 0; i < 20 && !Machine().job_id().empty(); ++i) Obey();
+  EXPECT_EQ(Machine().assignment().placement().process_server_id(), kServer);
+}
+
 TEST_F(OperationsTest, AnAzureSiteThatDoesNotAnswerIsNotKept) {
   admin::v1::AzureSite site;
   EXPECT_EQ(operations_.AddAzureSite({}, AzureSite(), &site).code(),

@@ -37,6 +37,7 @@ class AdminService : public admin::v1::AdminService::Service {
   HOMEWARD_ADMIN_METHOD(TestFailover, TestFailoverRequest, Job)
   HOMEWARD_ADMIN_METHOD(TestFailoverCleanup, TestFailoverCleanupRequest, Job)
   HOMEWARD_ADMIN_METHOD(CompleteMigration, CompleteMigrationRequest, Job)
+  HOMEWARD_ADMIN_METHOD(SwitchProcessServer, SwitchProcessServerRequest, Job)
   HOMEWARD_ADMIN_METHOD(GetRepair, RepairRequest, RepairFindings)
   HOMEWARD_ADMIN_METHOD(Repair, RepairRequest, Job)
   HOMEWARD_ADMIN_METHOD(CancelJob, CancelJobRequest, Job)

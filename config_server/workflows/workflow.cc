@@ -16,6 +16,8 @@ namespace {
 
 using storage::v1::Machine;
 
+constexpr char kChooseAndFence[] = "Choose the point and end the old generation";
+
 std::vector<types::v1::RecoveryPoint> PointsOf(const View& view, const Machine& machine) {
   const control::v1::ReplicaObserved* const replica = view.ReplicaOf(machine);
   if (replica == nullptr) return {};
@@ -264,17 +266,24 @@ StepResult UndoFailback(TaskContext& context) {
   state.set_quiesce_token(0);
   if (context.job->state_before() == storage::v1::FAILED_BACK) {
     // Before the old generation has ended nothing was made.
-    if (IsDone(*context.job, "Choose the point and end the old generation")) {
+    if (IsDone(*context.job, kChooseAndFence)) {
       StepResult back = context.location.TakeNewDisksBack(context.view, &machine);
       if (!back.done()) return back;
       for (std::string& kept : back.kept) context.job->add_kept(std::move(kept));
       ForgetRetired(machine.registration().boot_id(), &machine);
     }
-    // The disks stay where they were.
     if (state.point_id() != context.job->point_before()) {
       state.set_point_id(context.job->point_before());
       machine.set_generation(machine.generation() + 1);
     }
+    // What was made of the point before stays as it is. Disks that the replica is may be on their
+    // way to another point.
+    if (RulesOf(machine).remakes_machine() || !IsDone(*context.job, kChooseAndFence))
+      return StepResult::Done();
+    StepResult back = RecoverDisks(context);
+    if (back.state != StepResult::State::kFailed) return back;
+    context.job->add_kept(absl::StrCat("the disks are not at recovery point ", state.point_id(),
+                                       " again: ", back.problem->message()));
     return StepResult::Done();
   }
   if (state.phase() == storage::v1::RECOVER) {
@@ -353,6 +362,33 @@ StepResult EndTest(TaskContext& context) {
   StepResult result = context.location.EndTest(context.view, context.machine);
   for (const std::string& kept : result.kept) context.job->add_kept(kept);
   return result;
+}
+
+// Replication goes on where it was: all that the one before had is kept by the agent or the
+// receiver.
+StepResult ChooseProcessServer(TaskContext& context) {
+  storage::v1::Placement* const placement =
+      context.machine->mutable_assignment()->mutable_placement();
+  context.job->set_process_server_before(ProcessServerOf(*context.machine));
+  Refusal refusal = RulesOf(*context.machine)
+                        .PlaceProcessServer(context.view, *context.machine,
+                                            context.job->process_server_id(), placement);
+  if (!refusal) return StepResult::Done();
+  context.job->clear_process_server_before();
+  return StepResult::Fail(*std::move(refusal));
+}
+
+StepResult AwaitProcessServer(TaskContext& context) {
+  const Machine& machine = *context.machine;
+  if (RulesOf(machine).has_relay()) return AwaitRelay(context);
+  return machine.state() == storage::v1::FAILED_BACK ? RecoverDisks(context) : AttachDisks(context);
+}
+
+// The one before may be gone for good; where it is not, it has the machine again.
+StepResult GiveBackToProcessServer(TaskContext& context) {
+  if (!context.job->process_server_before().empty())
+    SetProcessServer(context.job->process_server_before(), context.machine);
+  return StepResult::Done();
 }
 
 StepResult CompleteMigration(TaskContext& context) {
@@ -439,9 +475,9 @@ const Workflow& WorkflowOf(storage::v1::Operation operation) {
       {storage::v1::FAILBACK,
        {{"Stop the machine and send its last writes", QuiesceSource},
         {"Turn the machine off", PowerOffSource},
-        {"Choose the point and end the old generation", ChooseAndFence, false},
-        {"Bring the disks to the point", RecoverDisks, false},
-        {"Hand the disks over", HandOverDisks, false},
+        {kChooseAndFence, ChooseAndFence},
+        {"Bring the disks to the point", RecoverDisks},
+        {"Hand the disks over", HandOverDisks},
         {"Start the machine", PowerOn, false}},
        storage::v1::FAILING_BACK,
        storage::v1::FAILED_BACK,
@@ -479,6 +515,12 @@ const Workflow& WorkflowOf(storage::v1::Operation operation) {
        /*forgets_unprotected=*/false,
        /*on_vm=*/false,
        /*on_test=*/true},
+      {storage::v1::SWITCH_PROCESS_SERVER,
+       {{"Choose the process server", ChooseProcessServer},
+        {"Let it take the machine", AwaitProcessServer}},
+       storage::v1::PROTECTION_STATE_UNSPECIFIED,
+       storage::v1::PROTECTION_STATE_UNSPECIFIED,
+       GiveBackToProcessServer},
       {storage::v1::COMPLETE_MIGRATION, {{"End failback for good", CompleteMigration, false}}},
       {storage::v1::REMOVE,
        {{"Remove the replica", Discard, false}},

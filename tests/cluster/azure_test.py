@@ -4,7 +4,7 @@
 
 * chaos, test_failover: what deploy/demo shows, with small disks; circle, on demand, is chaos without kills
 * refusals, gone: everything that keeps a machine in Azure from coming home, each told apart, before anything is touched; gone
-  takes other recovery points first
+  loses the process server and takes other recovery points first
 * faults: storage that throttles, loses replies and a lease; a Resource Manager that throttles, fails, loses replies and revokes tokens; no
   room for the VM, which undoes the failover
 """
@@ -56,9 +56,10 @@ class Test:
 
     # --- what is refused
 
-    def in_azure(self, before_commit=lambda: None):
+    def in_azure(self, before_failover=lambda: None, before_commit=lambda: None):
         home = self.demo.set_up()
         self.story.protect("--process-server", "process_server")
+        before_failover()
         self.story.fail_over(home)
         before_commit()
         self.story.step("commit the failover", "machines", "commit", MACHINE)
@@ -127,9 +128,34 @@ class Test:
             self.check(f"it is of {point}", records == had if whole else records < had, f"{records} records, {had} before")
         self.check("it is byte for byte what was left at home", not story.arrival["differ"], story.arrival["differ"])
 
+    def switch(self):
+        try:
+            return self.story.step("switch the process server", "machines", "switch-process-server", MACHINE) > 0
+        except Refused as refusal:
+            if "AZURE_NO_PROCESS_SERVER" in str(refusal):
+                return False
+            raise
+
+    def lost_process_server(self):
+        """The process server that writes the blobs is lost with all that it had; another one goes on where it was."""
+        story = self.story
+        lost = self.cluster.daemons["process_server"]
+        lost.kill()
+        shutil.rmtree(lost.directory / "state")
+        self.cluster.await_("it is missed", lambda: "PROCESS_SERVER_DOWN" in story.health_of())
+        self.refused("PROCESS_SERVER_DOWN", "machines", "failover", MACHINE, "--point", "latest")
+        self.refused("AZURE_NO_PROCESS_SERVER", "machines", "switch-process-server", MACHINE)
+        self.cluster.add_process_server("another_process_server", story.storage.configuration()).start()
+        self.cluster.await_("it has seen the container", self.switch)
+        newest = story.machine()["newest_point"]["id"]
+        self.cluster.await_("a new point", lambda: story.machine().get("newest_point", {}).get("id", newest) != newest)
+        self.check("the lost one is not missed any more", "PROCESS_SERVER_DOWN" not in story.health_of(), story.health_of())
+        sent = int(story.machine()["received_bytes"])
+        self.check("only what was written since was sent", sent < sum(SIZES) << 18, f"{sent} bytes")
+
     def gone(self):
         story = self.story
-        self.in_azure(self.other_points)
+        self.in_azure(self.lost_process_server, self.other_points)
         story.manager.order(remove=self.vm_id())
         self.await_power("gone")
         self.reprotect_is_refused("AZURE_VM_GONE")

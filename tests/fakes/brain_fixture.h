@@ -22,6 +22,7 @@ namespace homeward {
 
 inline constexpr char kMachine[] = "11111111111111111111111111111111";
 inline constexpr char kServer[] = "22222222222222222222222222222222";
+inline constexpr char kOtherServer[] = "44444444444444444444444444444444";
 inline constexpr char kTarget[] = "33333333333333333333333333333333";
 
 class BrainFixture : public ::testing::Test {
@@ -73,8 +74,9 @@ class BrainFixture : public ::testing::Test {
     return session.status();
   }
   void ConnectAll() {
-    if (server_runs_ && !sessions_.contains(kServer)) {
-      ASSERT_TRUE(Connect(types::v1::PROCESS_SERVER, kServer).ok());
+    for (const auto& [server, runs] : servers_run_) {
+      if (!runs || sessions_.contains(server)) continue;
+      ASSERT_TRUE(Connect(types::v1::PROCESS_SERVER, server).ok());
     }
     if (!sessions_.contains(kTarget)) {
       ASSERT_TRUE(Connect(types::v1::MASTER_TARGET, kTarget).ok());
@@ -86,25 +88,37 @@ class BrainFixture : public ::testing::Test {
   void Obey() {
     clock_.now += absl::Milliseconds(100);
     ConnectAll();
-    if (sessions_.contains(kServer)) {
-      control::v1::Heartbeat heartbeat;
-      for (const auto& stream : desired_[kServer].process_server().streams()) {
-        control::v1::RelayObserved* const relay = heartbeat.mutable_process_server()->add_streams();
-        relay->set_machine_id(stream.machine_id());
-        relay->set_generation(stream.generation());
-      }
-      for (const control::v1::Replica& wanted : desired_[kServer].process_server().replicas())
-        ObserveReplica(wanted, heartbeat.mutable_process_server()->add_replicas());
-      for (const std::string& container : containers_)
-        heartbeat.mutable_process_server()->add_page_blob_containers(container);
-      heartbeat.mutable_process_server()->set_cache_total_bytes(100);
-      heartbeat.mutable_process_server()->set_cache_free_bytes(90);
-      heartbeat.set_desired_revision(desired_[kServer].revision());
-      brain_->fleet().Hear(kServer, sessions_[kServer], heartbeat);
+    for (const auto& [server, runs] : servers_run_) {
+      if (sessions_.contains(server)) ObeyServer(server);
     }
     ObeyAgent();
     ObeyTarget();
     brain_->Step();
+  }
+  void ObeyServer(const std::string& server) {
+    control::v1::Heartbeat heartbeat;
+    for (const auto& stream : desired_[server].process_server().streams()) {
+      control::v1::RelayObserved* const relay = heartbeat.mutable_process_server()->add_streams();
+      relay->set_machine_id(stream.machine_id());
+      relay->set_generation(stream.generation());
+    }
+    for (const control::v1::Replica& wanted : desired_[server].process_server().replicas())
+      ObserveReplica(wanted, heartbeat.mutable_process_server()->add_replicas());
+    for (const std::string& container : containers_)
+      heartbeat.mutable_process_server()->add_page_blob_containers(container);
+    heartbeat.mutable_process_server()->set_cache_total_bytes(100);
+    heartbeat.mutable_process_server()->set_cache_free_bytes(90);
+    heartbeat.set_desired_revision(desired_[server].revision());
+    brain_->fleet().Hear(server, sessions_[server], heartbeat);
+  }
+  // It is gone, and everybody knows.
+  void Lose(const std::string& server) {
+    servers_run_[server] = false;
+    const uint64_t session = sessions_[server];
+    sessions_.erase(server);
+    brain_->fleet().Disconnect(server, session);
+    clock_.now += kHeartbeatTimeoutDefault + absl::Seconds(1);
+    Obey();
   }
   void ObeyAgent() {
     if (!sessions_.contains(kMachine)) return;
@@ -251,7 +265,8 @@ class BrainFixture : public ::testing::Test {
   bool shows_points_ = true;             // the process server knows of test failovers
   bool opens_nothing_ = false;           // receivers were started again, and no replica is open yet
   std::vector<std::string> containers_;  // that the process server can write
-  bool agent_runs_ = true, server_runs_ = true;
+  bool agent_runs_ = true;
+  std::map<std::string, bool> servers_run_ = {{kServer, true}};
   Hypervisor* const hypervisor_;
   Cloud* const cloud_;
   std::set<std::pair<uint64_t, std::string>> streamed_;

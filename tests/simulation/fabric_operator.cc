@@ -181,8 +181,11 @@ void Fabric::Start(Brain& brain, Guest* guest, const Machine& machine, Operation
     // Known before it is asked: the answer may be lost.
     if (operation == storage::v1::FAILBACK) {
       guest->order_at_start = points_made_;
+      // Azure may still be at work on what an earlier job asked for.
+      const bool stays_on =
+          copy.in_azure.empty() || azure_->cloud.vms[copy.in_azure].power == "running";
       guest->could_stop = machine.state() == storage::v1::PROTECTED && !job.source_lost() &&
-                          view.Alive(machine.machine_id()) && copy.host.up;
+                          view.Alive(machine.machine_id()) && copy.host.up && stays_on;
       guest->wish = job.point();
       guest->source_lost = job.source_lost();
     }
