@@ -216,7 +216,7 @@ std::vector<ProblemEntry> Jobs() {
        .name = "JOB_NOT_CANCELLABLE",
        .when = "the job has ended, or is past the step after which it must go on",
        .causes = {"it ended by itself meanwhile",
-                  "the disks are being brought to the recovery point"},
+                  "the machine is being started at the recovery point"},
        .action = "See how far it is: homeward jobs show. A job that must go on can only be waited "
                  "for."},
       {.id = kJobCancelled,

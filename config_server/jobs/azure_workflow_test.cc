@@ -325,6 +325,30 @@ TEST_F(AzureWorkflowTest, AVmThatIsNotRemovedKeepsAnotherPointFromBeingTaken) {
   EXPECT_TRUE(sessions_.contains(kMachine)) << "its agent is not refused";
 }
 
+TEST_F(AzureWorkflowTest, AVmThatIsHalfRemovedForAnotherPointIsRemovedWhole) {
+  Protect();
+  Run("failover", "latest");
+  BootInAzure();
+  Obey();
+  Obey();
+  const auto job = Start("failover", points_.front());
+  ASSERT_TRUE(job.ok()) << job.status();
+  for (int i = 0; i < 50 && !cloud.vms.empty(); ++i) Obey();
+  ASSERT_TRUE(cloud.vms.empty());
+  ASSERT_FALSE(cloud.empty());
+  ASSERT_TRUE(brain_->CancelJob(job->id()).ok());
+  EXPECT_EQ(Finish(job->id()).state(), storage::v1::CANCELLED);
+  EXPECT_TRUE(cloud.empty());
+  EXPECT_EQ(Refused(storage::v1::COMMIT), "POINT_REQUIRED");
+  const auto issues = JudgeMachine(brain_->MakeView(), Machine());
+  EXPECT_TRUE(std::any_of(issues.begin(), issues.end(), [](const auto& issue) {
+    return IsProblem(issue.problem(), ProblemId::kPointRequired);
+  }));
+  Run("failover", "latest");
+  EXPECT_EQ(cloud.vms.size(), 1u);
+  Run("commit");
+}
+
 TEST_F(AzureWorkflowTest, BlobsOfAProcessServerThatIsGoneAreNamed) {
   Protect();
   Lose(kServer);

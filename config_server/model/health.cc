@@ -54,6 +54,10 @@ std::vector<types::v1::HealthIssue> JudgeMachine(const View& view, const Machine
       issues.push_back(IssueOf(gone ? types::v1::CRITICAL : types::v1::WARNING, *refusal));
     }
   }
+  if (machine.state() == storage::v1::FAILED_BACK) {
+    if (Refusal refusal = RulesOf(machine).CheckCommit(machine))
+      issues.push_back(IssueOf(types::v1::CRITICAL, *std::move(refusal)));
+  }
   // A failover that stands says why in its job alone, and nobody may look at it.
   if (!replicating && machine.state() != storage::v1::FAILING_BACK) return issues;
   const storage::v1::Placement& placement = machine.assignment().placement();

@@ -17,6 +17,11 @@ storage::v1::AzureVm* MutableVm(Machine* machine) {
   return machine->mutable_assignment()->mutable_placement()->mutable_azure_vm();
 }
 
+void RecordDisks(const storage::v1::AzureVm& vm, Machine* machine) {
+  machine->clear_home_disks();
+  for (const std::string& id : AzureDiskIds(vm)) machine->add_home_disks(id);
+}
+
 // One that is open lists all its points; what it does not list does not come again.
 bool HasDropped(const control::v1::ReplicaObserved& replica, const std::string& point_id) {
   return replica.phase() == control::v1::FOLLOW &&
@@ -50,10 +55,16 @@ StepResult AzureVm::HandOverDisks(const View& view, Machine* machine) {
   // The names are stored before anything has them.
   if (vm.generation() != machine->generation()) {
     if (!vm.name().empty()) {  // what was made for another point
+      // It is not the machine's any more: from here on undoing this ends its removal.
+      if (machine->home_disks_size() > 0) {
+        machine->clear_home_disks();
+        return StepResult::Wait("the configuration server to record what is removed");
+      }
       StepResult gone = Move(*machine, vm, CloudMove::Kind::kDelete, /*for_ever=*/true);
       if (!gone.done()) return gone;
       // A VM that is not removed may run: there would be two.
       if (!gone.kept.empty()) {
+        RecordDisks(vm, machine);
         return StepResult::Fail(
             MakeProblem(ProblemId::kAzureNotOurs,
                         absl::StrCat("what was made for the point before is not removed: ",
@@ -76,8 +87,7 @@ StepResult AzureVm::HandOverDisks(const View& view, Machine* machine) {
   }
   StepResult made = Move(*machine, vm, CloudMove::Kind::kCreateDisks);
   if (!made.done()) return made;
-  machine->clear_home_disks();
-  for (const std::string& id : AzureDiskIds(vm)) machine->add_home_disks(id);
+  RecordDisks(vm, machine);
   return made;
 }
 
@@ -104,8 +114,9 @@ StepResult AzureVm::TakeDisksBack(const View&, Machine* machine) {
 }
 
 StepResult AzureVm::TakeNewDisksBack(const View& view, Machine* machine) {
-  return MutableVm(machine)->generation() == machine->generation() ? TakeDisksBack(view, machine)
-                                                                   : StepResult::Done();
+  const bool as_before =
+      MutableVm(machine)->generation() != machine->generation() && machine->home_disks_size() > 0;
+  return as_before ? StepResult::Done() : TakeDisksBack(view, machine);
 }
 
 StepResult AzureVm::RepairDisks(const View&, Machine*, uint32_t*) { return StepResult::Done(); }

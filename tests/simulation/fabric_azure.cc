@@ -2,8 +2,11 @@
 
 #include <algorithm>
 
+#include "absl/algorithm/container.h"
+#include "common/problem/problem.h"
 #include "config_server/model/azure_record.h"
 #include "config_server/model/cloud_plan.h"
+#include "config_server/model/health.h"
 #include "tests/simulation/fabric_cluster.h"
 
 namespace homeward::simulation {
@@ -308,9 +311,20 @@ void Fabric::StartByHand(Brain& brain, Guest* guest) {
   Copy* const copy = guest->copies.back().get();
   const bool has_vm = !copy->in_vm.empty() || !copy->in_azure.empty();
   const auto machine = brain.store().Get<Machine>(guest->id);
-  if (!has_vm || copy->vm_on || copy->left_behind ||
-      (machine.has_value() && !machine->job_id().empty()))
+  if (!has_vm || copy->vm_on || copy->left_behind) return;
+  const auto job = machine.has_value() ? brain.store().Get<Job>(machine->job_id()) : std::nullopt;
+  const Operation operation =
+      job.has_value() ? job->operation() : storage::v1::OPERATION_UNSPECIFIED;
+  if (operation == storage::v1::FAILBACK || operation == storage::v1::COMMIT) return;
+  // There is nothing to start: its VM was removed for another point.
+  if (machine.has_value() && machine->state() == storage::v1::FAILED_BACK) {
+    const auto issues = JudgeMachine(brain.MakeView(), *machine);
+    const bool said = absl::c_any_of(issues, [](const types::v1::HealthIssue& issue) {
+      return IsProblem(issue.problem(), ProblemId::kPointRequired);
+    });
+    if (!said) Fail(absl::StrCat(guest->id, " runs nowhere, and its health does not say so"));
     return;
+  }
   bool told = false;
   for (const Job& job : brain.store().All<Job>()) {
     for (const std::string& kept : job.kept())
@@ -351,6 +365,9 @@ void Fabric::LandInAzure(Guest* guest, const Machine& machine) {
   const auto made = guest->points.find(id);
   if (made == guest->points.end()) return Fail("failed over to a point that nobody made: " + id);
   const std::string& name = machine.assignment().placement().azure_vm().name();
+  // Another point was to be taken, and was not: it runs as before, or nowhere.
+  if (guest->early == nullptr && (name.empty() || guest->copies.back()->in_azure == name))
+    return guest->wish.clear();
   if (guest->early == nullptr || guest->early->in_azure != name || !guest->early->vm_on)
     return Fail(absl::StrCat(guest->id, " has failed over to ", name, ", which does not run"));
   for (auto& clone : guest->clones) {
@@ -445,7 +462,11 @@ void Fabric::CheckCloudStep(const CloudMove& move, const CloudStep& step) {
                                        failed(cloud.disks, move.disks[step.disk].name);
       const bool undone =
           operation == storage::v1::FAILBACK && (job->cancel_requested() || job->has_problem());
-      if (!made_anew && !undone) Fail(what + "which the machine is to run in");
+      // Another recovery point was asked for, and is chosen.
+      const bool another =
+          operation == storage::v1::FAILBACK && job->state_before() == storage::v1::FAILED_BACK &&
+          machine->assignment().placement().azure_vm().generation() < machine->generation();
+      if (!made_anew && !undone && !another) Fail(what + "which the machine is to run in");
       return;
     }
     default:

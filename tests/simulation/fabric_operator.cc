@@ -72,10 +72,10 @@ void Fabric::Meddle(Brain& brain, Guest* guest, const Machine& machine) {
   if (operation == storage::v1::REMOVE && machine.state() == storage::v1::UNPROTECTED && haunted)
     return;
   // Once it was started, an operator would have to turn it off first. In Azure another point makes
-  // it anew, which this world does not know; azure_workflow_test.cc has it.
+  // it anew.
   const bool to_azure = machine.assignment().placement().location() == storage::v1::AZURE_VM;
   if (operation == storage::v1::FAILBACK && machine.state() == storage::v1::FAILED_BACK &&
-      (to_azure || !guest->boots))
+      !to_azure && !guest->boots)
     return;
   // Both end its way home for good; and what is forgotten is not known to live there.
   if (machine.has_azure_vm() && operation == storage::v1::REMOVE &&
@@ -116,8 +116,11 @@ void Fabric::GoHome(Brain& brain, Guest* guest, const Machine& machine) {
   switch (machine.state()) {
     case storage::v1::UNPROTECTED:
       return Start(brain, guest, machine, storage::v1::PROTECT);
-    case storage::v1::FAILED_BACK:
-      return Start(brain, guest, machine, storage::v1::COMMIT);
+    case storage::v1::FAILED_BACK: {
+      // Nothing runs where another point was to be taken, and was not.
+      const bool runs = !RulesOf(machine).CheckCommit(machine).has_value();
+      return Start(brain, guest, machine, runs ? storage::v1::COMMIT : storage::v1::FAILBACK);
+    }
     case storage::v1::COMMITTED:
       return Start(brain, guest, machine, storage::v1::REPROTECT);
     case storage::v1::PROTECTED: {
