@@ -190,7 +190,9 @@ void Fabric::Start(Brain& brain, Guest* guest, const Machine& machine, Operation
       guest->could_stop = machine.state() == storage::v1::PROTECTED && !job.source_lost() &&
                           view.Alive(machine.machine_id()) && copy.host.up && stays_on;
       guest->wish = job.point();
-      guest->source_lost = job.source_lost();
+      // With another point it is as lost as it was.
+      guest->source_lost =
+          job.source_lost() || (guest->source_lost && machine.state() == storage::v1::FAILED_BACK);
     }
     const absl::StatusOr<Job> started = brain.StartJob(job, chosen_vm);
     wrong = started.status();
