@@ -267,7 +267,23 @@ TEST_F(AzureSitesTest, WhatIsMalformedIsRefusedBeforeAzureIsAsked) {
   EXPECT_THAT(refused([](auto* site) { site->set_containers(0, "http://acct/homeward"); }),
               HasSubstr("https://"));
   EXPECT_THAT(refused([](auto* site) { site->set_containers(0, "https://acct.example"); }),
-              HasSubstr("no container"));
+              HasSubstr("does not end with one container"));
+  EXPECT_THAT(refused([](auto* site) {
+                site->set_containers(0, "https://acct.blob.core.windows.net/homeward/more");
+              }),
+              AllOf(HasSubstr("--container"), HasSubstr("homeward/more"),
+                    HasSubstr("does not end with one container"),
+                    HasSubstr("https://ACCOUNT.blob.core.windows.net/CONTAINER")));
+  EXPECT_THAT(
+      refused([](auto* site) { site->set_containers(0, "https://10.0.0.4:10000/homeward"); }),
+      HasSubstr("after an address come the account and the container"));
+  EXPECT_THAT(refused([](auto* site) {
+                site->set_containers(0, "https://10.0.0.4:10000/acct/homeward/more");
+              }),
+              HasSubstr("homeward/more"));
+  storage::v1::AzureSite emulated = Site();
+  emulated.set_containers(0, "https://10.0.0.4:10000/acct/homeward");
+  EXPECT_TRUE(sites_->MayAdd(emulated, kSecret).ok()) << "the account is in the path";
   const std::string signature =
       refused([](auto* site) { site->set_containers(0, "https://acct.example/c?sig=abc"); });
   EXPECT_THAT(signature, AllOf(HasSubstr("without a query"), Not(HasSubstr("abc"))));
