@@ -169,6 +169,7 @@ types::v1::Problem ExplainAzure(const absl::Status& status) {
   // Without a code of Azure's, it is its certificate that is not trusted.
   if (IsOutOfReach(status) || (absl::IsPermissionDenied(status) && code.empty()))
     return MakeProblem(ProblemId::kAzureNotReached, why);
+  if (code == "ResourceGroupNotFound") return MakeProblem(ProblemId::kAzureSiteWrong, why);
   const bool forbidden = code == "RequestDisallowedByPolicy" || code == "ScopeLocked";
   const bool login = absl::IsUnauthenticated(status) || absl::IsPermissionDenied(status);
   return MakeProblem(login && !forbidden ? ProblemId::kAzureLogin : ProblemId::kAzureTaskFailed,

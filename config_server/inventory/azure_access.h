@@ -75,7 +75,8 @@ absl::StatusOr<CloudState::Sizes> ProbeAzureSite(AzureAccess& access);
 // The sizes that VMs can have in the site's region. As of Arm.
 absl::StatusOr<CloudState::Sizes> ReadSizes(AzureAccess& access, const azure::ArmCall& call);
 
-// Of a status of Arm or Tokens: AZURE_LOGIN, AZURE_NOT_REACHED or AZURE_TASK_FAILED.
+// Of a status of Arm or Tokens: AZURE_LOGIN, AZURE_NOT_REACHED, AZURE_SITE_WRONG or
+// AZURE_TASK_FAILED.
 types::v1::Problem ExplainAzure(const absl::Status& status);
 // Azure did not answer, or takes no requests at the moment.
 bool IsOutOfReach(const absl::Status& status);

@@ -6,6 +6,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/azure/address.h"
+#include "common/azure/blob_container.h"
 #include "common/base/name.h"
 #include "common/log/log.h"
 #include "common/problem/problem.h"
@@ -55,7 +56,7 @@ absl::Status CheckSubnetId(const AzureSite& site, const std::string& id) {
                    ": a network card is made in that of its network"));
 }
 
-absl::Status CheckUrl(const std::string& url, absl::string_view what, bool has_path) {
+absl::Status CheckUrl(const std::string& url, absl::string_view what) {
   const absl::StatusOr<azure::WebAddress> address = azure::ParseWebAddress(url);
   if (!address.ok()) return Annotate(address.status(), what);
   if (!address->tls)
@@ -64,11 +65,13 @@ absl::Status CheckUrl(const std::string& url, absl::string_view what, bool has_p
     return absl::InvalidArgumentError(absl::StrCat(
         what, " must be without a query (after ? or #), as a shared access signature"));
   }
-  if (has_path && address->path == "/") {
-    return absl::InvalidArgumentError(
-        absl::StrCat(what, " ", url, " names no container: https://ACCOUNT/CONTAINER"));
-  }
   return absl::OkStatus();
+}
+
+// As process servers take it: what they do not is a container that nobody could write.
+absl::Status CheckContainer(const std::string& url) {
+  HW_RETURN_IF_ERROR(CheckUrl(url, "container"));
+  return Annotate(azure::ParseContainerUrl(url).status(), "container (--container)");
 }
 
 absl::Status CheckForms(const AzureSite& site) {
@@ -85,11 +88,9 @@ absl::Status CheckForms(const AzureSite& site) {
   }
   HW_RETURN_IF_ERROR(azure::ParseResourceId(site.storage_account()).status());
   for (const std::string& container : site.containers())
-    HW_RETURN_IF_ERROR(CheckUrl(container, "container", /*has_path=*/true));
-  if (!site.endpoint().empty())
-    HW_RETURN_IF_ERROR(CheckUrl(site.endpoint(), "the endpoint", /*has_path=*/false));
-  if (!site.authority().empty())
-    HW_RETURN_IF_ERROR(CheckUrl(site.authority(), "the authority", /*has_path=*/false));
+    HW_RETURN_IF_ERROR(CheckContainer(container));
+  if (!site.endpoint().empty()) HW_RETURN_IF_ERROR(CheckUrl(site.endpoint(), "the endpoint"));
+  if (!site.authority().empty()) HW_RETURN_IF_ERROR(CheckUrl(site.authority(), "the authority"));
   return absl::OkStatus();
 }
 

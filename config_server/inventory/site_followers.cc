@@ -123,8 +123,7 @@ class SiteFollowers::Follower {
   }
 
   absl::Status Look() {
-    const storage::v1::AzureSite& site = access_->site();
-    HW_RETURN_IF_ERROR(access_->arm().GetGroup(site.resource_group(), Call()).status());
+    HW_RETURN_IF_ERROR(LookAtGroup());
     if (clock_.Monotonic() >= sizes_due_) HW_RETURN_IF_ERROR(NoteSizes());
     std::map<std::string, AzureVm> watched;
     {
@@ -135,10 +134,22 @@ class SiteFollowers::Follower {
     for (const auto& [machine_id, vm] : watched) {
       const absl::StatusOr<AzureVmState> seen = LookAt(machine_id, vm);
       if (cancelled_) return seen.status();
-      // The group was just shown: one VM that is not is no sign of the site.
+      // The group was just looked at: one VM that is not is no sign of the site.
       if (IsOutOfReach(seen.status()) && ++out_of_reach == kOutOfReachMax) return seen.status();
       Note(machine_id, vm, seen);
     }
+    return absl::OkStatus();
+  }
+
+  // One that is not there is an answer: VMs that were in it are gone, and nothing can be made in
+  // it.
+  absl::Status LookAtGroup() {
+    const std::string& group = access_->site().resource_group();
+    const absl::Status seen = access_->arm().GetGroup(group, Call()).status();
+    wrong_ = absl::OkStatus();
+    if (azure::AzureErrorOf(seen) != "ResourceGroupNotFound") return seen;
+    wrong_ = absl::NotFoundError(
+        absl::StrCat("its resource group ", group, " is not there: ", seen.message()));
     return absl::OkStatus();
   }
 
@@ -174,7 +185,10 @@ class SiteFollowers::Follower {
       if (view->power != "unknown") seen.power = view->power;
       return seen;
     }
-    if (!absl::IsNotFound(view.status())) return view.status();
+    // A subscription that is not found may only be out of sight.
+    if (!absl::IsNotFound(view.status()) ||
+        azure::AzureErrorOf(view.status()) == "SubscriptionNotFound")
+      return view.status();
     HW_ASSIGN_OR_RETURN(seen.moved_to, FindMoved(*arm, machine_id, vm));
     return seen;
   }
@@ -203,7 +217,9 @@ class SiteFollowers::Follower {
   void NoteReached() {
     absl::MutexLock lock(&mutex_);
     reached_ = clock_.Now();
-    state_.error = absl::OkStatus();
+    if (!wrong_.ok() && state_.error.code() != wrong_.code())
+      LogWarn("azure.wrong", {{"site", state_.site.name()}, {"error", wrong_}});
+    state_.error = wrong_;
     if (state_.link == CloudState::Link::kConnected) return;
     LogInfo("azure.connected", {{"site", state_.site.name()}});
     state_.link = CloudState::Link::kConnected;
@@ -223,7 +239,9 @@ class SiteFollowers::Follower {
   const std::string config_server_id_;
   const Rhythm rhythm_;
   const std::shared_ptr<AzureAccess> access_;  // also of moves that are under way
-  absl::Duration sizes_due_;                   // touched by the thread only
+  // Touched by the thread only.
+  absl::Duration sizes_due_;
+  absl::Status wrong_;  // with the site, which is reached
   std::atomic<bool> cancelled_ = false;
   mutable absl::Mutex mutex_;
   CloudState state_ ABSL_GUARDED_BY(mutex_);

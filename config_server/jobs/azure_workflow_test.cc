@@ -573,6 +573,41 @@ TEST_F(AzureWorkflowTest, ASiteThatIsNotReachedKeepsTheMachineFromFailingOver) {
   EXPECT_EQ(issues.size(), 1u) << "health says it before it is needed";
 }
 
+TEST_F(AzureWorkflowTest, ASiteWhoseResourceGroupIsGoneKeepsWhatWouldBeMadeThereFromBeginning) {
+  PlacementWish wish;
+  wish.location = storage::v1::AZURE_VM;
+  Obey();
+  Obey();
+  cloud.error = absl::NotFoundError("its resource group rg-1 is not there");
+  EXPECT_EQ(RefusedFor(wish), "AZURE_SITE_WRONG");
+  cloud.error = absl::OkStatus();
+  Protect();
+  EXPECT_EQ(Refused(storage::v1::FAILBACK), "");
+  cloud.error = absl::NotFoundError("its resource group rg-1 is not there");
+  const View view = brain_->MakeView();
+  const Refusal refusal = CheckOperation(view, Machine(), storage::v1::FAILBACK);
+  ASSERT_TRUE(refusal.has_value());
+  EXPECT_EQ(refusal->id(), "AZURE_SITE_WRONG");
+  EXPECT_TRUE(absl::StrContains(refusal->message(), "site west")) << refusal->message();
+  EXPECT_TRUE(absl::StrContains(refusal->message(), "resource group rg-1")) << refusal->message();
+  const Refusal test = RulesOf(Machine()).CheckTest(view, Machine(), "");
+  ASSERT_TRUE(test.has_value());
+  EXPECT_EQ(test->id(), "AZURE_SITE_WRONG");
+  const auto issues = JudgeMachine(view, Machine());
+  EXPECT_EQ(issues.size(), 1u) << "health says it before it is needed";
+}
+
+TEST_F(AzureWorkflowTest, AMachineWhoseResourceGroupIsGoneIsRefusedUntilItIsThereAgain) {
+  LiveInAzure();
+  const auto kept = cloud.vms;
+  cloud.vms.clear();
+  cloud.error = absl::NotFoundError("its resource group rg-1 is not there");
+  EXPECT_EQ(Refused(storage::v1::REPROTECT), "AZURE_VM_GONE");
+  cloud.vms = kept;
+  cloud.error = absl::OkStatus();
+  EXPECT_EQ(Refused(storage::v1::REPROTECT), "");
+}
+
 TEST_F(AzureWorkflowTest, ATestFailoverLeavesReplicationAlone) {
   Protect();
   const uint64_t generation = Machine().generation();

@@ -17,8 +17,13 @@ using storage::v1::AzureSite;
 using storage::v1::Machine;
 using storage::v1::Server;
 
-Refusal CheckReached(const std::string& name, const CloudState& state) {
-  if (state.link == CloudState::Link::kConnected) return std::nullopt;
+// Something is to be made there.
+Refusal CheckUsable(const std::string& name, const CloudState& state) {
+  if (state.link == CloudState::Link::kConnected) {
+    if (state.error.ok()) return std::nullopt;
+    return MakeProblem(ProblemId::kAzureSiteWrong,
+                       absl::StrCat("site ", name, ": ", state.error.message()));
+  }
   return MakeProblem(ProblemId::kAzureNotReached,
                      absl::StrCat("Azure is not reached for site ", name, ": ",
                                   state.error.ok() ? "it has not answered yet"
@@ -175,7 +180,7 @@ Refusal AzureVmRules::Place(const View& view, const Machine& machine, const Plac
         absl::StrCat(NameOf(machine), " runs in ", machine.azure_vm().name(), " in Azure already"));
   }
   if (Refusal refusal = CheckDisks(*placement)) return refusal;
-  if (Refusal refusal = CheckReached(record.name(), *site.state)) return refusal;
+  if (Refusal refusal = CheckUsable(record.name(), *site.state)) return refusal;
   const std::string& size = wish.azure.size.empty() ? record.default_size() : wish.azure.size;
   if (Refusal refusal = CheckSize(*site.state, size, placement->disks_size())) return refusal;
   const Receiver receiver =
@@ -220,7 +225,7 @@ Refusal AzureVmRules::CheckFailback(const View& view, const Machine& machine) co
                        absl::StrCat("the Azure site ", vm.site(), " of ", NameOf(machine),
                                     " is not known any more"));
   }
-  return CheckReached(state->first, state->second);
+  return CheckUsable(state->first, state->second);
 }
 
 Refusal AzureVmRules::CheckCommit(const Machine& machine) const {

@@ -38,6 +38,8 @@ struct CloudState {
   storage::v1::AzureSite site;
   Link link = Link::kDisconnected;
   absl::Time since;  // of `link`
+  // Why it is not reached. Of one that is: what it names that is not there, so that nothing can be
+  // made there.
   absl::Status error;
   std::shared_ptr<const Sizes> sizes;       // by name, of the region; null: not read yet
   std::map<std::string, AzureVmState> vms;  // by machine id, of those that were looked at

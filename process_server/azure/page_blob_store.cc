@@ -50,12 +50,20 @@ absl::Status LostTo(const std::string& whom) {
 
 }  // namespace
 
+// A snapshot of a point of this replica, by the point's number.
+struct PageBlobStore::Part {
+  uint64_t number = 0;
+  BlobProperties snapshot;
+};
+
 // What the container has of a replica.
 struct PageBlobStore::Contents {
   std::vector<absl::optional<BlobProperties>> blobs;  // by disk
   std::vector<ReplicaPoint> points;                   // whole ones, oldest first
   std::vector<Snapshots> snapshots;                   // of points
   std::vector<BlobProperties> orphans;                // snapshots of anything else
+  std::vector<Part> parts;                            // snapshots of points that are not whole
+  uint64_t newest = 0;                                // number of any point, also of these
 };
 
 absl::StatusOr<PageBlobStore::Contents> PageBlobStore::List(azure::PageBlobs& blobs,
@@ -101,8 +109,9 @@ absl::StatusOr<PageBlobStore::Contents> PageBlobStore::List(azure::PageBlobs& bl
     group.parts.push_back(&found);
   }
   for (const auto& [point, group] : groups) {
+    contents.newest = std::max(contents.newest, point.first);
     if (group.parts.size() < replica.disks.size()) {
-      for (const BlobProperties* part : group.parts) contents.orphans.push_back(*part);
+      for (const BlobProperties* part : group.parts) contents.parts.push_back({point.first, *part});
       continue;
     }
     contents.points.push_back(group.tag.point);
@@ -181,9 +190,10 @@ class PageBlobStore::Opening {
     size_t count = 0;
     while (count < contents.points.size() && contents.points[count].number < tag.oldest) {
       for (size_t i = 0; i < replica_.disks.size(); ++i) {
-        BlobProperties& orphan = contents.orphans.emplace_back();
-        orphan.name = Name(i);
-        orphan.snapshot = contents.snapshots[count].ids[i];
+        Part& part = contents.parts.emplace_back();
+        part.number = contents.points[count].number;
+        part.snapshot.name = Name(i);
+        part.snapshot.snapshot = contents.snapshots[count].ids[i];
       }
       ++count;
     }
@@ -232,6 +242,8 @@ class PageBlobStore::Opening {
       tag.state = StreamState();
       tag.state.generation = generation;
       tag.written_bytes = 0;
+      // What is left of the points is never taken for a part of a later one.
+      tag.oldest = std::max(tag.oldest, contents.newest + 1);
       HW_RETURN_IF_ERROR(
           blobs_.SetMetadata(Name(0), Encode(TagOf(0), tag), contents.blobs[0]->etag, lease_id_)
               .status());
@@ -299,7 +311,10 @@ class PageBlobStore::Opening {
     if (tag.replica_id != replica_.replica_id) {
       const uint64_t generation = tag.state.generation;
       const uint64_t opened = tag.opened;
+      // It was only made, and there are points: the first blob was deleted.
+      const bool deleted = tag.replica_id.empty() && contents.newest > 0;
       tag = ReplicaTag();
+      if (deleted) tag.oldest = contents.newest + 1;
       tag.replica_id = replica_.replica_id;
       tag.state.generation = generation;
       tag.opened = opened;
@@ -318,6 +333,20 @@ class PageBlobStore::Opening {
     for (const BlobProperties& orphan : contents.orphans)
       HW_RETURN_IF_ERROR(blobs_.Delete(orphan.name, orphan.snapshot, ""));
     contents.orphans.clear();
+    return DeleteParts();
+  }
+  // Of what was half made, and of dropped points. Whoever drops one leaves a later one that is
+  // whole: where there is none, a blob was deleted, and these are the last copies of the others.
+  absl::Status DeleteParts() {
+    std::vector<Part> left;
+    for (Part& part : contents.parts) {
+      if (contents.points.empty() && part.number < tag.oldest) {
+        left.push_back(std::move(part));
+        continue;
+      }
+      HW_RETURN_IF_ERROR(blobs_.Delete(part.snapshot.name, part.snapshot.snapshot, ""));
+    }
+    contents.parts = std::move(left);
     return absl::OkStatus();
   }
 
@@ -366,10 +395,13 @@ absl::StatusOr<PageBlobStore::Opened> PageBlobStore::Open(azure::PageBlobs& blob
                                                           Claim* claim) {
   Opening opening(blobs, replica);
   HW_RETURN_IF_ERROR(opening.Run(clock.Monotonic(), claim));
+  const std::vector<Part> parts = std::move(opening.contents.parts);
   std::unique_ptr<PageBlobStore> store(new PageBlobStore(blobs, clock, std::move(replica),
                                                          claim->lease_id, std::move(opening.tag),
                                                          std::move(opening.contents)));
   store->etag_ = std::move(opening.etag);
+  for (const Part& part : parts)
+    store->left_.push_back({part.snapshot.name, part.snapshot.snapshot});
   return Opened{std::move(store), opening.fresh};
 }
 
@@ -391,6 +423,8 @@ absl::Status PageBlobStore::RemovePoints(azure::PageBlobs& blobs, const Replica&
   }
   for (const BlobProperties& orphan : contents.orphans)
     HW_RETURN_IF_ERROR(blobs.Delete(orphan.name, orphan.snapshot, ""));
+  for (const Part& part : contents.parts)
+    HW_RETURN_IF_ERROR(blobs.Delete(part.snapshot.name, part.snapshot.snapshot, ""));
   return absl::OkStatus();
 }
 
@@ -494,7 +528,11 @@ absl::Status PageBlobStore::MakePoint(const Marker& marker, const StreamState& s
     written_before_bytes_ = 0;
     for (ExtentSet& written : written_) written.Clear();
   }
-  return Tell(state, "");
+  HW_RETURN_IF_ERROR(Tell(state, ""));
+  // What cannot be deleted now goes with the next point, or as the replica is opened anew.
+  while (!left_.empty() && blobs_.Delete(left_.back().blob, left_.back().id, "").ok())
+    left_.pop_back();
+  return absl::OkStatus();
 }
 
 absl::Status PageBlobStore::GoToPoint(absl::string_view point_id) {

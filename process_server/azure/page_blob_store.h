@@ -58,9 +58,10 @@ class PageBlobStore : public ReplicaStore {
     bool fresh = false;  // nothing was ever written to it: the disks read as zeroes
   };
   // Makes the blobs that are missing, takes those of an earlier replica of the machine as they are,
-  // and removes the snapshots of no whole point. `claim` is that of this process for this replica,
-  // and is changed. CANCELLED when another has it: try again, and it is taken when that one seems
-  // to be dead. `blobs` and `clock` outlive the store.
+  // and removes the snapshots of no whole point; those of points that lost a blob when the next
+  // point is whole. `claim` is that of this process for this replica, and is changed. CANCELLED
+  // when another has it: try again, and it is taken when that one seems to be dead. `blobs` and
+  // `clock` outlive the store.
   //   FAILED_PRECONDITION  a blob of that name is another's, or has another size
   //   DATA_LOSS            somebody changed the metadata; the message says where
   static absl::StatusOr<Opened> Open(azure::PageBlobs& blobs, const Clock& clock, Replica replica,
@@ -107,6 +108,10 @@ class PageBlobStore : public ReplicaStore {
     StreamState state;
     uint64_t written_bytes = 0;  // from the point before to this one
   };
+  struct Left {
+    std::string blob, id;
+  };
+  struct Part;
   struct Contents;  // of the container, of this replica
 
   PageBlobStore(azure::PageBlobs& blobs, const Clock& clock, Replica replica, std::string lease_id,
@@ -131,9 +136,11 @@ class PageBlobStore : public ReplicaStore {
   absl::Duration told_at_;  // when the metadata of the first blob was last changed
   bool lost_ = false;
   std::vector<ReplicaPoint> points_;
-  std::vector<Snapshots> snapshots_;   // of points_
-  uint64_t oldest_ = 0;                // as ReplicaTag
-  std::vector<Snapshots> dropped_;     // of older ones, as far as they may be there yet
+  std::vector<Snapshots> snapshots_;  // of points_
+  uint64_t oldest_ = 0;               // as ReplicaTag
+  std::vector<Snapshots> dropped_;    // of older ones, as far as they may be there yet
+  // Snapshots of points that lost a blob, as long as no point is whole.
+  std::vector<Left> left_;
   bool half_made_ = false;             // a point may be there that this store does not know
   uint64_t written_before_bytes_ = 0;  // since the newest point, when it was opened
   std::vector<ExtentSet> written_;     // since the newest point, or since it was opened

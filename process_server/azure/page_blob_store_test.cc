@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <fstream>
 #include <random>
+#include <set>
 
 #include "absl/strings/match.h"
 #include "common/wire/checksum.h"
@@ -48,6 +49,8 @@ struct Script {
 // Builds the script of a stream, with the disks beside it.
 class Author {
  public:
+  Author() = default;
+  explicit Author(StreamPosition first) : position_(first) {}
   void EpochBegin(bool fresh) {
     Seal(SealEpochBegin({BatchKind::kEpochBegin, Next(), 2}, {.fresh_replica = fresh}));
   }
@@ -465,6 +468,122 @@ TEST_F(PageBlobStoreTest, ADiskWhoseBlobWasDeletedIsNotTakenForZeroes) {
   EXPECT_EQ(store->state().generation, 2u);
   EXPECT_TRUE(store->points().empty()) << "none is whole";
   EXPECT_FALSE(fresh_) << "the other disk has what it had";
+}
+
+// The next epoch of SomeStream(): all is compared, and sent where it differs.
+Script AllAnew() {
+  Author author({2, 0});
+  author.EpochBegin(false);
+  author.EndGroup();
+  author.Data(0, 0, 4096, 'A');
+  author.Data(1, 0, 4096, 'B');
+  author.Writes();
+  author.EndGroup();
+  author.SyncEnd();
+  author.Point("p3");  // An id that there was before.
+  author.EndGroup();
+  return author.Take();
+}
+
+// A blob was deleted, and with it its part of each point. What is left of them is nobody else's
+// copy of the other disk: it stays until a point is whole, whoever dies at which request.
+TEST_F(PageBlobStoreTest, WhatIsLeftOfThePointsOfADeletedBlobStaysUntilTheNextPointIsWhole) {
+  using Loss = ModelPageBlobs::Loss;
+  const Script script = SomeStream();
+  const Script anew = AllAnew();
+  for (const size_t deleted : {size_t{1}, size_t{0}}) {
+    const size_t other = 1 - deleted;
+    const std::string blob = ReplicaOn("").disks[other].blob;
+    bool through = false;
+    uint64_t crashes = 0, half_made = 0;
+    for (uint64_t at = 1; !through; ++at) {
+      for (const Loss loss : {Loss::kBefore, Loss::kAfter}) {
+        SCOPED_TRACE(absl::StrCat("disk ", deleted, ", request ", at,
+                                  loss == Loss::kBefore ? " not done" : " done"));
+        container_ = ModelContainer();
+        {
+          auto store = Open(ReplicaOn("h1"));
+          for (const Step& step : script.steps) ASSERT_TRUE(Apply(*store, step).ok());
+        }
+        container_.blobs.erase(ReplicaOn("").disks[deleted].blob);
+        std::set<std::string> left;
+        for (const auto& [id, snapshot] : container_.blobs[blob].snapshots) left.insert(id);
+        ASSERT_EQ(left.size(), 3u);
+        const auto run = [&](ModelPageBlobs* client, const std::string& host) {
+          PageBlobStore::Claim claim;
+          auto opened = PageBlobStore::Open(*client, clock_, ReplicaOn(host), &claim);
+          EXPECT_TRUE(opened.ok() || client->loss) << opened.status();
+          if (!opened.ok()) return false;
+          PageBlobStore& store = *opened->store;
+          const size_t points = store.points().size();
+          EXPECT_LE(points, 1u);
+          EXPECT_EQ(SnapshotCount(), points == 0 ? left.size() : kDisks);
+          if (!store.Fence(2).ok()) return false;
+          for (const Step& step : anew.steps) {
+            const absl::Status applied = Apply(store, step);
+            EXPECT_TRUE(applied.ok() || client->loss) << applied;
+            if (!applied.ok()) return false;
+          }
+          EXPECT_EQ(Ids(store), (std::vector<std::string>{"p3"}));
+          EXPECT_GT(store.points()[0].number, 3u) << "no part of it is taken for one of before";
+          for (size_t i = 0; i < kDisks; ++i) {
+            const std::string url = store.PathsAt("p3")[i];
+            EXPECT_EQ(ContentOf(i, url.substr(url.find("?snapshot=") + 10))[0], "AB"[i]);
+          }
+          EXPECT_TRUE(client->loss || SnapshotCount() == kDisks) << "the point alone";
+          return true;
+        };
+        ModelPageBlobs first(&container_);
+        bool crashed = false;
+        first.loss = [&](absl::string_view, const std::string&) {
+          if (first.requests < at) return Loss::kNone;
+          crashed = true;
+          return first.requests == at ? loss : Loss::kBefore;
+        };
+        through = run(&first, "h1") && !crashed;
+        if (through) break;
+        ++crashes;
+        const auto& snapshots = container_.blobs[blob].snapshots;
+        const auto again = container_.blobs.find(ReplicaOn("").disks[deleted].blob);
+        const bool whole = again != container_.blobs.end() && !again->second.snapshots.empty() &&
+                           snapshots.rbegin()->second.metadata.at("hw_number") != "3";
+        for (const std::string& id : left)
+          EXPECT_TRUE(whole || snapshots.contains(id)) << id << " is gone";
+        half_made += SnapshotCount() == left.size() + 1;
+        ModelPageBlobs last(&container_);
+        ASSERT_TRUE(run(&last, "h2"));
+      }
+    }
+    EXPECT_GT(crashes, 20u);
+    EXPECT_GT(half_made, 0u);
+  }
+}
+
+TEST_F(PageBlobStoreTest, WhatIsLeftOfThePointsOfADeletedBlobGoesWithTheReplica) {
+  const Script script = SomeStream();
+  for (const bool blobs_too : {false, true}) {
+    container_ = ModelContainer();
+    auto store = Open(ReplicaOn("h1"));
+    for (const Step& step : script.steps) ASSERT_TRUE(Apply(*store, step).ok());
+    container_.blobs.erase("m1/d1.vhd");
+    store = Open(ReplicaOn("h1"));
+    EXPECT_EQ(SnapshotCount(), 3u);
+    const auto remove = blobs_too ? PageBlobStore::Remove : PageBlobStore::RemovePoints;
+    const absl::Status removed = remove(blobs_, ReplicaOn("h1"));
+    EXPECT_TRUE(removed.ok()) << removed;
+    EXPECT_EQ(SnapshotCount(), 0u);
+  }
+}
+
+TEST_F(PageBlobStoreTest, WhatIsLeftOfThePointsOfADeletedBlobIsNothingToALaterReplica) {
+  const Script script = SomeStream();
+  auto store = Open(ReplicaOn("h1"));
+  for (const Step& step : script.steps) ASSERT_TRUE(Apply(*store, step).ok());
+  container_.blobs.erase("m1/d1.vhd");
+  store = Open(ReplicaOn("h1"));
+  EXPECT_EQ(SnapshotCount(), 3u);
+  store = Open(ReplicaOn("h1", "r2", 3));
+  EXPECT_EQ(SnapshotCount(), 0u);
 }
 
 TEST_F(PageBlobStoreTest, SomebodysSnapshotIsNoneOfOurs) {

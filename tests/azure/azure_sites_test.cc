@@ -214,6 +214,52 @@ TEST_F(AzureSitesTest, VmIsGoneOrMoved) {
   ASSERT_TRUE(AwaitVm([](const AzureVmState& vm) { return !vm.exists && vm.moved_to.empty(); }));
 }
 
+TEST_F(AzureSitesTest, WithItsResourceGroupAVmIsGoneAndTheSiteIsReachedAndWrong) {
+  AddSite();
+  MakeVm(TagsOf(kConfigServer, kMachine, 4));
+  mover_->Watch(kMachine, Home());
+  ASSERT_TRUE(AwaitVm([](const AzureVmState& vm) { return vm.exists; }));
+  Fault(kGroupIsGone);
+  EXPECT_TRUE(AwaitVm([](const AzureVmState& vm) { return !vm.exists && vm.moved_to.empty(); }));
+  ASSERT_TRUE(Eventually([&] { return !State().error.ok(); }));
+  EXPECT_EQ(State().link, CloudState::Link::kConnected) << "it answers";
+  EXPECT_THAT(std::string(State().error.message()),
+              AllOf(HasSubstr("resource group lab"), HasSubstr("not there")));
+  EXPECT_NE(State().sizes, nullptr);
+  // After a restart too.
+  Close();
+  Open();
+  mover_->Watch(kMachine, Home());
+  EXPECT_TRUE(AwaitVm([](const AzureVmState& vm) { return !vm.exists; }));
+  // And nothing of it stays when it is mended.
+  Order(R"({"clear_faults": true})");
+  EXPECT_TRUE(AwaitVm([](const AzureVmState& vm) { return vm.power == "running"; }));
+  EXPECT_TRUE(Eventually([&] { return State().error.ok(); }));
+  EXPECT_EQ(State().link, CloudState::Link::kConnected);
+}
+
+TEST_F(AzureSitesTest, SubscriptionThatIsNotFoundSaysNothingOfItsVms) {
+  AddSite();
+  MakeVm(TagsOf(kConfigServer, kMachine, 4));
+  mover_->Watch(kMachine, Home());
+  ASSERT_TRUE(AwaitVm([](const AzureVmState& vm) { return vm.exists; }));
+  Fault(R"({"path": "/subscriptions/", "status": 404, "code": "SubscriptionNotFound",
+            "message": "it may be of another tenant"})");
+  ASSERT_TRUE(AwaitLink(CloudState::Link::kStale));
+  EXPECT_TRUE(State().vms.at(kMachine).exists) << "as it was seen last";
+  // That of the VM alone, which may be another one than the site's.
+  Order(R"({"clear_faults": true})");
+  ASSERT_TRUE(AwaitLink(CloudState::Link::kConnected));
+  Fault(R"({"path": "/resources$", "status": 403, "code": "AuthorizationFailed"})");
+  Fault(R"({"path": "/instanceView$", "status": 404, "code": "SubscriptionNotFound"})");
+  ASSERT_TRUE(Eventually([&] {
+    const CloudState state = State();
+    const auto seen = state.vms.find(kMachine);
+    return seen == state.vms.end() || !seen->second.exists;
+  }));
+  EXPECT_THAT(State().vms, IsEmpty()) << "it is unknown, and not gone";
+}
+
 TEST_F(AzureSitesTest, VmOfAnotherGenerationElsewhereIsNotItsVm) {
   AddSite();
   MakeVm(TagsOf(kConfigServer, kMachine, 3));
@@ -267,7 +313,23 @@ TEST_F(AzureSitesTest, WhatIsMalformedIsRefusedBeforeAzureIsAsked) {
   EXPECT_THAT(refused([](auto* site) { site->set_containers(0, "http://acct/homeward"); }),
               HasSubstr("https://"));
   EXPECT_THAT(refused([](auto* site) { site->set_containers(0, "https://acct.example"); }),
-              HasSubstr("no container"));
+              HasSubstr("does not end with one container"));
+  EXPECT_THAT(refused([](auto* site) {
+                site->set_containers(0, "https://acct.blob.core.windows.net/homeward/more");
+              }),
+              AllOf(HasSubstr("--container"), HasSubstr("homeward/more"),
+                    HasSubstr("does not end with one container"),
+                    HasSubstr("https://ACCOUNT.blob.core.windows.net/CONTAINER")));
+  EXPECT_THAT(
+      refused([](auto* site) { site->set_containers(0, "https://10.0.0.4:10000/homeward"); }),
+      HasSubstr("after an address come the account and the container"));
+  EXPECT_THAT(refused([](auto* site) {
+                site->set_containers(0, "https://10.0.0.4:10000/acct/homeward/more");
+              }),
+              HasSubstr("homeward/more"));
+  storage::v1::AzureSite emulated = Site();
+  emulated.set_containers(0, "https://10.0.0.4:10000/acct/homeward");
+  EXPECT_TRUE(sites_->MayAdd(emulated, kSecret).ok()) << "the account is in the path";
   const std::string signature =
       refused([](auto* site) { site->set_containers(0, "https://acct.example/c?sig=abc"); });
   EXPECT_THAT(signature, AllOf(HasSubstr("without a query"), Not(HasSubstr("abc"))));

@@ -284,6 +284,14 @@ TEST_F(CloudMoverTest, NoCapacityFailsWithAzuresWordsAndIsUndone) {
   EXPECT_THAT(Everything(), IsEmpty());
 }
 
+TEST_F(CloudMoverTest, ResourceGroupThatIsNotThereIsToldOfTheSite) {
+  Fault(kGroupIsGone);
+  const StepResult result = Run(CloudMove::Kind::kCreateDisks);
+  EXPECT_EQ(result.state, StepResult::State::kFailed);
+  EXPECT_THAT(Why(result), AllOf(HasSubstr("AZURE_SITE_WRONG"), HasSubstr("Resource group 'lab'")));
+  EXPECT_EQ(Why(Run(CloudMove::Kind::kDelete)), "done") << "it is undone";
+}
+
 TEST_F(CloudMoverTest, VmThatFailsEachTimeIsGivenUp) {
   ASSERT_TRUE(Run(CloudMove::Kind::kCreateDisks).done());
   Fault(

@@ -25,6 +25,10 @@ inline constexpr char kSiteName[] = "west";
 inline constexpr char kMachine[] = "0123456789abcdef0123456789abcdef";
 inline constexpr char kConfigServer[] = "config-server-1";
 inline constexpr char kSubscription[] = "33333333-3333-3333-3333-333333333333";
+// A fault: what Azure answers of a resource group that is not there, and of all in it.
+inline constexpr char kGroupIsGone[] =
+    R"({"path": "/resourceGroups/lab(/.*)?$", "status": 404, "code": "ResourceGroupNotFound",
+        "message": "Resource group 'lab' could not be found."})";
 
 // Times are those of a test: tenths of a second where Azure has minutes.
 class SiteFixture : public ::testing::Test {

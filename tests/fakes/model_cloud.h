@@ -54,6 +54,7 @@ class ModelCloud : public Cloud {
     CloudState state;
     state.site = site;
     state.link = link;
+    state.error = error;
     state.sizes = std::make_shared<CloudState::Sizes>(sizes);
     for (const auto& [machine_id, vm] : watched_) {
       const auto seen = vms.find(vm.name());
@@ -127,6 +128,7 @@ class ModelCloud : public Cloud {
   storage::v1::AzureSite site;
   bool has_site = true;
   CloudState::Link link = CloudState::Link::kConnected;
+  absl::Status error;  // as in CloudState
   CloudState::Sizes sizes = {{"Standard_D2s_v5", 4}, {"Standard_B1s", 0}};
   std::string moved_to;
   std::map<std::string, Vm> vms;
