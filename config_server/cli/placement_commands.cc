@@ -52,7 +52,7 @@ void AddAzurePlace(const Command<Request>& command) {
   text("--azure-subnet", &AzurePlace::mutable_subnet,
        "with --location azure: resource ID of the subnet (default: the site's)");
   text("--azure-firmware", &AzurePlace::mutable_firmware,
-       "with --location azure: bios or efi (default: what the machine's VM has, or bios)")
+       "with --location azure: bios or efi (default: what the machine boots with)")
       ->check(CLI::IsMember({"bios", "efi"}));
 }
 

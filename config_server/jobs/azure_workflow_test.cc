@@ -563,6 +563,30 @@ TEST_F(AzureWorkflowTest, WhatCannotBeReplicatedToAzureIsRefused) {
   EXPECT_EQ(RefusedFor(wish), "AZURE_SITE_UNKNOWN");
 }
 
+TEST_F(AzureWorkflowTest, FirmwareIsAsTheOperatorSaysElseAsTheVmHasElseAsTheAgentFound) {
+  Obey();
+  Obey();
+  PlacementWish wish;
+  wish.location = storage::v1::AZURE_VM;
+  storage::v1::Machine machine = Machine();
+  const auto uefi = [&](const std::string& vcenter, const std::string& agent) {
+    machine.mutable_vm()->set_firmware(vcenter);
+    machine.mutable_registration()->set_firmware(agent);
+    const Placed placed = Place(brain_->MakeView(), machine, wish);
+    EXPECT_FALSE(placed.refusal.has_value());
+    return placed.placement.azure_vm().uefi();
+  };
+  EXPECT_FALSE(uefi("", "")) << "nobody knows";
+  EXPECT_TRUE(uefi("", "efi"));
+  EXPECT_FALSE(uefi("", "bios"));
+  EXPECT_TRUE(uefi("efi", "bios"));
+  EXPECT_FALSE(uefi("bios", "efi"));
+  wish.azure.firmware = "bios";
+  EXPECT_FALSE(uefi("efi", "efi"));
+  wish.azure.firmware = "efi";
+  EXPECT_TRUE(uefi("bios", "bios"));
+}
+
 TEST_F(AzureWorkflowTest, ASiteThatIsNotReachedKeepsTheMachineFromFailingOver) {
   Protect();
   cloud.link = CloudState::Link::kDisconnected;

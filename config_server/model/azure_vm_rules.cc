@@ -106,6 +106,13 @@ std::string ContainerOf(const View& view, const Urls& containers, const Server& 
   return "";
 }
 
+// Who knows it best says it.
+std::string FirmwareOf(const Machine& machine, const PlacementWish& wish) {
+  if (!wish.azure.firmware.empty()) return wish.azure.firmware;
+  if (!machine.vm().firmware().empty()) return machine.vm().firmware();
+  return machine.registration().firmware();
+}
+
 size_t LoadOf(const View& view, const Server& server) {
   return static_cast<size_t>(
       std::count_if(view.machines.begin(), view.machines.end(), [&](const Machine& machine) {
@@ -198,8 +205,7 @@ Refusal AzureVmRules::Place(const View& view, const Machine& machine, const Plac
   vm.set_region(record.region());
   vm.set_size(size);
   vm.set_subnet(wish.azure.subnet.empty() ? record.subnet() : wish.azure.subnet);
-  vm.set_uefi(wish.azure.firmware.empty() ? machine.vm().firmware() == "efi"
-                                          : wish.azure.firmware == "efi");
+  vm.set_uefi(FirmwareOf(machine, wish) == "efi");
   vm.set_os_type(machine.registration().os_type());
   return std::nullopt;
 }

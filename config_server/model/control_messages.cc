@@ -14,6 +14,7 @@ storage::v1::Registration ToStorage(const control::v1::Registration& registratio
   stored.set_replication_address(registration.replication_address());
   *stored.mutable_unusable_disks() = registration.unusable_disks();
   *stored.mutable_mac_addresses() = registration.mac_addresses();
+  stored.set_firmware(registration.firmware());
   return stored;
 }
 

@@ -22,6 +22,7 @@ control::v1::Registration Registered() {
   registration.add_mac_addresses("0050569f0001");
   registration.set_incarnation("a start");
   registration.mutable_running_for()->set_seconds(2);
+  registration.set_firmware("efi");
   return registration;
 }
 

@@ -31,7 +31,7 @@ struct PlacementWish {
   bool hyperv = false;            // always refused
   std::string vm = {};            // which VM the machine is, or was, as an operator names it
   // Of a VM in Azure. Empty: the only site; what the site says; the firmware that the machine's VM
-  // has, otherwise BIOS.
+  // has, otherwise what its agent says, otherwise BIOS.
   struct Azure {
     std::string site = {}, size = {}, subnet = {}, firmware = {};
   } azure = {};

@@ -205,6 +205,7 @@ class Agent : public Daemon {
     control::v1::Registration registration = DescribeHost(Joining(), membership_, kVersion);
     if (!config_.hardware_uuid().empty()) registration.set_hardware_uuid(config_.hardware_uuid());
     if (!boot_id_.empty()) registration.set_boot_id(boot_id_);
+    registration.set_firmware(BootFirmware(environment_.files));
     const DiskList disks = protection_->disks();
     *registration.mutable_disks() = {disks.usable.begin(), disks.usable.end()};
     *registration.mutable_unusable_disks() = {disks.unusable.begin(), disks.unusable.end()};
@@ -311,6 +312,12 @@ void CheckAgentConfig(const google::protobuf::Message& message, ConfigProblems* 
   RequirePositive("freeze_timeout", config.freeze_timeout(), config.has_freeze_timeout(), problems);
   if (!config.monitoring().listen_address().empty())
     RequireAddress("monitoring.listen_address", config.monitoring().listen_address(), problems);
+}
+
+std::string BootFirmware(FileSystem& files) {
+  const absl::StatusOr<std::vector<std::string>> told = files.List("/sys/firmware");
+  if (!told.ok() || told->empty()) return "";
+  return absl::c_linear_search(*told, "efi") ? "efi" : "bios";
 }
 
 absl::Duration DrawRegistrationDelay(const config::v1::Delay& delay, uint64_t random_seed) {

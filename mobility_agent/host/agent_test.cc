@@ -7,6 +7,7 @@
 
 #include "common/wire/time_proto.h"
 #include "gtest/gtest.h"
+#include "tests/fakes/memory_disk.h"
 
 namespace homeward {
 namespace {
@@ -39,6 +40,20 @@ TEST(RegistrationDelay, ALogNormalOneHasItsMedianAndItsLimit) {
   EXPECT_GT(drawn[500], absl::Seconds(85));
   EXPECT_LT(drawn[500], absl::Seconds(115));
   EXPECT_EQ(drawn.back(), absl::Seconds(200));
+}
+
+TEST(BootFirmware, IsEfiWhereTheKernelWasToldOfIt) {
+  MemoryDisk disk(1);
+  EXPECT_EQ(BootFirmware(disk), "") << "nothing is to be seen";
+  ASSERT_TRUE(disk.MakeDirectories("/sys/firmware").ok());
+  EXPECT_EQ(BootFirmware(disk), "") << "as in a container, whose /sys/firmware is empty";
+  const auto touch = [&](const std::string& path) {
+    ASSERT_TRUE(disk.Open(path, OpenMode::kCreate).ok());
+  };
+  touch("/sys/firmware/acpi");
+  EXPECT_EQ(BootFirmware(disk), "bios");
+  touch("/sys/firmware/efi");
+  EXPECT_EQ(BootFirmware(disk), "efi");
 }
 
 TEST(EnrolAnew, WhatTheOriginalHadIsSetAsideAndNothingIsLost) {
