@@ -41,6 +41,9 @@ class ReplicaBackend {
   virtual absl::Status RemovePoints() { return absl::OkStatus(); }
   // Whether the points take room of the retention directory's volume.
   virtual bool points_are_here() const { return true; }
+  // What a sender may send ahead of what is durable: memory, while the stream is busy. A medium
+  // that is far away takes a lot at once, or little.
+  virtual uint64_t window_bytes() const { return 16 * kMiB; }
   // Whether the disks may leave this host once they are handed to the machine. Then LetGo() makes
   // them ready for that; none may be open.
   virtual bool leaves() const { return false; }
