@@ -281,9 +281,12 @@ StepResult UndoFailback(TaskContext& context) {
     if (RulesOf(machine).remakes_machine() || !IsDone(*context.job, kChooseAndFence))
       return StepResult::Done();
     StepResult back = RecoverDisks(context);
-    if (back.state != StepResult::State::kFailed) return back;
-    context.job->add_kept(absl::StrCat("the disks are not at recovery point ", state.point_id(),
-                                       " again: ", back.problem->message()));
+    // A master target that is gone for good must not keep the machine for ever.
+    const bool gone = !context.view.Alive(machine.assignment().placement().master_target_id());
+    if (back.done() || (back.state == StepResult::State::kWaiting && !gone)) return back;
+    context.job->add_kept(absl::StrCat(
+        "the disks may not be at recovery point ", state.point_id(),
+        " again: ", gone ? "the master target does not answer" : back.problem->message()));
     return StepResult::Done();
   }
   if (state.phase() == storage::v1::RECOVER) {

@@ -59,7 +59,7 @@ class PageBlobBackend : public ReplicaBackend {
     return PageBlobStore::Remove(*blobs_, replica_);
   }
   bool points_are_here() const override { return false; }
-  // All puts that the client makes at a time, and as much again that arrives meanwhile.
+  // All puts that the client makes at a time: eight of 4 MiB.
   uint64_t window_bytes() const override { return 32 * kMiB; }
   // Where one has lost the replica without being told so, it does not take it back.
   std::string claim() const override { return claim_.lease_id; }
