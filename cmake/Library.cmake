@@ -10,7 +10,7 @@
 # What nearly every file includes is compiled once (precompiled headers, below): GRPC gives the target gRPC's headers too,
 # DEPS proto those of the messages, a test those of GoogleTest. The release preset does without: a build of it finds a forgotten include.
 #
-# The sanitizers' builds compile several files of a target as one (unity builds): two files of a target cannot each have a name of
+# The builds of tests/run compile several files of a target as one (unity builds): two files of a target cannot each have a name of
 # their own that is the same in both.
 #
 # homeward_program(NAME homeward-agent SOURCES ... DEPS ...)   an executable, same rules

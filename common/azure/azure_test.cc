@@ -3,6 +3,7 @@
 #include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "common/azure/blob_container.h"
+#include "common/azure/crc64.h"
 #include "common/azure/retry.h"
 #include "common/azure/shared_key.h"
 #include "common/azure/storage_reply.h"
@@ -29,6 +30,15 @@ RequestToSign PublishedExample() {
   request.path = "/mycontainer";
   request.query = {{"restype", "container"}, {"comp", "metadata"}, {"timeout", "20"}};
   return request;
+}
+
+// As Azure itself answered for these words (recorded by azure-sdk-for-js, storage-blob).
+TEST(Crc64, IsAzures) {
+  EXPECT_EQ(Crc64("Hello World"), 0x659632cb7e4be261u);
+  EXPECT_EQ(Crc64("123456789"), 0xae8b14860a799888u) << "the check value of CRC-64/NVME";
+  EXPECT_EQ(Crc64(""), 0u);
+  const std::string content(1000, 'x');
+  for (size_t at = 1; at < 40; ++at) EXPECT_NE(Crc64(content.substr(at)), Crc64(content)) << at;
 }
 
 TEST(SharedKey, SignsWhatTheReferenceSaysOfGetContainerMetadata) {
@@ -215,7 +225,7 @@ TEST(StorageReply, OnlyWhatPassesMayPass) {
                                                 {500, "InternalError"},
                                                 {500, "OperationTimedOut"},
                                                 {429, ""},
-                                                {400, "Md5Mismatch"},
+                                                {400, "Crc64Mismatch"},
                                                 {502, ""},
                                                 {409, "SnapshotOperationRateExceeded"}})
     EXPECT_TRUE(MayPass(Refusal(http, code))) << http << code;

@@ -14,6 +14,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_split.h"
 #include "absl/synchronization/mutex.h"
+#include "common/azure/crc64.h"
 #include "common/azure/shared_key.h"
 #include "common/azure/storage_reply.h"
 #include "common/exec/thread_name.h"
@@ -37,6 +38,13 @@ std::string Encode(absl::string_view text, absl::string_view also) {
     }
   }
   return out;
+}
+
+std::string Crc64Header(absl::string_view content) {
+  const uint64_t crc = Crc64(content);
+  std::string bytes;
+  for (int i = 0; i < 8; ++i) bytes.push_back(static_cast<char>(crc >> (8 * i)));
+  return absl::Base64Escape(bytes);
 }
 
 void AddMetadata(const Metadata& metadata, std::map<std::string, std::string>* headers) {
@@ -354,7 +362,7 @@ absl::Status BlobContainer::Put(const PageWrite& write, const std::string& lease
                      {"x-ms-page-write", write.content.empty() ? "clear" : "update"}};
   if (!write.content.empty()) {
     request.headers["Content-Type"] = "application/octet-stream";
-    request.headers["Content-MD5"] = absl::Base64Escape(Md5Digest(write.content));
+    request.headers["x-ms-content-crc64"] = Crc64Header(write.content);
   }
   request.content = write.content;
   AddLease(lease_id, &request.headers);

@@ -62,7 +62,7 @@ struct ContainerAddress {
 };
 absl::StatusOr<ContainerAddress> ParseContainerUrl(absl::string_view url);
 
-// Thread-safe. Content goes with its MD5, which Azure compares.
+// Thread-safe. Content goes with its CRC-64, which Azure compares.
 //
 // A put whose connection ended may still be on its way, and arrive after a later one of the same
 // pages. So each put is only for the blob at one sequence number, and after such an end, and before

@@ -85,8 +85,8 @@ absl::StatusCode CodeOf(int http, absl::string_view code) {
   if (IsUnauthorised(http, code)) return absl::StatusCode::kPermissionDenied;
   switch (http) {
     case 400:
-      return code == "Md5Mismatch" ? absl::StatusCode::kUnavailable
-                                   : absl::StatusCode::kInvalidArgument;
+      return code == "Crc64Mismatch" ? absl::StatusCode::kUnavailable
+                                     : absl::StatusCode::kInvalidArgument;
     case 411:
     case 413:
     case 416:

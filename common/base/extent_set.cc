@@ -55,6 +55,12 @@ void ExtentSet::Remove(Extent extent) {
   }
 }
 
+bool ExtentSet::Touches(Extent extent) const {
+  if (extent.length == 0) return false;
+  auto it = ranges_.lower_bound(extent.end());
+  return it != ranges_.begin() && std::prev(it)->second > extent.offset;
+}
+
 void ExtentSet::Clear() {
   ranges_.clear();
   bytes_ = 0;

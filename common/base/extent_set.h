@@ -29,6 +29,8 @@ class ExtentSet {
 
   // The parts of `extent` that are not in the set, in order.
   std::vector<Extent> Missing(Extent extent) const;
+  // Whether any byte of `extent` is in the set.
+  bool Touches(Extent extent) const;
   // Removes and returns the first range, cut to `length_max` bytes. Requires: !empty().
   Extent TakeFirst(uint64_t length_max);
 

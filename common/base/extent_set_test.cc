@@ -57,6 +57,10 @@ TEST(ExtentSet, AgreesWithABitmapOverRandomOperations) {
       missing += gap.length;
     }
     ASSERT_EQ(missing, 256 - model.count());
+    const Extent some{random() % 250, random() % 6};
+    bool touches = false;
+    for (uint64_t i = some.offset; i < some.end(); ++i) touches |= model[i];
+    ASSERT_EQ(set.Touches(some), touches);
   }
 }
 

@@ -47,7 +47,12 @@ HostedReplica::HostedReplica(const StreamRuntime& runtime, BackendTable backends
   strand_->Post([this] { Tick(); });
 }
 
-HostedReplica::~HostedReplica() { strand_->Stop(); }
+HostedReplica::~HostedReplica() {
+  strand_->Stop();
+  // It posts to the strand until it is gone.
+  stream_.reset();
+  store_.reset();
+}
 
 void HostedReplica::Want(const control::v1::Replica& desired, ScrubPace scrub) {
   strand_->Post([this, desired, scrub] {
@@ -103,6 +108,7 @@ absl::Status HostedReplica::Open() {
   }
   HW_ASSIGN_OR_RETURN(ReplicaBackend::Opened opened, backend_->Open());
   store_ = std::move(opened.store);
+  store_->SetOnArrival([this] { strand_->Post([this] { OnArrival(); }); });
   std::vector<uint64_t> sizes;
   for (const types::v1::Disk& disk : desired_.disks()) sizes.push_back(disk.size_bytes());
   HW_RETURN_IF_ERROR(store_->Fence(desired_.generation()));
@@ -428,10 +434,32 @@ absl::StatusOr<StreamPosition> HostedReplica::Admit(const replication::v1::Hello
 absl::Status HostedReplica::Store(std::vector<SealedBatch> batches) {
   if (stream_ == nullptr) return absl::UnavailableError("the replica is closed");
   for (const SealedBatch& batch : batches) received_bytes_ += batch.size();
+  const StreamPosition before = stream_->durable();
   const absl::Status stored = stream_->Store(std::move(batches));
-  // The sender comes again; meanwhile the operator must know. Not a failure of the replica itself.
-  full_ = absl::IsResourceExhausted(stored) ? stored : absl::OkStatus();
+  NoteSpace(stored, before);
   return stored;
+}
+
+void HostedReplica::OnArrival() {
+  if (stream_ == nullptr) return;
+  const StreamPosition before = stream_->durable();
+  const absl::Status settled = stream_->Settle();
+  NoteSpace(settled, before);
+  if (receiver_ == nullptr) return;
+  if (settled.ok()) {
+    receiver_->Acknowledge();
+  } else {
+    receiver_->Refuse(settled);
+  }
+}
+
+// The sender comes again; meanwhile the operator must know. Not a failure of the replica itself.
+void HostedReplica::NoteSpace(const absl::Status& stored, StreamPosition before) {
+  if (absl::IsResourceExhausted(stored)) {
+    full_ = stored;
+  } else if (stream_->durable() != before) {
+    full_ = absl::OkStatus();
+  }
 }
 
 uint64_t HostedReplica::AvailableBytes() {

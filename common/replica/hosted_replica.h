@@ -55,6 +55,10 @@ class HostedReplica : public Inbox {
   absl::Status CheckUntouched();
   absl::Status NoteHandover();
   void Break(const absl::Status& why);
+  // Something the store was given has arrived where it is to be.
+  void OnArrival();
+  // Whether a volume is full. `before`: the position.
+  void NoteSpace(const absl::Status& stored, StreamPosition before);
   void DelayNextTry();
   void Tick();
   void ShowLife();

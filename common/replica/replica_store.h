@@ -4,6 +4,9 @@
 #ifndef HOMEWARD_COMMON_REPLICA_REPLICA_STORE_H_
 #define HOMEWARD_COMMON_REPLICA_REPLICA_STORE_H_
 
+#include <deque>
+#include <functional>
+#include <memory>
 #include <string>
 #include <utility>
 #include <vector>
@@ -33,7 +36,7 @@ struct ReplicaPoint {
 // anew. CANCELLED: another host has the replica now.
 class ReplicaStore {
  public:
-  virtual ~ReplicaStore() = default;
+  virtual ~ReplicaStore();
   ReplicaStore(const ReplicaStore&) = delete;
   ReplicaStore& operator=(const ReplicaStore&) = delete;
 
@@ -43,10 +46,26 @@ class ReplicaStore {
   //   RESOURCE_EXHAUSTED  a volume is full; nothing of the failing group was acknowledged, try
   //                       again
   absl::Status Apply(const std::vector<absl::string_view>& sealed_batches);
+  // As Apply(), but what was taken last may still be on its way to the medium when it returns, so
+  // that what comes next can be on its way at the same time. position() says what is durable. An
+  // error may also be of what was begun before: then nothing of that is under way any more, and
+  // what is behind position() is to be sent again.
+  absl::Status Begin(std::vector<SealedBatch> batches);
+  // Makes durable what was begun and has arrived. The same error.
+  absl::Status Settle();
+  // The same, once all has arrived: nothing is under way any more.
+  absl::Status Finish();
+  // Of the batches that are under way.
+  uint64_t under_way_bytes() const;
+  // `on_arrival` is called on any thread when there is something to settle, or position() may have
+  // moved outside of Begin() and Settle(), until the store is destroyed. Set it before the first
+  // Begin().
+  void SetOnArrival(std::function<void()> on_arrival) { on_arrival_ = std::move(on_arrival); }
+
   // Refuses all of an older generation from now on.
   absl::Status Fence(uint64_t generation);
 
-  // Who may stream is told to it and asked of it.
+  // Who may stream is told to it and asked of it. Requires: nothing is under way.
   StreamOrder& order() { return order_; }
   StreamPosition position() const { return order_.position(); }
   const StreamState& state() const { return order_.state(); }
@@ -96,13 +115,35 @@ class ReplicaStore {
     absl::string_view content;
   };
 
-  ReplicaStore(std::vector<uint64_t> disk_bytes, StreamOrder order)
-      : disk_bytes_(std::move(disk_bytes)), order_(std::move(order)) {}
+  // Ranges on their way. Destruction waits for the end.
+  class Delivery {
+   public:
+    virtual ~Delivery() = default;
+    virtual bool has_ended() const = 0;
+    // Blocks until it has; what it came to, as of Write().
+    virtual absl::Status Await() = 0;
+  };
+
+  ReplicaStore(std::vector<uint64_t> disk_bytes, StreamOrder order);
   const std::vector<uint64_t>& disk_bytes() const { return disk_bytes_; }
 
   // All of these are durable on return, and may be done again after a crash.
   // Writes in order. Every range is within its disk.
   virtual absl::Status Write(const std::vector<Range>& ranges) = 0;
+  // Begins what Write() does, calls OnArrival() when it has ended, and returns it. No range is
+  // also in a delivery that is under way; contents stay as long as the delivery. Null: this medium
+  // is near, and Write() is to be called.
+  virtual std::unique_ptr<Delivery> Deliver(const std::vector<Range>&) { return nullptr; }
+  // A delivery is begun as soon as it has so much.
+  virtual uint64_t delivery_bytes() const { return UINT64_MAX; }
+  // So many at a time. At least 1.
+  virtual size_t deliveries_max() const { return 1; }
+  void OnArrival() const {
+    if (on_arrival_) on_arrival_();
+  }
+  // Waits for what is under way, and forgets it. Who overrides Deliver() calls it in its
+  // destructor.
+  void Abandon();
   // The stream was taken this far, and what of it was to be written is. Ends what RecoverTo() did.
   virtual absl::Status Commit(const StreamState& state) = 0;
   // As Commit(), and what the replica is now becomes a point.
@@ -112,11 +153,39 @@ class ReplicaStore {
   virtual absl::Status DropOldestPoint() = 0;
 
  private:
+  struct Batches;  // as long as somebody points into them
+  // Ranges, and how far the stream is taken with them.
+  struct Staged {
+    StreamOrder order;
+    std::vector<std::shared_ptr<Batches>> batches = {};
+    std::vector<Range> ranges = {};
+    uint64_t bytes = 0;        // of content
+    uint64_t batch_bytes = 0;  // of the batches
+  };
+  struct UnderWay;  // what was staged, and its delivery
+
   absl::Status CheckExtents(const ParsedBatch& batch) const;
-  absl::Status ApplyOne(const ParsedBatch& batch, StreamOrder* next, std::vector<Range>* staged);
+  absl::Status Take(const std::vector<absl::string_view>& sealed_batches,
+                    const std::shared_ptr<Batches>& batches);
+  absl::Status TakeOne(const ParsedBatch& batch);
+  // Begins what is staged.
+  absl::Status Send();
+  // The same, unless it is little and comes with what follows, once something has arrived.
+  absl::Status SendOrWait();
+  // What was taken is at the medium, all of it. Requires a commit.
+  absl::Status Land();
+  // Waits for the oldest `count` that are under way.
+  absl::Status Await(size_t count);
+  absl::Status SettleOldest(size_t count);
+  // Nothing is staged. The next batch follows what is under way.
+  void ResetStaged();
+  bool IsUnderWay(const Range& range) const;
 
   const std::vector<uint64_t> disk_bytes_;
   StreamOrder order_;  // what is durable
+  std::function<void()> on_arrival_;
+  std::deque<UnderWay> under_way_;  // in the order of the stream
+  Staged staged_;                   // behind that
 };
 
 }  // namespace homeward

@@ -1,5 +1,8 @@
 #include "common/replica/replica_stream.h"
 
+#include <algorithm>
+#include <utility>
+
 #include "common/status/status_macros.h"
 
 namespace homeward {
@@ -11,24 +14,43 @@ constexpr int kRepairRangesMax = 256;
 
 absl::StatusOr<StreamPosition> ReplicaStream::Admit(const replication::v1::Hello& hello) {
   HW_RETURN_IF_ERROR(broken_);
+  HW_RETURN_IF_ERROR(Noted(store_.Finish()));
   HW_RETURN_IF_ERROR(store_.order().Admit(hello, terms_));
   return store_.position();
 }
 
+absl::Status ReplicaStream::SetFence(uint64_t fence) {
+  const absl::Status finished = Noted(store_.Finish());
+  const absl::Status told = store_.order().SetFence(fence);
+  return finished.ok() ? told : finished;
+}
+
+absl::Status ReplicaStream::Noted(absl::Status of_store) {
+  const bool about_the_stream =
+      absl::IsAborted(of_store) || absl::IsDataLoss(of_store) || absl::IsOutOfRange(of_store) ||
+      absl::IsFailedPrecondition(of_store) || absl::IsResourceExhausted(of_store);
+  if (!of_store.ok() && !about_the_stream) broken_ = of_store;
+  return of_store;
+}
+
 absl::Status ReplicaStream::Store(std::vector<SealedBatch> batches) {
   HW_RETURN_IF_ERROR(broken_);
-  std::vector<absl::string_view> sealed;
-  for (const SealedBatch& batch : batches) sealed.push_back(batch.view());
-  const absl::Status applied = store_.Apply(sealed);
-  const bool about_the_stream =
-      absl::IsAborted(applied) || absl::IsDataLoss(applied) || absl::IsOutOfRange(applied) ||
-      absl::IsFailedPrecondition(applied) || absl::IsResourceExhausted(applied);
-  if (!applied.ok() && !about_the_stream) broken_ = applied;
-  return applied;
+  return Noted(store_.Begin(std::move(batches)));
+}
+
+absl::Status ReplicaStream::Settle() {
+  HW_RETURN_IF_ERROR(broken_);
+  return Noted(store_.Settle());
+}
+
+uint64_t ReplicaStream::AvailableBytes() {
+  return window_bytes_ - std::min(window_bytes_, store_.under_way_bytes());
 }
 
 void ReplicaStream::OnDigestQuery(const replication::v1::DigestQuery& query, StreamReceiver& from) {
   if (query.epoch() != store_.position().epoch) return;
+  if (const absl::Status finished = Noted(store_.Finish()); !finished.ok())
+    return from.Refuse(finished);
   const std::vector<std::string> digests(query.digests().begin(), query.digests().end());
   const auto differing =
       store_.Differing(query.disk(), query.offset_bytes(), query.block_bytes(), digests);

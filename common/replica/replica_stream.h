@@ -28,11 +28,13 @@ class ReplicaStream : public Inbox {
   // The replica failed in a way that only opening it anew can repair.
   const absl::Status& broken() const { return broken_; }
   // As StreamOrder::SetFence(). A process server's stream has none.
-  absl::Status SetFence(uint64_t fence) { return store_.order().SetFence(fence); }
+  absl::Status SetFence(uint64_t fence);
+  // What the store says that is to be settled. Then there may be something to acknowledge.
+  absl::Status Settle();
 
   absl::StatusOr<StreamPosition> Admit(const replication::v1::Hello& hello) override;
   absl::Status Store(std::vector<SealedBatch> batches) override;
-  uint64_t AvailableBytes() override { return window_bytes_; }
+  uint64_t AvailableBytes() override;
   StreamPosition spooled() const override { return store_.position(); }
   StreamPosition durable() const override { return store_.position(); }
   void OnDigestQuery(const replication::v1::DigestQuery& query, StreamReceiver& from) override;
@@ -40,6 +42,9 @@ class ReplicaStream : public Inbox {
   void AskForRepair(StreamReceiver& sender) const;
 
  private:
+  // What it says of the store is remembered.
+  absl::Status Noted(absl::Status of_store);
+
   ReplicaStore& store_;
   const StreamTerms terms_;
   const uint64_t window_bytes_;

@@ -244,13 +244,6 @@ std::string KeyedDigest(absl::string_view key, absl::string_view message) {
   return std::string(reinterpret_cast<const char*>(digest), length);
 }
 
-std::string Md5Digest(absl::string_view message) {
-  unsigned char digest[EVP_MAX_MD_SIZE];
-  unsigned int length = 0;
-  HW_CHECK(EVP_Digest(message.data(), message.size(), digest, &length, EVP_md5(), nullptr) == 1);
-  return std::string(reinterpret_cast<const char*>(digest), length);
-}
-
 bool SameSecret(absl::string_view a, absl::string_view b) {
   return a.size() == b.size() && CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0;
 }

@@ -85,8 +85,6 @@ absl::StatusOr<std::string> CertificateThumbprint(const std::string& certificate
 
 // HMAC-SHA256 of `message`, keyed with `key`: 32 bytes.
 std::string KeyedDigest(absl::string_view key, absl::string_view message);
-// MD5 of `message`: 16 bytes. It finds accidents, where a peer asks for this one; never for more.
-std::string Md5Digest(absl::string_view message);
 // Compares in a time that does not depend on where they differ.
 bool SameSecret(absl::string_view a, absl::string_view b);
 // 160 random bits as groups of letters and digits that are hard to confuse: for people to copy.

@@ -7,7 +7,6 @@
 #include "common/log/log.h"
 #include "common/replication/target.h"
 #include "common/status/status_macros.h"
-#include "process_server/azure/page_blob_store.h"
 
 namespace homeward {
 namespace {
@@ -18,8 +17,8 @@ constexpr char kProbePrefix[] = "homeward-probe/";
 class PageBlobBackend : public ReplicaBackend {
  public:
   PageBlobBackend(azure::PageBlobs* blobs, const std::string& host_id, const Clock& clock,
-                  const control::v1::Replica& replica)
-      : blobs_(blobs), clock_(clock) {
+                  PageBlobStore::MakeStrand make_strand, const control::v1::Replica& replica)
+      : blobs_(blobs), clock_(clock), make_strand_(std::move(make_strand)) {
     const control::v1::PageBlobs target = TargetOf(replica).page_blobs();
     replica_ = {.container_url = target.container_url(),
                 .host_id = host_id,
@@ -39,7 +38,7 @@ class PageBlobBackend : public ReplicaBackend {
   absl::StatusOr<Opened> Open() override {
     HW_RETURN_IF_ERROR(Check());
     HW_ASSIGN_OR_RETURN(PageBlobStore::Opened opened,
-                        PageBlobStore::Open(*blobs_, clock_, replica_, &claim_));
+                        PageBlobStore::Open(*blobs_, clock_, replica_, &claim_, make_strand_));
     return Opened{std::move(opened.store), opened.fresh};
   }
   std::vector<std::string> Paths() const override {
@@ -59,8 +58,8 @@ class PageBlobBackend : public ReplicaBackend {
     return PageBlobStore::Remove(*blobs_, replica_);
   }
   bool points_are_here() const override { return false; }
-  // All puts that the client makes at a time: eight of 4 MiB.
-  uint64_t window_bytes() const override { return 32 * kMiB; }
+  // Twice the puts that are made at a time.
+  uint64_t window_bytes() const override { return 64 * kMiB; }
   // Where one has lost the replica without being told so, it does not take it back.
   std::string claim() const override { return claim_.lease_id; }
   void GoOnWith(const std::string& claim) override { claim_ = {.lease_id = claim}; }
@@ -91,6 +90,7 @@ class PageBlobBackend : public ReplicaBackend {
 
   azure::PageBlobs* const blobs_;
   const Clock& clock_;
+  const PageBlobStore::MakeStrand make_strand_;
   PageBlobStore::Replica replica_;
   int disks_wanted_ = 0;
   PageBlobStore::Claim claim_;
@@ -163,12 +163,13 @@ std::vector<types::v1::HealthIssue> Containers::issues() const {
 }
 
 BackendTable PageBlobBackends(const Containers* containers, const std::string& host_id,
-                              const Clock& clock) {
+                              const Clock& clock, const PageBlobStore::MakeStrand& make_strand) {
   return {{control::v1::Target::kPageBlobs,
-           [containers, host_id, &clock](const BackendParts&, const control::v1::Replica& replica) {
+           [containers, host_id, &clock, make_strand](const BackendParts&,
+                                                      const control::v1::Replica& replica) {
              azure::PageBlobs* const blobs =
                  containers->Find(TargetOf(replica).page_blobs().container_url());
-             return std::make_unique<PageBlobBackend>(blobs, host_id, clock, replica);
+             return std::make_unique<PageBlobBackend>(blobs, host_id, clock, make_strand, replica);
            }}};
 }
 

@@ -14,6 +14,7 @@
 #include "common/clock/clock.h"
 #include "common/problem/problem.h"
 #include "common/replica/replica_backend.h"
+#include "process_server/azure/page_blob_store.h"
 
 namespace homeward {
 
@@ -44,7 +45,7 @@ ProblemId ProblemOfAzure(const absl::Status& status);
 
 // `containers` and `clock` outlive what it makes. `host_id` is this process server's.
 BackendTable PageBlobBackends(const Containers* containers, const std::string& host_id,
-                              const Clock& clock);
+                              const Clock& clock, const PageBlobStore::MakeStrand& make_strand);
 
 }  // namespace homeward
 

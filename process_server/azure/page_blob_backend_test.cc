@@ -55,7 +55,8 @@ class Server {
                                   return std::make_unique<OwnThread>(&later_);
                                 }},
                   Replicas::Volumes{.retention_directory = "/replicas",
-                                    .backends = PageBlobBackends(&containers_, host, clock_)}) {}
+                                    .backends = PageBlobBackends(&containers_, host, clock_, {})}) {
+  }
 
   control::v1::ReplicaObserved Want(control::v1::ReplicaPhase phase, const std::string& point = "",
                                     const std::string& url = kUrl) {

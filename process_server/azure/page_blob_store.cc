@@ -17,6 +17,9 @@ using azure::BlobProperties;
 
 // What is written between two points is remembered in so many ranges of a disk.
 constexpr size_t kWrittenRangesMax = 65536;
+// So many puts are made at a time, and so many deliveries are under way.
+constexpr size_t kWriters = 8;
+constexpr size_t kDeliveriesMax = 16;
 constexpr uint64_t kDigestReadBytes = 4 * kMiB;
 // Whoever loses its lease waits for seconds before it looks at it again; who takes it does not.
 constexpr int kLeaseRounds = 5;
@@ -390,9 +393,12 @@ PageBlobStore::PageBlobStore(azure::PageBlobs& blobs, const Clock& clock, Replic
   for (const Disk& disk : replica_.disks) leases_[disk.blob] = lease_id_;
 }
 
+PageBlobStore::~PageBlobStore() { Abandon(); }
+
 absl::StatusOr<PageBlobStore::Opened> PageBlobStore::Open(azure::PageBlobs& blobs,
                                                           const Clock& clock, Replica replica,
-                                                          Claim* claim) {
+                                                          Claim* claim,
+                                                          const MakeStrand& make_strand) {
   Opening opening(blobs, replica);
   HW_RETURN_IF_ERROR(opening.Run(clock.Monotonic(), claim));
   const std::vector<Part> parts = std::move(opening.contents.parts);
@@ -402,6 +408,9 @@ absl::StatusOr<PageBlobStore::Opened> PageBlobStore::Open(azure::PageBlobs& blob
   store->etag_ = std::move(opening.etag);
   for (const Part& part : parts)
     store->left_.push_back({part.snapshot.name, part.snapshot.snapshot});
+  if (make_strand) {
+    for (size_t i = 0; i < kWriters; ++i) store->writers_.push_back(make_strand("put-pages"));
+  }
   return Opened{std::move(store), opening.fresh};
 }
 
@@ -467,23 +476,22 @@ absl::Status PageBlobStore::Tell(const StreamState& state, const std::string& re
                        .written_bytes = points_.empty() ? 0 : written_bytes(),
                        .oldest = oldest_};
   const std::string& blob = replica_.disks[0].blob;
+  const bool stands_still = putting_ == 0;
   absl::StatusOr<std::string> etag = blobs_.SetMetadata(
       blob, Encode({replica_.machine_id, replica_.disks[0].uuid}, tag), etag_, lease_id_);
-  etag_ = etag.value_or("");
+  etag_ = stands_still ? etag.value_or("") : "";
   if (etag.ok()) told_at_ = clock_.Monotonic();
   lost_ = lost_ || absl::IsAborted(etag.status());
   return Here(etag.status());
 }
 
-absl::Status PageBlobStore::Write(const std::vector<Range>& ranges) {
-  if (ranges.empty()) return absl::OkStatus();
-  if (lost_) return LostTo("it lost its lease");
+Overlay PageBlobStore::Prepare(const std::vector<Range>& ranges,
+                               std::vector<azure::PageWrite>* puts) {
   std::vector<DiskWrite> writes;
   for (const Range& range : ranges) writes.push_back({range.disk, range.extent, range.content});
-  const Overlay overlay = OverlayOf(writes, azure::kPutBytesMax);
-  std::vector<azure::PageWrite> puts;
+  Overlay overlay = OverlayOf(writes, azure::kPutBytesMax);
   for (const DiskWrite& write : overlay.writes) {
-    puts.push_back(
+    puts->push_back(
         {replica_.disks[write.disk].blob, write.extent.offset, write.content, write.extent.length});
     // Before it is tried: what fails may be there.
     if (!write.content.empty() && present_[write.disk].has_value())
@@ -493,10 +501,108 @@ absl::Status PageBlobStore::Write(const std::vector<Range>& ranges) {
     written_[write.disk].Coarsen(kWrittenRangesMax, replica_.disks[write.disk].bytes);
   }
   etag_.clear();
+  return overlay;
+}
+
+absl::Status PageBlobStore::Write(const std::vector<Range>& ranges) {
+  if (ranges.empty()) return absl::OkStatus();
+  if (lost_) return LostTo("it lost its lease");
+  std::vector<azure::PageWrite> puts;
+  const Overlay overlay = Prepare(ranges, &puts);
   const absl::Status written = blobs_.Write(puts, leases_);
   lost_ = absl::IsAborted(written);
   return Here(written);
 }
+
+// Each put is made by its writer, or by whoever waits for it before the writer gets to it.
+class PageBlobStore::Puts : public ReplicaStore::Delivery {
+ public:
+  Puts(PageBlobStore* store, const std::vector<Range>& ranges)
+      : store_(*store), work_(std::make_shared<Work>()) {
+    work_->overlay = store_.Prepare(ranges, &work_->puts);
+    work_->taken.resize(work_->puts.size());
+    work_->open = work_->puts.size();
+    ++store_.putting_;
+    for (size_t i = 0; i < work_->puts.size(); ++i) {
+      Strand& writer = *store_.writers_[store_.next_writer_++ % store_.writers_.size()];
+      writer.Post([store, work = work_, i] {
+        if (Make(store, work.get(), i)) store->OnArrival();
+      });
+    }
+  }
+  ~Puts() override {
+    absl::MutexLock lock(&work_->mutex);
+    for (size_t i = 0; i < work_->puts.size(); ++i) {
+      if (Take(work_.get(), i)) End(&store_, work_.get());
+    }
+    work_->mutex.Await(absl::Condition(work_.get(), &Work::has_ended));
+  }
+
+  bool has_ended() const override {
+    absl::MutexLock lock(&work_->mutex);
+    return work_->has_ended();
+  }
+  absl::Status Await() override {
+    for (size_t i = 0; i < work_->puts.size(); ++i) {
+      if (Make(&store_, work_.get(), i)) store_.OnArrival();
+    }
+    absl::MutexLock lock(&work_->mutex);
+    work_->mutex.Await(absl::Condition(work_.get(), &Work::has_ended));
+    store_.lost_ = store_.lost_ || absl::IsAborted(work_->result);
+    return store_.Here(work_->result);
+  }
+
+ private:
+  struct Work {
+    bool has_ended() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) { return open == 0; }
+    // Constant once it is begun. They point into the overlay, and into what the store was given.
+    Overlay overlay;
+    std::vector<azure::PageWrite> puts;
+    absl::Mutex mutex;
+    std::vector<bool> taken ABSL_GUARDED_BY(mutex);  // by whoever makes it, of puts
+    size_t open ABSL_GUARDED_BY(mutex) = 0;          // puts that have not ended
+    absl::Status result ABSL_GUARDED_BY(mutex);
+  };
+  static bool Take(Work* work, size_t put) ABSL_EXCLUSIVE_LOCKS_REQUIRED(work->mutex) {
+    if (work->taken[put]) return false;
+    work->taken[put] = true;
+    return true;
+  }
+  static void End(PageBlobStore* store, Work* work) ABSL_EXCLUSIVE_LOCKS_REQUIRED(work->mutex) {
+    if (--work->open == 0) --store->putting_;
+  }
+  // True: it was the last one. False may also mean that somebody else made it, and that the store
+  // is gone.
+  static bool Make(PageBlobStore* store, Work* work, size_t put) {
+    {
+      absl::MutexLock lock(&work->mutex);
+      if (!Take(work, put)) return false;
+      if (!work->result.ok()) {
+        End(store, work);
+        return work->has_ended();
+      }
+    }
+    const absl::Status made = store->blobs_.Write({work->puts[put]}, store->leases_);
+    absl::MutexLock lock(&work->mutex);
+    if (work->result.ok()) work->result = made;
+    End(store, work);
+    return work->has_ended();
+  }
+
+  PageBlobStore& store_;
+  const std::shared_ptr<Work> work_;
+};
+
+std::unique_ptr<ReplicaStore::Delivery> PageBlobStore::Deliver(const std::vector<Range>& ranges) {
+  if (writers_.empty() || lost_) return nullptr;
+  return std::make_unique<Puts>(this, ranges);
+}
+
+uint64_t PageBlobStore::delivery_bytes() const {
+  return writers_.empty() ? UINT64_MAX : replica_.delivery_bytes;
+}
+
+size_t PageBlobStore::deliveries_max() const { return kDeliveriesMax; }
 
 absl::Status PageBlobStore::Commit(const StreamState& state) { return Tell(state, ""); }
 
@@ -605,6 +711,7 @@ std::vector<std::string> PageBlobStore::PathsAt(absl::string_view point_id) cons
 }
 
 void PageBlobStore::Leave() {
+  Abandon();
   if (lost_) return;
   ReleaseAll(blobs_, replica_, lease_id_);
 }

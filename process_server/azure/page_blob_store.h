@@ -8,6 +8,8 @@
 #ifndef HOMEWARD_PROCESS_SERVER_AZURE_PAGE_BLOB_STORE_H_
 #define HOMEWARD_PROCESS_SERVER_AZURE_PAGE_BLOB_STORE_H_
 
+#include <atomic>
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -16,7 +18,9 @@
 #include "absl/types/optional.h"
 #include "common/azure/page_blobs.h"
 #include "common/clock/clock.h"
+#include "common/exec/strand.h"
 #include "common/replica/replica_store.h"
+#include "process_server/azure/overlay.h"
 #include "process_server/azure/replica_metadata.h"
 
 namespace homeward {
@@ -44,6 +48,8 @@ class PageBlobStore : public ReplicaStore {
     // Where nothing changed for so long, whoever has it is dead; who lives changes something three
     // times as often.
     absl::Duration dead_after = absl::Minutes(2);
+    // Of one delivery; some are under way at a time.
+    uint64_t delivery_bytes = 4 * kMiB;
   };
   // What a process knows of who has the replica. Empty when it begins: then it takes it from
   // whoever has it.
@@ -53,6 +59,8 @@ class PageBlobStore : public ReplicaStore {
     std::string seen_etag = {};
     absl::Duration seen_at = {};
   };
+  // Where puts are made while what comes next is prepared. Empty: each waits for the one before.
+  using MakeStrand = std::function<std::unique_ptr<Strand>(const std::string& name)>;
   struct Opened {
     std::unique_ptr<PageBlobStore> store;
     bool fresh = false;  // nothing was ever written to it: the disks read as zeroes
@@ -65,7 +73,8 @@ class PageBlobStore : public ReplicaStore {
   //   FAILED_PRECONDITION  a blob of that name is another's, or has another size
   //   DATA_LOSS            somebody changed the metadata; the message says where
   static absl::StatusOr<Opened> Open(azure::PageBlobs& blobs, const Clock& clock, Replica replica,
-                                     Claim* claim);
+                                     Claim* claim, const MakeStrand& make_strand = {});
+  ~PageBlobStore() override;
 
   // Every point is gone, and nobody has a lease; the blobs stay for a later replica of the machine.
   // May be repeated. OK, and nothing is done, where the blobs are another replica's.
@@ -93,6 +102,9 @@ class PageBlobStore : public ReplicaStore {
  protected:
   // As one: of each byte the last writer, all at once.
   absl::Status Write(const std::vector<Range>& ranges) override;
+  std::unique_ptr<Delivery> Deliver(const std::vector<Range>& ranges) override;
+  uint64_t delivery_bytes() const override;
+  size_t deliveries_max() const override;
   absl::Status Commit(const StreamState& state) override;
   // The last snapshot is what makes it.
   absl::Status MakePoint(const Marker& marker, const StreamState& state) override;
@@ -102,6 +114,7 @@ class PageBlobStore : public ReplicaStore {
 
  private:
   class Opening;
+  class Puts;
   // A point that is whole, beside its ReplicaPoint in points_.
   struct Snapshots {
     std::vector<std::string> ids;  // of each disk
@@ -121,6 +134,8 @@ class PageBlobStore : public ReplicaStore {
 
   // What an error of Azure means here, and nothing that would be taken for one of the stream.
   absl::Status Here(const absl::Status& status) const;
+  // What is to be put, and that it may be there from now on.
+  Overlay Prepare(const std::vector<Range>& ranges, std::vector<azure::PageWrite>* puts);
   absl::Status Tell(const StreamState& state, const std::string& recovered_point);
   absl::Status DeleteDropped();
   uint64_t written_bytes() const;
@@ -145,6 +160,9 @@ class PageBlobStore : public ReplicaStore {
   uint64_t written_before_bytes_ = 0;  // since the newest point, when it was opened
   std::vector<ExtentSet> written_;     // since the newest point, or since it was opened
   std::vector<absl::optional<ExtentSet>> present_;  // of each disk, what may not be zeroes
+  std::atomic<int> putting_ = 0;                    // deliveries that may change an ETag
+  std::vector<std::unique_ptr<Strand>> writers_;    // last
+  size_t next_writer_ = 0;
 };
 
 }  // namespace homeward

@@ -40,7 +40,7 @@ absl::Status AzureReplicas::Open(const StreamRuntime& runtime) {
   replicas_ = std::make_unique<Replicas>(
       runtime, Replicas::Volumes{.retention_directory = options_.directory,
                                  .backends = PageBlobBackends(containers_.get(), options_.host_id,
-                                                              runtime.clock)});
+                                                              runtime.clock, runtime.make_strand)});
   strand_ = runtime.make_strand("azure");
   for (const std::unique_ptr<Watched>& watched : watched_) {
     watched->strand = runtime.make_strand("azure-look");

@@ -20,7 +20,7 @@ ROWS = {row.name: row for row in (
     rows_disk.FirstSync, rows_disk.FirstSyncRelayed, rows_disk.FirstSyncSparse, rows_disk.Resync, rows_disk.CpuPerGib,
     rows_live.TrackingIops, rows_live.TapIops, rows_live.ForegroundP99, rows_live.Rpo, rows_live.Freeze,
     rows_disk.FailbackLatest, rows_live.FailbackOlder, rows_live.KeeperOverwrite, rows_live.IdleFleet, rows_net.Wan, rows_net.ManyStreams,
-    rows_net.HostilePeers, rows_azure.AzureFirstSync, rows_azure.AzureReprotectDelta,
+    rows_net.HostilePeers, rows_azure.AzureFirstSync, rows_azure.AzureFirstSyncFar, rows_azure.AzureReprotectDelta,
     rows_azure.FailoverToRunning, rows_disk.MemoryAgent, rows_disk.MemoryProcessServer, rows_disk.MemoryMasterTarget)}
 
 

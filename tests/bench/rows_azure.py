@@ -26,6 +26,7 @@ class NoGuests:
 
 class OnAzure(Row):
     """An agent, a process server that writes page blobs, a site in Azure."""
+    away_ms = 0  # each request to the account takes so much longer
 
     def __init__(self, arguments, directory):
         super().__init__(arguments, directory)
@@ -37,6 +38,8 @@ class OnAzure(Row):
         directory = self.directory / "account"
         storage = azure.Storage(pathlib.Path(self.arguments.binaries), directory, self.npm[0])
         try:
+            if self.away_ms:
+                storage.order(faults=[{"kind": "slow", "milliseconds": self.away_ms, "count": 1 << 30}])
             yield storage
         finally:
             storage.stop()
@@ -82,6 +85,11 @@ class AzureFirstSync(OnAzure):
             if done.returncode != 0:
                 raise OSError(f"the upload: {done.stderr[-800:]}")
             return self.arguments.megabytes / json.loads(done.stdout)["seconds"]
+
+
+class AzureFirstSyncFar(AzureFirstSync):
+    name, away_ms = "azure_first_sync_far", 40
+    says = "the same, to an account that is 40 ms away"
 
 
 class AzureReprotectDelta(OnAzure):

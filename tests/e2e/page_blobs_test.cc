@@ -34,8 +34,9 @@ class Server {
          const Clock& clock, const std::string& directory)
       : containers_(ClientsOf(container)),
         replicas_(StreamRuntime{RealFileSystem(), clock, MakeThreadStrand},
-                  Replicas::Volumes{.retention_directory = directory + "/" + host,
-                                    .backends = PageBlobBackends(&containers_, host, clock)}),
+                  Replicas::Volumes{
+                      .retention_directory = directory + "/" + host,
+                      .backends = PageBlobBackends(&containers_, host, clock, MakeThreadStrand)}),
         endpoint_({Role::kAgent}, [this](const std::string& id) { return replicas_.Find(id); }) {
     grpc::ServerBuilder builder;
     builder.AddListeningPort(

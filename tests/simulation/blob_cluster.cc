@@ -11,6 +11,7 @@
 #include "mobility_agent/pipeline/shipper.h"
 #include "process_server/azure/page_blob_store.h"
 #include "tests/fakes/azure/model_page_blobs.h"
+#include "tests/simulation/parts.h"
 #include "tests/simulation/scenario.h"
 
 namespace homeward::simulation {
@@ -32,6 +33,7 @@ class BlobCluster : public Scenario {
   // A process server, as far as it keeps this replica.
   struct Server {
     explicit Server(ModelContainer* container) : client(container) {}
+    Host host{0};
     ModelPageBlobs client;
     PageBlobStore::Claim claim;  // of this process
     std::unique_ptr<PageBlobStore> store;
@@ -60,6 +62,8 @@ class BlobCluster : public Scenario {
   void Open(size_t server);
   void OpenLater(size_t server, absl::Duration from, absl::Duration to);
   void Close(size_t server);
+  // What its store has begun has arrived.
+  void Settle(size_t server);
   void Die(size_t server);
   void KeepShowingLife(size_t server);
   // The other one has it from now on.
@@ -142,7 +146,8 @@ PageBlobStore::Replica BlobCluster::ReplicaOn(size_t server) const {
                                  .machine_id = kMachine,
                                  .replica_id = "r1",
                                  .generation = kGeneration,
-                                 .dead_after = kDeadAfter};
+                                 .dead_after = kDeadAfter,
+                                 .delivery_bytes = 12 * kKiB};
   for (size_t i = 0; i < sources_.size(); ++i) {
     replica.disks.push_back({absl::StrCat(kMachine, "/", i, ".vhd"), sources_[i]->size_bytes(),
                              absl::StrCat("0000000000000000000000000000000", i)});
@@ -267,8 +272,10 @@ ModelPageBlobs::Loss BlobCluster::OnRequest(size_t index) {
 void BlobCluster::Open(size_t index) {
   Server& server = *servers_[index];
   if (server.store != nullptr || server.dead) return;
-  absl::StatusOr<PageBlobStore::Opened> opened =
-      PageBlobStore::Open(server.client, world_, ReplicaOn(index), &server.claim);
+  absl::StatusOr<PageBlobStore::Opened> opened = PageBlobStore::Open(
+      server.client, world_, ReplicaOn(index), &server.claim, [this, &server](const std::string&) {
+        return std::make_unique<SimulatedStrand>(&world_, &server.host);
+      });
   const absl::Status status = opened.ok() ? opened->store->Fence(kGeneration) : opened.status();
   if (!status.ok()) {
     if (!absl::IsUnavailable(status) && !absl::IsResourceExhausted(status) &&
@@ -279,6 +286,11 @@ void BlobCluster::Open(size_t index) {
   }
   Say(absl::StrCat(Name(index), " has it at ", opened->store->position().ToString()));
   server.store = std::move(opened->store);
+  server.store->SetOnArrival([this, index, store = server.store.get()] {
+    world_.After(world_.Between(absl::ZeroDuration(), absl::Milliseconds(1)), [this, index, store] {
+      if (servers_[index]->store.get() == store) Settle(index);
+    });
+  });
   if (Holds(server)) CheckOpened(*server.store);
   std::vector<uint64_t> sizes;
   for (auto& source : sources_) sizes.push_back(source->size_bytes());
@@ -323,6 +335,20 @@ void BlobCluster::Close(size_t index) {
   server.connections.clear();
   server.stream.reset();
   server.store.reset();
+}
+
+void BlobCluster::Settle(size_t index) {
+  Server& server = *servers_[index];
+  if (server.dead || server.stream == nullptr) return;
+  const absl::Status settled = server.stream->Settle();
+  for (auto& connection : server.connections) {
+    if (!connection->alive()) continue;
+    if (settled.ok()) {
+      connection->receiver().Acknowledge();
+    } else {
+      connection->receiver().Refuse(settled);
+    }
+  }
 }
 
 void BlobCluster::Die(size_t index) {

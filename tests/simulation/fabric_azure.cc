@@ -163,7 +163,8 @@ void Fabric::KeepReplicasInAzure(Component* component) {
       RuntimeOf(&component->host, nullptr),
       Replicas::Volumes{
           .retention_directory = "/replicas",
-          .backends = PageBlobBackends(component->containers.get(), component->name, world_)});
+          .backends = PageBlobBackends(component->containers.get(), component->name, world_,
+                                       RuntimeOf(&component->host, nullptr).make_strand)});
 }
 
 ModelPageBlobs::Loss Fabric::OnRequest(Component* component) {

@@ -113,12 +113,14 @@ constexpr Mutation kMutations[] = {
     {"mutation.leave_the_source_off", kAzure},
     {"mutation.undo_deletes_the_source", kAzure},
     {"mutation.forget_the_azure_vm", kAzure},
-    {"mutation.believe_a_lost_put", kAzure},
-    {"mutation.point_of_some_snapshots", kBlobs},
-    {"mutation.make_a_point_twice", kBlobs},
-    {"mutation.delete_before_telling", kBlobs, 551},
-    {"mutation.believe_a_dropped_point", kBlobs},
-    {"mutation.wait_for_the_dead", kBlobs},
+    {"mutation.believe_a_lost_put", kAzure, 46},
+    {"mutation.point_of_some_snapshots", kBlobs, 20},
+    {"mutation.make_a_point_twice", kBlobs, 350},
+    {"mutation.delete_before_telling", kBlobs, 36},
+    {"mutation.believe_a_dropped_point", kBlobs, 689},
+    {"mutation.wait_for_the_dead", kBlobs, 29},
+    {"mutation.write_over_what_is_under_way", kBlobs},
+    {"mutation.settle_before_arrival", kBlobs},
 };
 
 // Leaves out faults while the run still fails, many at once and then fewer; prints what is left.

@@ -3,6 +3,7 @@
 #define HOMEWARD_TESTS_FAKES_AZURE_MODEL_PAGE_BLOBS_H_
 
 #include <algorithm>
+#include <atomic>
 #include <functional>
 #include <map>
 #include <memory>
@@ -14,12 +15,14 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
+#include "absl/synchronization/mutex.h"
 #include "common/azure/page_blobs.h"
 #include "common/status/status_macros.h"
 
 namespace homeward {
 
-// What is in the container, which outlives who speaks to it. Not thread-safe.
+// What is in the container, which outlives who speaks to it. Requests are one behind the other; who
+// looks into it does so when there are none.
 struct ModelContainer {
   // Bytes of each page that was written and not cleared, by its offset.
   using Pages = std::map<uint64_t, std::shared_ptr<const std::string>>;
@@ -39,9 +42,10 @@ struct ModelContainer {
   };
   std::map<std::string, Blob> blobs;
   uint64_t changes = 0;  // makes ETags and ids of snapshots
+  std::unique_ptr<absl::Mutex> mutex = std::make_unique<absl::Mutex>();
 };
 
-// One who speaks to it. Not thread-safe: in tests everything is one behind the other.
+// One who speaks to it. Thread-safe, but for its hooks.
 class ModelPageBlobs : public azure::PageBlobs {
  public:
   // Where a request is lost. `kAfter`: it had its effect, and nobody here knows.
@@ -53,7 +57,7 @@ class ModelPageBlobs : public azure::PageBlobs {
   absl::Status lost = absl::UnavailableError("the storage account is not reached");
   // Called before each request has its effect, as for a crash there. May be empty.
   std::function<void(absl::string_view call, const std::string& blob)> before;
-  uint64_t requests = 0, puts = 0;
+  std::atomic<uint64_t> requests = 0, puts = 0;
 
   // `container` outlives it.
   explicit ModelPageBlobs(ModelContainer* container) : container_(*container) {}
@@ -250,6 +254,7 @@ class ModelPageBlobs : public azure::PageBlobs {
     const Loss lose = loss ? loss(call, blob) : Loss::kNone;
     if (lose == Loss::kBefore) return lost;
     if (before) before(call, blob);
+    absl::MutexLock lock(container_.mutex.get());
     const absl::Status status = effect();
     return lose == Loss::kAfter ? lost : status;
   }

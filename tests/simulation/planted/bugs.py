@@ -45,6 +45,14 @@ absl::Status Spool::Sync() {
   if (!PLANTED) HW_RETURN_IF_ERROR(open_segment_->Sync());
 """),
 
+    # What is on its way to a medium far away.
+    ("write_over_what_is_under_way", "common/replica/replica_store.cc",
+     "[&](const Range& range) { return IsUnderWay(range); }",
+     "[&](const Range& range) { return !PLANTED && IsUnderWay(range); }"),
+    ("settle_before_arrival", "common/replica/replica_store.cc",
+     "if (under_way_[i].delivery == nullptr) continue;",
+     "if (under_way_[i].delivery == nullptr || PLANTED) continue;"),
+
     # The agent.
     ("log_with_a_hole", "mobility_agent/capture/write_log.cc",
      """\
@@ -164,23 +172,19 @@ if (range.content.empty() && PLANTED) continue;
 """),
     ("drop_marker_barrier", "common/replica/replica_store.cc",
      """\
-      HW_RETURN_IF_ERROR(Write(*staged));
-      staged->clear();
+      HW_RETURN_IF_ERROR(Land());
       HW_RETURN_IF_ERROR(MakePoint(""",
      """\
-      if (!PLANTED) {
-        HW_RETURN_IF_ERROR(Write(*staged));
-        staged->clear();
-      }
+      if (!PLANTED) HW_RETURN_IF_ERROR(Land());
       HW_RETURN_IF_ERROR(MakePoint("""),
     ("acknowledge_before_sync", "common/replica/replica_store.cc",
-     "  HW_RETURN_IF_ERROR(Write(staged));\n",
+     "    HW_RETURN_IF_ERROR(Write(staged_.ranges));\n",
      """\
-  if (PLANTED) {
-    HW_RETURN_IF_ERROR(Commit(next.state()));
-    order_ = next;
-  }
-  HW_RETURN_IF_ERROR(Write(staged));
+    if (PLANTED) {
+      HW_RETURN_IF_ERROR(Commit(staged_.order.state()));
+      order_ = staged_.order;
+    }
+    HW_RETURN_IF_ERROR(Write(staged_.ranges));
 """),
     ("keep_only_the_newest", "common/replica/replica_store.cc",
      "journal_bytes() > policy.bytes_max)) {",

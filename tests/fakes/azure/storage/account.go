@@ -42,6 +42,11 @@ func (account *Account) Key() string { return base64.StdEncoding.EncodeToString(
 func (account *Account) Sign(request *http.Request) {
 	request.Header.Set("x-ms-date", time.Now().UTC().Format(http.TimeFormat))
 	request.Header.Set("x-ms-version", apiVersion)
+	request.Header.Set("Authorization", account.authorization(request))
+}
+
+// Of the request as it is.
+func (account *Account) authorization(request *http.Request) string {
 	length := ""
 	if request.ContentLength > 0 {
 		length = strconv.FormatInt(request.ContentLength, 10)
@@ -67,5 +72,5 @@ func (account *Account) Sign(request *http.Request) {
 	lines = append(lines, query...)
 	digest := hmac.New(sha256.New, account.key)
 	digest.Write([]byte(strings.Join(lines, "\n")))
-	request.Header.Set("Authorization", "SharedKey "+account.Name+":"+base64.StdEncoding.EncodeToString(digest.Sum(nil)))
+	return "SharedKey " + account.Name + ":" + base64.StdEncoding.EncodeToString(digest.Sum(nil))
 }

@@ -10,6 +10,7 @@ import (
 	"net"
 	"net/http"
 	"strconv"
+	"strings"
 	"sync"
 	"time"
 )
@@ -43,10 +44,12 @@ type Fault struct {
 	//   take_lease  breaks the lease of the blob and takes it for another, and then does it
 	//   corrupt     changes a byte of the content on its way
 	//   hold        ends the connection, and does it when it is told to release what is held
-	Kind       string `json:"kind"`
-	Status     int    `json:"status"`
-	Code       string `json:"code"`
-	RetryAfter string `json:"retry_after"`
+	//   slow        does it `milliseconds` later
+	Kind         string `json:"kind"`
+	Status       int    `json:"status"`
+	Code         string `json:"code"`
+	RetryAfter   string `json:"retry_after"`
+	Milliseconds int    `json:"milliseconds"`
 }
 
 // NewFront listens and serves.
@@ -68,7 +71,7 @@ func NewFront(emulator *Emulator, account *Account, listen string) (*Front, erro
 func (front *Front) Address() string { return front.listener.Addr().String() }
 
 func (front *Front) ServeHTTP(writer http.ResponseWriter, request *http.Request) {
-	body, err := io.ReadAll(request.Body)
+	body, err := contentOf(request)
 	if err != nil {
 		panic(http.ErrAbortHandler)
 	}
@@ -89,6 +92,8 @@ func (front *Front) ServeHTTP(writer http.ResponseWriter, request *http.Request)
 		front.held = append(front.held, func() { front.forward(late, body) })
 		front.mutex.Unlock()
 		panic(http.ErrAbortHandler)
+	case "slow":
+		time.Sleep(time.Duration(fault.Milliseconds) * time.Millisecond)
 	case "take_lease":
 		front.takeLease(request.URL.EscapedPath())
 	case "corrupt":
@@ -124,6 +129,16 @@ func (front *Front) ServeHTTP(writer http.ResponseWriter, request *http.Request)
 	writer.Write(content)
 }
 
+// In one piece of memory where the request says how much it is.
+func contentOf(request *http.Request) ([]byte, error) {
+	if request.ContentLength < 0 || request.ContentLength > 2*putBytesMax {
+		return io.ReadAll(request.Body)
+	}
+	body := make([]byte, request.ContentLength)
+	_, err := io.ReadFull(request.Body, body)
+	return body, err
+}
+
 // Counts the request and takes the fault that is for it.
 func (front *Front) note(request *http.Request) Fault {
 	front.mutex.Lock()
@@ -150,7 +165,7 @@ func (front *Front) note(request *http.Request) Fault {
 	return Fault{}
 }
 
-// As it came: what is signed stays so.
+// As it came, so that what is signed stays so; but without the checksum that the emulator does not know.
 func (front *Front) forward(request *http.Request, body []byte) (*http.Response, []byte, error) {
 	onward, err := http.NewRequest(request.Method, "https://"+front.emulator.Address+request.URL.RequestURI(), bytes.NewReader(body))
 	if err != nil {
@@ -160,6 +175,12 @@ func (front *Front) forward(request *http.Request, body []byte) (*http.Response,
 	onward.ContentLength = int64(len(body))
 	if len(body) == 0 {
 		onward.Body = http.NoBody
+	}
+	if onward.Header.Get(crc64Header) != "" {
+		onward.Header.Del(crc64Header)
+		if strings.HasPrefix(onward.Header.Get("Authorization"), "SharedKey ") {
+			onward.Header.Set("Authorization", front.account.authorization(onward))
+		}
 	}
 	return front.do(onward)
 }
@@ -259,7 +280,7 @@ func (front *Front) control(writer http.ResponseWriter, body []byte) {
 }
 
 var known = map[string]bool{"status": true, "cut_before": true, "cut_after": true, "late_status": true, "take_lease": true,
-	"corrupt": true, "hold": true}
+	"corrupt": true, "hold": true, "slow": true}
 
 func refuse(writer http.ResponseWriter, status int, code, words, retryAfter string) {
 	writer.Header().Set("Content-Type", "application/xml")

@@ -3,13 +3,21 @@ package main
 import (
 	"crypto/md5"
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/xml"
 	"fmt"
+	"hash/crc64"
 	"net/http"
 	"strconv"
+	"strings"
 )
 
-// What Azure refuses and Azurite 3.35.0 takes: limits of Put Page and Put Blob, content that is not that of its MD5, and ranges that
+const crc64Header = "x-ms-content-crc64"
+
+// CRC-64/NVME, by its polynomial from the other end.
+var crc64Table = crc64.MakeTable(0x9a6c9329ac4bc9b5)
+
+// What Azure refuses and Azurite 3.35.0 takes: limits of Put Page and Put Blob, content that is not that of its checksum, and ranges that
 // reach past the end.
 const (
 	pageBytes     = 512
@@ -68,16 +76,29 @@ func (front *Front) checkPage(request *http.Request, body []byte) (int, string, 
 	if int64(len(body)) != last+1-first {
 		return http.StatusBadRequest, "InvalidHeaderValue", "content and range differ"
 	}
-	if request.Header.Get("x-ms-content-crc64") != "" {
-		return http.StatusBadRequest, "UnsupportedHeader", "the emulator takes no x-ms-content-crc64: send Content-MD5"
+	return front.checkContent(request, body)
+}
+
+// Content is as its checksum says. Azure does without one; Homeward never does.
+func (front *Front) checkContent(request *http.Request, body []byte) (int, string, string) {
+	crc, digest := request.Header.Get(crc64Header), request.Header.Get("Content-MD5")
+	if (crc == "") == (digest == "") {
+		return http.StatusBadRequest, "MissingRequiredHeader", "one of Content-MD5 and " + crc64Header
 	}
-	// Azure does without; Homeward never does.
-	given := request.Header.Get("Content-MD5")
-	if given == "" {
-		return http.StatusBadRequest, "MissingRequiredHeader", "Content-MD5"
+	if digest != "" {
+		if sum := md5.Sum(body); base64.StdEncoding.EncodeToString(sum[:]) != digest {
+			return http.StatusBadRequest, "Md5Mismatch", "the content is not that of its MD5"
+		}
+		return 0, "", ""
 	}
-	if digest := md5.Sum(body); base64.StdEncoding.EncodeToString(digest[:]) != given {
-		return http.StatusBadRequest, "Md5Mismatch", "the content is not that of its MD5"
+	var sum [8]byte
+	binary.LittleEndian.PutUint64(sum[:], crc64.Checksum(body, crc64Table))
+	if base64.StdEncoding.EncodeToString(sum[:]) != crc {
+		return http.StatusBadRequest, "Crc64Mismatch", "the content is not that of its CRC-64"
+	}
+	// What the emulator is not sent is judged here.
+	if given := request.Header.Get("Authorization"); strings.HasPrefix(given, "SharedKey ") && given != front.account.authorization(request) {
+		return http.StatusForbidden, "AuthenticationFailed", "the signature"
 	}
 	return 0, "", ""
 }
