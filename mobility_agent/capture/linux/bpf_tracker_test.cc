@@ -11,9 +11,11 @@
 #include <unistd.h>
 
 #include <array>
+#include <cerrno>
 #include <csignal>
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
 #include <fstream>
 #include <new>
 #include <string>
@@ -276,7 +278,13 @@ TEST_F(BpfTrackerTest, WhatAnAgentFrozeThatIsKilledIsThawed) {
   ::waitpid(writer, nullptr, 0);
   ::close(done[0]);
   ::close(done[1]);
-  Output("umount " + mount);  // Nothing holds it.
+  // Nothing holds it, once the process that thawed it has ended.
+  int busy = 1;
+  for (int i = 0; i < 1000 && busy != 0; ++i) {
+    busy = ::umount(mount.c_str());
+    if (busy != 0) ::poll(nullptr, 0, /*ms=*/10);
+  }
+  EXPECT_EQ(busy, 0) << std::strerror(errno);
 }
 
 // Watches the thread from the moment the disk stands still until the thaw.
