@@ -161,8 +161,8 @@ class PageBlobStore : public ReplicaStore {
   std::vector<ExtentSet> written_;     // since the newest point, or since it was opened
   std::vector<absl::optional<ExtentSet>> present_;  // of each disk, what may not be zeroes
   std::atomic<int> putting_ = 0;                    // deliveries that may change an ETag
-  std::vector<std::unique_ptr<Strand>> writers_;    // last
   size_t next_writer_ = 0;
+  std::vector<std::unique_ptr<Strand>> writers_;  // last
 };
 
 }  // namespace homeward
