@@ -20,6 +20,7 @@ absl::StatusOr<StreamPosition> ReplicaStream::Admit(const replication::v1::Hello
 }
 
 absl::Status ReplicaStream::SetFence(uint64_t fence) {
+  if (fence == store_.order().fence()) return absl::OkStatus();
   const absl::Status finished = Noted(store_.Finish());
   const absl::Status told = store_.order().SetFence(fence);
   return finished.ok() ? told : finished;
