@@ -116,6 +116,12 @@ boot_id_file: "{boot}"
     def issues(self, name=MACHINE):
         return {issue["problem"]["id"]: issue["problem"]["message"] for issue in self.machine(name).get("health_errors", [])}
 
+    def await_refused(self, directory, name):
+        """That this copy is, by name: an earlier one's health error stands for a while."""
+        hardware = f"hardware-of-{directory}"
+        self.cluster.await_(f"{hardware} is refused", lambda: hardware in
+                            [copy["hardware_uuid"] for copy in self.machine(name).get("refused_copies", [])], 60)
+
     # --- the story
 
     def set_up(self):
@@ -246,7 +252,7 @@ boot_id_file: "{boot}"
         name = "clone-of-it"
         moved = self.clone("moved", of="clone", name=name, image=self.image("clone"))
         moved.start()
-        self.cluster.await_("it is refused", lambda: "AGENT_CLONED" in self.issues(name), 60)
+        self.await_refused("moved", name)
         self.cluster.cli("machines", "accept", name, "--copy", "hardware-of-moved")
         self.cluster.await_("it is the machine", lambda: self.machine(name).get("agent_connected"), 60)
         self.check("a copy that the operator accepts is the machine", self.machine(name)["admitted_copy"]["hardware_uuid"] ==
@@ -255,7 +261,8 @@ boot_id_file: "{boot}"
         self.cluster.await_("it makes points", lambda: self.machine(name)["newest_point"]["id"] != before, 60)
         moved.stop()
         self.copy.start()
-        self.cluster.await_("the other is refused now", lambda: "AGENT_CLONED" in self.issues(name), 60)
+        self.await_refused("clone", name)
+        self.check("the other is refused now", "AGENT_CLONED" in self.issues(name), self.issues(name))
         self.check("and the one that was before is not any more", not self.machine(name).get("agent_connected"))
 
     def run(self):
