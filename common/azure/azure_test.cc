@@ -1,3 +1,4 @@
+#include <random>
 #include <set>
 
 #include "absl/strings/escaping.h"
@@ -39,6 +40,18 @@ TEST(Crc64, IsAzures) {
   EXPECT_EQ(Crc64(""), 0u);
   const std::string content(1000, 'x');
   for (size_t at = 1; at < 40; ++at) EXPECT_NE(Crc64(content.substr(at)), Crc64(content)) << at;
+}
+
+TEST(Crc64, IsTheSameWithoutTheProcessorsHelpAndInPieces) {
+  std::mt19937_64 random(5);
+  std::string content(2000, '\0');
+  for (char& byte : content) byte = static_cast<char>(random());
+  for (size_t bytes = 0; bytes < 600; ++bytes) {
+    const absl::string_view part = absl::string_view(content).substr(random() % 1000, bytes);
+    ASSERT_EQ(Crc64(part), Crc64ByTables(part)) << bytes;
+    const size_t first = bytes == 0 ? 0 : random() % bytes;
+    ASSERT_EQ(Crc64(part.substr(first), Crc64(part.substr(0, first))), Crc64(part)) << bytes;
+  }
 }
 
 TEST(SharedKey, SignsWhatTheReferenceSaysOfGetContainerMetadata) {

@@ -40,8 +40,9 @@ std::string Encode(absl::string_view text, absl::string_view also) {
   return out;
 }
 
-std::string Crc64Header(absl::string_view content) {
-  const uint64_t crc = Crc64(content);
+std::string Crc64Header(const Pieces& content) {
+  uint64_t crc = 0;
+  for (const absl::string_view piece : content) crc = Crc64(piece, crc);
   std::string bytes;
   for (int i = 0; i < 8; ++i) bytes.push_back(static_cast<char>(crc >> (8 * i)));
   return absl::Base64Escape(bytes);
@@ -99,7 +100,7 @@ std::vector<PageWrite> Pieces(const std::vector<PageWrite>& writes) {
     }
     for (uint64_t at = 0; at < write.bytes; at += kPutBytesMax) {
       const uint64_t bytes = std::min(kPutBytesMax, write.bytes - at);
-      pieces.push_back({write.blob, write.offset + at, write.content.substr(at, bytes), bytes});
+      pieces.push_back({write.blob, write.offset + at, write.content.Part(at, bytes), bytes});
     }
   }
   return pieces;

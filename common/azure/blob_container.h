@@ -102,7 +102,7 @@ class BlobContainer : public PageBlobs {
     std::string blob;  // empty: the container
     std::map<std::string, std::string> query;
     std::map<std::string, std::string> headers;
-    absl::string_view content;
+    Pieces content;
     bool once = false;  // never sent twice by the transport
   };
   // How one attempt ended.

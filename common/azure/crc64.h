@@ -9,8 +9,11 @@
 namespace homeward::azure {
 
 // CRC-64/NVME: reflected, polynomial 0xad93d23594c93659. A header has its eight bytes, the lowest
-// first, in base64. Several times as fast as MD5.
-uint64_t Crc64(absl::string_view content);
+// first, in base64. Of content in pieces: `before` is that of the pieces before this one.
+uint64_t Crc64(absl::string_view content, uint64_t before = 0);
+
+// The same on a processor that cannot multiply polynomials (PCLMULQDQ).
+uint64_t Crc64ByTables(absl::string_view content, uint64_t before = 0);
 
 }  // namespace homeward::azure
 

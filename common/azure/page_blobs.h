@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "common/base/extent_set.h"
+#include "common/base/pieces.h"
 
 namespace homeward::azure {
 
@@ -37,7 +38,7 @@ struct BlobProperties {
 struct PageWrite {
   std::string blob;
   uint64_t offset = 0;
-  absl::string_view content;  // of `bytes` bytes; empty: the range is cleared and reads as zeros
+  Pieces content;  // of `bytes` bytes; empty: the range is cleared and reads as zeros
   uint64_t bytes = 0;
 };
 
@@ -51,13 +52,15 @@ absl::Status CheckWrites(const std::vector<PageWrite>& writes);
 // `snapshot` is the id of one, empty for the blob itself. `lease_id` is a UUID, empty for none.
 //
 // Everything can return what follows, with Azure's error code and request id in the message:
-//   UNAVAILABLE         not reached, or an error of the service; tried again within the limit
-//   RESOURCE_EXHAUSTED  throttled for longer than the limit
-//   PERMISSION_DENIED   the credential is not taken, or not for this; the certificate is not
-//   trusted NOT_FOUND           no such blob, snapshot or container ABORTED             another
-//   holds the lease, or the lease is no more CANCELLED           by the owner INVALID_ARGUMENT what
-//   Azure would not take FAILED_PRECONDITION the account or the container does not allow it
-//   INTERNAL            the reply is not what Azure answers
+//   UNAVAILABLE          not reached, or an error of the service; tried again within the limit
+//   RESOURCE_EXHAUSTED   throttled for longer than the limit
+//   PERMISSION_DENIED    the credential is not taken, or not for this; or the certificate
+//   NOT_FOUND            no such blob, snapshot or container
+//   ABORTED              another holds the lease, or the lease is no more
+//   CANCELLED            by the owner
+//   INVALID_ARGUMENT     what Azure would not take
+//   FAILED_PRECONDITION  the account or the container does not allow it
+//   INTERNAL             the reply is not what Azure answers
 class PageBlobs {
  public:
   virtual ~PageBlobs() = default;

@@ -2,6 +2,9 @@
 
 #include <curl/curl.h>
 
+#include <algorithm>
+#include <cstdio>
+#include <cstring>
 #include <string>
 #include <utility>
 #include <vector>
@@ -13,14 +16,21 @@
 #include "absl/synchronization/mutex.h"
 
 namespace homeward {
-namespace {
+namespace curl {
 
-constexpr absl::Duration kConnectLimit = absl::Seconds(10);
-
-struct CurlEnd {
+struct End {
   void operator()(CURL* handle) const { curl_easy_cleanup(handle); }
 };
-using Handle = std::unique_ptr<CURL, CurlEnd>;
+using Handle = std::unique_ptr<CURL, End>;
+
+}  // namespace curl
+
+namespace {
+
+using curl::Handle;
+
+constexpr absl::Duration kConnectLimit = absl::Seconds(10);
+constexpr long kUploadBytes = 256 << 10;
 
 Handle MakeHandle() {
   // Once for the process; not safe beside itself, which a static is.
@@ -71,8 +81,40 @@ void SetProxy(CURL* curl, const HttpsProxy& proxy) {
   curl_easy_setopt(curl, CURLOPT_NOPROXY, absl::StrJoin(proxy.except, ",").c_str());
 }
 
+// What is sent, and how far it is.
+struct Outgoing {
+  const Pieces& content;
+  Pieces::Place next = content.begin();
+  size_t done = 0;  // of that piece
+};
+
+size_t GiveBody(char* out, size_t size, size_t count, void* user) {
+  auto* const outgoing = static_cast<Outgoing*>(user);
+  size_t given = 0;
+  while (given < size * count && outgoing->next != outgoing->content.end()) {
+    const absl::string_view left = outgoing->next->substr(outgoing->done);
+    const size_t bytes = std::min(left.size(), size * count - given);
+    std::memcpy(out + given, left.data(), bytes);
+    given += bytes;
+    outgoing->done += bytes;
+    if (bytes < left.size()) break;
+    ++outgoing->next;
+    outgoing->done = 0;
+  }
+  return given;
+}
+
+// From the beginning again: a kept connection was closed.
+int BeginAgain(void* user, curl_off_t offset, int origin) {
+  auto* const outgoing = static_cast<Outgoing*>(user);
+  if (offset != 0 || origin != SEEK_SET) return CURL_SEEKFUNC_CANTSEEK;
+  outgoing->next = outgoing->content.begin();
+  outgoing->done = 0;
+  return CURL_SEEKFUNC_OK;
+}
+
 // libcurl reads `body` where it is.
-void SetMethod(CURL* curl, HttpsMethod method, absl::string_view body) {
+void SetMethod(CURL* curl, HttpsMethod method, Outgoing* body) {
   switch (method) {
     case HttpsMethod::kGet:
       curl_easy_setopt(curl, CURLOPT_HTTPGET, 1L);
@@ -86,8 +128,14 @@ void SetMethod(CURL* curl, HttpsMethod method, absl::string_view body) {
       return;
     case HttpsMethod::kPut:
     case HttpsMethod::kPost:
-      curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE, static_cast<curl_off_t>(body.size()));
-      curl_easy_setopt(curl, CURLOPT_POSTFIELDS, body.empty() ? "" : body.data());
+      curl_easy_setopt(curl, CURLOPT_POST, 1L);
+      curl_easy_setopt(curl, CURLOPT_POSTFIELDSIZE_LARGE,
+                       static_cast<curl_off_t>(body->content.size()));
+      curl_easy_setopt(curl, CURLOPT_READFUNCTION, GiveBody);
+      curl_easy_setopt(curl, CURLOPT_READDATA, body);
+      curl_easy_setopt(curl, CURLOPT_SEEKFUNCTION, BeginAgain);
+      curl_easy_setopt(curl, CURLOPT_SEEKDATA, body);
+      curl_easy_setopt(curl, CURLOPT_UPLOAD_BUFFERSIZE, kUploadBytes);
       if (method == HttpsMethod::kPut) curl_easy_setopt(curl, CURLOPT_CUSTOMREQUEST, "PUT");
       return;
   }
@@ -198,7 +246,9 @@ absl::StatusOr<HttpsReply> HttpsClient::Call(HttpsMethod method, const HttpsRequ
   curl_easy_setopt(curl, CURLOPT_FRESH_CONNECT, request.once ? 1L : 0L);
   curl_easy_setopt(curl, CURLOPT_ERRORBUFFER, why);
   curl_easy_setopt(curl, CURLOPT_HTTPHEADER, headers);
-  SetMethod(curl, method, request.content.empty() ? request.body : request.content);
+  const Pieces body = request.content.empty() ? Pieces(request.body) : request.content;
+  Outgoing outgoing{body};
+  SetMethod(curl, method, &outgoing);
   curl_easy_setopt(curl, CURLOPT_WRITEFUNCTION, TakeBody);
   curl_easy_setopt(curl, CURLOPT_WRITEDATA, &incoming);
   curl_easy_setopt(curl, CURLOPT_HEADERFUNCTION, TakeHeader);

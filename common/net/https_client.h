@@ -11,6 +11,7 @@
 #include "absl/status/statusor.h"
 #include "absl/strings/string_view.h"
 #include "absl/time/time.h"
+#include "common/base/pieces.h"
 #include "common/net/address.h"
 
 namespace homeward {
@@ -39,7 +40,7 @@ struct HttpsRequest {
   std::string body;
   // What is sent instead of `body` where this is not empty: it is not copied, and must outlive the
   // call.
-  absl::string_view content;
+  Pieces content;
   absl::Duration limit = absl::Seconds(60);
   // Ends the call soon after it becomes true. May be null; must outlive the call.
   const std::atomic<bool>* cancelled = nullptr;

@@ -3,8 +3,7 @@
 #include <algorithm>
 #include <map>
 #include <tuple>
-
-#include "absl/strings/str_cat.h"
+#include <utility>
 
 namespace homeward {
 namespace {
@@ -16,10 +15,10 @@ std::vector<DiskWrite> Visible(const std::vector<DiskWrite>& writes) {
   for (auto it = writes.rbegin(); it != writes.rend(); ++it) {
     ExtentSet& later = covered[it->disk];
     for (const Extent& piece : later.Missing(it->extent)) {
-      const absl::string_view content =
-          it->content.empty() ? it->content
-                              : it->content.substr(piece.offset - it->extent.offset, piece.length);
-      visible.push_back({it->disk, piece, content});
+      Pieces content;
+      if (!it->content.empty())
+        content = it->content.Part(piece.offset - it->extent.offset, piece.length);
+      visible.push_back({it->disk, piece, std::move(content)});
     }
     later.Add(it->extent);
   }
@@ -29,46 +28,32 @@ std::vector<DiskWrite> Visible(const std::vector<DiskWrite>& writes) {
   return visible;
 }
 
-bool Follows(const DiskWrite& next, const DiskWrite& first, uint64_t end) {
-  return next.disk == first.disk && next.extent.offset == end &&
-         next.content.empty() == first.content.empty();
+bool Follows(const DiskWrite& next, const DiskWrite& last) {
+  return next.disk == last.disk && next.extent.offset == last.extent.end() &&
+         next.content.empty() == last.content.empty();
 }
 
 }  // namespace
 
-Overlay OverlayOf(const std::vector<DiskWrite>& writes, uint64_t put_bytes_max) {
-  Overlay overlay;
-  std::vector<DiskWrite> pieces;
-  // Data in parts that fit into a put.
-  for (DiskWrite write : Visible(writes)) {
-    while (!write.content.empty() && write.extent.length > put_bytes_max) {
-      pieces.push_back({write.disk,
-                        {write.extent.offset, put_bytes_max},
-                        write.content.substr(0, put_bytes_max)});
-      write.extent = {write.extent.offset + put_bytes_max, write.extent.length - put_bytes_max};
-      write.content.remove_prefix(put_bytes_max);
+std::vector<DiskWrite> Overlay(const std::vector<DiskWrite>& writes, uint64_t put_bytes_max) {
+  std::vector<DiskWrite> overlay;
+  for (const DiskWrite& write : Visible(writes)) {
+    const uint64_t step = write.content.empty() ? write.extent.length : put_bytes_max;
+    // In parts that fit into a put.
+    for (uint64_t at = 0; at < write.extent.length; at += step) {
+      const Extent part{write.extent.offset + at, std::min(step, write.extent.length - at)};
+      Pieces content;
+      if (!write.content.empty()) content = write.content.Part(at, part.length);
+      DiskWrite* const last = overlay.empty() ? nullptr : &overlay.back();
+      const bool joins = last != nullptr && Follows({write.disk, part, content}, *last) &&
+                         (content.empty() || last->extent.length + part.length <= put_bytes_max);
+      if (joins) {
+        last->extent.length += part.length;
+        last->content.Add(content);
+      } else {
+        overlay.push_back({write.disk, part, std::move(content)});
+      }
     }
-    pieces.push_back(write);
-  }
-  for (size_t i = 0; i < pieces.size();) {
-    const DiskWrite& first = pieces[i];
-    uint64_t end = first.extent.end();
-    size_t next = i + 1;
-    while (next < pieces.size() && Follows(pieces[next], first, end) &&
-           (first.content.empty() ||
-            pieces[next].extent.end() - first.extent.offset <= put_bytes_max)) {
-      end = pieces[next++].extent.end();
-    }
-    const Extent whole{first.extent.offset, end - first.extent.offset};
-    absl::string_view content = first.content;
-    if (!content.empty() && next > i + 1) {
-      std::string& text = overlay.joined.emplace_back();
-      text.reserve(whole.length);
-      for (size_t k = i; k < next; ++k) absl::StrAppend(&text, pieces[k].content);
-      content = text;
-    }
-    overlay.writes.push_back({first.disk, whole, content});
-    i = next;
   }
   return overlay;
 }

@@ -2,12 +2,10 @@
 #ifndef HOMEWARD_PROCESS_SERVER_AZURE_OVERLAY_H_
 #define HOMEWARD_PROCESS_SERVER_AZURE_OVERLAY_H_
 
-#include <deque>
-#include <string>
 #include <vector>
 
-#include "absl/strings/string_view.h"
 #include "common/base/extent_set.h"
+#include "common/base/pieces.h"
 
 namespace homeward {
 
@@ -15,18 +13,12 @@ namespace homeward {
 struct DiskWrite {
   uint32_t disk = 0;
   Extent extent;
-  absl::string_view content;
+  Pieces content;
 };
 
-struct Overlay {
-  // Disjoint, in order of disk and offset. Data is at most `put_bytes_max` long, zeroes are of any
-  // length.
-  std::vector<DiskWrite> writes;
-  std::deque<std::string> joined;  // what content of several writes is in; the rest is the caller's
-};
-
-// `writes` as if done one after another.
-Overlay OverlayOf(const std::vector<DiskWrite>& writes, uint64_t put_bytes_max);
+// `writes` as if done one after another: disjoint, in order of disk and offset. Data is at most
+// `put_bytes_max` long, zeroes are of any length. The content is that of `writes`, where it lies.
+std::vector<DiskWrite> Overlay(const std::vector<DiskWrite>& writes, uint64_t put_bytes_max);
 
 }  // namespace homeward
 

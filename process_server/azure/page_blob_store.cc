@@ -485,13 +485,12 @@ absl::Status PageBlobStore::Tell(const StreamState& state, const std::string& re
   return Here(etag.status());
 }
 
-Overlay PageBlobStore::Prepare(const std::vector<Range>& ranges,
-                               std::vector<azure::PageWrite>* puts) {
+std::vector<azure::PageWrite> PageBlobStore::Prepare(const std::vector<Range>& ranges) {
   std::vector<DiskWrite> writes;
   for (const Range& range : ranges) writes.push_back({range.disk, range.extent, range.content});
-  Overlay overlay = OverlayOf(writes, azure::kPutBytesMax);
-  for (const DiskWrite& write : overlay.writes) {
-    puts->push_back(
+  std::vector<azure::PageWrite> puts;
+  for (const DiskWrite& write : Overlay(writes, azure::kPutBytesMax)) {
+    puts.push_back(
         {replica_.disks[write.disk].blob, write.extent.offset, write.content, write.extent.length});
     // Before it is tried: what fails may be there.
     if (!write.content.empty() && present_[write.disk].has_value())
@@ -501,15 +500,13 @@ Overlay PageBlobStore::Prepare(const std::vector<Range>& ranges,
     written_[write.disk].Coarsen(kWrittenRangesMax, replica_.disks[write.disk].bytes);
   }
   etag_.clear();
-  return overlay;
+  return puts;
 }
 
 absl::Status PageBlobStore::Write(const std::vector<Range>& ranges) {
   if (ranges.empty()) return absl::OkStatus();
   if (lost_) return LostTo("it lost its lease");
-  std::vector<azure::PageWrite> puts;
-  const Overlay overlay = Prepare(ranges, &puts);
-  const absl::Status written = blobs_.Write(puts, leases_);
+  const absl::Status written = blobs_.Write(Prepare(ranges), leases_);
   lost_ = absl::IsAborted(written);
   return Here(written);
 }
@@ -519,7 +516,7 @@ class PageBlobStore::Puts : public ReplicaStore::Delivery {
  public:
   Puts(PageBlobStore* store, const std::vector<Range>& ranges)
       : store_(*store), work_(std::make_shared<Work>()) {
-    work_->overlay = store_.Prepare(ranges, &work_->puts);
+    work_->puts = store_.Prepare(ranges);
     work_->taken.resize(work_->puts.size());
     work_->open = work_->puts.size();
     ++store_.putting_;
@@ -555,9 +552,7 @@ class PageBlobStore::Puts : public ReplicaStore::Delivery {
  private:
   struct Work {
     bool has_ended() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) { return open == 0; }
-    // Constant once it is begun. They point into the overlay, and into what the store was given.
-    Overlay overlay;
-    std::vector<azure::PageWrite> puts;
+    std::vector<azure::PageWrite> puts;  // constant once it is begun
     absl::Mutex mutex;
     std::vector<bool> taken ABSL_GUARDED_BY(mutex);  // by whoever makes it, of puts
     size_t open ABSL_GUARDED_BY(mutex) = 0;          // puts that have not ended

@@ -134,8 +134,8 @@ class PageBlobStore : public ReplicaStore {
 
   // What an error of Azure means here, and nothing that would be taken for one of the stream.
   absl::Status Here(const absl::Status& status) const;
-  // What is to be put, and that it may be there from now on.
-  Overlay Prepare(const std::vector<Range>& ranges, std::vector<azure::PageWrite>* puts);
+  // What is to be put, which may be there from now on. The content stays where `ranges` has it.
+  std::vector<azure::PageWrite> Prepare(const std::vector<Range>& ranges);
   absl::Status Tell(const StreamState& state, const std::string& recovered_point);
   absl::Status DeleteDropped();
   uint64_t written_bytes() const;

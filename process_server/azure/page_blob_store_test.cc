@@ -748,9 +748,9 @@ TEST(Overlay, IsWhatTheWritesComeToInOrder) {
       writes.push_back({disk, extent, contents.back()});
       wanted[disk].replace(extent.offset, extent.length, contents.back());
     }
-    const Overlay overlay = OverlayOf(writes, 2048);
+    const std::vector<DiskWrite> overlay = Overlay(writes, 2048);
     std::vector<ExtentSet> seen(2);
-    for (const DiskWrite& write : overlay.writes) {
+    for (const DiskWrite& write : overlay) {
       EXPECT_EQ(seen[write.disk].Missing(write.extent), std::vector<Extent>{write.extent})
           << "twice";
       seen[write.disk].Add(write.extent);
@@ -761,7 +761,7 @@ TEST(Overlay, IsWhatTheWritesComeToInOrder) {
       }
       EXPECT_LE(write.extent.length, 2048u);
       ASSERT_EQ(write.content.size(), write.extent.length);
-      got[write.disk].replace(write.extent.offset, write.extent.length, std::string(write.content));
+      got[write.disk].replace(write.extent.offset, write.extent.length, write.content.Joined());
     }
     EXPECT_TRUE(got == wanted);
   }
@@ -769,15 +769,15 @@ TEST(Overlay, IsWhatTheWritesComeToInOrder) {
 
 TEST(Overlay, JoinsWhatLiesSideBySide) {
   const std::string page(512, 'x');
-  const Overlay overlay = OverlayOf({{0, {1024, 512}, page},
-                                     {0, {512, 512}, page},
-                                     {0, {0, 512}, page},
-                                     {1, {0, 512}, {}},
-                                     {1, {512, 512}, {}}},
-                                    1024);
-  ASSERT_EQ(overlay.writes.size(), 3u);
-  EXPECT_EQ(overlay.writes[0].extent, (Extent{0, 1024}));
-  EXPECT_EQ(overlay.writes[2].extent, (Extent{0, 1024}));
+  const std::vector<DiskWrite> overlay = Overlay({{0, {1024, 512}, page},
+                                                  {0, {512, 512}, page},
+                                                  {0, {0, 512}, page},
+                                                  {1, {0, 512}, {}},
+                                                  {1, {512, 512}, {}}},
+                                                 1024);
+  ASSERT_EQ(overlay.size(), 3u);
+  EXPECT_EQ(overlay[0].extent, (Extent{0, 1024}));
+  EXPECT_EQ(overlay[2].extent, (Extent{0, 1024}));
 }
 
 }  // namespace

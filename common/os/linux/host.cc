@@ -110,7 +110,7 @@ void TuneProcess() {
   // throughput (docs/performance.md), arenas that do not share them cost memory.
   mallopt(M_ARENA_MAX, 1);
   mallopt(M_MMAP_THRESHOLD, 8 << 20);
-  mallopt(M_TRIM_THRESHOLD, 24 << 20);
+  mallopt(M_TRIM_THRESHOLD, 64 << 20);
 #endif
   rlimit limit{};
   if (::getrlimit(RLIMIT_NOFILE, &limit) != 0) return;

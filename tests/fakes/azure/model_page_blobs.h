@@ -298,12 +298,13 @@ class ModelPageBlobs : public azure::PageBlobs {
   }
 
   static void Put(const azure::PageWrite& write, ModelContainer::Pages* pages) {
+    const std::string content = write.content.Joined();
     for (uint64_t at = 0; at < write.bytes; at += azure::kPageBytes) {
-      if (write.content.empty()) {
+      if (content.empty()) {
         pages->erase(write.offset + at);
       } else {
         (*pages)[write.offset + at] =
-            std::make_shared<const std::string>(write.content.substr(at, azure::kPageBytes));
+            std::make_shared<const std::string>(content.substr(at, azure::kPageBytes));
       }
     }
   }
