@@ -143,6 +143,7 @@ control::v1::Registration DescribeHost(const JoinOptions& options, const Members
   registration.set_host_id(membership.host_id);
   registration.set_name(options.join.name().empty() ? facts.name : options.join.name());
   registration.set_version(std::string(version));
+  registration.set_encrypts_streams(true);
   registration.set_boot_id(facts.boot_id);
   static const std::string& start = *new std::string(RandomHexId());
   registration.set_incarnation(start);

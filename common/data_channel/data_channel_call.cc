@@ -14,7 +14,6 @@ constexpr uint16_t kMessage = 1;
 constexpr uint16_t kBatch = 2;
 // A digest query of 4,096 blocks has 74 KiB.
 constexpr uint32_t kMessageBytesMax = kMiB;
-constexpr uint32_t kHeadBytesMax = kBatchHeaderBytes + kBatchExtentsMax * kBatchExtentBytes;
 
 // A batch's bytes before its payload.
 uint32_t HeadBytes(const SealedBatch& batch) {
@@ -79,7 +78,7 @@ absl::Status DataChannel::Read(Frame* frame) {
     return socket_.Read(Writable(&frame->message));
   }
   if (kind != kBatch || bytes == 0 || bytes > kBatchBytesMax || head_bytes > bytes ||
-      head_bytes > kHeadBytesMax) {
+      head_bytes > kBatchHeadBytesMax) {
     return absl::InvalidArgumentError(
         absl::StrCat("a frame of kind ", kind, " with ", bytes, " bytes"));
   }

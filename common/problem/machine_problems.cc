@@ -60,6 +60,13 @@ std::vector<ProblemEntry> Machines() {
        .when = "the machine's protection state does not allow this operation",
        .causes = {"another operation has to come first"},
        .action = "See which operations are allowed now: homeward machines show."},
+      {.id = kCannotEncrypt,
+       .name = "STREAM_CANNOT_BE_ENCRYPTED",
+       .when = "a data key is wanted for a stream on whose way somebody does not know encrypted "
+               "batches",
+       .causes = {"the agent, process server or master target that the message names is of an "
+                  "older version"},
+       .action = "Update it, and try again."},
       {.id = kJobRunning,
        .name = "JOB_RUNNING",
        .when = "another job works on this machine",

@@ -25,6 +25,7 @@ enum class ProblemId {
   kJobNotInDatabase,
   kAmbiguousName,
   kWrongState,
+  kCannotEncrypt,
   kJobRunning,
   kNotProtected,
   kHealthNotOk,

@@ -9,6 +9,7 @@
 #include "common/base/limits.h"
 #include "common/log/log.h"
 #include "common/problem/problem.h"
+#include "common/replication/data_keys.h"
 #include "common/status/status_macros.h"
 #include "common/wire/time_proto.h"
 
@@ -28,9 +29,11 @@ constexpr absl::Duration kSlowRetryMin = absl::Seconds(2);
 constexpr absl::Duration kSlowRetryMax = absl::Minutes(1);
 constexpr char kHandoverName[] = "handover";
 
-// But for the fence, which changes while the replica is the same.
-std::string WithoutFence(control::v1::Replica replica) {
+// But for who may stream and how, which changes while the replica is the same.
+std::string WithoutSession(control::v1::Replica replica) {
   replica.clear_fence();
+  replica.clear_data_keys();
+  replica.clear_refuses_plain();
   return replica.SerializeAsString();
 }
 
@@ -57,9 +60,10 @@ HostedReplica::~HostedReplica() {
 void HostedReplica::Want(const control::v1::Replica& desired, ScrubPace scrub) {
   strand_->Post([this, desired, scrub] {
     scrub_pace_ = scrub;
-    const bool same = WithoutFence(desired) == WithoutFence(desired_);
+    const bool same = WithoutSession(desired) == WithoutSession(desired_);
     desired_ = desired;
     SetFence();
+    if (store_ != nullptr) store_->SetKeys(DataKeysOf(desired_));
     // What failed before may be over with it.
     if (!same) ChangeBackend();
     Reconcile();
@@ -108,6 +112,7 @@ absl::Status HostedReplica::Open() {
   }
   HW_ASSIGN_OR_RETURN(ReplicaBackend::Opened opened, backend_->Open());
   store_ = std::move(opened.store);
+  store_->SetKeys(DataKeysOf(desired_));
   store_->SetOnArrival([this] { strand_->Post([this] { OnArrival(); }); });
   std::vector<uint64_t> sizes;
   for (const types::v1::Disk& disk : desired_.disks()) sizes.push_back(disk.size_bytes());

@@ -186,12 +186,15 @@ absl::Status ReplicaStore::Take(const std::vector<absl::string_view>& sealed_bat
   absl::Status refused;
   for (const absl::string_view sealed : sealed_batches) {
     ParsedBatch& batch = batches->parsed.emplace_back();
-    refused = ParseBatch(sealed, true, &batch);
+    refused = ParseBatch(sealed, /*decode=*/false, &batch);
     if (!refused.ok()) break;
     const absl::StatusOr<bool> takes = staged_.order.Takes(batch.header);
     refused = takes.status();
     if (!refused.ok()) break;
+    // Its key may have ended since it was taken.
     if (!*takes) continue;
+    refused = DecodeBatch(keys_, &batch);
+    if (!refused.ok()) break;
     refused = TakeOne(batch);
     if (!refused.ok()) break;
     if (staged_.order.position() == order_.position()) continue;

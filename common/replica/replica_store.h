@@ -62,6 +62,9 @@ class ReplicaStore {
   // Begin().
   void SetOnArrival(std::function<void()> on_arrival) { on_arrival_ = std::move(on_arrival); }
 
+  // What encrypted batches are opened with, from the next one on. Without: none is taken.
+  void SetKeys(DataKeys keys) { keys_ = std::move(keys); }
+
   // Refuses all of an older generation from now on.
   absl::Status Fence(uint64_t generation);
 
@@ -182,6 +185,7 @@ class ReplicaStore {
   bool IsUnderWay(const Range& range) const;
 
   const std::vector<uint64_t> disk_bytes_;
+  DataKeys keys_;
   StreamOrder order_;  // what is durable
   std::function<void()> on_arrival_;
   std::deque<UnderWay> under_way_;  // in the order of the stream

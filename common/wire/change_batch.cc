@@ -15,11 +15,13 @@ namespace homeward {
 namespace {
 
 constexpr absl::string_view kMagic = "HWB1";
+constexpr absl::string_view kEncryptedMagic = "HWB2";  // an envelope stands behind the header
 constexpr size_t kChecksumOffset = 48;
 constexpr uint32_t kZeroesFlag = 1;
 constexpr size_t kMarkerIdBytesMax = 64;
 
 struct RawHeader {
+  bool encrypted = false;
   uint16_t kind = 0;
   uint16_t encoding = 0;
   StreamPosition position;
@@ -28,6 +30,11 @@ struct RawHeader {
   uint32_t payload_bytes = 0;
   uint32_t stored_bytes = 0;
   uint64_t checksum = 0;
+
+  size_t head_bytes() const {
+    return kBatchHeaderBytes + (encrypted ? kBatchEnvelopeBytes : 0) +
+           extent_count * kBatchExtentBytes;
+  }
 };
 
 // Small batches are kept in memory of their own size.
@@ -37,7 +44,7 @@ constexpr size_t kRoomBytesMin = 64 * kKiB;
 std::string EncodeHeader(const RawHeader& header) {
   std::string out;
   FieldWriter writer(&out);
-  writer.Raw(kMagic);
+  writer.Raw(header.encrypted ? kEncryptedMagic : kMagic);
   writer.U16(header.kind);
   writer.U16(header.encoding);
   writer.U64(header.position.epoch);
@@ -64,21 +71,47 @@ std::string EncodeExtents(const std::vector<BatchExtent>& extents) {
   return table;
 }
 
-// `after_header`: extent table and stored payload as they will stand behind the header.
-std::string SealHeader(RawHeader header, ConstBytes after_header) {
-  header.checksum = 0;
-  const std::string unsigned_header = EncodeHeader(header);
-  header.checksum = Checksum64(AsBytes(unsigned_header).first(kChecksumOffset), after_header);
-  return EncodeHeader(header);
+std::string EncodeEnvelope(const Envelope& envelope) {
+  std::string out;
+  FieldWriter writer(&out);
+  writer.U64(envelope.key_id);
+  writer.Raw(AsText(envelope.nonce));
+  writer.Raw(AsText(envelope.tag));
+  return out;
 }
 
-SealedBatch SealRaw(const RawHeader& header, absl::string_view extents, absl::string_view stored) {
+// What an epoch's beginning and a marker carry is for the relay too. It is told, not encrypted.
+bool HasContent(uint16_t kind) { return kind == 2 || kind == 3; }
+
+// `out` has the table and the stored payload, in their places behind the head; the payload is
+// encrypted there. Fills in what comes before the table.
+void SealInPlace(RawHeader header, PayloadEncryptor* encryptor, MutableBytes out) {
+  header.checksum = 0;
+  header.encrypted = encryptor != nullptr;
+  const size_t payload = header.head_bytes();
+  const size_t table = payload - header.extent_count * kBatchExtentBytes;
+  if (header.encrypted) {
+    const std::string told = EncodeHeader(header).substr(0, kChecksumOffset);
+    const size_t content = HasContent(header.kind) ? payload : out.size();
+    const std::string envelope = EncodeEnvelope(encryptor->Encrypt(
+        {AsBytes(told), out.subspan(table, content - table)}, out.subspan(content)));
+    std::memcpy(out.data() + kBatchHeaderBytes, envelope.data(), envelope.size());
+  }
+  header.checksum = Checksum64(AsBytes(EncodeHeader(header)).first(kChecksumOffset),
+                               out.subspan(kBatchHeaderBytes));
+  const std::string text = EncodeHeader(header);
+  std::memcpy(out.data(), text.data(), text.size());
+}
+
+SealedBatch SealRaw(RawHeader header, absl::string_view extents, absl::string_view stored,
+                    PayloadEncryptor* encryptor) {
+  header.encrypted = encryptor != nullptr;
   std::string out;
-  out.reserve(kBatchHeaderBytes + extents.size() + stored.size());
-  out.resize(kBatchHeaderBytes);
+  out.reserve(header.head_bytes() + stored.size());
+  out.resize(header.head_bytes() - extents.size());
   out.append(extents.data(), extents.size());
   out.append(stored.data(), stored.size());
-  out.replace(0, kBatchHeaderBytes, SealHeader(header, AsBytes(out).subspan(kBatchHeaderBytes)));
+  SealInPlace(header, encryptor, Writable(&out));
   return SealedBatch(std::move(out));
 }
 
@@ -88,7 +121,9 @@ absl::Status Corrupt(absl::string_view what) {
 
 absl::Status ReadRawHeader(absl::string_view sealed, RawHeader* header) {
   FieldReader reader(sealed);
-  if (reader.Raw(kMagic.size()) != kMagic) return Corrupt("wrong magic");
+  const absl::string_view magic = reader.Raw(kMagic.size());
+  if (magic != kMagic && magic != kEncryptedMagic) return Corrupt("wrong magic");
+  header->encrypted = magic == kEncryptedMagic;
   header->kind = reader.U16();
   header->encoding = reader.U16();
   header->position.epoch = reader.U64();
@@ -116,23 +151,22 @@ absl::Status ReadRawHeader(absl::string_view sealed, RawHeader* header) {
     return Corrupt(absl::StrCat("a payload of ", header->payload_bytes, " bytes, at most ",
                                 kBatchPayloadBytesMax));
   }
-  const size_t expected =
-      kBatchHeaderBytes + header->extent_count * kBatchExtentBytes + header->stored_bytes;
+  const size_t expected = header->head_bytes() + header->stored_bytes;
   if (sealed.size() != expected) {
     return Corrupt(absl::StrCat(sealed.size(), " bytes where its lengths add up to ", expected));
   }
   return absl::OkStatus();
 }
 
-absl::StatusOr<std::string> Decode(PayloadEncoding encoding, absl::string_view stored,
-                                   size_t length) {
-  std::string out(length, '\0');
+absl::StatusOr<AlignedBuffer> Decompress(PayloadEncoding encoding, absl::string_view stored,
+                                         size_t length) {
+  AlignedBuffer out = AlignedBuffer::Unwritten(AlignedBuffer::RoundUp(length));
   if (encoding == PayloadEncoding::kZstd) {
-    const size_t n = ZSTD_decompress(out.data(), out.size(), stored.data(), stored.size());
+    const size_t n = ZSTD_decompress(out.data(), length, stored.data(), stored.size());
     if (ZSTD_isError(n) || n != length) return Corrupt("zstd payload does not decode");
   } else {
-    const int n = LZ4_decompress_safe(stored.data(), out.data(), static_cast<int>(stored.size()),
-                                      static_cast<int>(out.size()));
+    const int n = LZ4_decompress_safe(stored.data(), reinterpret_cast<char*>(out.data()),
+                                      static_cast<int>(stored.size()), static_cast<int>(length));
     if (n < 0 || static_cast<size_t>(n) != length) return Corrupt("lz4 payload does not decode");
   }
   return out;
@@ -180,10 +214,11 @@ void BatchBuilder::DropLast() {
   extents_.pop_back();
 }
 
-SealedBatch BatchBuilder::Seal(const BatchHeader& header) {
+SealedBatch BatchBuilder::Seal(const BatchHeader& header, PayloadEncryptor* encryptor) {
   const std::string table = EncodeExtents(extents_);
   const auto payload_bytes = static_cast<uint32_t>(payload_bytes_);
-  const RawHeader raw{.kind = static_cast<uint16_t>(header.kind),
+  const RawHeader raw{.encrypted = encryptor != nullptr,
+                      .kind = static_cast<uint16_t>(header.kind),
                       .position = header.position,
                       .generation = header.generation,
                       .extent_count = static_cast<uint32_t>(extents_.size()),
@@ -193,15 +228,13 @@ SealedBatch BatchBuilder::Seal(const BatchHeader& header) {
   payload_bytes_ = 0;
   if (payload_bytes < kPayloadInPlaceMin) {
     const char* const content = payload_bytes == 0 ? "" : reinterpret_cast<const char*>(payload());
-    return SealRaw(raw, table, {content, payload_bytes});
+    return SealRaw(raw, table, {content, payload_bytes}, encryptor);
   }
-  uint8_t* const behind_header = payload() - table.size();
-  std::memcpy(behind_header, table.data(), table.size());
-  const std::string sealed_header =
-      SealHeader(raw, ConstBytes(behind_header, table.size() + payload_bytes));
-  std::memcpy(behind_header - kBatchHeaderBytes, sealed_header.data(), kBatchHeaderBytes);
-  const size_t offset = kHeadBytes - table.size() - kBatchHeaderBytes;
-  return SealedBatch(std::move(memory_), offset, kBatchHeaderBytes + table.size() + payload_bytes);
+  std::memcpy(payload() - table.size(), table.data(), table.size());
+  const size_t offset = kHeadBytes - raw.head_bytes();
+  const size_t bytes = raw.head_bytes() + payload_bytes;
+  SealInPlace(raw, encryptor, memory_.Part(offset, bytes));
+  return SealedBatch(std::move(memory_), offset, bytes);
 }
 
 absl::Status ParseBatch(absl::string_view sealed, bool decode, ParsedBatch* out) {
@@ -214,9 +247,19 @@ absl::Status ParseBatch(absl::string_view sealed, bool decode, ParsedBatch* out)
   }
   out->header = {static_cast<BatchKind>(header.kind), header.position, header.generation};
   out->encoding = static_cast<PayloadEncoding>(header.encoding);
+  out->sealed = sealed;
+  out->payload_bytes = header.payload_bytes;
   out->extents.clear();
   out->extents.reserve(header.extent_count);
   FieldReader reader(sealed.substr(kBatchHeaderBytes));
+  out->envelope.reset();
+  if (header.encrypted) {
+    Envelope& envelope = out->envelope.emplace();
+    envelope.key_id = reader.U64();
+    const absl::string_view nonce = reader.Raw(kNonceBytes), tag = reader.Raw(kTagBytes);
+    std::copy(nonce.begin(), nonce.end(), envelope.nonce.begin());
+    std::copy(tag.begin(), tag.end(), envelope.tag.begin());
+  }
   uint64_t content_bytes = 0;
   for (uint32_t i = 0; i < header.extent_count; ++i) {
     BatchExtent extent;
@@ -235,19 +278,57 @@ absl::Status ParseBatch(absl::string_view sealed, bool decode, ParsedBatch* out)
     }
     out->extents.push_back(extent);
   }
-  const bool has_content = header.kind == 2 || header.kind == 3;
-  if (has_content && content_bytes != header.payload_bytes) {
+  if (HasContent(header.kind) && content_bytes != header.payload_bytes) {
     return Corrupt("extents and payload differ in length");
   }
   out->payload = reader.rest();
-  if (!decode || out->encoding == PayloadEncoding::kPlain) {
-    if (out->encoding == PayloadEncoding::kPlain && header.stored_bytes != header.payload_bytes) {
-      return Corrupt("a plain payload with two lengths");
+  if (out->encoding == PayloadEncoding::kPlain && header.stored_bytes != header.payload_bytes) {
+    return Corrupt("a plain payload with two lengths");
+  }
+  return decode ? DecodeBatch(DataKeys(), out) : absl::OkStatus();
+}
+
+absl::Status DecodeBatch(const DataKeys& keys, ParsedBatch* batch) {
+  const auto kind = static_cast<uint16_t>(batch->header.kind);
+  const std::string position = batch->header.position.ToString();
+  AlignedBuffer decrypted;
+  if (!batch->envelope.has_value()) {
+    if (!keys.takes_plain) {
+      return Corrupt(
+          absl::StrCat("the one at ", position, " is not encrypted, and its machine encrypts all"));
     }
+  } else {
+    const DataKey* const key = keys.Find(batch->envelope->key_id);
+    if (key == nullptr) {
+      return absl::FailedPreconditionError(
+          absl::StrCat("the batch at ", position, " is encrypted with data key ",
+                       absl::Hex(batch->envelope->key_id, absl::kZeroPad16),
+                       ", which this server does not have: it comes from the configuration "
+                       "server, or ended with `homeward machines rekey`"));
+    }
+    const ConstBytes sealed = AsBytes(batch->sealed);
+    const size_t payload = sealed.size() - batch->payload.size();
+    const size_t table = kBatchHeaderBytes + kBatchEnvelopeBytes;
+    const size_t content = HasContent(kind) ? payload : sealed.size();
+    const size_t content_bytes = sealed.size() - content;
+    decrypted = AlignedBuffer::Unwritten(AlignedBuffer::RoundUp(content_bytes));
+    const absl::Status opened =
+        Decrypt(*key, *batch->envelope,
+                {sealed.first(kChecksumOffset), sealed.subspan(table, content - table)},
+                sealed.subspan(content), decrypted.Part(0, content_bytes));
+    if (!opened.ok()) {
+      return Corrupt(absl::StrCat("the one at ", position,
+                                  " is not as its machine sealed it: ", opened.message()));
+    }
+    if (HasContent(kind)) batch->payload = AsText(decrypted.Part(0, content_bytes));
+  }
+  if (batch->encoding == PayloadEncoding::kPlain) {
+    batch->decoded = std::move(decrypted);
     return absl::OkStatus();
   }
-  HW_ASSIGN_OR_RETURN(out->decoded, Decode(out->encoding, out->payload, header.payload_bytes));
-  out->payload = out->decoded;
+  HW_ASSIGN_OR_RETURN(batch->decoded,
+                      Decompress(batch->encoding, batch->payload, batch->payload_bytes));
+  batch->payload = AsText(batch->decoded.Part(0, batch->payload_bytes));
   return absl::OkStatus();
 }
 
@@ -260,13 +341,13 @@ absl::StatusOr<BatchHeader> PeekBatchHeader(absl::string_view sealed) {
 absl::StatusOr<size_t> BatchHeadBytes(absl::string_view sealed) {
   RawHeader header;
   HW_RETURN_IF_ERROR(ReadRawHeader(sealed, &header));
-  return kBatchHeaderBytes + header.extent_count * kBatchExtentBytes;
+  return header.head_bytes();
 }
 
 SealedBatch CompressBatch(absl::string_view sealed, PayloadEncoding encoding,
                           CompressionEffort effort) {
   RawHeader header;
-  if (!ReadRawHeader(sealed, &header).ok() || header.encoding != 0) return {};
+  if (!ReadRawHeader(sealed, &header).ok() || header.encoding != 0 || header.encrypted) return {};
   const absl::string_view table =
       sealed.substr(kBatchHeaderBytes, header.extent_count * kBatchExtentBytes);
   const absl::string_view plain = sealed.substr(kBatchHeaderBytes + table.size());
@@ -285,24 +366,26 @@ SealedBatch CompressBatch(absl::string_view sealed, PayloadEncoding encoding,
   stored.resize(length);
   header.encoding = static_cast<uint16_t>(encoding);
   header.stored_bytes = static_cast<uint32_t>(length);
-  return SealRaw(header, table, stored);
+  return SealRaw(header, table, stored, nullptr);
 }
 
 namespace {
 
-SealedBatch SealPayload(const BatchHeader& header, absl::string_view payload) {
+SealedBatch SealPayload(const BatchHeader& header, absl::string_view payload,
+                        PayloadEncryptor* encryptor) {
   const auto bytes = static_cast<uint32_t>(payload.size());
   return SealRaw({.kind = static_cast<uint16_t>(header.kind),
                   .position = header.position,
                   .generation = header.generation,
                   .payload_bytes = bytes,
                   .stored_bytes = bytes},
-                 "", payload);
+                 "", payload, encryptor);
 }
 
 }  // namespace
 
-SealedBatch SealEpochBegin(BatchHeader header, const EpochBegin& begin) {
+SealedBatch SealEpochBegin(BatchHeader header, const EpochBegin& begin,
+                           PayloadEncryptor* encryptor) {
   header.kind = BatchKind::kEpochBegin;
   std::string payload;
   FieldWriter writer(&payload);
@@ -314,7 +397,7 @@ SealedBatch SealEpochBegin(BatchHeader header, const EpochBegin& begin) {
     writer.U64(begin.begun->size());
     for (const uint64_t epoch : *begin.begun) writer.U64(epoch);
   }
-  return SealPayload(header, payload);
+  return SealPayload(header, payload, encryptor);
 }
 
 absl::StatusOr<EpochBegin> ParseEpochBegin(const ParsedBatch& batch) {
@@ -332,9 +415,9 @@ absl::StatusOr<EpochBegin> ParseEpochBegin(const ParsedBatch& batch) {
   return begin;
 }
 
-SealedBatch SealMarker(BatchHeader header, const Marker& marker) {
+SealedBatch SealMarker(BatchHeader header, const Marker& marker, PayloadEncryptor* encryptor) {
   header.kind = BatchKind::kMarker;
-  return SealPayload(header, EncodeMarker(marker));
+  return SealPayload(header, EncodeMarker(marker), encryptor);
 }
 
 absl::StatusOr<Marker> ParseMarker(const ParsedBatch& batch) { return DecodeMarker(batch.payload); }

@@ -11,6 +11,7 @@
 #include "common/base/bytes.h"
 #include "common/base/extent_set.h"
 #include "common/base/stream_position.h"
+#include "common/cipher/payload_cipher.h"
 #include "common/wire/sealed_batch.h"
 
 namespace homeward {
@@ -18,10 +19,12 @@ namespace homeward {
 inline constexpr uint32_t kBatchExtentsMax = 4096;
 inline constexpr uint32_t kBatchPayloadBytesMax = 4 * kMiB;
 inline constexpr size_t kBatchHeaderBytes = 56;
+inline constexpr size_t kBatchEnvelopeBytes = 8 + kNonceBytes + kTagBytes;
 inline constexpr size_t kBatchExtentBytes = 24;
-// A sealed batch is never larger.
-inline constexpr size_t kBatchBytesMax =
-    kBatchHeaderBytes + kBatchExtentsMax * kBatchExtentBytes + kBatchPayloadBytesMax;
+// What comes before the payload is never larger, nor is a sealed batch.
+inline constexpr size_t kBatchHeadBytesMax =
+    kBatchHeaderBytes + kBatchEnvelopeBytes + kBatchExtentsMax * kBatchExtentBytes;
+inline constexpr size_t kBatchBytesMax = kBatchHeadBytesMax + kBatchPayloadBytesMax;
 
 enum class BatchKind : uint16_t {
   kEpochBegin = 1,
@@ -68,14 +71,13 @@ class BatchBuilder {
   size_t payload_bytes() const { return payload_bytes_; }
   const std::vector<BatchExtent>& extents() const { return extents_; }
 
-  // The sealed bytes; the builder is empty again.
-  SealedBatch Seal(const BatchHeader& header);
+  // The sealed bytes; the builder is empty again. `encryptor` null: anybody can read the payload.
+  SealedBatch Seal(const BatchHeader& header, PayloadEncryptor* encryptor = nullptr);
 
  private:
   // Room for header and table lies before the payload, which begins at a multiple of
   // AlignedBuffer::kAlignment: disks are read straight into it.
-  static constexpr size_t kHeadBytes =
-      AlignedBuffer::RoundUp(kBatchHeaderBytes + kBatchExtentsMax * kBatchExtentBytes);
+  static constexpr size_t kHeadBytes = AlignedBuffer::RoundUp(kBatchHeadBytesMax);
   uint8_t* payload() const { return memory_.data() + kHeadBytes; }
   void MakeRoom(size_t payload_bytes);
 
@@ -89,9 +91,13 @@ class BatchBuilder {
 struct ParsedBatch {
   BatchHeader header;
   PayloadEncoding encoding = PayloadEncoding::kPlain;
+  // It was encrypted. What it says is its machine's word only after DecodeBatch().
+  absl::optional<Envelope> envelope;
   std::vector<BatchExtent> extents;
   absl::string_view payload;
-  std::string decoded;
+  AlignedBuffer decoded;
+  absl::string_view sealed;    // all of it
+  uint32_t payload_bytes = 0;  // when decoded
 
   ParsedBatch() = default;
   ParsedBatch(const ParsedBatch&) = delete;
@@ -100,7 +106,14 @@ struct ParsedBatch {
 
 // Verifies and parses. DATA_LOSS says what is wrong. `sealed` must outlive `out`. Decodes the
 // payload unless `decode` is false; then only the checksum is verified and `payload` is as stored.
+// FAILED_PRECONDITION: to be decoded, and encrypted.
 absl::Status ParseBatch(absl::string_view sealed, bool decode, ParsedBatch* out);
+
+// Decodes the payload of a batch that was parsed without: the content that its machine encrypted
+// with one of `keys`, if any, for this very header and these extents.
+//   DATA_LOSS            it is not, or it is not encrypted and would have to be
+//   FAILED_PRECONDITION  there is no such key, yet or any more
+absl::Status DecodeBatch(const DataKeys& keys, ParsedBatch* batch);
 
 // The header alone, without verifying the checksum. For bytes that this process sealed or verified
 // before.
@@ -123,7 +136,8 @@ struct EpochBegin {
   // snapshot. Nothing: a sender of protocol 1.2 or older, which does not say.
   absl::optional<std::vector<uint64_t>> begun = absl::nullopt;
 };
-SealedBatch SealEpochBegin(BatchHeader header, const EpochBegin& begin);
+SealedBatch SealEpochBegin(BatchHeader header, const EpochBegin& begin,
+                           PayloadEncryptor* encryptor = nullptr);
 absl::StatusOr<EpochBegin> ParseEpochBegin(const ParsedBatch& batch);
 
 enum class PointKind : uint32_t { kCrashConsistent = 1, kApplicationConsistent = 2 };
@@ -143,7 +157,8 @@ struct Marker {
   Consistency consistency = Consistency::kUnknown;
   std::string how = {};  // for people; at most kMarkerHowBytesMax
 };
-SealedBatch SealMarker(BatchHeader header, const Marker& marker);
+SealedBatch SealMarker(BatchHeader header, const Marker& marker,
+                       PayloadEncryptor* encryptor = nullptr);
 absl::StatusOr<Marker> ParseMarker(const ParsedBatch& batch);
 // For journals that keep markers.
 std::string EncodeMarker(const Marker& marker);

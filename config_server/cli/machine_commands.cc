@@ -123,6 +123,13 @@ void AddMachineCommands(CommandLine* line) {
       {"resync", "compare all of a machine's disks with its replica and send what differs",
        "machines resync web-1 --wait"},
       &Stub::Resync));
+  AddMachine(line->Start(
+      machines,
+      {"rekey",
+       "encrypt what a machine sends with a new key, and end the old one; begins encryption where "
+       "there is none",
+       "machines rekey web-1 --wait"},
+      &Stub::Rekey));
   AddFailback(line, machines,
               {"failback", "bring a machine home at a recovery point",
                "machines failback web-1 --point latest --wait"});

@@ -68,6 +68,8 @@ std::string FormatMachine(const admin::v1::Machine& machine) {
   for (const types::v1::UnusableDisk& disk : machine.unusable_disks())
     AppendField("Unusable disk", absl::StrCat(disk.name(), ": ", disk.reason()), &out);
   AppendField("Capture", machine.capture(), &out);
+  if (!machine.data_key_id().empty())
+    AppendField("Encryption", absl::StrCat("data key ", machine.data_key_id()), &out);
   AppendField("Process server", ShortId(machine.process_server_id()), &out);
   AppendField("Master target", ShortId(machine.master_target_id()), &out);
   AppendField("Datastore", machine.datastore(), &out);

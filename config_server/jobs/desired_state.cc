@@ -3,6 +3,7 @@
 #include "common/replication/target.h"
 #include "config_server/model/control_messages.h"
 #include "config_server/model/copies.h"
+#include "config_server/model/data_keys.h"
 #include "config_server/model/location_rules.h"
 
 namespace homeward {
@@ -25,6 +26,12 @@ std::set<std::string> ServersOf(const Machine* machine) {
   servers.insert(machine->assignment().placement().process_server_id());
   servers.erase("");
   return servers;
+}
+
+bool CanEncrypt(const Records& records, const Machine& machine) {
+  const storage::v1::Placement& placement = machine.assignment().placement();
+  return AllEncrypt(machine, records.FindServer(placement.process_server_id()),
+                    records.FindServer(placement.master_target_id()));
 }
 
 control::v1::AgentDesired AgentDesiredOf(const Records& records, const Machine& machine) {
@@ -55,10 +62,12 @@ control::v1::AgentDesired AgentDesiredOf(const Records& records, const Machine& 
   protection.set_point_token(state.point_token());
   protection.set_point_kind(state.point_kind());
   protection.set_quiesce_token(state.quiesce_token());
+  if (!assignment.data_keys().empty() && CanEncrypt(records, machine))
+    *protection.mutable_data_key() = *assignment.data_keys().rbegin();
   return desired;
 }
 
-control::v1::Replica ReplicaDesiredOf(const Machine& machine) {
+control::v1::Replica ReplicaDesiredOf(const Records& records, const Machine& machine) {
   const Assignment& assignment = machine.assignment();
   control::v1::Replica replica;
   replica.set_replica_id(assignment.replica_id());
@@ -71,6 +80,8 @@ control::v1::Replica ReplicaDesiredOf(const Machine& machine) {
   replica.set_phase(ToControl(assignment.state().phase()));
   replica.set_point_id(assignment.state().point_id());
   if (assignment.placement().process_server_id().empty()) replica.set_fence(FenceOf(machine));
+  *replica.mutable_data_keys() = assignment.data_keys();
+  replica.set_refuses_plain(assignment.refuses_plain() && CanEncrypt(records, machine));
   if (machine.test().holds_point()) replica.set_shown_point_id(machine.test().point_id());
   return replica;
 }
@@ -116,7 +127,7 @@ void DesiredState::UpdateServer(const std::string& host_id) {
       auto& replicas = server->role() == types::v1::PROCESS_SERVER
                            ? *desired.mutable_process_server()->mutable_replicas()
                            : *desired.mutable_master_target()->mutable_replicas();
-      *replicas.Add() = ReplicaDesiredOf(machine);
+      *replicas.Add() = ReplicaDesiredOf(records_, machine);
     }
     if (assignment.state().streaming() && assignment.placement().process_server_id() == host_id)
       *desired.mutable_process_server()->add_streams() = StreamDesiredOf(machine, *target);

@@ -15,6 +15,7 @@ storage::v1::Registration ToStorage(const control::v1::Registration& registratio
   *stored.mutable_unusable_disks() = registration.unusable_disks();
   *stored.mutable_mac_addresses() = registration.mac_addresses();
   stored.set_firmware(registration.firmware());
+  stored.set_encrypts_streams(registration.encrypts_streams());
   return stored;
 }
 

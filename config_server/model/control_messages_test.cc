@@ -23,6 +23,7 @@ control::v1::Registration Registered() {
   registration.set_incarnation("a start");
   registration.mutable_running_for()->set_seconds(2);
   registration.set_firmware("efi");
+  registration.set_encrypts_streams(true);
   return registration;
 }
 

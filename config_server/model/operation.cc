@@ -5,7 +5,12 @@
 namespace homeward {
 namespace {
 
-using namespace storage::v1;  // NOLINT(build/namespaces): tables of its enumerators
+using enum storage::v1::Operation;
+using enum storage::v1::ProtectionState;
+using storage::v1::Job;
+using storage::v1::Machine;
+using storage::v1::Operation;
+using storage::v1::ProtectionState;
 
 struct OperationEntry {
   Operation operation;
@@ -24,6 +29,7 @@ constexpr OperationEntry kOperations[] = {
     {TEST_CLEANUP, "test-failover-cleanup"},
     {COMPLETE_MIGRATION, "complete-migration"},
     {SWITCH_PROCESS_SERVER, "switch-process-server"},
+    {REKEY, "rekey"},
 };
 
 struct StateEntry {
@@ -36,7 +42,7 @@ const StateEntry& EntryOf(ProtectionState state) {
   static const auto& states = *new std::vector<StateEntry>{
       {UNPROTECTED, "Unprotected", {PROTECT, REMOVE}},
       {ENABLING, "EnablingProtection", {REMOVE}},
-      {PROTECTED, "Protected", {RESYNC, CREATE_POINT, FAILBACK, REMOVE}},
+      {PROTECTED, "Protected", {RESYNC, CREATE_POINT, REKEY, FAILBACK, REMOVE}},
       {FAILING_BACK, "UnplannedFailoverInProgress", {}},
       {FAILED_BACK, "UnplannedFailoverCommitPending", {FAILBACK, COMMIT}},
       {COMMITTED, "FailoverCommitted", {REPROTECT, REMOVE}},

@@ -4,6 +4,7 @@
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/wire/time_proto.h"
+#include "config_server/model/data_keys.h"
 #include "config_server/model/location_rules.h"
 #include "config_server/model/source.h"
 #include "config_server/model/vm_rules.h"
@@ -146,6 +147,9 @@ Refusal CheckOperation(const View& view, const Machine& machine, storage::v1::Op
     case storage::v1::PROTECT:
     case storage::v1::RESYNC:
     case storage::v1::CREATE_POINT:
+      return CheckAgent(view, machine);
+    case storage::v1::REKEY:
+      if (Refusal refusal = CheckEncrypts(view, machine)) return refusal;
       return CheckAgent(view, machine);
     case storage::v1::REPROTECT:
       if (Refusal refusal = CheckAzureHome(view, machine)) return refusal;

@@ -24,6 +24,7 @@ struct Settings {
   absl::Duration registration_window = kRegistrationWindowDefault;
   absl::Duration certificate_validity = absl::Hours(24 * 30);
   absl::Duration rpo_threshold = kRpoThresholdDefault;
+  bool encrypt_streams = false;  // of machines whose next generation begins
 };
 
 // Whether an operator who writes `text` means it: its name, its id, or the beginning of that, as

@@ -114,6 +114,9 @@ admin::v1::Machine ConvertMachine(const View& view, const storage::v1::Machine& 
   out.set_master_target_id(placement.master_target_id());
   out.set_datastore(placement.target().datastore_directory().datastore());
   out.set_job_id(machine.job_id());
+  if (const control::v1::AgentObserved* const agent = view.AgentOf(machine);
+      agent != nullptr && agent->data_key_id() != 0)
+    out.set_data_key_id(absl::StrCat(absl::Hex(agent->data_key_id(), absl::kZeroPad16)));
   if (machine.admission().has_admitted())
     *out.mutable_admitted_copy() = ConvertCopy(machine.admission().admitted());
   for (const RefusedCopy& refused : view.RefusedCopies(machine))

@@ -164,6 +164,10 @@ absl::Status Operations::Resync(const admin::v1::ResyncRequest& request, admin::
   return StartJob(storage::v1::RESYNC, request.machine(), {}, response);
 }
 
+absl::Status Operations::Rekey(const admin::v1::RekeyRequest& request, admin::v1::Job* response) {
+  return StartJob(storage::v1::REKEY, request.machine(), {}, response);
+}
+
 absl::Status Operations::CreatePoint(const admin::v1::CreatePointRequest& request,
                                      admin::v1::Job* response) {
   storage::v1::Job job;

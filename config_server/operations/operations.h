@@ -66,6 +66,7 @@ class Operations {
   absl::Status Protect(const admin::v1::ProtectRequest& request, admin::v1::Job* response);
   absl::Status Reprotect(const admin::v1::ReprotectRequest& request, admin::v1::Job* response);
   absl::Status Resync(const admin::v1::ResyncRequest& request, admin::v1::Job* response);
+  absl::Status Rekey(const admin::v1::RekeyRequest& request, admin::v1::Job* response);
   absl::Status CreatePoint(const admin::v1::CreatePointRequest& request, admin::v1::Job* response);
   absl::Status Failback(const admin::v1::FailbackRequest& request, admin::v1::Job* response);
   absl::Status Commit(const admin::v1::CommitRequest& request, admin::v1::Job* response);

@@ -32,6 +32,7 @@ Caller CallerOf(const ServerContext& context) {
 HOMEWARD_ADMIN_METHOD(Protect, ProtectRequest, Job)
 HOMEWARD_ADMIN_METHOD(Reprotect, ReprotectRequest, Job)
 HOMEWARD_ADMIN_METHOD(Resync, ResyncRequest, Job)
+HOMEWARD_ADMIN_METHOD(Rekey, RekeyRequest, Job)
 HOMEWARD_ADMIN_METHOD(CreatePoint, CreatePointRequest, Job)
 HOMEWARD_ADMIN_METHOD(Failback, FailbackRequest, Job)
 HOMEWARD_ADMIN_METHOD(Commit, CommitRequest, Job)

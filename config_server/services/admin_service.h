@@ -29,6 +29,7 @@ class AdminService : public admin::v1::AdminService::Service {
   HOMEWARD_ADMIN_METHOD(GetVersion, GetVersionRequest, Version)
   HOMEWARD_ADMIN_METHOD(Protect, ProtectRequest, Job)
   HOMEWARD_ADMIN_METHOD(Resync, ResyncRequest, Job)
+  HOMEWARD_ADMIN_METHOD(Rekey, RekeyRequest, Job)
   HOMEWARD_ADMIN_METHOD(CreatePoint, CreatePointRequest, Job)
   HOMEWARD_ADMIN_METHOD(Failback, FailbackRequest, Job)
   HOMEWARD_ADMIN_METHOD(Commit, CommitRequest, Job)

@@ -6,6 +6,7 @@
 #include "common/base/check.h"
 #include "common/problem/problem.h"
 #include "common/wire/time_proto.h"
+#include "config_server/model/data_keys.h"
 #include "config_server/model/location_rules.h"
 #include "config_server/model/points.h"
 #include "config_server/model/rules.h"
@@ -43,7 +44,7 @@ StepResult TakeAssignment(TaskContext& context) {
     *machine.mutable_vm()->mutable_recorded() = ToProto(context.view.clock.Now());
   }
   *machine.mutable_assignment() = context.job->wanted();
-  machine.set_generation(machine.generation() + 1);
+  BeginGeneration(context.view, &machine);
   return StepResult::Done();
 }
 
@@ -112,6 +113,20 @@ StepResult RequestResync(TaskContext& context) {
   if (!points.empty()) context.job->set_point_before(points.back().id());
   context.machine->mutable_assignment()->mutable_state()->set_resync_token(TokenOf(context));
   return StepResult::Done();
+}
+
+StepResult MakeDataKey(TaskContext& context) {
+  if (Refusal refusal = CheckEncrypts(context.view, *context.machine))
+    return StepResult::Fail(*refusal);
+  context.machine->set_encrypts_stream(true);
+  AddDataKey(context.machine);
+  return StepResult::Done();
+}
+
+StepResult EndDataKeys(TaskContext& context) {
+  return EndOldDataKeys(context.view, context.machine)
+             ? StepResult::Done()
+             : StepResult::Wait("what was sent before it to be written");
 }
 
 StepResult RequestPoint(TaskContext& context) {
@@ -223,7 +238,7 @@ StepResult ChooseAndFence(TaskContext& context) {
   state.set_phase(storage::v1::RECOVER);
   state.set_streaming(false);
   state.set_quiesce_token(0);
-  machine.set_generation(machine.generation() + 1);
+  BeginGeneration(context.view, &machine);
   if (context.job->state_before() == storage::v1::PROTECTED) {
     Retire(machine.registration().boot_id(), &machine);
     machine.set_retired_hardware_uuid(machine.registration().hardware_uuid());
@@ -274,7 +289,7 @@ StepResult UndoFailback(TaskContext& context) {
     }
     if (state.point_id() != context.job->point_before()) {
       state.set_point_id(context.job->point_before());
-      machine.set_generation(machine.generation() + 1);
+      BeginGeneration(context.view, &machine);
     }
     // What was made of the point before stays as it is. Disks that the replica is may be on their
     // way to another point.
@@ -298,7 +313,7 @@ StepResult UndoFailback(TaskContext& context) {
     state.set_point_id("");
     state.set_streaming(true);
     state.set_fresh(false);
-    machine.set_generation(machine.generation() + 1);
+    BeginGeneration(context.view, &machine);
     // What came behind it in the list are later boots of the same copy, which was refused
     // meanwhile.
     ForgetRetired(machine.registration().boot_id(), &machine);
@@ -319,7 +334,7 @@ StepResult ReleasePoints(TaskContext& context) {
   if (context.machine->assignment().placement().has_azure_vm())
     *context.machine->mutable_azure_vm() = context.machine->assignment().placement().azure_vm();
   context.machine->clear_assignment();
-  context.machine->set_generation(context.machine->generation() + 1);
+  BeginGeneration(context.view, context.machine);
   return result;
 }
 
@@ -337,7 +352,7 @@ StepResult Discard(TaskContext& context) {
   if (result.state != StepResult::State::kDone) return result;
   for (const std::string& kept : result.kept) context.job->add_kept(kept);
   machine.clear_assignment();
-  machine.set_generation(machine.generation() + 1);
+  BeginGeneration(context.view, &machine);
   return result;
 }
 
@@ -425,7 +440,7 @@ StepResult BeginReplicaAnew(TaskContext& context) {
       absl::StrCat(context.machine->machine_id(), "-", context.job->id()));
   state.clear_point_id();
   state.set_fresh(false);
-  context.machine->set_generation(context.machine->generation() + 1);
+  BeginGeneration(context.view, context.machine);
   return StepResult::Done();
 }
 
@@ -472,6 +487,7 @@ const Workflow& WorkflowOf(storage::v1::Operation operation) {
        {{"Begin a synchronisation", RequestResync},
         {"Synchronise", AwaitSynchronisation},
         {"Make a recovery point", AwaitPoint}}},
+      {storage::v1::REKEY, {{"Make a data key", MakeDataKey}, {"End the one before", EndDataKeys}}},
       {storage::v1::CREATE_POINT,
        {{"Ask for a recovery point", RequestPoint},
         {"Make a recovery point", AwaitRequestedPoint}}},

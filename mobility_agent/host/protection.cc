@@ -10,6 +10,7 @@
 #include "common/log/log.h"
 #include "common/os/run_program.h"
 #include "common/problem/problem.h"
+#include "common/replication/data_keys.h"
 #include "common/status/status_macros.h"
 #include "common/wire/time_proto.h"
 
@@ -197,6 +198,7 @@ absl::Status Protection::Begin(const control::v1::Protection& desired) {
   stream.state_path = JoinPath(directory, file);
   stream.stopped_cleanly = std::exchange(stopped_cleanly_, false);
   stream.fresh_replica = desired.fresh_replica();
+  stream.data_key = DataKeyOf(desired.data_key());
   stream.points.marker_interval = FromProto(desired.point_interval());
   stream.points.disk_names.assign(desired.disks().begin(), desired.disks().end());
   HW_ASSIGN_OR_RETURN(shipper_, Shipper::Open(runtime_.files, runtime_.clock, std::move(stream),
@@ -267,6 +269,7 @@ void Protection::ListDisks() {
 
 void Protection::Tick() {
   if (shipper_ != nullptr) {
+    FollowDataKey();
     FollowTokens();
     FollowAppPoint();
     FollowQuiesce();
@@ -278,6 +281,14 @@ void Protection::Tick() {
   if (runtime_.clock.Monotonic() >= next_look_) LookAtDisks();
   Publish();
   stream_->PostAfter(kTick, [this] { Tick(); });
+}
+
+void Protection::FollowDataKey() {
+  const absl::optional<DataKey> wanted = DataKeyOf(desired_.data_key());
+  if ((wanted.has_value() ? wanted->id : 0) == shipper_->data_key_id()) return;
+  shipper_->SetDataKey(wanted);
+  LogInfo("protection.data_key",
+          {{"key", absl::StrCat(absl::Hex(shipper_->data_key_id(), absl::kZeroPad16))}});
 }
 
 void Protection::FollowTokens() {
@@ -426,6 +437,8 @@ void Protection::Publish() {
     seen.set_point_token(point_token_);
     seen.set_requested_point(requested_point_);
     seen.set_quiesced_token(quiesced_token_);
+    seen.set_data_key_id(shipper_->data_key_id());
+    ToProto(shipper_->data_key_from(), seen.mutable_data_key_from());
     if (quiesced_token_ != 0) seen.set_quiesced_point(shipper_->last_point());
     *seen.mutable_freeze() = Summarize(shipper_->freezes());
     if (!shipper_->refused().ok()) {

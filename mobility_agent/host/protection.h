@@ -63,6 +63,7 @@ class Protection {
   // Opens what can be opened; closes what is not what it was, as long as nothing is streamed.
   void LookAtDisks();
   void ListDisks();
+  void FollowDataKey();
   void FollowTokens();
   void FollowAppPoint();
   void FollowQuiesce();

@@ -7,6 +7,12 @@ namespace homeward {
 SendWindow::SendWindow(uint64_t generation, size_t entries_max)
     : generation_(generation), entries_max_(entries_max) {}
 
+void SendWindow::SetDataKey(const absl::optional<DataKey>& key, RandomBytes random) {
+  encryptor_ =
+      key.has_value() ? std::make_unique<PayloadEncryptor>(*key, std::move(random)) : nullptr;
+  data_key_from_ = {};
+}
+
 void SendWindow::BeginEpoch(uint64_t epoch) {
   epoch_ = epoch;
   next_sequence_ = 0;
@@ -17,23 +23,25 @@ void SendWindow::BeginEpoch(uint64_t epoch) {
 
 void SendWindow::SealBegin(const EpochBegin& begin) {
   const BatchHeader header = NextHeader(BatchKind::kEpochBegin);
-  Keep(header, {}, SealEpochBegin(header, begin));
+  Keep(header, {}, SealEpochBegin(header, begin, encryptor_.get()));
 }
 
 StreamPosition SendWindow::SealMarker(const Marker& marker) {
   const BatchHeader header = NextHeader(BatchKind::kMarker);
-  Keep(header, {}, homeward::SealMarker(header, marker));
+  Keep(header, {}, homeward::SealMarker(header, marker, encryptor_.get()));
   return header.position;
 }
 
 void SendWindow::Seal(BatchKind kind, BatchBuilder* builder) {
   const BatchHeader header = NextHeader(kind);
   std::vector<BatchExtent> extents = builder->extents();
-  Keep(header, std::move(extents), builder->Seal(header));
+  Keep(header, std::move(extents), builder->Seal(header, encryptor_.get()));
 }
 
 BatchHeader SendWindow::NextHeader(BatchKind kind) {
-  return {kind, {epoch_, next_sequence_++}, generation_};
+  const StreamPosition position{epoch_, next_sequence_++};
+  if (encryptor_ != nullptr && data_key_from_.none()) data_key_from_ = position;
+  return {kind, position, generation_};
 }
 
 void SendWindow::Keep(const BatchHeader& header, std::vector<BatchExtent> extents,

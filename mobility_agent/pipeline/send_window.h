@@ -4,6 +4,7 @@
 #define HOMEWARD_MOBILITY_AGENT_PIPELINE_SEND_WINDOW_H_
 
 #include <deque>
+#include <memory>
 #include <vector>
 
 #include "common/wire/change_batch.h"
@@ -17,6 +18,12 @@ class SendWindow {
  public:
   // `generation` is stamped on all that is sealed.
   SendWindow(uint64_t generation, size_t entries_max);
+
+  // Encrypts what is sealed from now on. Absent: nothing does.
+  void SetDataKey(const absl::optional<DataKey>& key, RandomBytes random);
+  // What does, and the first position that it did; none before there was any. 0: nothing.
+  uint64_t data_key_id() const { return encryptor_ == nullptr ? 0 : encryptor_->key_id(); }
+  StreamPosition data_key_from() const { return data_key_from_; }
 
   // Forgets everything. The next entry is the first of `epoch`.
   void BeginEpoch(uint64_t epoch);
@@ -68,6 +75,8 @@ class SendWindow {
   StreamPosition spooled_;
   std::deque<Entry> entries_;  // in the order of their positions
   size_t next_ = 0;            // into entries_
+  std::unique_ptr<PayloadEncryptor> encryptor_;
+  StreamPosition data_key_from_;
   uint64_t sealed_bytes_ = 0;
 };
 

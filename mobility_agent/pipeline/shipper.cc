@@ -60,6 +60,7 @@ Shipper::Shipper(FileSystem& files, const Clock& clock, Options options,
              .fresh = start.fresh,
              .first_query = start.least_epoch << kQueriesOfAnEpochBits},
             [this](const replication::v1::DigestQuery& query) { sender_.SendDigestQuery(query); }) {
+  SetDataKey(options_.data_key);
 }
 
 absl::Status Shipper::SaveState(bool stopped_cleanly) {

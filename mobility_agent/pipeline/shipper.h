@@ -41,6 +41,8 @@ class Shipper : public Outbox {
     uint64_t epoch_stride = 0;
     bool fresh_replica =
         false;  // the replica reads as zeroes: send what is not zero, compare nothing
+    absl::optional<DataKey> data_key = {};   // as SetDataKey()
+    RandomBytes random = SystemRandomBytes;  // for nonces
     PointOptions points = {};
     Synchronisation::Options sync = {};
     uint64_t batch_bytes = kMiB;
@@ -69,6 +71,10 @@ class Shipper : public Outbox {
   void RequestMarker(PointKind kind);
   // Begins a new epoch that synchronises all disks.
   absl::Status Resync();
+  // As of SendWindow.
+  void SetDataKey(const absl::optional<DataKey>& key) { window_.SetDataKey(key, options_.random); }
+  uint64_t data_key_id() const { return window_.data_key_id(); }
+  StreamPosition data_key_from() const { return window_.data_key_from(); }
   // Keeps the map of changes for the next start. The shipper is of no use afterwards.
   // Requires: nothing writes to the disks until the next Open(), or the sources go on tracking
   // meanwhile. Where the caller cannot promise that, it must not call this: without it the next

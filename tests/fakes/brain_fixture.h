@@ -43,7 +43,7 @@ class BrainFixture : public ::testing::Test {
     sessions_.clear();
     auto store = Store::Open(directory_ + "/store");
     ASSERT_TRUE(store.ok()) << store.status();
-    brain_ = std::make_unique<Brain>(clock_, Settings{}, *std::move(store), hypervisor_, cloud_);
+    brain_ = std::make_unique<Brain>(clock_, settings_, *std::move(store), hypervisor_, cloud_);
   }
 
   control::v1::Registration Registration(types::v1::ServerRole role, const std::string& id) {
@@ -53,6 +53,7 @@ class BrainFixture : public ::testing::Test {
     registration.set_name(types::v1::ServerRole_Name(role));
     registration.set_os_type(types::v1::LINUX);
     registration.set_replication_address("10.0.0.1:9443");
+    registration.set_encrypts_streams(!older_.contains(id));
     if (role == types::v1::MASTER_TARGET) registration.set_hardware_uuid(target_uuid_);
     if (role == types::v1::AGENT) {
       registration.set_boot_id(boot_id_);
@@ -135,6 +136,11 @@ class BrainFixture : public ::testing::Test {
       seen.set_streaming(true);
       seen.set_resync_token(protection.resync_token());
       seen.set_quiesced_token(protection.quiesce_token());
+      seen.set_data_key_id(protection.data_key().id());
+      if (protection.has_data_key()) {
+        seen.mutable_data_key_from()->set_epoch(1);
+        seen.mutable_data_key_from()->set_sequence(data_key_from_);
+      }
       seen.set_point_token(protection.point_token());
       const std::array<uint64_t, 3> tokens = {protection.quiesce_token(), protection.point_token(),
                                               protection.resync_token()};
@@ -171,6 +177,8 @@ class BrainFixture : public ::testing::Test {
     if (!opens_nothing_) replica->set_phase(wanted.phase());
     replica->set_point_id(wanted.point_id());
     replica->set_created_fresh(wanted.attached_disks().empty());
+    replica->mutable_position()->set_epoch(1);
+    replica->mutable_position()->set_sequence(written_);
     if (wanted.target().has_page_blobs()) {
       const control::v1::PageBlobs& blobs = wanted.target().page_blobs();
       for (const std::string& blob : blobs.blobs()) {
@@ -249,6 +257,10 @@ class BrainFixture : public ::testing::Test {
   }
 
   ManualClock clock_;
+  Settings settings_;
+  std::set<std::string> older_;  // hosts that know no encrypted batches
+  // In the stream: what the agent encrypted first with its key, and what is written.
+  uint64_t data_key_from_ = 10, written_ = 10;
   std::string directory_;
   std::mt19937 random_{7};
   std::unique_ptr<Brain> brain_;

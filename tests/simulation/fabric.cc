@@ -47,6 +47,10 @@ Fabric::Fabric(uint64_t seed, const RunOptions& options, Kind kind) : Scenario(s
   }
   write_gap_max_ = world_.Between(absl::Milliseconds(20), absl::Milliseconds(400));
   fault_gap_max_ = world_.Between(absl::Milliseconds(300), absl::Seconds(8));
+  encrypts_ = seed % 4 == 3;
+  settings_.encrypt_streams = encrypts_;
+  mischief_.seed(seed);
+  if (encrypts_) world_.on_batch = [this](SealedBatch* batch) { OnBatch(batch); };
   commit_deaths_ = world_.Chance(0.5);
   few_kinds_ = world_.Chance(0.5);
   if (!with_vcenter) return;
@@ -169,6 +173,7 @@ control::v1::Registration Fabric::RegistrationOf(const Component& component) {
   out.set_name(component.name);
   out.set_os_type(types::v1::LINUX);
   out.set_replication_address(component.name);
+  out.set_encrypts_streams(encrypts_);
   if (component.is_target && vcenter_ != nullptr) {
     out.set_hardware_uuid(kTargetUuid);
     for (const std::string& uuid : vcenter_->hot_added.Uuids()) out.add_disks()->set_uuid(uuid);
@@ -186,6 +191,7 @@ control::v1::Registration Fabric::RegistrationOf(const Copy& copy) {
   out.set_os_type(types::v1::LINUX);
   out.set_boot_id(absl::StrCat(copy.machine.id, "-", copy.number, "-", copy.boot));
   out.set_hardware_uuid(copy.hardware_uuid);
+  out.set_encrypts_streams(encrypts_);
   for (const std::string& mac : copy.mac_addresses) out.add_mac_addresses(mac);
   out.set_incarnation(absl::StrCat(copy.number, "-", copy.host.incarnation));
   *out.mutable_running_for() = ToProto(world_.Monotonic() - copy.started);
@@ -387,6 +393,8 @@ void Fabric::StartCopy(Copy* copy) {
   options.stream.log_bytes_max = 32 * kKiB;
   options.stream.sync.digest_block_bytes = 4 * kKiB;
   options.stream.in_flight_max = 200;
+  // The worst there can be: the same after each restart, and each time.
+  options.stream.random = [](MutableBytes out) { std::fill(out.begin(), out.end(), 0); };
   options.stream.epoch_stride = world_.Pick(kMiB);
   options.marker_taken = [this, copy](const Marker& marker) { TakePoint(*copy, marker); };
   copy->protection = std::make_unique<Protection>(RuntimeOf(&host, copy->dialer.get()),

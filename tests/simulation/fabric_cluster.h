@@ -258,6 +258,8 @@ class Fabric : public Scenario {
 
   // --- faults
 
+  // Each batch, as it leaves: no nonce serves two. Sometimes it is changed, or replaced.
+  void OnBatch(SealedBatch* batch);
   void ScheduleFault();
   void Strike();
   void ReapTheDead();
@@ -269,6 +271,13 @@ class Fabric : public Scenario {
   absl::Duration write_gap_max_, fault_gap_max_;
   bool commit_deaths_ = false;
   bool few_kinds_ = false;  // of faults
+  // Streams are encrypted, and somebody on the way changes what is. Decided by the seed alone, with
+  // random numbers of its own, so that what happens in other seeds stays.
+  bool encrypts_ = false;
+  std::mt19937_64 mischief_;
+  // Digests of what each key and nonce sealed, and of what was made of that on the way.
+  std::map<std::pair<uint64_t, std::array<uint8_t, kNonceBytes>>, std::string> nonces_;
+  std::set<std::string> changed_;
   SimulatedStore::Records records_;
   std::string last_parent_;  // the last job of all machines that was answered for
   std::map<std::string, storage::v1::TaskState> jobs_;  // that were answered for

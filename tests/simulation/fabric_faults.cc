@@ -1,6 +1,47 @@
+#include "absl/strings/str_cat.h"
+#include "common/wire/change_batch.h"
+#include "common/wire/checksum.h"
 #include "tests/simulation/fabric_cluster.h"
 
 namespace homeward::simulation {
+
+void Fabric::OnBatch(SealedBatch* batch) {
+  ParsedBatch parsed;
+  if (!ParseBatch(batch->view(), /*decode=*/false, &parsed).ok() || !parsed.envelope.has_value())
+    return;
+  const std::string digest = Digest128(AsBytes(batch->view()));
+  if (changed_.count(digest) > 0) return;  // it goes on from where it was changed
+  const auto [seen, fresh] =
+      nonces_.emplace(std::make_pair(parsed.envelope->key_id, parsed.envelope->nonce), digest);
+  if (!fresh && seen->second != digest)
+    Fail(absl::StrCat("a nonce serves two batches, one at ", parsed.header.position.ToString()));
+  const bool has_content = parsed.header.kind == BatchKind::kWrites && !parsed.payload.empty();
+  if (!has_content || !faulty() || mischief_() % 500 != 0) return;
+  ++outcome_.forged;
+  if (mischief_() % 2 == 0) {
+    Say(absl::StrCat("somebody changes what is written at ", parsed.header.position.ToString()));
+    std::string bytes(batch->view());
+    bytes[bytes.size() - 1 - mischief_() % parsed.payload.size()] ^= 1;
+    const ConstBytes changed = AsBytes(bytes);
+    std::string checksum;
+    FieldWriter(&checksum).U64(Checksum64(changed.first(48), changed.subspan(kBatchHeaderBytes)));
+    bytes.replace(48, checksum.size(), checksum);
+    changed_.insert(Digest128(AsBytes(bytes)));
+    *batch = SealedBatch(std::move(bytes));
+    return;
+  }
+  Say(absl::StrCat("somebody invents what is written at ", parsed.header.position.ToString()));
+  BatchBuilder builder;
+  for (const BatchExtent& extent : parsed.extents) {
+    if (extent.zeroes) {
+      builder.AddZeroes(extent.disk, extent.extent);
+      continue;
+    }
+    const MutableBytes content = builder.AddData(extent.disk, extent.extent);
+    std::fill(content.begin(), content.end(), 0xee);
+  }
+  *batch = builder.Seal(parsed.header);
+}
 
 void Fabric::ScheduleFault() {
   world_.After(world_.Between(absl::ZeroDuration(), fault_gap_max_), [this] {

@@ -50,6 +50,8 @@ void Fabric::Meddle(Brain& brain, Guest* guest, const Machine& machine) {
       storage::v1::PROTECT,  storage::v1::REPROTECT, storage::v1::RESYNC, storage::v1::CREATE_POINT,
       storage::v1::FAILBACK, storage::v1::COMMIT,    storage::v1::REMOVE};
   std::vector<Operation> wishes = AllowedOperations(machine);
+  if (!encrypts_)
+    wishes.erase(std::remove(wishes.begin(), wishes.end(), storage::v1::REKEY), wishes.end());
   if (world_.Chance(0.1)) wishes = kOperations;  // Also what cannot be.
   if (azure_ != nullptr && world_.Chance(0.05))
     wishes = {storage::v1::TEST_FAILOVER, storage::v1::TEST_CLEANUP, storage::v1::FAILBACK};

@@ -84,6 +84,10 @@ constexpr Mutation kMutations[] = {
     {"mutation.zeroes_without_undo", kStream},
     {"mutation.keep_only_the_newest", kStream},
     {"mutation.assume_stillness", kStream},
+    {"mutation.trust_a_wrong_tag", kFabric},
+    {"mutation.take_what_nobody_encrypted", kFabric},
+    {"mutation.nonce_of_random_bytes_alone", kFabric},
+    {"mutation.end_a_key_too_early", kFabric},
     {"mutation.keep_clean_stop", kFabric, 205},
     {"mutation.retire_nothing", kFabric, 186},
     {"mutation.admit_left_behind", kFabric},
@@ -173,6 +177,7 @@ int RunSeeds(const WorldKind& world, uint64_t first, uint64_t count) {
     total.points += outcome.points;
     total.crashes += outcome.crashes;
     total.cuts += outcome.cuts;
+    total.forged += outcome.forged;
     total.epochs += outcome.epochs;
     total.views_checked += outcome.views_checked;
     total.ticks_with_data += outcome.ticks_with_data;
@@ -188,7 +193,8 @@ int RunSeeds(const WorldKind& world, uint64_t first, uint64_t count) {
     return total.views_checked > 0 && total.crashes > 0 ? 0 : 1;
   }
   if (&world != &kStream) {
-    std::printf("%llu jobs, %llu refusals\n", number(total.jobs), number(total.refusals));
+    std::printf("%llu jobs, %llu refusals, %llu batches forged\n", number(total.jobs),
+                number(total.refusals), number(total.forged));
     return total.views_checked > 0 && total.jobs > 0 && total.refusals > 0 ? 0 : 1;
   }
   std::printf("%llu epochs, %llu points at the end, %llu ticks with data, %llu degraded\n",

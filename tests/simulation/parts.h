@@ -98,6 +98,7 @@ class Call : public UpstreamLink, public DownstreamLink, public std::enable_shar
   }
   void SendBatch(SealedBatch batch) override {
     if (strand_ == nullptr) return;
+    world_.on_batch(&batch);
     Later(&up_, [this, batch = std::move(batch)] {
       if (called_ended_ || receiver_ == nullptr) return;
       OnReceiver([batch](Call& call) {

@@ -33,6 +33,7 @@ struct Outcome {
   uint64_t points = 0;
   uint64_t crashes = 0;
   uint64_t cuts = 0;
+  uint64_t forged = 0;  // encrypted batches that somebody changed, or replaced
   uint64_t epochs = 0;
   uint64_t views_checked = 0;
   uint64_t ticks_with_data = 0;  // the agent kept writes with their data

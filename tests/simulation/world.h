@@ -43,6 +43,7 @@ class World : public Clock {
   std::mt19937_64 random;
   absl::Duration skew;
   uint64_t flips_in_flight = 0;  // so many of the next batches arrive with another byte
+  std::function<void(SealedBatch*)> on_batch = [](SealedBatch*) {};  // whoever is on the way
 
  private:
   absl::Duration now_;

@@ -45,6 +45,20 @@ absl::Status Spool::Sync() {
   if (!PLANTED) HW_RETURN_IF_ERROR(open_segment_->Sync());
 """),
 
+    # What is encrypted.
+    ("trust_a_wrong_tag", "common/wire/change_batch.cc",
+     "if (!opened.ok()) {",
+     "if (!opened.ok() && !PLANTED) {"),
+    ("take_what_nobody_encrypted", "common/wire/change_batch.cc",
+     "if (!keys.takes_plain) {",
+     "if (!keys.takes_plain && !PLANTED) {"),
+    ("nonce_of_random_bytes_alone", "common/cipher/payload_cipher.cc",
+     "ciphers_->nonce_key.data(), kDataKeyBytes, input.data(), input.size(),",
+     "ciphers_->nonce_key.data(), kDataKeyBytes, input.data(), PLANTED ? kNonceBytes : input.size(),"),
+    ("end_a_key_too_early", "config_server/model/data_keys.cc",
+     "if (from.none() || PositionOf(replica->position()) < from) return false;",
+     "if ((from.none() || PositionOf(replica->position()) < from) && !PLANTED) return false;"),
+
     # What is on its way to a medium far away.
     ("write_over_what_is_under_way", "common/replica/replica_store.cc",
      "[&](const Range& range) { return IsUnderWay(range); }",
@@ -343,10 +357,10 @@ machine.mutable_assignment()->mutable_state()->set_quiesce_token(
     ("choose_without_fence", "config_server/workflows/workflow.cc",
      """\
   state.set_quiesce_token(0);
-  machine.set_generation(machine.generation() + 1);
+  BeginGeneration(context.view, &machine);
 """,
      """\
   state.set_quiesce_token(0);
-  if (!PLANTED) machine.set_generation(machine.generation() + 1);
+  if (!PLANTED) BeginGeneration(context.view, &machine);
 """),
 ]

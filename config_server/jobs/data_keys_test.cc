@@ -1,0 +1,110 @@
+// When a machine's stream gets a data key, who is told it, and when it ends.
+#include "tests/fakes/brain_fixture.h"
+
+namespace homeward {
+namespace {
+
+class DataKeysTest : public BrainFixture {
+ protected:
+  void Protect(bool encrypts) {
+    settings_.encrypt_streams = encrypts;
+    StartBrain();
+    Obey();
+    Obey();
+    Run("protect");
+  }
+  control::v1::Protection Protection() { return desired_[kMachine].agent().protection(); }
+  control::v1::Replica Replica() { return desired_[kTarget].master_target().replicas(0); }
+  // As another version.
+  void Restart(const std::string& host, bool knows_encryption) {
+    if (knows_encryption) {
+      older_.erase(host);
+    } else {
+      older_.insert(host);
+    }
+    brain_->fleet().Disconnect(host, sessions_[host]);
+    sessions_.erase(host);
+    Obey();
+    Obey();
+  }
+};
+
+TEST_F(DataKeysTest, EachGenerationHasAKeyThatItsEndsAloneAreTold) {
+  Protect(/*encrypts=*/true);
+  ASSERT_EQ(Replica().data_keys_size(), 1);
+  EXPECT_TRUE(Replica().refuses_plain()) << "nothing was ever sent in the clear";
+  EXPECT_EQ(Replica().data_keys(0).secret().size(), 32u);
+  EXPECT_EQ(Protection().data_key().secret(), Replica().data_keys(0).secret());
+  const std::string secret = Protection().data_key().secret();
+  EXPECT_EQ(desired_[kServer].SerializeAsString().find(secret), std::string::npos)
+      << "the process server passes it on and cannot read it";
+  agent_runs_ = false;
+  Run("failback", "latest");
+  EXPECT_FALSE(Machine().assignment().data_keys(0).secret() == secret) << "a new generation";
+}
+
+TEST_F(DataKeysTest, WithoutBeingWantedThereIsNone) {
+  Protect(/*encrypts=*/false);
+  EXPECT_FALSE(Protection().has_data_key());
+  EXPECT_EQ(Replica().data_keys_size(), 0);
+  EXPECT_FALSE(Replica().refuses_plain());
+}
+
+TEST_F(DataKeysTest, OneThatBeginsLateTakesWhatWasSentInTheClearUntilItIsWritten) {
+  Protect(/*encrypts=*/false);
+  written_ = 9;
+  const auto job = Start("rekey");
+  ASSERT_TRUE(job.ok()) << job.status();
+  for (int i = 0; i < 10; ++i) Obey();
+  EXPECT_TRUE(Protection().has_data_key());
+  EXPECT_FALSE(Replica().refuses_plain()) << "something may wait in a spool";
+  EXPECT_EQ(brain_->FindJob(job->id())->state(), storage::v1::RUNNING);
+  written_ = 10;
+  EXPECT_EQ(Finish(job->id(), /*kill_one_in=*/3).state(), storage::v1::SUCCEEDED);
+  Obey();
+  EXPECT_TRUE(Replica().refuses_plain());
+}
+
+TEST_F(DataKeysTest, TheOldKeyIsKeptAsLongAsSomethingWaitsThatItEncrypted) {
+  Protect(/*encrypts=*/true);
+  const uint64_t first = Protection().data_key().id();
+  data_key_from_ = 20;
+  const auto job = Start("rekey");
+  ASSERT_TRUE(job.ok()) << job.status();
+  for (int i = 0; i < 10; ++i) Obey();
+  const uint64_t second = Protection().data_key().id();
+  EXPECT_NE(second, first);
+  ASSERT_EQ(Replica().data_keys_size(), 2);
+  EXPECT_EQ(Replica().data_keys(0).id(), first);
+  written_ = 20;
+  EXPECT_EQ(Finish(job->id()).state(), storage::v1::SUCCEEDED);
+  Obey();
+  ASSERT_EQ(Replica().data_keys_size(), 1);
+  EXPECT_EQ(Replica().data_keys(0).id(), second);
+}
+
+TEST_F(DataKeysTest, WhoCannotIsNamed) {
+  older_ = {kTarget};
+  Protect(/*encrypts=*/true);
+  EXPECT_FALSE(Protection().has_data_key());
+  const absl::Status refused = Start("rekey").status();
+  EXPECT_EQ(IdOf(refused), "STREAM_CANNOT_BE_ENCRYPTED");
+  EXPECT_NE(ProblemOf(refused)->message().find("MASTER_TARGET"), std::string::npos) << refused;
+}
+
+TEST_F(DataKeysTest, AComponentThatIsSetBackToAnOlderVersionStopsNothing) {
+  Protect(/*encrypts=*/true);
+  for (const char* host : {kMachine, kTarget, kServer}) {
+    SCOPED_TRACE(host);
+    Restart(host, /*knows_encryption=*/false);
+    EXPECT_FALSE(Protection().has_data_key());
+    EXPECT_FALSE(Replica().refuses_plain());
+    EXPECT_EQ(Replica().data_keys_size(), 1) << "what it encrypted may still be on its way";
+    Restart(host, /*knows_encryption=*/true);
+    EXPECT_TRUE(Protection().has_data_key());
+    EXPECT_TRUE(Replica().refuses_plain());
+  }
+}
+
+}  // namespace
+}  // namespace homeward

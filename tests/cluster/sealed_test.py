@@ -1,0 +1,177 @@
+"""What a process server can see of a machine, through real daemons: its memory and its cache are searched for what the machine wrote.
+
+usage: sealed_test.py --binaries DIR
+
+While nobody takes it onward, a process server holds what a machine writes. In the clear it is found there, or the search is no good;
+encrypted, nothing of it is. A key ends only when nothing waits that it encrypted, and the machine comes home byte for byte.
+"""
+import argparse
+import pathlib
+import re
+import shutil
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+sys.path.insert(0, str(ROOT / "deploy" / "lab"))
+from cluster import Cluster, Refused  # noqa: E402
+from nbd import Nbd  # noqa: E402
+
+MIB = 1 << 20
+DISK_BYTES = 32 * MIB
+BLOCK = 4096
+
+
+def memory_of(pid):
+    """All that the process has written to its memory."""
+    with open(f"/proc/{pid}/mem", "rb", buffering=0) as memory:
+        for line in pathlib.Path(f"/proc/{pid}/maps").read_text().splitlines():
+            begin, end, rights = re.match(r"(\w+)-(\w+) (\S+)", line).groups()
+            if not rights.startswith("rw"):
+                continue
+            try:
+                memory.seek(int(begin, 16))
+                yield memory.read(int(end, 16) - int(begin, 16))
+            except OSError:
+                continue
+
+
+class Test:
+    def __init__(self, binaries, directory):
+        self.cluster, self.directory, self.failed = Cluster(binaries, directory), directory, 0
+
+    def check(self, name, holds, detail=""):
+        print(f"{'ok  ' if holds else 'FAIL'} {name}{': ' + str(detail)[-1500:] if detail and not holds else ''}", flush=True)
+        self.failed += not holds
+
+    def machine(self, name):
+        return self.cluster.try_json("machines", "show", name)
+
+    def add(self, name):
+        image = self.directory / f"{name}.raw"
+        image.write_bytes(bytes(DISK_BYTES))
+        self.cluster.add_agent(name, f'disks {{ path: "{image}" nbd_socket: "{self.directory}/{name}.tap" }}\n').start()
+        self.cluster.await_("the agent registers", lambda: self.machine(name).get("agent_connected"))
+        return image
+
+    def write(self, name, mark):
+        """8 MiB of blocks that no compression hides: each begins with the mark and its number."""
+        nbd = Nbd(f"{self.directory}/{name}.tap")
+        for block in range(8 * MIB // BLOCK):
+            text = mark + b"%08d" % block
+            nbd.write(block * BLOCK, (text * (BLOCK // len(text) + 1))[:BLOCK])
+        nbd.socket.close()
+
+    def seen(self, mark):
+        """How many places of the process server's memory and cache have the mark."""
+        server = self.cluster.daemons["process_server"]
+        found = sum(part.count(mark) for part in memory_of(server.process.pid))
+        for file in (self.directory / "process_server").rglob("*"):
+            if file.is_file():
+                found += file.read_bytes().count(mark)
+        return found
+
+    def held(self, name, mark):
+        """With nobody behind it, what is written waits at the process server."""
+        target = self.cluster.daemons["master_target"]
+        target.kill()
+        self.write(name, mark)
+        # All of it is there, and the agent does not keep it any more.
+        self.cluster.await_("the process server has it", lambda: int(self.cluster.try_json("servers", "show", "process_server")
+                                                                      .get("pending_bytes", 0)) >= 8 * MIB, 60)
+        return self.seen(mark)
+
+    def home(self, name, image, what):
+        self.cluster.cli("machines", "failback", name, "--point", "latest", "--wait")
+        flat = pathlib.Path(self.machine(name)["disk_paths"][0])
+        flat = flat.with_name(flat.stem + "-flat.vmdk")
+        self.check(what, flat.read_bytes() == image.read_bytes())
+
+    def in_the_clear(self):
+        self.image = self.add("web-1")
+        self.cluster.cli("machines", "protect", "web-1", "--point-interval", "1s", "--wait")
+        self.check("without a data key the machine's page says nothing of encryption", not self.machine("web-1").get("data_key_id"))
+        found = self.held("web-1", b"IN-THE-CLEAR-")
+        self.check(f"what a machine sends in the clear is found at the process server ({found} places)", found > 1000)
+
+    def rekey(self):
+        job = self.cluster.json("machines", "rekey", "web-1")
+        self.cluster.await_("the agent encrypts", lambda: self.machine("web-1").get("data_key_id"))
+        self.check("with what it sent in the clear still waiting, rekey is not at its end",
+                   self.cluster.json("jobs", "show", job["id"])["state"] == "Running", job)
+        found = self.held("web-1", b"NOT-FOR-YOU-")
+        self.check(f"from then on nothing of what it writes is found there ({found} places)", found == 0)
+        self.cluster.daemons["master_target"].start()
+        self.cluster.await_("rekey ends", lambda: self.cluster.json("jobs", "show", job["id"])["state"] == "Succeeded", 60)
+        shown = self.cluster.cli("machines", "show", "web-1")
+        self.check("the machine's page names the key", "Encryption" in shown and self.machine("web-1")["data_key_id"] in shown, shown)
+
+    def rekey_again(self):
+        first = self.machine("web-1")["data_key_id"]
+        self.held("web-1", b"UNDER-THE-FIRST-")
+        job = self.cluster.json("machines", "rekey", "web-1")
+        self.cluster.await_("the agent has the second key", lambda: self.machine("web-1").get("data_key_id") not in ("", None, first))
+        self.write("web-1", b"UNDER-THE-SECOND")
+        self.check("as long as something waits that the first key encrypted, that key is kept",
+                   self.cluster.json("jobs", "show", job["id"])["state"] == "Running")
+        # It is told its keys anew: it keeps none.
+        self.cluster.daemons["master_target"].start()
+        self.cluster.await_("rekey ends", lambda: self.cluster.json("jobs", "show", job["id"])["state"] == "Succeeded", 60)
+        self.home("web-1", self.image, "home comes what the machine wrote, under both keys")
+
+    def from_the_beginning(self):
+        """As the configuration says, for each machine."""
+        server = self.cluster.daemons["config_server"]
+        server.stop()
+        server.config.write_text(server.config.read_text() + "encrypt_streams: true\n")
+        server.start()
+        image = self.add("web-2")
+        self.cluster.cli("machines", "protect", "web-2", "--point-interval", "1s", "--wait", limit=120)
+        self.check("a machine that is protected now has a key from its first batch on", bool(self.machine("web-2").get("data_key_id")))
+        found = self.held("web-2", b"NEVER-IN-THE-CLEAR-")
+        self.check(f"and nothing of it is ever found there ({found} places)", found == 0)
+        self.cluster.daemons["web-2"].kill()
+        self.cluster.daemons["web-2"].start()
+        self.cluster.daemons["master_target"].start()
+        self.cluster.await_("it streams again", lambda: self.machine("web-2").get("data_key_id") and
+                            not self.machine("web-2").get("syncing", True), 90)
+        self.home("web-2", image, "home comes what it wrote, with its agent and the master target killed in between")
+        secrets = [name for name in ("config_server", "process_server", "master_target", "web-1", "web-2")
+                   if "data_keys" in self.cluster.daemons[name].log()]
+        self.check("no log has a key", not secrets, secrets)
+
+    def run(self):
+        (self.directory / "datastore").mkdir()
+        self.cluster.start_config_server()
+        self.cluster.add_process_server().start()
+        self.cluster.add_master_target(datastores=[self.directory / "datastore"]).start()
+        self.cluster.await_servers(2)
+        for step in (self.in_the_clear, self.rekey, self.rekey_again, self.from_the_beginning):
+            try:
+                step()
+            except (TimeoutError, Refused, KeyError, IndexError) as why:
+                self.check(step.__name__, False, f"{type(why).__name__}: {why}")
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--binaries", type=lambda text: pathlib.Path(text).resolve(), required=True)
+    arguments = parser.parse_args()
+    directory = pathlib.Path(tempfile.mkdtemp(prefix="homeward-sealed-", dir="/var/tmp"))
+    test = Test(arguments.binaries, directory)
+    try:
+        test.run()
+    except (TimeoutError, Refused, OSError, RuntimeError) as error:
+        test.check(f"{type(error).__name__}", False, error)
+    finally:
+        if test.failed:
+            for name, daemon in test.cluster.daemons.items():
+                print(f"--- {name}\n{daemon.log()[-1500:]}")
+        test.cluster.stop()
+        shutil.rmtree(directory, ignore_errors=True)
+    print(f"{test.failed} failed")
+    sys.exit(1 if test.failed else 0)
+
+
+if __name__ == "__main__":
+    main()
