@@ -62,11 +62,20 @@ std::vector<ProblemEntry> Machines() {
        .action = "See which operations are allowed now: homeward machines show."},
       {.id = kCannotEncrypt,
        .name = "STREAM_CANNOT_BE_ENCRYPTED",
-       .when = "a data key is wanted for a stream on whose way somebody does not know encrypted "
-               "batches",
+       .when =
+           "a stream is to be encrypted, and somebody on its way does not know encrypted "
+           "batches; where that is the process server, it is given nothing of a stream that was "
+           "encrypted before",
        .causes = {"the agent, process server or master target that the message names is of an "
-                  "older version"},
-       .action = "Update it, and try again."},
+                  "older version, or was set back to one"},
+       .action = "Update it, or choose another process server (homeward machines "
+                 "switch-process-server). Then try again."},
+      {.id = kNotEncrypted,
+       .name = "STREAM_NOT_ENCRYPTED",
+       .when = "a machine's stream is to be encrypted, and is sent in the clear",
+       .causes = {"it was protected before that was wanted, or while something on its way was of "
+                  "an older version"},
+       .action = "Give it a data key: homeward machines rekey."},
       {.id = kJobRunning,
        .name = "JOB_RUNNING",
        .when = "another job works on this machine",

@@ -26,6 +26,7 @@ enum class ProblemId {
   kAmbiguousName,
   kWrongState,
   kCannotEncrypt,
+  kNotEncrypted,
   kJobRunning,
   kNotProtected,
   kHealthNotOk,

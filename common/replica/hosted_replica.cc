@@ -63,7 +63,7 @@ void HostedReplica::Want(const control::v1::Replica& desired, ScrubPace scrub) {
     const bool same = WithoutSession(desired) == WithoutSession(desired_);
     desired_ = desired;
     SetFence();
-    if (store_ != nullptr) store_->SetKeys(DataKeysOf(desired_));
+    FollowKeys();
     // What failed before may be over with it.
     if (!same) ChangeBackend();
     Reconcile();
@@ -82,6 +82,16 @@ void HostedReplica::SetFence() {
   if (stream_ == nullptr) return;
   const absl::Status told = stream_->SetFence(desired_.fence());
   if (!told.ok() && receiver_ != nullptr) receiver_->Refuse(told);
+}
+
+void HostedReplica::FollowKeys() {
+  DataKeys told = DataKeysOf(desired_);
+  // An older configuration server knows none, and what they encrypted may still be on its way.
+  if (told.keys.empty() && keys_generation_ == desired_.generation())
+    told.keys = std::move(keys_.keys);
+  keys_ = std::move(told);
+  keys_generation_ = desired_.generation();
+  if (store_ != nullptr) store_->SetKeys(keys_);
 }
 
 void HostedReplica::Retire() {
@@ -112,7 +122,7 @@ absl::Status HostedReplica::Open() {
   }
   HW_ASSIGN_OR_RETURN(ReplicaBackend::Opened opened, backend_->Open());
   store_ = std::move(opened.store);
-  store_->SetKeys(DataKeysOf(desired_));
+  store_->SetKeys(keys_);
   store_->SetOnArrival([this] { strand_->Post([this] { OnArrival(); }); });
   std::vector<uint64_t> sizes;
   for (const types::v1::Disk& disk : desired_.disks()) sizes.push_back(disk.size_bytes());
@@ -375,6 +385,7 @@ void HostedReplica::Publish() {
   seen.set_phase(reached_);
   seen.set_point_id(reached_ == RECOVER ? reached_point_ : "");
   if (store_ != nullptr) {
+    for (const DataKey& key : keys_.keys) seen.add_data_key_ids(key.id);
     seen.set_syncing(store_->state().syncing);
     ToProto(store_->position(), seen.mutable_position());
     seen.set_journal_bytes(store_->journal_bytes());

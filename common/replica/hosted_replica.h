@@ -9,6 +9,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "common/cipher/data_key.h"
 #include "common/replica/replica_backend.h"
 #include "common/replica/replica_stream.h"
 #include "common/replication/stream_runtime.h"
@@ -47,6 +48,8 @@ class HostedReplica : public Inbox {
   void Reconcile();
   // A call of a session that may not stream any more ends.
   void SetFence();
+  // What batches are opened with from now on.
+  void FollowKeys();
   void ChangeBackend();
   absl::Status Open();
   void Close();
@@ -75,6 +78,8 @@ class HostedReplica : public Inbox {
 
   // Touched only on the strand.
   control::v1::Replica desired_;
+  DataKeys keys_;
+  uint64_t keys_generation_ = 0;
   std::unique_ptr<ReplicaBackend> backend_;  // of desired_
   control::v1::ReplicaPhase reached_ = control::v1::REPLICA_PHASE_UNSPECIFIED;
   std::string reached_point_;

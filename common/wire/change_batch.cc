@@ -300,11 +300,9 @@ absl::Status DecodeBatch(const DataKeys& keys, ParsedBatch* batch) {
   } else {
     const DataKey* const key = keys.Find(batch->envelope->key_id);
     if (key == nullptr) {
-      return absl::FailedPreconditionError(
-          absl::StrCat("the batch at ", position, " is encrypted with data key ",
-                       absl::Hex(batch->envelope->key_id, absl::kZeroPad16),
-                       ", which this server does not have: it comes from the configuration "
-                       "server, or ended with `homeward machines rekey`"));
+      return Corrupt(absl::StrCat("the one at ", position, " is encrypted with data key ",
+                                  absl::Hex(batch->envelope->key_id, absl::kZeroPad16),
+                                  ", which this server was not told"));
     }
     const ConstBytes sealed = AsBytes(batch->sealed);
     const size_t payload = sealed.size() - batch->payload.size();

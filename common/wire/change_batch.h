@@ -106,13 +106,12 @@ struct ParsedBatch {
 
 // Verifies and parses. DATA_LOSS says what is wrong. `sealed` must outlive `out`. Decodes the
 // payload unless `decode` is false; then only the checksum is verified and `payload` is as stored.
-// FAILED_PRECONDITION: to be decoded, and encrypted.
+// An encrypted one cannot be decoded so.
 absl::Status ParseBatch(absl::string_view sealed, bool decode, ParsedBatch* out);
 
 // Decodes the payload of a batch that was parsed without: the content that its machine encrypted
 // with one of `keys`, if any, for this very header and these extents.
-//   DATA_LOSS            it is not, or it is not encrypted and would have to be
-//   FAILED_PRECONDITION  there is no such key, yet or any more
+// DATA_LOSS: it is not, there is no such key, or it is not encrypted and would have to be.
 absl::Status DecodeBatch(const DataKeys& keys, ParsedBatch* batch);
 
 // The header alone, without verifying the checksum. For bytes that this process sealed or verified

@@ -73,7 +73,7 @@ TEST(EncryptedBatch, WhoPassesItOnSeesWhatItIsAndNotWhatIsInIt) {
   for (size_t at = 0; at + 8 <= plain.payload.size(); at += 8)
     EXPECT_EQ(batch.payload.find(plain.payload.substr(at, 8)), batch.payload.npos) << at;
   EXPECT_TRUE(CompressBatch(sealed, PayloadEncoding::kZstd).empty()) << "it has nothing to save";
-  EXPECT_TRUE(absl::IsFailedPrecondition(ParseBatch(sealed, /*decode=*/true, &batch)));
+  EXPECT_FALSE(ParseBatch(sealed, /*decode=*/true, &batch).ok());
 }
 
 TEST(EncryptedBatch, EveryByteThatIsChangedOnTheWayIsFound) {
@@ -116,11 +116,11 @@ TEST(EncryptedBatch, ItsEpochBeginAndMarkerCanBeReadOnTheWay) {
   EXPECT_EQ(ParseMarker(batch)->id, "p-1");
 }
 
-TEST(EncryptedBatch, AKeyThatIsNotThereIsSaidAndMayStillCome) {
+TEST(EncryptedBatch, AKeyThatIsNotThereIsNamed) {
   const std::string sealed = EncryptedSample();
   ParsedBatch batch;
   const absl::Status missing = OpenBatch(sealed, DataKeys(), &batch);
-  EXPECT_TRUE(absl::IsFailedPrecondition(missing)) << missing;
+  EXPECT_TRUE(absl::IsDataLoss(missing)) << missing;
   EXPECT_THAT(std::string(missing.message()), HasSubstr("1122334455667788"));
   EXPECT_TRUE(OpenBatch(sealed, kBatchKeys, &batch).ok());
   // One that only has its id.

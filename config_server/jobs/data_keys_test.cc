@@ -1,4 +1,5 @@
 // When a machine's stream gets a data key, who is told it, and when it ends.
+#include "absl/algorithm/container.h"
 #include "tests/fakes/brain_fixture.h"
 
 namespace homeward {
@@ -15,6 +16,11 @@ class DataKeysTest : public BrainFixture {
   }
   control::v1::Protection Protection() { return desired_[kMachine].agent().protection(); }
   control::v1::Replica Replica() { return desired_[kTarget].master_target().replicas(0); }
+  bool HealthSays(types::v1::Severity severity, const std::string& id) {
+    return absl::c_any_of(JudgeMachine(brain_->MakeView(), Machine()), [&](const auto& issue) {
+      return issue.severity() == severity && issue.problem().id() == id;
+    });
+  }
   // As another version.
   void Restart(const std::string& host, bool knows_encryption) {
     if (knows_encryption) {
@@ -92,9 +98,51 @@ TEST_F(DataKeysTest, WhoCannotIsNamed) {
   EXPECT_NE(ProblemOf(refused)->message().find("MASTER_TARGET"), std::string::npos) << refused;
 }
 
-TEST_F(DataKeysTest, AComponentThatIsSetBackToAnOlderVersionStopsNothing) {
+TEST_F(DataKeysTest, TheAgentGetsAKeyOnceTheEndOfTheStreamHasIt) {
   Protect(/*encrypts=*/true);
-  for (const char* host : {kMachine, kTarget, kServer}) {
+  const uint64_t first = Protection().data_key().id();
+  takes_keys_ = false;
+  const auto job = Start("rekey");
+  ASSERT_TRUE(job.ok()) << job.status();
+  for (int i = 0; i < 10; ++i) Obey();
+  EXPECT_EQ(Replica().data_keys_size(), 2);
+  EXPECT_EQ(Protection().data_key().id(), first);
+  ASSERT_TRUE(brain_->CancelJob(job->id()).ok());
+  EXPECT_EQ(Finish(job->id()).state(), storage::v1::CANCELLED);
+  Obey();
+  EXPECT_EQ(Replica().data_keys_size(), 1) << "one that was never used is forgotten";
+  takes_keys_ = true;
+  Run("rekey");
+  Obey();
+  EXPECT_NE(Protection().data_key().id(), first);
+  EXPECT_EQ(Replica().data_keys_size(), 1);
+}
+
+TEST_F(DataKeysTest, AProcessServerCannotHaveAStreamSentInTheClear) {
+  Protect(/*encrypts=*/true);
+  Restart(kServer, /*knows_encryption=*/false);
+  EXPECT_TRUE(Protection().has_data_key());
+  EXPECT_EQ(Protection().address(), "") << "it is given nothing";
+  EXPECT_TRUE(Replica().refuses_plain()) << "and can invent nothing";
+  EXPECT_TRUE(HealthSays(types::v1::CRITICAL, "STREAM_CANNOT_BE_ENCRYPTED"));
+  Restart(kServer, /*knows_encryption=*/true);
+  EXPECT_NE(Protection().address(), "");
+  EXPECT_FALSE(HealthSays(types::v1::CRITICAL, "STREAM_CANNOT_BE_ENCRYPTED"));
+}
+
+TEST_F(DataKeysTest, HealthSaysThatWhatIsToBeEncryptedIsNot) {
+  older_ = {kTarget};
+  Protect(/*encrypts=*/true);
+  EXPECT_TRUE(HealthSays(types::v1::WARNING, "STREAM_CANNOT_BE_ENCRYPTED"));
+  Restart(kTarget, /*knows_encryption=*/true);
+  EXPECT_TRUE(HealthSays(types::v1::WARNING, "STREAM_NOT_ENCRYPTED"));
+  Run("rekey");
+  EXPECT_FALSE(HealthSays(types::v1::WARNING, "STREAM_NOT_ENCRYPTED"));
+}
+
+TEST_F(DataKeysTest, AnEndThatIsSetBackToAnOlderVersionStopsNothing) {
+  Protect(/*encrypts=*/true);
+  for (const char* host : {kMachine, kTarget}) {
     SCOPED_TRACE(host);
     Restart(host, /*knows_encryption=*/false);
     EXPECT_FALSE(Protection().has_data_key());

@@ -29,9 +29,8 @@ std::set<std::string> ServersOf(const Machine* machine) {
 }
 
 bool CanEncrypt(const Records& records, const Machine& machine) {
-  const storage::v1::Placement& placement = machine.assignment().placement();
-  return AllEncrypt(machine, records.FindServer(placement.process_server_id()),
-                    records.FindServer(placement.master_target_id()));
+  return EndsEncrypt(machine,
+                     records.FindServer(machine.assignment().placement().master_target_id()));
 }
 
 control::v1::AgentDesired AgentDesiredOf(const Records& records, const Machine& machine) {
@@ -62,8 +61,12 @@ control::v1::AgentDesired AgentDesiredOf(const Records& records, const Machine& 
   protection.set_point_token(state.point_token());
   protection.set_point_kind(state.point_kind());
   protection.set_quiesce_token(state.quiesce_token());
-  if (!assignment.data_keys().empty() && CanEncrypt(records, machine))
-    *protection.mutable_data_key() = *assignment.data_keys().rbegin();
+  if (assignment.data_key_id() == 0 || !CanEncrypt(records, machine)) return desired;
+  for (const types::v1::DataKey& key : assignment.data_keys()) {
+    if (key.id() == assignment.data_key_id()) *protection.mutable_data_key() = key;
+  }
+  // Whoever is to pass it on cannot make it send in the clear by knowing no better.
+  if (!Encrypts(server)) protection.clear_address();
   return desired;
 }
 

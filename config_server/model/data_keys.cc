@@ -1,7 +1,6 @@
 #include "config_server/model/data_keys.h"
 
-#include <algorithm>
-
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "common/base/stream_position.h"
 #include "common/cipher/payload_cipher.h"
@@ -28,16 +27,20 @@ StreamPosition PositionOf(const replication::v1::Position& position) {
   return {position.epoch(), position.sequence()};
 }
 
-bool Encrypts(const Server* server) {
-  return server != nullptr && server->registration().encrypts_streams();
+const Server* ServerOf(const View& view, const std::string& host_id) {
+  const auto found =
+      absl::c_find_if(view.servers, [&](const Server& one) { return one.host_id() == host_id; });
+  return found == view.servers.end() ? nullptr : &*found;
 }
 
 }  // namespace
 
-bool AllEncrypt(const Machine& machine, const Server* relay, const Server* receiver) {
-  const bool has_relay = !machine.assignment().placement().process_server_id().empty();
-  return machine.registration().encrypts_streams() && Encrypts(receiver) &&
-         (!has_relay || Encrypts(relay));
+bool Encrypts(const Server* server) {
+  return server != nullptr && server->registration().encrypts_streams();
+}
+
+bool EndsEncrypt(const Machine& machine, const Server* receiver) {
+  return machine.registration().encrypts_streams() && Encrypts(receiver);
 }
 
 Refusal CheckEncrypts(const View& view, const Machine& machine) {
@@ -58,20 +61,57 @@ Refusal CheckEncrypts(const View& view, const Machine& machine) {
   return std::nullopt;
 }
 
+void JudgeEncryption(const View& view, const Machine& machine,
+                     std::vector<types::v1::HealthIssue>* issues) {
+  const uint64_t key = machine.assignment().data_key_id();
+  if (!machine.has_assignment() || !machine.assignment().state().streaming()) return;
+  if (key == 0 && !view.settings.encrypt_streams && !machine.encrypts_stream()) return;
+  if (Refusal refusal = CheckEncrypts(view, machine)) {
+    const Server* const receiver =
+        ServerOf(view, machine.assignment().placement().master_target_id());
+    const bool stopped = key != 0 && EndsEncrypt(machine, receiver);
+    issues->push_back(
+        IssueOf(stopped ? types::v1::CRITICAL : types::v1::WARNING, *std::move(refusal)));
+  } else if (key == 0) {
+    issues->push_back(MakeIssue(
+        types::v1::WARNING, ProblemId::kNotEncrypted,
+        absl::StrCat("the stream of ", NameOf(machine), " is to be encrypted, and is not yet")));
+  }
+}
+
 void BeginGeneration(const View& view, Machine* machine) {
   machine->set_generation(machine->generation() + 1);
   if (!machine->has_assignment()) return;
   Assignment& assignment = *machine->mutable_assignment();
   assignment.clear_data_keys();
   assignment.clear_refuses_plain();
+  assignment.clear_data_key_id();
   if (!view.settings.encrypt_streams && !machine->encrypts_stream()) return;
   if (CheckEncrypts(view, *machine)) return;
   AddDataKey(machine);
+  // Both ends are told of the generation and of its key at once.
+  assignment.set_data_key_id(assignment.data_keys(0).id());
   assignment.set_refuses_plain(true);
 }
 
 void AddDataKey(Machine* machine) {
   *machine->mutable_assignment()->add_data_keys() = NewDataKey();
+}
+
+bool UseNewestDataKey(const View& view, Machine* machine) {
+  Assignment& assignment = *machine->mutable_assignment();
+  if (assignment.data_keys().empty()) return true;
+  const uint64_t newest = assignment.data_keys().rbegin()->id();
+  const control::v1::ReplicaObserved* const replica = view.ReplicaOf(*machine);
+  if (replica == nullptr || !absl::c_linear_search(replica->data_key_ids(), newest)) return false;
+  assignment.set_data_key_id(newest);
+  return true;
+}
+
+void DropUnusedDataKeys(Machine* machine) {
+  auto& keys = *machine->mutable_assignment()->mutable_data_keys();
+  while (!keys.empty() && keys.rbegin()->id() != machine->assignment().data_key_id())
+    keys.RemoveLast();
 }
 
 bool EndOldDataKeys(const View& view, Machine* machine) {
@@ -80,7 +120,9 @@ bool EndOldDataKeys(const View& view, Machine* machine) {
   const control::v1::AgentObserved* const agent = view.AgentOf(*machine);
   const control::v1::ReplicaObserved* const replica = view.ReplicaOf(*machine);
   const types::v1::DataKey newest = *assignment.data_keys().rbegin();
-  if (agent == nullptr || replica == nullptr || agent->data_key_id() != newest.id()) return false;
+  if (agent == nullptr || replica == nullptr || agent->data_key_id() != newest.id() ||
+      agent->generation() != machine->generation())
+    return false;
   const StreamPosition from = PositionOf(agent->data_key_from());
   // The stream is in order: what was encrypted before is durable.
   if (from.none() || PositionOf(replica->position()) < from) return false;

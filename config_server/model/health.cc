@@ -2,6 +2,7 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/wire/time_proto.h"
+#include "config_server/model/data_keys.h"
 #include "config_server/model/location_rules.h"
 #include "config_server/model/points.h"
 #include "config_server/model/rules.h"
@@ -54,6 +55,7 @@ std::vector<types::v1::HealthIssue> JudgeMachine(const View& view, const Machine
       issues.push_back(IssueOf(gone ? types::v1::CRITICAL : types::v1::WARNING, *refusal));
     }
   }
+  JudgeEncryption(view, machine, &issues);
   if (machine.state() == storage::v1::FAILED_BACK) {
     if (Refusal refusal = RulesOf(machine).CheckCommit(machine))
       issues.push_back(IssueOf(types::v1::CRITICAL, *std::move(refusal)));

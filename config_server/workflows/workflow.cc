@@ -123,10 +123,27 @@ StepResult MakeDataKey(TaskContext& context) {
   return StepResult::Done();
 }
 
+StepResult UseDataKey(TaskContext& context) {
+  if (!UseNewestDataKey(context.view, context.machine))
+    return StepResult::Wait("the end of the stream to have it");
+  // A machine that writes nothing would send nothing under it.
+  storage::v1::ReplicationState& state = *context.machine->mutable_assignment()->mutable_state();
+  state.set_point_token(TokenOf(context));
+  state.set_point_kind(types::v1::CRASH_CONSISTENT);
+  return StepResult::Done();
+}
+
 StepResult EndDataKeys(TaskContext& context) {
-  return EndOldDataKeys(context.view, context.machine)
-             ? StepResult::Done()
-             : StepResult::Wait("what was sent before it to be written");
+  if (EndOldDataKeys(context.view, context.machine)) return StepResult::Done();
+  return StepResult::Wait(context.view.AgentConnected(*context.machine)
+                              ? "what was sent before it to be written"
+                              : "the machine's agent");
+}
+
+// One that is used already stays, and what came before it until the next one.
+StepResult ForgetDataKey(TaskContext& context) {
+  DropUnusedDataKeys(context.machine);
+  return StepResult::Done();
 }
 
 StepResult RequestPoint(TaskContext& context) {
@@ -487,7 +504,13 @@ const Workflow& WorkflowOf(storage::v1::Operation operation) {
        {{"Begin a synchronisation", RequestResync},
         {"Synchronise", AwaitSynchronisation},
         {"Make a recovery point", AwaitPoint}}},
-      {storage::v1::REKEY, {{"Make a data key", MakeDataKey}, {"End the one before", EndDataKeys}}},
+      {storage::v1::REKEY,
+       {{"Make a data key", MakeDataKey},
+        {"Encrypt with it", UseDataKey},
+        {"End the one before", EndDataKeys}},
+       storage::v1::PROTECTION_STATE_UNSPECIFIED,
+       storage::v1::PROTECTION_STATE_UNSPECIFIED,
+       ForgetDataKey},
       {storage::v1::CREATE_POINT,
        {{"Ask for a recovery point", RequestPoint},
         {"Make a recovery point", AwaitRequestedPoint}}},

@@ -150,11 +150,11 @@ void Protection::Reconcile() {
     stream_key_ = "none";
     return;
   }
-  if ((address_ == wanted.address() && fence_ == wanted.fence()) || wanted.address().empty())
-    return;
+  if (address_ == wanted.address() && fence_ == wanted.fence()) return;
   link_.reset();
   address_ = wanted.address();
   fence_ = wanted.fence();
+  if (address_.empty()) return;
   StreamSender* sender = nullptr;
   stream_->Run([&] { sender = &shipper_->sender(); });
   link_ = runtime_.dialer->Dial(stream_.get(), sender,

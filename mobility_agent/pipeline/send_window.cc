@@ -19,6 +19,7 @@ void SendWindow::BeginEpoch(uint64_t epoch) {
   spooled_ = {};
   entries_.clear();
   next_ = 0;
+  data_key_from_ = {};
 }
 
 void SendWindow::SealBegin(const EpochBegin& begin) {

@@ -6,7 +6,7 @@ usage: versions_test.py --binaries DIR --old DIR
 
 * an old configuration server, an old agent, an old process server and master target, each with all others new: a protect to a
   datastore's directory and one to a block device, a recovery point and a failback of both, byte for byte
-* all are old, and one after the other is replaced by a new one, and the configuration server by the old one again: replication
+* all are old, and one after the other is replaced by a new one, streams are encrypted, and the configuration server by the old one again: replication
   goes on, and the machines come home. Where the new one raised the schema of the store, the old one refuses it, and goes on
   with the backup from before
 """
@@ -27,6 +27,7 @@ DISK_BYTES = 32 * MIB
 PROGRAMS = {"config_server": "homeward-config-server", "process_server": "homeward-process-server",
             "master_target": "homeward-master-target", "agent": "homeward-agent"}
 MACHINES = ("in-directory", "on-device")
+ENCRYPT = "encrypt_streams: true\n"
 
 
 class Fabric:
@@ -68,6 +69,9 @@ class Fabric:
             self.cluster.daemons[name].program = str(build / PROGRAMS[part])
         if part == "config_server":
             self.cluster.binaries = build
+            # Wanted wherever it can be said; an old part on the way has streams in the clear.
+            config = self.cluster.daemons[part].config
+            config.write_text(config.read_text().replace(ENCRYPT, "") + ("" if old else ENCRYPT))
 
     def replace(self, part, old):
         self.choose(part, old)
@@ -174,6 +178,10 @@ class Versions:
                 fabric.replace(part, False)
                 fabric.cluster.await_servers(2)
                 self.check(f"replication goes on with the new {part}", fabric.replicates())
+            for name in MACHINES:
+                fabric.cluster.cli("machines", "rekey", name, "--wait")
+            self.check("new ones can encrypt what old ones began in the clear",
+                       all(fabric.seen(name).get("data_key_id") for name in MACHINES) and fabric.replicates())
             if "store.upgraded" in fabric.cluster.daemons["config_server"].log():
                 self.check("the old configuration server refuses the store of the new one", fabric.refuses_store())
                 fabric.restore()
@@ -183,6 +191,7 @@ class Versions:
             self.check("replication goes on with the old config_server", fabric.replicates())
             fabric.replace("config_server", False)
             fabric.cluster.await_servers(2)
+            self.check("and with the new one", fabric.replicates())
             self.check("and after the upgrade the machines come home", fabric.comes_home())
         self.with_fabric(tuple(PROGRAMS), story)
 

@@ -177,6 +177,9 @@ class BrainFixture : public ::testing::Test {
     if (!opens_nothing_) replica->set_phase(wanted.phase());
     replica->set_point_id(wanted.point_id());
     replica->set_created_fresh(wanted.attached_disks().empty());
+    if (takes_keys_) {
+      for (const types::v1::DataKey& key : wanted.data_keys()) replica->add_data_key_ids(key.id());
+    }
     replica->mutable_position()->set_epoch(1);
     replica->mutable_position()->set_sequence(written_);
     if (wanted.target().has_page_blobs()) {
@@ -261,6 +264,7 @@ class BrainFixture : public ::testing::Test {
   std::set<std::string> older_;  // hosts that know no encrypted batches
   // In the stream: what the agent encrypted first with its key, and what is written.
   uint64_t data_key_from_ = 10, written_ = 10;
+  bool takes_keys_ = true;  // the end of the stream hears of new ones
   std::string directory_;
   std::mt19937 random_{7};
   std::unique_ptr<Brain> brain_;

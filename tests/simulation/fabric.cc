@@ -50,7 +50,13 @@ Fabric::Fabric(uint64_t seed, const RunOptions& options, Kind kind) : Scenario(s
   encrypts_ = seed % 4 == 3;
   settings_.encrypt_streams = encrypts_;
   mischief_.seed(seed);
-  if (encrypts_) world_.on_batch = [this](SealedBatch* batch) { OnBatch(batch); };
+  if (encrypts_) {
+    world_.on_batch = [this](SealedBatch* batch) { OnBatch(batch); };
+    // Nobody here changes a key's id.
+    world_.on_refusal = [this](const std::string& why) {
+      if (absl::StrContains(why, "was not told")) Fail(absl::StrCat("a key ended early: ", why));
+    };
+  }
   commit_deaths_ = world_.Chance(0.5);
   few_kinds_ = world_.Chance(0.5);
   if (!with_vcenter) return;

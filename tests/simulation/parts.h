@@ -108,6 +108,7 @@ class Call : public UpstreamLink, public DownstreamLink, public std::enable_shar
     });
   }
   void Send(replication::v1::Downstream message) override {
+    if (message.has_refusal()) world_.on_refusal(message.refusal().message());
     Later(&down_, [this, message = std::move(message)] {
       if (strand_ == nullptr) return;
       strand_->Post([self = shared_from_this(), message] {

@@ -44,6 +44,7 @@ class World : public Clock {
   absl::Duration skew;
   uint64_t flips_in_flight = 0;  // so many of the next batches arrive with another byte
   std::function<void(SealedBatch*)> on_batch = [](SealedBatch*) {};  // whoever is on the way
+  std::function<void(const std::string&)> on_refusal = [](const std::string&) {};
 
  private:
   absl::Duration now_;

@@ -55,9 +55,15 @@ SealedBatch SampleMarker(StreamPosition position) {
 
 // --- what is on the wire
 
+// What is encrypted with it is a seed: the fuzzer cannot make a tag.
+const DataKey kFuzzKey{1, std::string(kDataKeyBytes, 'k')};
+
 void FuzzBatch(absl::string_view bytes) {
   PeekBatchHeader(bytes).status().IgnoreError();
   BatchHeadBytes(bytes).status().IgnoreError();
+  ParsedBatch encrypted;
+  if (ParseBatch(bytes, /*decode=*/false, &encrypted).ok())
+    DecodeBatch({{kFuzzKey}, true}, &encrypted).IgnoreError();
   ParsedBatch batch;
   if (!ParseBatch(bytes, true, &batch).ok()) return;
   ParseMarker(batch).status().IgnoreError();
@@ -76,6 +82,11 @@ void SeedBatch(std::vector<std::string>* seeds) {
   seeds->emplace_back(sample.view());
   seeds->emplace_back(SampleMarker({3, 8}).view());
   seeds->emplace_back(SealEpochBegin({BatchKind::kEpochBegin, {4, 0}, 1}, {{3, 8}, false}).view());
+  PayloadEncryptor encryptor(kFuzzKey);
+  BatchBuilder builder;
+  std::fill_n(builder.AddData(0, {4096, 1024}).begin(), 1024, 7);
+  seeds->emplace_back(builder.Seal({BatchKind::kWrites, {3, 9}, 1}, &encryptor).view());
+  seeds->emplace_back(BatchBuilder().Seal({BatchKind::kSyncEnd, {3, 10}, 1}, &encryptor).view());
   seeds->emplace_back(CompressBatch(sample.view(), PayloadEncoding::kLz4).view());
   seeds->emplace_back(CompressBatch(sample.view(), PayloadEncoding::kZstd).view());
 }
