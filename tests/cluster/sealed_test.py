@@ -125,6 +125,7 @@ class Test:
         server.stop()
         server.config.write_text(server.config.read_text() + "encrypt_streams: true\n")
         server.start()
+        self.cluster.await_servers(2)
         image = self.add("web-2")
         self.cluster.cli("machines", "protect", "web-2", "--point-interval", "1s", "--wait", limit=120)
         self.check("a machine that is protected now has a key from its first batch on", bool(self.machine("web-2").get("data_key_id")))
@@ -132,9 +133,10 @@ class Test:
         self.check(f"and nothing of it is ever found there ({found} places)", found == 0)
         self.cluster.daemons["web-2"].kill()
         self.cluster.daemons["web-2"].start()
+        before = {point["id"] for point in self.cluster.json("points", "list", "web-2")["points"]}
         self.cluster.daemons["master_target"].start()
-        self.cluster.await_("it streams again", lambda: self.machine("web-2").get("data_key_id") and
-                            not self.machine("web-2").get("syncing", True), 90)
+        self.cluster.await_("it streams again, and makes points", lambda: {
+            point["id"] for point in self.cluster.try_json("points", "list", "web-2").get("points", [])} - before, 90)
         self.home("web-2", image, "home comes what it wrote, with its agent and the master target killed in between")
         secrets = [name for name in ("config_server", "process_server", "master_target", "web-1", "web-2")
                    if "data_keys" in self.cluster.daemons[name].log()]
