@@ -1,4 +1,5 @@
 // When a machine's stream gets a data key, who is told it, and when it ends.
+#include "config_server/model/data_keys.h"
 #include "absl/algorithm/container.h"
 #include "tests/fakes/brain_fixture.h"
 
@@ -116,6 +117,22 @@ TEST_F(DataKeysTest, TheAgentGetsAKeyOnceTheEndOfTheStreamHasIt) {
   Obey();
   EXPECT_NE(Protection().data_key().id(), first);
   EXPECT_EQ(Replica().data_keys_size(), 1);
+}
+
+TEST_F(DataKeysTest, RekeysThatAreCancelledDoNotPileUpKeys) {
+  Protect(/*encrypts=*/true);
+  data_key_from_ = 20;
+  for (int round = 0; round < 2 * kDataKeysMax; ++round) {
+    const auto job = Start("rekey");
+    ASSERT_TRUE(job.ok()) << job.status();
+    for (int i = 0; i < 5; ++i) Obey();
+    ASSERT_TRUE(brain_->CancelJob(job->id()).ok());
+    EXPECT_EQ(Finish(job->id()).state(), storage::v1::CANCELLED);
+  }
+  EXPECT_EQ(Machine().assignment().data_keys_size(), kDataKeysMax);
+  written_ = 20;
+  Run("rekey");
+  EXPECT_EQ(Machine().assignment().data_keys_size(), 1);
 }
 
 TEST_F(DataKeysTest, AProcessServerCannotHaveAStreamSentInTheClear) {

@@ -53,10 +53,9 @@ Refusal CheckEncrypts(const View& view, const Machine& machine) {
   if (!machine.registration().encrypts_streams()) return older("the agent", NameOf(machine));
   for (const std::string& host_id : {placement.process_server_id(), placement.master_target_id()}) {
     if (host_id.empty()) continue;
-    const auto server = std::find_if(view.servers.begin(), view.servers.end(),
-                                     [&](const Server& one) { return one.host_id() == host_id; });
-    if (server == view.servers.end()) return older("the server", host_id);
-    if (!Encrypts(&*server)) return older("the server", server->registration().name());
+    const Server* const server = ServerOf(view, host_id);
+    if (server == nullptr) return older("the server", host_id);
+    if (!Encrypts(server)) return older("the server", server->registration().name());
   }
   return std::nullopt;
 }

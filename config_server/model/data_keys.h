@@ -8,6 +8,9 @@
 
 namespace homeward {
 
+// At a time, of one stream: rekeys that were cancelled may leave some.
+inline constexpr int kDataKeysMax = 8;
+
 // Whether the server knows encrypted batches. False for null.
 bool Encrypts(const storage::v1::Server* server);
 

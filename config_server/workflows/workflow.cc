@@ -118,6 +118,9 @@ StepResult RequestResync(TaskContext& context) {
 StepResult MakeDataKey(TaskContext& context) {
   if (Refusal refusal = CheckEncrypts(context.view, *context.machine))
     return StepResult::Fail(*refusal);
+  if (context.machine->assignment().data_keys_size() >= kDataKeysMax &&
+      !EndOldDataKeys(context.view, context.machine))
+    return StepResult::Wait("what was sent under earlier keys to be written");
   context.machine->set_encrypts_stream(true);
   AddDataKey(context.machine);
   return StepResult::Done();
