@@ -6,20 +6,15 @@ The original's points must be its own content, byte for byte, also after it was 
 named; its data stream is refused where it knocks; it can become a machine of its own, by one command or by itself; and an operator
 can say that a copy is the machine.
 """
-import argparse
 import pathlib
 import shutil
 import struct
 import subprocess
-import sys
-import tempfile
 import threading
 import time
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "deploy" / "lab"))
-from cluster import Cluster, Refused  # noqa: E402
-from nbd import Nbd  # noqa: E402
+from story import ROOT, Story, run
+from nbd import Nbd
 
 MIB = 1 << 20
 DISK_BYTES = 32 * MIB
@@ -56,14 +51,7 @@ class Writer(threading.Thread):
         self.join()
 
 
-class Test:
-    def __init__(self, binaries, directory):
-        self.cluster, self.directory, self.failed = Cluster(binaries, directory), directory, 0
-
-    def check(self, name, holds, detail=""):
-        print(f"{'ok  ' if holds else 'FAIL'} {name}{': ' + str(detail)[-1500:] if detail and not holds else ''}", flush=True)
-        self.failed += not holds
-
+class Test(Story):
     # --- machines
 
     def add(self, directory, name=MACHINE, extra="", image=None):
@@ -265,36 +253,15 @@ boot_id_file: "{boot}"
         self.check("the other is refused now", "AGENT_CLONED" in self.issues(name), self.issues(name))
         self.check("and the one that was before is not any more", not self.machine(name).get("agent_connected"))
 
+    def close(self):
+        for writer in getattr(self, "writers", []):
+            writer.ended.set()
+        super().close()
+
     def run(self):
         self.set_up()
-        for step in (self.both_run, self.knock, self.original_is_off, self.own_content, self.enrol_anew, self.by_itself, self.accept):
-            try:
-                step()
-            except (TimeoutError, Refused, KeyError, IndexError) as why:
-                self.check(step.__name__, False, f"{type(why).__name__}: {why}")
-
-
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--binaries", type=lambda text: pathlib.Path(text).resolve(), required=True)
-    arguments = parser.parse_args()
-    directory = pathlib.Path(tempfile.mkdtemp(prefix="homeward-clone-", dir="/var/tmp"))
-    test = Test(arguments.binaries, directory)
-    try:
-        test.run()
-    except (TimeoutError, Refused, OSError, RuntimeError) as error:
-        test.check(f"{type(error).__name__}", False, error)
-        for name, daemon in test.cluster.daemons.items():
-            if daemon.process is not None:
-                print(f"--- {name}\n{daemon.log()[-3000:]}")
-    finally:
-        for writer in getattr(test, "writers", []):
-            writer.ended.set()
-        test.cluster.stop()
-        shutil.rmtree(directory, ignore_errors=True)
-    print(f"{test.failed} failed")
-    sys.exit(1 if test.failed else 0)
+        self.tell(self.both_run, self.knock, self.original_is_off, self.own_content, self.enrol_anew, self.by_itself, self.accept)
 
 
 if __name__ == "__main__":
-    main()
+    run(Test, "clone")

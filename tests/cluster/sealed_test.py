@@ -5,17 +5,11 @@ usage: sealed_test.py --binaries DIR
 While nobody takes it onward, a process server holds what a machine writes. In the clear it is found there, or the search is no good;
 encrypted, nothing of it is. A key ends only when nothing waits that it encrypted, and the machine comes home byte for byte.
 """
-import argparse
 import pathlib
 import re
-import shutil
-import sys
-import tempfile
 
-ROOT = pathlib.Path(__file__).resolve().parents[2]
-sys.path.insert(0, str(ROOT / "deploy" / "lab"))
-from cluster import Cluster, Refused  # noqa: E402
-from nbd import Nbd  # noqa: E402
+from story import Story, run
+from nbd import Nbd
 
 MIB = 1 << 20
 DISK_BYTES = 32 * MIB
@@ -36,14 +30,7 @@ def memory_of(pid):
                 continue
 
 
-class Test:
-    def __init__(self, binaries, directory):
-        self.cluster, self.directory, self.failed = Cluster(binaries, directory), directory, 0
-
-    def check(self, name, holds, detail=""):
-        print(f"{'ok  ' if holds else 'FAIL'} {name}{': ' + str(detail)[-1500:] if detail and not holds else ''}", flush=True)
-        self.failed += not holds
-
+class Test(Story):
     def machine(self, name):
         return self.cluster.try_json("machines", "show", name)
 
@@ -148,32 +135,8 @@ class Test:
         self.cluster.add_process_server().start()
         self.cluster.add_master_target(datastores=[self.directory / "datastore"]).start()
         self.cluster.await_servers(2)
-        for step in (self.in_the_clear, self.rekey, self.rekey_again, self.from_the_beginning):
-            try:
-                step()
-            except (TimeoutError, Refused, KeyError, IndexError) as why:
-                self.check(step.__name__, False, f"{type(why).__name__}: {why}")
-
-
-def main():
-    parser = argparse.ArgumentParser()
-    parser.add_argument("--binaries", type=lambda text: pathlib.Path(text).resolve(), required=True)
-    arguments = parser.parse_args()
-    directory = pathlib.Path(tempfile.mkdtemp(prefix="homeward-sealed-", dir="/var/tmp"))
-    test = Test(arguments.binaries, directory)
-    try:
-        test.run()
-    except (TimeoutError, Refused, OSError, RuntimeError) as error:
-        test.check(f"{type(error).__name__}", False, error)
-    finally:
-        if test.failed:
-            for name, daemon in test.cluster.daemons.items():
-                print(f"--- {name}\n{daemon.log()[-1500:]}")
-        test.cluster.stop()
-        shutil.rmtree(directory, ignore_errors=True)
-    print(f"{test.failed} failed")
-    sys.exit(1 if test.failed else 0)
+        self.tell(self.in_the_clear, self.rekey, self.rekey_again, self.from_the_beginning)
 
 
 if __name__ == "__main__":
-    main()
+    run(Test, "sealed")
