@@ -24,6 +24,8 @@ struct DataKeys {
   // Whether it also takes what nobody encrypted: from a machine that does not, or did not until
   // now.
   bool takes_plain = true;
+  // The machine's newest one that it was told of; 0 where there is no such thing.
+  uint64_t generation = 0;
 
   const DataKey* Find(uint64_t id) const {
     const auto found =

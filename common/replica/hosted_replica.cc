@@ -87,10 +87,8 @@ void HostedReplica::SetFence() {
 void HostedReplica::FollowKeys() {
   DataKeys told = DataKeysOf(desired_);
   // An older configuration server knows none, and what they encrypted may still be on its way.
-  if (told.keys.empty() && keys_generation_ == desired_.generation())
-    told.keys = std::move(keys_.keys);
+  if (told.keys.empty() && keys_.generation == told.generation) told.keys = std::move(keys_.keys);
   keys_ = std::move(told);
-  keys_generation_ = desired_.generation();
   if (store_ != nullptr) store_->SetKeys(keys_);
 }
 

@@ -79,7 +79,6 @@ class HostedReplica : public Inbox {
   // Touched only on the strand.
   control::v1::Replica desired_;
   DataKeys keys_;
-  uint64_t keys_generation_ = 0;
   std::unique_ptr<ReplicaBackend> backend_;  // of desired_
   control::v1::ReplicaPhase reached_ = control::v1::REPLICA_PHASE_UNSPECIFIED;
   std::string reached_point_;

@@ -16,6 +16,7 @@ inline absl::optional<DataKey> DataKeyOf(const types::v1::DataKey& message) {
 inline DataKeys DataKeysOf(const control::v1::Replica& replica) {
   DataKeys out;
   out.takes_plain = !replica.refuses_plain();
+  out.generation = replica.generation();
   for (const types::v1::DataKey& message : replica.data_keys()) {
     if (const absl::optional<DataKey> key = DataKeyOf(message); key.has_value())
       out.keys.push_back(*key);

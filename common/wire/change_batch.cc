@@ -172,6 +172,24 @@ absl::StatusOr<AlignedBuffer> Decompress(PayloadEncoding encoding, absl::string_
   return out;
 }
 
+// Of one that cannot be opened with these keys.
+absl::Status NoKey(const DataKeys& keys, const ParsedBatch& batch) {
+  const std::string position = batch.header.position.ToString();
+  if (keys.generation != 0 && batch.header.generation > keys.generation) {
+    return absl::FailedPreconditionError(absl::StrCat(
+        "change batch: the one at ", position, " is of generation ", batch.header.generation,
+        "; this server waits to be told of that, and of its data key, by the configuration "
+        "server"));
+  }
+  if (!batch.envelope.has_value()) {
+    return Corrupt(
+        absl::StrCat("the one at ", position, " is not encrypted, and its machine encrypts all"));
+  }
+  return Corrupt(absl::StrCat("the one at ", position, " is encrypted with data key ",
+                              absl::Hex(batch.envelope->key_id, absl::kZeroPad16),
+                              ", which this server was not told"));
+}
+
 }  // namespace
 
 bool BatchBuilder::Fits(uint64_t payload_bytes) const {
@@ -290,20 +308,12 @@ absl::Status ParseBatch(absl::string_view sealed, bool decode, ParsedBatch* out)
 
 absl::Status DecodeBatch(const DataKeys& keys, ParsedBatch* batch) {
   const auto kind = static_cast<uint16_t>(batch->header.kind);
-  const std::string position = batch->header.position.ToString();
   AlignedBuffer decrypted;
   if (!batch->envelope.has_value()) {
-    if (!keys.takes_plain) {
-      return Corrupt(
-          absl::StrCat("the one at ", position, " is not encrypted, and its machine encrypts all"));
-    }
+    if (!keys.takes_plain) return NoKey(keys, *batch);
   } else {
     const DataKey* const key = keys.Find(batch->envelope->key_id);
-    if (key == nullptr) {
-      return Corrupt(absl::StrCat("the one at ", position, " is encrypted with data key ",
-                                  absl::Hex(batch->envelope->key_id, absl::kZeroPad16),
-                                  ", which this server was not told"));
-    }
+    if (key == nullptr) return NoKey(keys, *batch);
     const ConstBytes sealed = AsBytes(batch->sealed);
     const size_t payload = sealed.size() - batch->payload.size();
     const size_t table = kBatchHeaderBytes + kBatchEnvelopeBytes;
@@ -315,7 +325,7 @@ absl::Status DecodeBatch(const DataKeys& keys, ParsedBatch* batch) {
                 {sealed.first(kChecksumOffset), sealed.subspan(table, content - table)},
                 sealed.subspan(content), decrypted.Part(0, content_bytes));
     if (!opened.ok()) {
-      return Corrupt(absl::StrCat("the one at ", position,
+      return Corrupt(absl::StrCat("the one at ", batch->header.position.ToString(),
                                   " is not as its machine sealed it: ", opened.message()));
     }
     if (HasContent(kind)) batch->payload = AsText(decrypted.Part(0, content_bytes));

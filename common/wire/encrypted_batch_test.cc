@@ -128,6 +128,24 @@ TEST(EncryptedBatch, AKeyThatIsNotThereIsNamed) {
   EXPECT_TRUE(absl::IsDataLoss(OpenBatch(sealed, other, &batch)));
 }
 
+TEST(EncryptedBatch, OneOfAGenerationThatTheEndWasNotToldOfYetIsNotLost) {
+  const DataKey of_before{kBatchKey.id + 1, std::string(kDataKeyBytes, 'b')};
+  DataKeys keys{{of_before}, /*takes_plain=*/false, /*generation=*/1};
+  const std::string encrypted = EncryptedSample();
+  const std::string plain = SampleUnder(nullptr);
+  ParsedBatch batch;
+  const absl::Status early = OpenBatch(encrypted, keys, &batch);
+  ASSERT_GT(batch.header.generation, keys.generation);
+  EXPECT_TRUE(absl::IsFailedPrecondition(early)) << early;
+  EXPECT_THAT(std::string(early.message()),
+              HasSubstr(absl::StrCat("generation ", batch.header.generation)));
+  EXPECT_TRUE(absl::IsFailedPrecondition(OpenBatch(plain, keys, &batch)));
+  // What it does not know once it was told is lost.
+  keys.generation = batch.header.generation;
+  EXPECT_TRUE(absl::IsDataLoss(OpenBatch(encrypted, keys, &batch)));
+  EXPECT_TRUE(absl::IsDataLoss(OpenBatch(plain, keys, &batch)));
+}
+
 TEST(EncryptedBatch, NobodyCanSendInTheClearForAMachineThatEncrypts) {
   const std::string sealed = SampleUnder(nullptr);
   ParsedBatch batch;
