@@ -1,7 +1,6 @@
 #include "common/cipher/payload_cipher.h"
 
 #include <openssl/crypto.h>
-#include <openssl/evp.h>
 #include <openssl/hmac.h>
 #include <openssl/rand.h>
 
@@ -9,47 +8,18 @@
 #include <utility>
 
 #include "common/base/check.h"
+#include "common/cipher/evp.h"
 
 namespace homeward {
 namespace cipher {
 
 constexpr size_t kBlockBytes = 16;
-constexpr size_t kGcmNonceBytes = 12;
-// OpenSSL counts in int.
-constexpr size_t kUpdateBytesMax = size_t{1} << 30;
-
 using Block = std::array<uint8_t, kBlockBytes>;
 using Secret = std::array<uint8_t, kDataKeyBytes>;
-
-struct ContextEnd {
-  void operator()(EVP_CIPHER_CTX* context) const { EVP_CIPHER_CTX_free(context); }
-};
-using Context = std::unique_ptr<EVP_CIPHER_CTX, ContextEnd>;
-
-// OpenSSL fails here only where it has no memory, or is not what it says it is.
-void Must(int done) { HW_CHECK(done == 1); }
-
-Context MakeContext(const EVP_CIPHER* cipher) {
-  Context context(EVP_CIPHER_CTX_new());
-  HW_CHECK(context != nullptr);
-  Must(EVP_CipherInit_ex(context.get(), cipher, nullptr, nullptr, nullptr, 1));
-  return context;
-}
 
 const uint8_t* SecretOf(const DataKey& key) {
   HW_CHECK(key.secret.size() == kDataKeyBytes);
   return reinterpret_cast<const uint8_t*>(key.secret.data());
-}
-
-// `out` null: `in` is authenticated only.
-void Update(EVP_CIPHER_CTX* context, ConstBytes in, uint8_t* out) {
-  while (!in.empty()) {
-    const ConstBytes part = in.first(std::min(in.size(), kUpdateBytesMax));
-    int length = 0;
-    Must(EVP_CipherUpdate(context, out, &length, part.data(), static_cast<int>(part.size())));
-    if (out != nullptr) out += part.size();
-    in.remove_prefix(part.size());
-  }
 }
 
 // XAES-256-GCM's key for a nonce: two blocks of AES-CMAC in counter mode over its first half.
@@ -121,16 +91,13 @@ struct PayloadEncryptor::Ciphers {
   explicit Ciphers(const uint8_t* key)
       : subkeys(key),
         gcm(cipher::MakeContext(EVP_aes_256_gcm())),
-        digest(cipher::MakeContext(EVP_aes_256_gcm())),
-        nonce_key(cipher::Derived(key, "homeward nonce 1")) {
-    const cipher::Secret digest_key = cipher::Derived(key, "homeward digest 1");
-    cipher::Must(EVP_CipherInit_ex(digest.get(), nullptr, nullptr, digest_key.data(), nullptr, 1));
-  }
+        digest(cipher::Derived(key, "homeward digest 1")),
+        nonce_key(cipher::Derived(key, "homeward nonce 1")) {}
   ~Ciphers() { OPENSSL_cleanse(nonce_key.data(), nonce_key.size()); }
 
   cipher::SubkeyMaker subkeys;
   const cipher::Context gcm;
-  const cipher::Context digest;  // a GMAC whose results nobody sees
+  Gmac digest;  // its tags are seen by nobody
   cipher::Secret nonce_key;
 };
 
@@ -146,23 +113,18 @@ std::array<uint8_t, kNonceBytes> PayloadEncryptor::NextNonce(absl::Span<const Co
   std::array<uint8_t, kNonceBytes + kTagBytes> input;
   const MutableBytes in(input);
   random_(in.first(kNonceBytes));
-  EVP_CIPHER_CTX* const digest = ciphers_->digest.get();
-  const std::array<uint8_t, cipher::kGcmNonceBytes> always_the_same{};
-  cipher::Must(EVP_CipherInit_ex(digest, nullptr, nullptr, nullptr, always_the_same.data(), 1));
+  Gmac& digest = ciphers_->digest;
+  digest.Begin(0);
   uint64_t told_bytes = 0;
   for (const ConstBytes piece : told) {
-    cipher::Update(digest, piece, nullptr);
+    digest.Add(piece);
     told_bytes += piece.size();
   }
-  cipher::Update(digest, content, nullptr);
+  digest.Add(content);
   // Where one ends and the other begins.
-  cipher::Update(digest,
-                 ConstBytes(reinterpret_cast<const uint8_t*>(&told_bytes), sizeof(told_bytes)),
-                 nullptr);
-  int none = 0;
-  cipher::Must(EVP_CipherFinal_ex(digest, nullptr, &none));
-  cipher::Must(EVP_CIPHER_CTX_ctrl(digest, EVP_CTRL_AEAD_GET_TAG, kTagBytes,
-                                   in.subspan(kNonceBytes).data()));
+  digest.Add(ConstBytes(reinterpret_cast<const uint8_t*>(&told_bytes), sizeof(told_bytes)));
+  const Tag tag = digest.End();
+  std::copy(tag.begin(), tag.end(), in.begin() + kNonceBytes);
   cipher::Secret whole;
   unsigned length = 0;
   HW_CHECK(HMAC(EVP_sha256(), ciphers_->nonce_key.data(), kDataKeyBytes, input.data(), input.size(),
@@ -192,7 +154,7 @@ absl::Status Decrypt(const DataKey& key, const Envelope& envelope,
   cipher::BeginMessage(gcm.get(), &subkeys, envelope.nonce.data(), /*encrypts=*/false);
   for (const ConstBytes piece : told) cipher::Update(gcm.get(), piece, nullptr);
   cipher::Update(gcm.get(), content, out.data());
-  std::array<uint8_t, kTagBytes> tag = envelope.tag;
+  Tag tag = envelope.tag;
   cipher::Must(EVP_CIPHER_CTX_ctrl(gcm.get(), EVP_CTRL_AEAD_SET_TAG, kTagBytes, tag.data()));
   uint8_t nothing[cipher::kBlockBytes];
   int none = 0;

@@ -11,18 +11,18 @@
 #include "absl/types/span.h"
 #include "common/base/bytes.h"
 #include "common/cipher/data_key.h"
+#include "common/cipher/gmac.h"
 
 namespace homeward {
 
 inline constexpr size_t kNonceBytes = 24;
-inline constexpr size_t kTagBytes = 16;
 
 // What travels with encrypted content.
 struct Envelope {
   uint64_t key_id = 0;
   std::array<uint8_t, kNonceBytes> nonce{};
   // Of the content, and of what is told in the clear beside it.
-  std::array<uint8_t, kTagBytes> tag{};
+  Tag tag{};
 };
 
 // Fills all of it with bytes that nobody can guess.

@@ -1,8 +1,13 @@
 #include "common/data_channel/data_channel_call.h"
 
+#include <algorithm>
+#include <atomic>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
+#include "common/clock/clock.h"
+#include "common/log/log.h"
 #include "common/status/status_macros.h"
 #include "common/wire/change_batch.h"
 
@@ -12,8 +17,18 @@ namespace {
 constexpr size_t kFrameHeaderBytes = 16;
 constexpr uint16_t kMessage = 1;
 constexpr uint16_t kBatch = 2;
+constexpr uint16_t kBatchBeside = 3;
 // A digest query of 4,096 blocks has 74 KiB.
 constexpr uint32_t kMessageBytesMax = kMiB;
+// Below it, TLS costs less than the calls of the kernel for another connection.
+constexpr size_t kBesideBytesMin = 16 * kKiB;
+// What is read beside is looked at in such pieces, while they are in the processor's cache.
+constexpr size_t kBesidePieceBytes = 256 * kKiB;
+// For one of them. Who sends is not waited for longer, and is alive on the data channel.
+constexpr absl::Duration kBesidePieceTime = absl::Seconds(60);
+constexpr absl::Duration kBesideConnectTime = absl::Seconds(2);
+// A connection beside that lasts so long works.
+constexpr absl::Duration kBesideWorks = absl::Minutes(1);
 
 // A batch's bytes before its payload.
 uint32_t HeadBytes(const SealedBatch& batch) {
@@ -21,83 +36,200 @@ uint32_t HeadBytes(const SealedBatch& batch) {
   return head.ok() ? static_cast<uint32_t>(*head) : 0;
 }
 
+// Room for a batch whose payload begins where direct I/O can take it.
+struct BatchMemory {
+  BatchMemory(size_t head_bytes, size_t bytes)
+      : offset(AlignedBuffer::RoundUp(head_bytes) - head_bytes),
+        size(bytes),
+        memory(AlignedBuffer::Unwritten(AlignedBuffer::RoundUp(offset + bytes))) {}
+  MutableBytes Part(size_t from, size_t bytes) { return memory.Part(offset + from, bytes); }
+  SealedBatch Take() { return SealedBatch(std::move(memory), offset, size); }
+
+  const uint64_t offset;
+  const size_t size;
+  AlignedBuffer memory;
+};
+
 class DataChannelSenderCall : public SenderCall {
  public:
-  explicit DataChannelSenderCall(std::unique_ptr<TlsSocket> socket)
-      : socket_(std::move(socket)), data_channel_(socket_.get()) {}
+  DataChannelSenderCall(std::unique_ptr<TlsSocket> socket, DataChannelPeer peer)
+      : socket_(std::move(socket)), peer_(std::move(peer)), data_channel_(socket_.get()) {}
+  ~DataChannelSenderCall() override {
+    if (beside_ == nullptr) return;
+    const bool lasted = RealClock().Monotonic() - beside_since_ > kBesideWorks;
+    if (lasted) peer_.beside->Worked();
+    if (!lasted && ended_by_peer_) peer_.beside->Failed();
+  }
   bool Read(replication::v1::Downstream* message) override {
     DataChannel::Frame frame;
-    return data_channel_.Read(&frame).ok() && frame.batch.empty() &&
-           message->ParseFromString(frame.message);
+    const absl::Status read = data_channel_.Read(&frame);
+    if (!read.ok()) NoteEnd();
+    return read.ok() && frame.batch.empty() && message->ParseFromString(frame.message);
   }
   bool Write(const UpstreamMessage& message) override {
-    return message.batch.empty() ? data_channel_.Write(message.message.SerializeAsString()).ok()
-                                 : data_channel_.Write(message.batch).ok();
+    const absl::Status written = Send(message);
+    if (!written.ok()) NoteEnd();
+    return written.ok();
   }
-  void Cancel() override { socket_->Shutdown(); }
+  void Cancel() override {
+    cancelled_ = true;
+    socket_->Shutdown();
+    absl::MutexLock lock(&mutex_);
+    if (beside_ != nullptr) beside_->Shutdown();
+  }
 
  private:
+  absl::Status Send(const UpstreamMessage& message) {
+    if (message.batch.empty()) return data_channel_.Write(message.message.SerializeAsString());
+    const bool beside = message.batch.size() >= kBesideBytesMin &&
+                        PayloadIsEncrypted(message.batch.view()) && ConnectedBeside();
+    return beside ? data_channel_.WriteBeside(message.batch, beside_.get())
+                  : data_channel_.Write(message.batch);
+  }
+  // The writer's.
+  bool ConnectedBeside() {
+    if (beside_ != nullptr) return true;
+    if (socket_->protocol() != kDataChannelBesideProtocol || peer_.beside == nullptr) return false;
+    if (!peer_.beside->Due()) return false;
+    absl::StatusOr<std::unique_ptr<Socket>> connected =
+        ConnectBeside(socket_.get(), peer_.address, kBesideConnectTime);
+    if (!connected.ok()) {
+      LogInfo("data_channel.not_beside", {{"peer", peer_.address}, {"why", connected.status()}});
+      peer_.beside->Failed();
+      return false;
+    }
+    beside_since_ = RealClock().Monotonic();
+    absl::MutexLock lock(&mutex_);
+    beside_ = *std::move(connected);
+    if (cancelled_) beside_->Shutdown();
+    return true;
+  }
+  void NoteEnd() {
+    if (!cancelled_) ended_by_peer_ = true;
+  }
+
   const std::unique_ptr<TlsSocket> socket_;
+  const DataChannelPeer peer_;
   DataChannel data_channel_;
+  std::atomic<bool> cancelled_{false}, ended_by_peer_{false};
+  absl::Duration beside_since_;  // the writer's
+  absl::Mutex mutex_;
+  std::unique_ptr<Socket> beside_;  // set once, by the writer, under mutex_
 };
 
 }  // namespace
 
-absl::Status DataChannel::WriteFrame(uint16_t kind, uint32_t head_bytes, absl::string_view body) {
-  std::string header;
-  FieldWriter writer(&header);
+struct DataChannel::FrameHeader {
+  uint32_t bytes = 0;
+  uint16_t kind = 0;
+  uint32_t head_bytes = 0;
+  uint32_t beside_bytes = 0;
+};
+
+absl::Status DataChannel::WriteFrame(const FrameHeader& header, absl::string_view body) {
+  std::string bytes;
+  FieldWriter writer(&bytes);
   writer.U32(static_cast<uint32_t>(body.size()));
-  writer.U16(kind);
+  writer.U16(header.kind);
   writer.U16(0);
-  writer.U32(head_bytes);
-  writer.U32(0);
-  HW_RETURN_IF_ERROR(socket_.Write(AsBytes(header)));
+  writer.U32(header.head_bytes);
+  writer.U32(header.beside_bytes);
+  HW_RETURN_IF_ERROR(socket_.Write(AsBytes(bytes)));
   return socket_.Write(AsBytes(body));
 }
 
 absl::Status DataChannel::Write(const std::string& message) {
-  return WriteFrame(kMessage, 0, message);
+  return WriteFrame({.kind = kMessage}, message);
 }
 
 absl::Status DataChannel::Write(const SealedBatch& batch) {
-  return WriteFrame(kBatch, HeadBytes(batch), batch.view());
+  return WriteFrame({.kind = kBatch, .head_bytes = HeadBytes(batch)}, batch.view());
 }
 
-absl::Status DataChannel::Read(Frame* frame) {
-  std::string header(kFrameHeaderBytes, '\0');
-  HW_RETURN_IF_ERROR(socket_.Read(Writable(&header)));
-  FieldReader reader(header);
-  const uint32_t bytes = reader.U32();
-  const uint16_t kind = reader.U16();
-  reader.U16();
-  const uint32_t head_bytes = reader.U32();
-  frame->message.clear();
-  frame->batch = {};
-  if (kind == kMessage && bytes <= kMessageBytesMax) {
-    frame->message.resize(bytes);
-    return socket_.Read(Writable(&frame->message));
+BesideTags& DataChannel::tags() {
+  if (tags_ == nullptr) tags_ = std::make_unique<BesideTags>(&socket_);
+  return *tags_;
+}
+
+absl::Status DataChannel::WriteBeside(const SealedBatch& batch, Socket* beside) {
+  const uint32_t head_bytes = HeadBytes(batch);
+  const ConstBytes payload = AsBytes(batch.view().substr(head_bytes));
+  tags().Begin();
+  tags().Add(payload);
+  const Tag tag = tags().End();
+  std::string body(tag.begin(), tag.end());
+  body.append(batch.view().data(), head_bytes);
+  HW_RETURN_IF_ERROR(WriteFrame({.kind = kBatchBeside,
+                                 .head_bytes = head_bytes,
+                                 .beside_bytes = static_cast<uint32_t>(payload.size())},
+                                body));
+  return beside->Write(payload);
+}
+
+absl::Status DataChannel::ReadBeside(const FrameHeader& header, Frame* frame) {
+  Tag told;
+  HW_RETURN_IF_ERROR(socket_.Read(MutableBytes(told)));
+  BatchMemory memory(header.head_bytes, size_t{header.head_bytes} + header.beside_bytes);
+  HW_RETURN_IF_ERROR(socket_.Read(memory.Part(0, header.head_bytes)));
+  HW_ASSIGN_OR_RETURN(Socket* const beside, beside_());
+  beside->SetReadTimeout(kBesidePieceTime);
+  tags().Begin();
+  for (size_t at = header.head_bytes; at < memory.size;) {
+    const MutableBytes piece = memory.Part(at, std::min(memory.size - at, kBesidePieceBytes));
+    HW_RETURN_IF_ERROR(beside->Read(piece));
+    tags().Add(piece);
+    at += piece.size();
   }
-  if (kind != kBatch || bytes == 0 || bytes > kBatchBytesMax || head_bytes > bytes ||
-      head_bytes > kBatchHeadBytesMax) {
-    return absl::InvalidArgumentError(
-        absl::StrCat("a frame of kind ", kind, " with ", bytes, " bytes"));
+  if (!SameTag(tags().End(), told)) {
+    return absl::DataLossError(
+        "what came beside the data channel is not what was sent: it was changed on its way");
   }
-  // The payload begins where direct I/O can take it.
-  const uint64_t offset = AlignedBuffer::RoundUp(head_bytes) - head_bytes;
-  AlignedBuffer memory = AlignedBuffer::Unwritten(AlignedBuffer::RoundUp(offset + bytes));
-  HW_RETURN_IF_ERROR(socket_.Read(memory.Part(offset, bytes)));
-  frame->batch = SealedBatch(std::move(memory), offset, bytes);
+  frame->batch = memory.Take();
   return absl::OkStatus();
 }
 
+absl::Status DataChannel::Read(Frame* frame) {
+  std::string bytes(kFrameHeaderBytes, '\0');
+  HW_RETURN_IF_ERROR(socket_.Read(Writable(&bytes)));
+  FieldReader reader(bytes);
+  FrameHeader header;
+  header.bytes = reader.U32();
+  header.kind = reader.U16();
+  reader.U16();
+  header.head_bytes = reader.U32();
+  header.beside_bytes = reader.U32();
+  frame->message.clear();
+  frame->batch = {};
+  if (header.kind == kMessage && header.bytes <= kMessageBytesMax) {
+    frame->message.resize(header.bytes);
+    return socket_.Read(Writable(&frame->message));
+  }
+  const bool head_fits = header.head_bytes <= kBatchHeadBytesMax;
+  if (header.kind == kBatch && head_fits && header.bytes > 0 && header.bytes <= kBatchBytesMax &&
+      header.head_bytes <= header.bytes) {
+    BatchMemory memory(header.head_bytes, header.bytes);
+    HW_RETURN_IF_ERROR(socket_.Read(memory.Part(0, header.bytes)));
+    frame->batch = memory.Take();
+    return absl::OkStatus();
+  }
+  if (header.kind == kBatchBeside && head_fits && beside_ != nullptr && header.head_bytes > 0 &&
+      header.bytes == kTagBytes + header.head_bytes && header.beside_bytes > 0 &&
+      header.beside_bytes <= kBatchPayloadBytesMax) {
+    return ReadBeside(header, frame);
+  }
+  return absl::InvalidArgumentError(
+      absl::StrCat("a frame of kind ", header.kind, " with ", header.bytes, " bytes"));
+}
+
 absl::StatusOr<std::unique_ptr<SenderCall>> DialDataChannel(const TlsIdentity& identity,
-                                                            const std::string& address,
-                                                            Role server_role) {
+                                                            const DataChannelPeer& peer) {
+  std::vector<std::string> protocols = {kDataChannelProtocol};
+  if (peer.beside != nullptr) protocols.insert(protocols.begin(), kDataChannelBesideProtocol);
   HW_ASSIGN_OR_RETURN(std::unique_ptr<TlsSocket> socket,
-                      TlsSocket::Connect(identity, {.address = address,
-                                                    .protocol = kDataChannelProtocol,
-                                                    .server_role = server_role}));
-  return std::make_unique<DataChannelSenderCall>(std::move(socket));
+                      TlsSocket::Connect(identity, {.address = peer.address,
+                                                    .protocols = std::move(protocols),
+                                                    .server_role = peer.role}));
+  return std::make_unique<DataChannelSenderCall>(std::move(socket), peer);
 }
 
 }  // namespace homeward

@@ -4,25 +4,34 @@
 #ifndef HOMEWARD_COMMON_DATA_CHANNEL_DATA_CHANNEL_CALL_H_
 #define HOMEWARD_COMMON_DATA_CHANNEL_DATA_CHANNEL_CALL_H_
 
+#include <functional>
 #include <memory>
 #include <string>
+#include <vector>
 
 #include "absl/status/statusor.h"
+#include "common/data_channel/beside.h"
 #include "common/replication/stream_call.h"
 #include "common/tls/tls_socket.h"
 
 namespace homeward {
 
 inline constexpr char kDataChannelProtocol[] = "homeward-lane/1";
+// As before, and what is encrypted may go beside it.
+inline constexpr char kDataChannelBesideProtocol[] = "homeward-lane/2";
 
 // Frames over one socket. Threads as SenderCall.
 class DataChannel {
  public:
+  // Where what comes beside it is read.
+  using Beside = std::function<absl::StatusOr<Socket*>()>;
   // `socket` outlives it.
-  explicit DataChannel(TlsSocket* socket) : socket_(*socket) {}
+  explicit DataChannel(TlsSocket* socket, Beside beside = nullptr)
+      : socket_(*socket), beside_(std::move(beside)) {}
 
   // `message` holds a serialised protobuf; `batch` a batch that is not verified. One of them is
-  // empty. UNAVAILABLE: the connection is over. INVALID_ARGUMENT: not a frame, or too long a one.
+  // empty. UNAVAILABLE: the connection is over, or the one beside it. INVALID_ARGUMENT: not a
+  // frame, or too long a one. DATA_LOSS: what came beside it is not what was sent.
   struct Frame {
     std::string message;
     SealedBatch batch;
@@ -30,16 +39,28 @@ class DataChannel {
   absl::Status Read(Frame* frame);
   absl::Status Write(const std::string& message);
   absl::Status Write(const SealedBatch& batch);
+  // Its payload goes over `beside`. Requires: PayloadIsEncrypted().
+  absl::Status WriteBeside(const SealedBatch& batch, Socket* beside);
 
  private:
-  absl::Status WriteFrame(uint16_t kind, uint32_t head_bytes, absl::string_view body);
+  struct FrameHeader;
+  absl::Status WriteFrame(const FrameHeader& header, absl::string_view body);
+  absl::Status ReadBeside(const FrameHeader& header, Frame* frame);
+  BesideTags& tags();
   TlsSocket& socket_;
+  const Beside beside_;
+  std::unique_ptr<BesideTags> tags_;  // once something goes beside
 };
 
+struct DataChannelPeer {
+  std::string address;  // host:port
+  Role role = Role::kMasterTarget;
+  // When to connect beside it. Null: never. Outlives the call.
+  BesideTrials* beside = nullptr;
+};
 // Calls a data channel. Blocks until it is connected. UNAVAILABLE: it cannot be reached.
 absl::StatusOr<std::unique_ptr<SenderCall>> DialDataChannel(const TlsIdentity& identity,
-                                                            const std::string& address,
-                                                            Role server_role);
+                                                            const DataChannelPeer& peer);
 
 // Takes calls of a process server or a master target, each on a thread of its own.
 class DataChannelServer {
@@ -49,6 +70,7 @@ class DataChannelServer {
     std::vector<Role> callers;
     // Read anew for each call.
     std::function<absl::StatusOr<TlsIdentity>()> identity;
+    std::vector<std::string> protocols = {kDataChannelBesideProtocol, kDataChannelProtocol};
     size_t calls_max = 1024;
     absl::Duration greeting_timeout = absl::Seconds(5);  // handshake, then hello
     // Told of each connection that never became a stream, from any thread.
@@ -60,6 +82,8 @@ class DataChannelServer {
   // Ends all calls.
   virtual ~DataChannelServer() = default;
   virtual uint32_t port() const = 0;
+  // Connections that came beside a data channel and were taken.
+  virtual uint64_t beside_count() const = 0;
 };
 
 }  // namespace homeward

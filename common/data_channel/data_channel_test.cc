@@ -18,6 +18,8 @@ namespace {
 
 using replication::v1::Downstream;
 
+const std::vector<std::string> kBothProtocols = {kDataChannelBesideProtocol, kDataChannelProtocol};
+
 // Takes everything.
 class OpenInbox : public Inbox {
  public:
@@ -67,13 +69,19 @@ class DataChannelTest : public ::testing::Test {
   }
   TlsIdentity Agent() { return Identity(Role::kAgent, authority_); }
 
-  void Start(size_t calls_max = 100) {
+  void Start(size_t calls_max = 100, std::vector<std::string> protocols = kBothProtocols) {
     auto server = DataChannelServer::Start(
         {.address = "127.0.0.1:0",
          .callers = {Role::kAgent},
          .identity = [this] { return Identity(Role::kProcessServer, authority_); },
+         .protocols = std::move(protocols),
          .calls_max = calls_max,
-         .greeting_timeout = absl::Milliseconds(400)},
+         .greeting_timeout = absl::Milliseconds(400),
+         .on_refused =
+             [this] {
+               absl::MutexLock lock(&mutex_);
+               ++refused_;
+             }},
         [this](const std::string& machine_id) -> absl::StatusOr<HostedInbox> {
           if (machine_id != "m1") return absl::NotFoundError(machine_id);
           return HostedInbox{strand_.get(), &inbox_, nullptr, nullptr, nullptr};
@@ -83,21 +91,25 @@ class DataChannelTest : public ::testing::Test {
   }
   std::string address() const { return absl::StrCat("127.0.0.1:", server_->port()); }
 
+  static replication::v1::Upstream Hello() {
+    replication::v1::Upstream message;
+    message.mutable_hello()->set_version_major(kReplicationVersionMajor);
+    message.mutable_hello()->set_machine_id("m1");
+    return message;
+  }
   // A call that was greeted, or null.
-  std::unique_ptr<SenderCall> Greeted() {
-    auto call = DialDataChannel(Agent(), address(), Role::kProcessServer);
+  std::unique_ptr<SenderCall> Greeted(BesideTrials* beside = nullptr) {
+    auto call = DialDataChannel(Agent(), {address(), Role::kProcessServer, beside});
     if (!call.ok()) return nullptr;
-    UpstreamMessage hello;
-    hello.message.mutable_hello()->set_version_major(kReplicationVersionMajor);
-    hello.message.mutable_hello()->set_machine_id("m1");
     Downstream reply;
-    const bool greeted = (*call)->Write(hello) && (*call)->Read(&reply) && reply.has_hello_reply();
+    const bool greeted =
+        (*call)->Write({Hello(), {}}) && (*call)->Read(&reply) && reply.has_hello_reply();
     return greeted ? *std::move(call) : nullptr;
   }
-  std::unique_ptr<TlsSocket> Raw() {
-    auto socket = TlsSocket::Connect(Agent(), {.address = address(),
-                                               .protocol = kDataChannelProtocol,
-                                               .server_role = Role::kProcessServer});
+  std::unique_ptr<TlsSocket> Raw(const std::string& protocol = kDataChannelProtocol) {
+    auto socket = TlsSocket::Connect(
+        Agent(),
+        {.address = address(), .protocols = {protocol}, .server_role = Role::kProcessServer});
     EXPECT_TRUE(socket.ok()) << socket.status();
     return *std::move(socket);
   }
@@ -118,16 +130,19 @@ class DataChannelTest : public ::testing::Test {
     writer.U32(0);
     return header;
   }
-  static SealedBatch Batch(uint64_t sequence, size_t bytes) {
+  static SealedBatch Batch(uint64_t sequence, size_t bytes, PayloadEncryptor* encryptor = nullptr) {
     BatchBuilder builder;
     const MutableBytes place = builder.AddData(0, {0, bytes});
     for (size_t i = 0; i < bytes; ++i) place[i] = static_cast<uint8_t>(i / 512 + sequence);
-    return builder.Seal({BatchKind::kWrites, {1, sequence}, 1});
+    return builder.Seal({BatchKind::kWrites, {1, sequence}, 1}, encryptor);
   }
 
   const RealClock clock_;
   const CertificateAuthority authority_;
   OpenInbox inbox_;
+  absl::Mutex mutex_;
+  int refused_ ABSL_GUARDED_BY(mutex_) = 0;
+  PayloadEncryptor encryptor_{{1, std::string(kDataKeyBytes, 'k')}};
   std::unique_ptr<Strand> strand_ = MakeThreadStrand("inbox");
   std::unique_ptr<DataChannelServer> server_;
 };
@@ -176,7 +191,7 @@ TEST_F(DataChannelTest, WhoMayCallIsDecidedByTheCertificate) {
   const auto carries = [&](const TlsIdentity& identity, Role server_role) {
     auto socket = TlsSocket::Connect(
         identity,
-        {.address = address(), .protocol = kDataChannelProtocol, .server_role = server_role});
+        {.address = address(), .protocols = {kDataChannelProtocol}, .server_role = server_role});
     // In TLS 1.3 a client is refused after it has done its part.
     return socket.ok() && !Ends(**socket);
   };
@@ -185,7 +200,7 @@ TEST_F(DataChannelTest, WhoMayCallIsDecidedByTheCertificate) {
   EXPECT_FALSE(
       carries(Identity(Role::kAgent, authority_, absl::Hours(24 * 31)), Role::kProcessServer))
       << "it has expired";
-  EXPECT_FALSE(DialDataChannel(Agent(), address(), Role::kMasterTarget).ok())
+  EXPECT_FALSE(DialDataChannel(Agent(), {address(), Role::kMasterTarget}).ok())
       << "the server is no master target";
   EXPECT_NE(Greeted(), nullptr);
 }
@@ -202,6 +217,7 @@ TEST_F(DataChannelTest, GarbageEndsItsCallAndNoOther) {
       FrameHeader(4, 1, 0) + std::string("\xff\xff\xff\xff"),  // not a message
       FrameHeader(0, 1, 0),                                    // no hello
       FrameHeader(64, 2, 64) + std::string(64, 'x'),           // a batch before the hello
+      FrameHeader(16 + 80, 3, 80) + std::string(96, 'x'),      // nothing of it goes beside
   };
   for (const std::string& bytes : garbage) {
     const std::unique_ptr<TlsSocket> peer = Raw();
@@ -255,6 +271,201 @@ TEST_F(DataChannelTest, AStopEndsItsCalls) {
   Downstream message;
   while (call->Read(&message)) {
   }
+}
+
+// Sends as a sender does; a test meddles with what goes beside.
+class BesideTest : public DataChannelTest {
+ protected:
+  // What a test does to the bytes of the second batch, of three.
+  using Meddle = std::function<std::string(std::string)>;
+  class MeddlingSocket : public Socket {
+   public:
+    MeddlingSocket(std::unique_ptr<Socket> socket, Meddle meddle)
+        : socket_(std::move(socket)), meddle_(std::move(meddle)) {}
+    absl::Status Read(MutableBytes out) override { return socket_->Read(out); }
+    absl::Status Write(ConstBytes bytes) override {
+      std::string text(AsText(bytes));
+      if (++written_ == 2) text = meddle_(std::move(text));
+      return socket_->Write(AsBytes(text));
+    }
+    void Shutdown() override { socket_->Shutdown(); }
+    void SetReadTimeout(absl::Duration timeout) override { socket_->SetReadTimeout(timeout); }
+
+   private:
+    const std::unique_ptr<Socket> socket_;
+    const Meddle meddle_;
+    int written_ = 0;
+  };
+
+  void SendThree(const Meddle& meddle) {
+    Start();
+    OpenChannel();
+    auto connected = ConnectBeside(peer_.get(), address(), absl::Seconds(5));
+    ASSERT_TRUE(connected.ok()) << connected.status();
+    beside_ = std::make_unique<MeddlingSocket>(*std::move(connected), meddle);
+    bool written = true;
+    for (uint64_t i = 1; i <= 3; ++i) {
+      sent_.push_back(Batch(i, 100 * kKiB, &encryptor_));
+      written = written && channel_->WriteBeside(sent_.back(), beside_.get()).ok();
+    }
+  }
+  // A data channel that was greeted.
+  void OpenChannel() {
+    peer_ = Raw(kDataChannelBesideProtocol);
+    channel_ = std::make_unique<DataChannel>(peer_.get());
+    DataChannel::Frame reply;
+    ASSERT_TRUE(channel_->Write(Hello().SerializeAsString()).ok());
+    ASSERT_TRUE(channel_->Read(&reply).ok());
+  }
+  void ExpectThatOneIsStoredAndTheCallEnds() {
+    // What is cut off has an end.
+    beside_->Shutdown();
+    EXPECT_TRUE(ChannelEnds());
+    EXPECT_EQ(inbox_.AwaitStored(1), std::vector<SealedBatch>{sent_[0]});
+  }
+  bool ChannelEnds() {
+    peer_->SetReadTimeout(absl::Seconds(20));
+    DataChannel::Frame frame;
+    absl::Status read;
+    while (read.ok()) read = channel_->Read(&frame);
+    return read.message() != "nothing was received in time";
+  }
+
+  std::unique_ptr<TlsSocket> peer_;
+  std::unique_ptr<DataChannel> channel_;
+  std::unique_ptr<Socket> beside_;
+  std::vector<SealedBatch> sent_;
+};
+
+TEST_F(BesideTest, WhatIsEncryptedGoesThereAndNothingElseDoes) {
+  Start();
+  BesideTrials trials;
+  const std::unique_ptr<SenderCall> call = Greeted(&trials);
+  ASSERT_NE(call, nullptr);
+  std::vector<SealedBatch> sent;
+  const auto send = [&](SealedBatch batch) {
+    sent.push_back(std::move(batch));
+    Downstream acknowledgement;
+    return call->Write({{}, sent.back()}) && call->Read(&acknowledgement);
+  };
+  ASSERT_TRUE(send(Batch(1, 600 * kKiB)));
+  ASSERT_TRUE(send(Batch(2, 512, &encryptor_)));
+  EXPECT_EQ(server_->beside_count(), 0u);
+  for (uint64_t i = 3; i <= 12; ++i)
+    ASSERT_TRUE(send(Batch(i, i % 3 == 0 ? kMiB : 40 * kKiB, i % 4 == 0 ? nullptr : &encryptor_)));
+  EXPECT_EQ(server_->beside_count(), 1u);
+  const std::vector<SealedBatch> stored = inbox_.AwaitStored(sent.size());
+  ASSERT_EQ(stored.size(), sent.size());
+  for (size_t i = 0; i < sent.size(); ++i) {
+    EXPECT_EQ(stored[i], sent[i]) << i;
+    ParsedBatch batch;
+    ASSERT_TRUE(ParseBatch(stored[i].view(), false, &batch).ok());
+    EXPECT_EQ(reinterpret_cast<uintptr_t>(batch.payload.data()) % AlignedBuffer::kAlignment, 0u);
+  }
+}
+
+TEST_F(BesideTest, WhatNobodyMeddlesWithArrives) {
+  SendThree([](std::string bytes) { return bytes; });
+  EXPECT_EQ(inbox_.AwaitStored(3), sent_);
+}
+
+TEST_F(BesideTest, AByteThatIsChangedEndsTheCallAndIsNotStored) {
+  SendThree([](std::string bytes) {
+    bytes.back() ^= 1;
+    return bytes;
+  });
+  ExpectThatOneIsStoredAndTheCallEnds();
+}
+
+TEST_F(BesideTest, SoDoesOneThatIsAdded) {
+  SendThree([](const std::string& bytes) { return absl::StrCat("x", bytes); });
+  ExpectThatOneIsStoredAndTheCallEnds();
+}
+
+TEST_F(BesideTest, SoDoesOneThatIsMissing) {
+  SendThree([](std::string bytes) { return bytes.substr(1); });
+  ExpectThatOneIsStoredAndTheCallEnds();
+}
+
+TEST_F(BesideTest, SoDoesWhatWasSentBefore) {
+  SendThree([this](const std::string& bytes) {
+    return std::string(sent_[0].view().substr(sent_[0].size() - bytes.size()));
+  });
+  ExpectThatOneIsStoredAndTheCallEnds();
+}
+
+TEST_F(BesideTest, ItBelongsToOneDataChannelAndComesOnce) {
+  Start();
+  OpenChannel();
+  EXPECT_TRUE(ConnectBeside(peer_.get(), address(), absl::Seconds(5)).ok());
+  EXPECT_FALSE(ConnectBeside(peer_.get(), address(), absl::Seconds(5)).ok());
+  const std::unique_ptr<TlsSocket> older = Raw();
+  EXPECT_FALSE(ConnectBeside(older.get(), address(), absl::Seconds(5)).ok());
+  for (const std::string& text : {std::string("GET / HTTP/1.0\r\n\r\n"),
+                                  absl::StrCat(kBesideGreeting, std::string(32, 'x'))}) {
+    auto stranger = ConnectWithoutTls(address(), absl::Seconds(5));
+    ASSERT_TRUE(stranger.ok() && (*stranger)->Write(AsBytes(text)).ok());
+    std::string byte(1, '\0');
+    EXPECT_FALSE((*stranger)->Read(Writable(&byte)).ok()) << text;
+  }
+  const auto all_refused = [this] {
+    mutex_.AssertReaderHeld();
+    return refused_ >= 4;
+  };
+  {
+    absl::MutexLock lock(&mutex_);
+    EXPECT_TRUE(mutex_.AwaitWithTimeout(absl::Condition(&all_refused), absl::Seconds(20)));
+  }
+  EXPECT_EQ(server_->beside_count(), 1u);
+}
+
+TEST_F(BesideTest, WhereItNeverComesTheCallEnds) {
+  Start();
+  OpenChannel();
+  class Nowhere : public Socket {
+    absl::Status Read(MutableBytes) override { return absl::OkStatus(); }
+    absl::Status Write(ConstBytes) override { return absl::OkStatus(); }
+    void Shutdown() override {}
+    void SetReadTimeout(absl::Duration) override {}
+  } nowhere;
+  ASSERT_TRUE(channel_->WriteBeside(Batch(1, 100 * kKiB, &encryptor_), &nowhere).ok());
+  EXPECT_TRUE(ChannelEnds());
+}
+
+TEST_F(BesideTest, AnOlderServerAndAnOlderSenderDoWithout) {
+  const auto carries = [&](BesideTrials* trials) {
+    const std::unique_ptr<SenderCall> call = Greeted(trials);
+    return call != nullptr && call->Write({{}, Batch(1, 100 * kKiB, &encryptor_)});
+  };
+  Start();
+  EXPECT_TRUE(carries(nullptr));
+  inbox_.AwaitStored(1);
+  EXPECT_EQ(server_->beside_count(), 0u);
+  server_.reset();
+  Start(100, {kDataChannelProtocol});
+  BesideTrials trials;
+  EXPECT_TRUE(carries(&trials));
+  inbox_.AwaitStored(2);
+  EXPECT_TRUE(trials.Due()) << "nothing was tried";
+}
+
+TEST_F(BesideTest, WhereNobodyAnswersTheDataChannelCarriesAll) {
+  Start();
+  // Takes connections and says nothing.
+  auto silent = TlsListener::Listen({.address = "127.0.0.1:0", .protocols = {}, .callers = {}});
+  ASSERT_TRUE(silent.ok());
+  const std::unique_ptr<TlsSocket> peer = Raw(kDataChannelBesideProtocol);
+  EXPECT_FALSE(ConnectBeside(peer.get(), absl::StrCat("127.0.0.1:", (*silent)->port()),
+                             absl::Milliseconds(50))
+                   .ok());
+  BesideTrials trials;
+  trials.Failed();
+  EXPECT_FALSE(trials.Due());
+  const std::unique_ptr<SenderCall> call = Greeted(&trials);
+  ASSERT_NE(call, nullptr);
+  EXPECT_TRUE(call->Write({{}, Batch(1, 100 * kKiB, &encryptor_)}));
+  inbox_.AwaitStored(1);
+  EXPECT_EQ(server_->beside_count(), 0u);
 }
 
 }  // namespace

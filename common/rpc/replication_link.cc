@@ -128,10 +128,10 @@ void ReplicationClient::Run() {
 }
 
 absl::StatusOr<std::unique_ptr<SenderCall>> ReplicationClient::TryDataChannel(
-    const TlsIdentity& identity, uint32_t port) const {
+    const TlsIdentity& identity, uint32_t port) {
   HW_ASSIGN_OR_RETURN(HostPort peer, ParseHostPort(options_.address));
   peer.port = static_cast<int>(port);
-  return DialDataChannel(identity, FormatHostPort(peer), options_.server_role);
+  return DialDataChannel(identity, {FormatHostPort(peer), options_.server_role, &beside_});
 }
 
 bool ReplicationClient::Converse(SenderCall* call, const Take& take) {
@@ -211,6 +211,16 @@ absl::Status ReplicationEndpoint::StartDataChannel(const DataChannelOptions& opt
                                                find_));
   LogInfo("data_channel.listens", {{"address", address}, {"port", data_channel_->port()}});
   return absl::OkStatus();
+}
+
+void ReplicationEndpoint::Measure(Metrics* metrics) const {
+  metrics->SetCounter("homeward_replication_refused_total",
+                      "Connections and calls that never became a stream", {},
+                      static_cast<double>(refused_));
+  if (data_channel_ == nullptr) return;
+  metrics->SetCounter("homeward_replication_beside_total",
+                      "Streams whose encrypted content came past TLS", {},
+                      static_cast<double>(data_channel_->beside_count()));
 }
 
 absl::StatusOr<HostedInbox> ReplicationEndpoint::Greet(grpc::ServerContext* context,

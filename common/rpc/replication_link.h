@@ -18,6 +18,7 @@
 #include "absl/synchronization/mutex.h"
 #include "common/data_channel/data_channel_call.h"
 #include "common/exec/strand.h"
+#include "common/metrics/metrics.h"
 #include "common/replication/stream_call.h"
 #include "common/replication/stream_runtime.h"
 #include "common/tls/identity.h"
@@ -47,7 +48,7 @@ class ReplicationClient : public StreamLink {
   void RunOnce();
   bool Converse(SenderCall* call, const Take& take);
   absl::StatusOr<std::unique_ptr<SenderCall>> TryDataChannel(const TlsIdentity& identity,
-                                                             uint32_t port) const;
+                                                             uint32_t port);
 
   Strand& strand_;
   StreamSender& sender_;
@@ -60,7 +61,8 @@ class ReplicationClient : public StreamLink {
   bool greeted_ = false;
   uint32_t data_channel_port_ = 0;     // of the data channel that carried the stream last
   bool data_channel_in_vain_ = false;  // it connected, and no stream came of it
-  std::thread thread_;                 // last: starts when all above is there
+  BesideTrials beside_;
+  std::thread thread_;  // last: starts when all above is there
 };
 
 // Dials with one identity, read anew at each connection.
@@ -99,6 +101,7 @@ class ReplicationEndpoint : public replication::v1::ReplicationService::Service 
   void StopDataChannel() { data_channel_.reset(); }
   // Connections and calls that never became a stream. Each is in the log, with who it was.
   uint64_t refused_count() const { return refused_; }
+  void Measure(Metrics* metrics) const;
 
   grpc::Status Replicate(grpc::ServerContext* context,
                          grpc::ServerReaderWriter<replication::v1::Downstream,

@@ -14,11 +14,11 @@
 
 namespace homeward {
 
-// One thread may read while another writes; Shutdown() from any thread. UNAVAILABLE: the connection
-// is over, whoever ended it.
-class TlsSocket {
+// A connection. One thread may read while another writes; Shutdown() from any thread. UNAVAILABLE:
+// the connection is over, whoever ended it.
+class Socket {
  public:
-  virtual ~TlsSocket() = default;
+  virtual ~Socket() = default;
 
   // Fills `out`. Blocks.
   virtual absl::Status Read(MutableBytes out) = 0;
@@ -28,12 +28,26 @@ class TlsSocket {
   virtual void Shutdown() = 0;
   // A Read() that waits longer than this ends the connection. Infinite at first.
   virtual void SetReadTimeout(absl::Duration timeout) = 0;
+};
+
+// Over TCP alone, for what is encrypted and vouched for elsewhere. UNAVAILABLE: nobody answers at
+// `address` (host:port).
+absl::StatusOr<std::unique_ptr<Socket>> ConnectWithoutTls(const std::string& address,
+                                                          absl::Duration timeout);
+
+class TlsSocket : public Socket {
+ public:
   // Of the certificate on the other side.
   virtual const std::string& peer_host_id() const = 0;
+  // The one of those offered that both sides took (ALPN).
+  virtual const std::string& protocol() const = 0;
+  // Bytes that the two ends of this connection have in common, and nobody else: of each purpose
+  // others (RFC 8446, 7.5).
+  virtual std::string SharedSecret(const std::string& purpose, size_t bytes) = 0;
 
   struct ConnectOptions {
-    std::string address;   // host:port
-    std::string protocol;  // offered, and the only one that is taken (ALPN)
+    std::string address;                 // host:port
+    std::vector<std::string> protocols;  // any of them is taken
     Role server_role = Role::kMasterTarget;
     absl::Duration timeout = absl::Seconds(3);
   };
@@ -47,8 +61,8 @@ class TlsListener {
  public:
   virtual ~TlsListener() = default;
   struct Options {
-    std::string address;  // host:port; port 0: one that is free
-    std::string protocol;
+    std::string address;                 // host:port; port 0: one that is free
+    std::vector<std::string> protocols;  // the first that is offered is taken
     std::vector<Role> callers;
   };
   // UNAVAILABLE: it cannot listen there.
@@ -60,10 +74,14 @@ class TlsListener {
    public:
     virtual ~Arrival() = default;
     virtual std::string address() const = 0;  // of who connects, for people
+    // Whether it begins as TLS does. Blocks. UNAVAILABLE: nothing came within `timeout`.
+    virtual absl::StatusOr<bool> BeginsTls(absl::Duration timeout) = 0;
     // PERMISSION_DENIED: a certificate, but not of one of the roles. UNAVAILABLE: no handshake
-    // within `timeout`, or a failed one. Blocks.
+    // within `timeout`, or a failed one. Blocks. Once, and not with WithoutTls().
     virtual absl::StatusOr<std::unique_ptr<TlsSocket>> Handshake(const TlsIdentity& identity,
                                                                  absl::Duration timeout) = 0;
+    // As it is. Nobody knows who it is.
+    virtual std::unique_ptr<Socket> WithoutTls() = 0;
   };
   // Blocks. Null when Stop() was called.
   virtual std::unique_ptr<Arrival> Accept() = 0;

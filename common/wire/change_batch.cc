@@ -352,6 +352,11 @@ absl::StatusOr<size_t> BatchHeadBytes(absl::string_view sealed) {
   return header.head_bytes();
 }
 
+bool PayloadIsEncrypted(absl::string_view sealed) {
+  RawHeader header;
+  return ReadRawHeader(sealed, &header).ok() && header.encrypted && HasContent(header.kind);
+}
+
 SealedBatch CompressBatch(absl::string_view sealed, PayloadEncoding encoding,
                           CompressionEffort effort) {
   RawHeader header;

@@ -112,6 +112,7 @@ absl::Status ParseBatch(absl::string_view sealed, bool decode, ParsedBatch* out)
 // Decodes the payload of a batch that was parsed without: the content that its machine encrypted
 // with one of `keys`, if any, for this very header and these extents.
 // DATA_LOSS: it is not, there is no such key, or it is not encrypted and would have to be.
+// FAILED_PRECONDITION: there may be such a key: it is of a later generation than `keys`.
 absl::Status DecodeBatch(const DataKeys& keys, ParsedBatch* batch);
 
 // The header alone, without verifying the checksum. For bytes that this process sealed or verified
@@ -120,6 +121,8 @@ absl::StatusOr<BatchHeader> PeekBatchHeader(absl::string_view sealed);
 
 // How many bytes come before the payload. As PeekBatchHeader().
 absl::StatusOr<size_t> BatchHeadBytes(absl::string_view sealed);
+// Whether all of its payload is encrypted. As PeekBatchHeader(); false for what is no batch.
+bool PayloadIsEncrypted(absl::string_view sealed);
 
 // The same batch with its payload compressed, or nothing when that saves less than an eighth or the
 // payload is compressed already. Requires: `sealed` was verified.

@@ -94,9 +94,7 @@ class MasterTarget : public Daemon {
     return {heartbeat.issues().begin(), heartbeat.issues().end()};
   }
   void Measure(Metrics* metrics) override {
-    metrics->SetCounter("homeward_replication_refused_total",
-                        "Connections and calls that never became a stream", {},
-                        static_cast<double>(endpoint_.refused_count()));
+    endpoint_.Measure(metrics);
     MeasureReplicas(Observe().master_target().replicas(), metrics);
   }
 

@@ -125,9 +125,7 @@ class ProcessServer : public Daemon {
     return {heartbeat.issues().begin(), heartbeat.issues().end()};
   }
   void Measure(Metrics* metrics) override {
-    metrics->SetCounter("homeward_replication_refused_total",
-                        "Connections and calls that never became a stream", {},
-                        static_cast<double>(endpoint_.refused_count()));
+    endpoint_.Measure(metrics);
     const control::v1::ProcessServerObserved seen = Observe().process_server();
     metrics->SetGauge("homeward_cache_free_bytes", "What is free of the cache, in bytes", {},
                       static_cast<double>(seen.cache_free_bytes()));

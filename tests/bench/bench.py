@@ -34,6 +34,7 @@ def main():
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--small", action="store_true", help="each row once and tiny: shows that the harness works, no more")
     parser.add_argument("--against", metavar="DIR", help="programs of another build: each row is measured with both in turn, without its peer")
+    parser.add_argument("--encrypt", action="store_true", help="streams are encrypted on the machine")
     parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)  # without its peer
     arguments = parser.parse_args()
     if arguments.small:
@@ -54,7 +55,7 @@ def compare(arguments):
     """Each row wanted with the programs of two builds, in pairs whose order alternates."""
     def once(row, binaries):
         out = subprocess.run([sys.executable, __file__, "--binaries", binaries, "--row", row, "--runs", "1", "--json", "--alone",
-                              "--megabytes", str(arguments.megabytes), "--seconds", str(arguments.seconds)],
+                              "--megabytes", str(arguments.megabytes), "--seconds", str(arguments.seconds), *["--encrypt"] * arguments.encrypt],
                              check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
         return next(iter(json.loads(out)["rows"]), None)
 

@@ -111,6 +111,10 @@ class Row:
             loop.close()
             image.unlink()
 
+    def encryption(self):
+        """Of the configuration server."""
+        return "encrypt_streams: true\n" if self.arguments.encrypt else ""
+
     @contextlib.contextmanager
     def servers(self, relay=""):
         """A configuration server, a process server and a master target in the directory ours, connected. `relay` is configuration of
@@ -120,7 +124,7 @@ class Row:
         with contextlib.ExitStack() as keep:
             keep.callback(shutil.rmtree, directory, ignore_errors=True)
             cache = keep.enter_context(self.cache_volume())
-            cluster = Cluster(self.arguments.binaries, directory)
+            cluster = Cluster(self.arguments.binaries, directory, extra=self.encryption())
             keep.callback(cluster.stop)
             cluster.start_config_server()
             cluster.add_process_server(extra=cache + relay, cache_bytes=8 << 30).start()

@@ -44,7 +44,7 @@ class Wan(Copies):
         with self:
             directory = self.directory / "ours"
             (directory / "datastore").mkdir(parents=True)
-            cluster = Cluster(self.arguments.binaries, directory, host=NEAR)
+            cluster = Cluster(self.arguments.binaries, directory, host=NEAR, extra=self.encryption())
             try:
                 cluster.start_config_server()
                 cluster.add_process_server(cache_bytes=8 << 30).start()

@@ -104,6 +104,9 @@ class Test(Story):
         self.cluster.await_("rekey ends", lambda: self.state_of(job) == "Succeeded", 60)
         self.check("and then the second", self.machine("web-1")["data_key_id"] != first, self.machine("web-1"))
         self.write("web-1", b"UNDER-THE-SECOND")
+        for name in ("process_server", "master_target"):
+            log = (self.directory / name / "log").read_text()
+            self.check(f"what is encrypted comes to the {name.replace('_', ' ')} beside TLS", "data_channel.beside" in log)
         self.home("web-1", self.image, "home comes what the machine wrote, under both keys")
 
     def from_the_beginning(self):

@@ -1,6 +1,5 @@
 #include "common/tls/tls_socket.h"
 
-#include <netdb.h>
 #include <netinet/in.h>
 #include <openssl/err.h>
 #include <openssl/pem.h>
@@ -10,19 +9,20 @@
 #include <sys/socket.h>
 
 #include <algorithm>
-#include <atomic>
 #include <cerrno>
 #include <utility>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "absl/synchronization/mutex.h"
-#include "common/clock/clock.h"
-#include "common/net/address.h"
+#include "common/base/check.h"
 #include "common/os/posix/unique_fd.h"
 #include "common/os/posix/wake_pipe.h"
 #include "common/status/status_macros.h"
+#include "common/tls/posix/tcp.h"
 #include "common/tls/posix/tcp_options.h"
+#include "common/tls/posix/tcp_socket.h"
 
 namespace homeward {
 namespace {
@@ -31,7 +31,6 @@ namespace {
 // third less than one call of the kernel for each record, and larger ones leave the cache.
 constexpr size_t kGatherBytes = 64 * kKiB;
 constexpr size_t kRecordBytesMax = 17 * kKiB;
-constexpr size_t kWakeBytes = 192 * kKiB;
 
 template <typename T, void (*Free)(T*)>
 struct Freed {
@@ -79,40 +78,24 @@ absl::StatusOr<Context> MakeContext(const TlsIdentity& identity, bool server) {
   return context;
 }
 
-// ALPN's form of one name.
-std::string WireName(const std::string& protocol) {
-  return absl::StrCat(std::string(1, static_cast<char>(protocol.size())), protocol);
+// ALPN's form of names.
+std::string WireNames(const std::vector<std::string>& protocols) {
+  std::string out;
+  for (const std::string& protocol : protocols)
+    absl::StrAppend(&out, std::string(1, static_cast<char>(protocol.size())), protocol);
+  return out;
 }
 
 int ChooseProtocol(SSL*, const unsigned char** out, unsigned char* out_length,
                    const unsigned char* offered, unsigned offered_length, void* ours) {
-  const std::string& name = *static_cast<const std::string*>(ours);
+  const std::string& names = *static_cast<const std::string*>(ours);
   unsigned char* chosen = nullptr;
   if (SSL_select_next_proto(
-          &chosen, out_length, reinterpret_cast<const unsigned char*>(name.data()),
-          static_cast<unsigned>(name.size()), offered, offered_length) != OPENSSL_NPN_NEGOTIATED)
+          &chosen, out_length, reinterpret_cast<const unsigned char*>(names.data()),
+          static_cast<unsigned>(names.size()), offered, offered_length) != OPENSSL_NPN_NEGOTIATED)
     return SSL_TLSEXT_ERR_ALERT_FATAL;
   *out = chosen;
   return SSL_TLSEXT_ERR_OK;
-}
-
-// Sockets wait in real time; where time is simulated there are none.
-absl::Duration After(absl::Duration timeout) { return RealClock().Monotonic() + timeout; }
-
-// Until `end`, on the monotonic clock. False when the time is over.
-bool Await(int fd, short events, absl::Duration end) {
-  while (true) {
-    int wait = -1;
-    if (end != absl::InfiniteDuration()) {
-      const absl::Duration left = end - RealClock().Monotonic();
-      if (left <= absl::ZeroDuration()) return false;
-      wait = static_cast<int>(std::min<int64_t>(absl::ToInt64Milliseconds(left) + 1, 1 << 30));
-    }
-    pollfd one = {fd, events, 0};
-    const int ready = ::poll(&one, 1, wait);
-    if (ready > 0) return true;
-    if (ready < 0 && errno != EINTR) return true;  // What comes next says why.
-  }
 }
 
 // OpenSSL writes its records here; they leave the process in one piece.
@@ -155,16 +138,19 @@ class OpenTlsSocket : public TlsSocket {
   SSL* ssl() { return ssl_.get(); }
 
   absl::Status Handshake(bool server, absl::Duration timeout) {
-    const absl::Duration end = After(timeout);
+    const absl::Duration end = tcp::EndOf(timeout);
     while (true) {
       const int done = server ? SSL_accept(ssl_.get()) : SSL_connect(ssl_.get());
       const int why = SSL_get_error(ssl_.get(), done);
       const absl::Status sent = Send(end);
-      if (done == 1) return sent;
+      if (done == 1) {
+        NoteProtocol();
+        return sent;
+      }
       if (why != SSL_ERROR_WANT_READ)
         return absl::UnavailableError(absl::StrCat("TLS handshake: ", SslError()));
       HW_RETURN_IF_ERROR(sent);
-      if (!Await(fd_.get(), POLLIN, end))
+      if (!tcp::Await(fd_, POLLIN, end))
         return absl::UnavailableError("TLS handshake: no answer in time");
     }
   }
@@ -183,7 +169,7 @@ class OpenTlsSocket : public TlsSocket {
   }
 
   absl::Status Read(MutableBytes out) override {
-    const absl::Duration end = After(read_timeout());
+    const absl::Duration end = read_timeout_.End();
     while (!out.empty()) {
       size_t count = 0;
       int why = SSL_ERROR_NONE;
@@ -199,8 +185,9 @@ class OpenTlsSocket : public TlsSocket {
       out.remove_prefix(count);
       if (why == SSL_ERROR_NONE) continue;
       if (why != SSL_ERROR_WANT_READ) return absl::UnavailableError(error);
-      WakeFor(out.size());
-      if (!Await(fd_.get(), POLLIN, end))
+      // OpenSSL may hold a part of one record.
+      wake_size_.Set(fd_, out.size() < kRecordBytesMax ? 1 : out.size() - kRecordBytesMax);
+      if (!tcp::Await(fd_, POLLIN, end))
         return absl::UnavailableError("nothing was received in time");
     }
     return absl::OkStatus();
@@ -223,24 +210,24 @@ class OpenTlsSocket : public TlsSocket {
   }
 
   void Shutdown() override { ::shutdown(fd_.get(), SHUT_RDWR); }
-  void SetReadTimeout(absl::Duration timeout) override {
-    read_timeout_ns_ = absl::ToInt64Nanoseconds(timeout);
-  }
+  void SetReadTimeout(absl::Duration timeout) override { read_timeout_.Set(timeout); }
   const std::string& peer_host_id() const override { return peer_host_id_; }
+  const std::string& protocol() const override { return protocol_; }
+  std::string SharedSecret(const std::string& purpose, size_t bytes) override {
+    absl::MutexLock lock(&mutex_);
+    const std::string label = absl::StrCat("EXPORTER-homeward-", purpose);
+    std::string out(bytes, '\0');
+    HW_CHECK(SSL_export_keying_material(ssl_.get(), Writable(&out).data(), bytes, label.data(),
+                                        label.size(), nullptr, 0, 0) == 1);
+    return out;
+  }
 
  private:
-  absl::Duration read_timeout() const {
-    const int64_t nanoseconds = read_timeout_ns_.load();
-    return nanoseconds == INT64_MAX ? absl::InfiniteDuration() : absl::Nanoseconds(nanoseconds);
-  }
-  // Lets the kernel wake the reader for a piece that is worth it. At least `bytes` less one record,
-  // which OpenSSL may hold in part, are still to come.
-  void WakeFor(size_t bytes) {
-    const int wanted = bytes < 4 * kRecordBytesMax
-                           ? 1
-                           : static_cast<int>(std::min(bytes - kRecordBytesMax, kWakeBytes));
-    if (std::exchange(wake_bytes_, wanted) == wanted) return;
-    ::setsockopt(fd_.get(), SOL_SOCKET, SO_RCVLOWAT, &wanted, sizeof(wanted));
+  void NoteProtocol() {
+    const unsigned char* chosen = nullptr;
+    unsigned length = 0;
+    SSL_get0_alpn_selected(ssl_.get(), &chosen, &length);
+    protocol_.assign(reinterpret_cast<const char*>(chosen), length);
   }
   // Sends what was gathered, in its order.
   absl::Status Send(absl::Duration end) {
@@ -249,25 +236,15 @@ class OpenTlsSocket : public TlsSocket {
       absl::MutexLock lock(&mutex_);
       gathered_.TakeInto(&outgoing_);
     }
-    for (size_t done = 0; done < outgoing_.size();) {
-      const ssize_t n =
-          ::send(fd_.get(), outgoing_.data() + done, outgoing_.size() - done, MSG_NOSIGNAL);
-      if (n >= 0) {
-        done += static_cast<size_t>(n);
-      } else if (errno == EAGAIN) {
-        if (!Await(fd_.get(), POLLOUT, end)) return absl::UnavailableError("nothing is taken");
-      } else if (errno != EINTR) {
-        return absl::UnavailableError(absl::StrCat("send: ", ::strerror(errno)));
-      }
-    }
-    return absl::OkStatus();
+    return tcp::Send(fd_, AsBytes(outgoing_), end);
   }
 
   const UniqueFd fd_;  // non-blocking
   const Context context_;
-  int wake_bytes_ = 1;                               // the reader's
-  std::string peer_host_id_;                         // constant after the handshake
-  std::atomic<int64_t> read_timeout_ns_{INT64_MAX};  // infinite
+  tcp::WakeSize wake_size_;   // the reader's
+  std::string peer_host_id_;  // constant after the handshake
+  std::string protocol_;      // likewise
+  tcp::ReadTimeout read_timeout_;
   // OpenSSL's object is for one thread at a time. Held while it computes, never while waiting.
   // Lock order: send_mutex_, mutex_.
   absl::Mutex send_mutex_;
@@ -280,17 +257,30 @@ class OpenTlsSocket : public TlsSocket {
 class TcpArrival : public TlsListener::Arrival {
  public:
   TcpArrival(UniqueFd fd, std::string address, const TlsListener::Options& options,
-             const std::string& wire_name)
+             const std::string& wire_names)
       : fd_(std::move(fd)),
         address_(std::move(address)),
         options_(options),
-        wire_name_(wire_name) {}
+        wire_names_(wire_names) {}
 
   std::string address() const override { return address_; }
+  absl::StatusOr<bool> BeginsTls(absl::Duration timeout) override {
+    const absl::Duration end = tcp::EndOf(timeout);
+    while (tcp::Await(fd_, POLLIN, end)) {
+      uint8_t first = 0;
+      const ssize_t n = ::recv(fd_.get(), &first, 1, MSG_PEEK);
+      if (n == 1) return first == SSL3_RT_HANDSHAKE;
+      if (n == 0) return absl::UnavailableError("it was closed before it said anything");
+      if (errno != EINTR && errno != EAGAIN)
+        return absl::UnavailableError(absl::StrCat("recv: ", ::strerror(errno)));
+    }
+    return absl::UnavailableError("it said nothing in time");
+  }
+  std::unique_ptr<Socket> WithoutTls() override { return MakeTcpSocket(std::move(fd_)); }
   absl::StatusOr<std::unique_ptr<TlsSocket>> Handshake(const TlsIdentity& identity,
                                                        absl::Duration timeout) override {
     HW_ASSIGN_OR_RETURN(Context context, MakeContext(identity, /*server=*/true));
-    SSL_CTX_set_alpn_select_cb(context.get(), &ChooseProtocol, &wire_name_);
+    SSL_CTX_set_alpn_select_cb(context.get(), &ChooseProtocol, &wire_names_);
     auto socket = std::make_unique<OpenTlsSocket>(std::move(fd_), std::move(context));
     HW_RETURN_IF_ERROR(socket->Handshake(/*server=*/true, timeout));
     if (!socket->Knows(options_.callers)) {
@@ -304,26 +294,8 @@ class TcpArrival : public TlsListener::Arrival {
   UniqueFd fd_;
   const std::string address_;
   const TlsListener::Options options_;
-  std::string wire_name_;
+  std::string wire_names_;
 };
-
-struct AddressList {
-  addrinfo* first = nullptr;
-  ~AddressList() {
-    if (first != nullptr) ::freeaddrinfo(first);
-  }
-};
-
-absl::Status Resolve(const std::string& address, bool passive, AddressList* out) {
-  HW_ASSIGN_OR_RETURN(const HostPort parts, ParseHostPort(address));
-  addrinfo hints{};
-  hints.ai_socktype = SOCK_STREAM;
-  hints.ai_flags = passive ? AI_PASSIVE : 0;
-  const int failed =
-      ::getaddrinfo(parts.host.c_str(), absl::StrCat(parts.port).c_str(), &hints, &out->first);
-  if (failed == 0) return absl::OkStatus();
-  return absl::UnavailableError(absl::StrCat(address, ": ", ::gai_strerror(failed)));
-}
 
 class TcpListener : public TlsListener {
  public:
@@ -332,7 +304,7 @@ class TcpListener : public TlsListener {
         stop_(std::move(stop)),
         port_(port),
         options_(std::move(options)),
-        wire_name_(WireName(options_.protocol)) {}
+        wire_names_(WireNames(options_.protocols)) {}
 
   uint32_t port() const override { return port_; }
   std::unique_ptr<Arrival> Accept() override {
@@ -354,7 +326,7 @@ class TcpListener : public TlsListener {
       ::getnameinfo(reinterpret_cast<sockaddr*>(&from), length, host, sizeof(host), service,
                     sizeof(service), NI_NUMERICHOST | NI_NUMERICSERV);
       return std::make_unique<TcpArrival>(std::move(fd), absl::StrCat(host, ":", service), options_,
-                                          wire_name_);
+                                          wire_names_);
     }
   }
   void Stop() override { stop_.Wake(); }
@@ -364,51 +336,27 @@ class TcpListener : public TlsListener {
   WakePipe stop_;
   const uint32_t port_;
   const Options options_;
-  const std::string wire_name_;
+  const std::string wire_names_;
 };
-
-absl::StatusOr<UniqueFd> ConnectTcp(const std::string& address, absl::Duration timeout) {
-  AddressList list;
-  HW_RETURN_IF_ERROR(Resolve(address, /*passive=*/false, &list));
-  const absl::Duration end = After(timeout);
-  int error = ECONNREFUSED;
-  for (const addrinfo* at = list.first; at != nullptr; at = at->ai_next) {
-    UniqueFd fd(::socket(at->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
-    if (!fd.valid()) continue;
-    error = ::connect(fd.get(), at->ai_addr, at->ai_addrlen) == 0 ? 0 : errno;
-    if (error == EINPROGRESS) {
-      socklen_t length = sizeof(error);
-      if (!Await(fd.get(), POLLOUT, end)) {
-        error = ETIMEDOUT;
-      } else {
-        ::getsockopt(fd.get(), SOL_SOCKET, SO_ERROR, &error, &length);
-      }
-    }
-    if (error == 0) return fd;
-  }
-  return absl::UnavailableError(absl::StrCat(address, ": ", ::strerror(error)));
-}
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<TlsSocket>> TlsSocket::Connect(const TlsIdentity& identity,
                                                               const ConnectOptions& options) {
   HW_ASSIGN_OR_RETURN(Context context, MakeContext(identity, /*server=*/false));
-  HW_ASSIGN_OR_RETURN(UniqueFd fd, ConnectTcp(options.address, options.timeout));
-  SetTcpOptions(fd);
+  HW_ASSIGN_OR_RETURN(UniqueFd fd, tcp::Connect(options.address, options.timeout));
   auto socket = std::make_unique<OpenTlsSocket>(std::move(fd), std::move(context));
-  const std::string name = RoleDnsName(options.server_role), offer = WireName(options.protocol);
+  const std::string name = RoleDnsName(options.server_role), offer = WireNames(options.protocols);
   SSL_set_tlsext_host_name(socket->ssl(), name.c_str());
   SSL_set1_host(socket->ssl(), name.c_str());
   SSL_set_alpn_protos(socket->ssl(), reinterpret_cast<const unsigned char*>(offer.data()),
                       static_cast<unsigned>(offer.size()));
   HW_RETURN_IF_ERROR(socket->Handshake(/*server=*/false, options.timeout));
-  const unsigned char* chosen = nullptr;
-  unsigned chosen_length = 0;
-  SSL_get0_alpn_selected(socket->ssl(), &chosen, &chosen_length);
-  if (std::string(reinterpret_cast<const char*>(chosen), chosen_length) != options.protocol)
-    return absl::UnavailableError(
-        absl::StrCat(options.address, " does not speak ", options.protocol));
+  if (std::find(options.protocols.begin(), options.protocols.end(), socket->protocol()) ==
+      options.protocols.end()) {
+    return absl::UnavailableError(absl::StrCat(options.address, " does not speak ",
+                                               absl::StrJoin(options.protocols, " or ")));
+  }
   if (!socket->Knows({options.server_role}))
     return absl::UnavailableError(
         absl::StrCat(options.address, " is not a ", RoleName(options.server_role)));
@@ -416,8 +364,8 @@ absl::StatusOr<std::unique_ptr<TlsSocket>> TlsSocket::Connect(const TlsIdentity&
 }
 
 absl::StatusOr<std::unique_ptr<TlsListener>> TlsListener::Listen(const Options& options) {
-  AddressList list;
-  HW_RETURN_IF_ERROR(Resolve(options.address, /*passive=*/true, &list));
+  tcp::AddressList list;
+  HW_RETURN_IF_ERROR(tcp::Resolve(options.address, /*passive=*/true, &list));
   const addrinfo* const at = list.first;
   UniqueFd fd(::socket(at->ai_family, SOCK_STREAM | SOCK_CLOEXEC | SOCK_NONBLOCK, 0));
   WakePipe stop;

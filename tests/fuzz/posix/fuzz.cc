@@ -200,12 +200,16 @@ void FuzzDataChannel(absl::string_view bytes) {
     void Shutdown() override {}
     void SetReadTimeout(absl::Duration) override {}
     const std::string& peer_host_id() const override { return id_; }
+    const std::string& protocol() const override { return id_; }
+    std::string SharedSecret(const std::string&, size_t bytes) override {
+      return std::string(bytes, 's');
+    }
 
    private:
     absl::string_view rest_;
     const std::string id_;
   } socket(bytes);
-  DataChannel channel(&socket);
+  DataChannel channel(&socket, [&] { return &socket; });
   DataChannel::Frame frame;
   while (channel.Read(&frame).ok()) {
     if (!frame.batch.empty()) FuzzBatch(frame.batch.view());
@@ -223,11 +227,16 @@ void SeedDataChannel(std::vector<std::string>* seeds) {
     void Shutdown() override {}
     void SetReadTimeout(absl::Duration) override {}
     const std::string& peer_host_id() const override { return all; }
+    const std::string& protocol() const override { return all; }
+    std::string SharedSecret(const std::string&, size_t bytes) override {
+      return std::string(bytes, 's');
+    }
     std::string all;
   } socket;
   DataChannel channel(&socket);
   HW_CHECK(channel.Write(std::string("\x0a\x00", 2)).ok() &&
-           channel.Write(SampleBatch({1, 1})).ok());
+           channel.Write(SampleBatch({1, 1})).ok() &&
+           channel.WriteBeside(SampleBatch({1, 2}), &socket).ok());
   seeds->push_back(socket.all);
 }
 
