@@ -210,10 +210,10 @@ absl::StatusOr<Membership> JoinFabric(FileSystem& files, const JoinOptions& opti
       return membership;
     }
     const absl::StatusCode code = response.status().code();
-    const bool wait = code == absl::StatusCode::kUnavailable ||
-                      code == absl::StatusCode::kDeadlineExceeded ||
-                      code == absl::StatusCode::kResourceExhausted;
-    if (!wait) return Annotate(response.status(), "enrolment");
+    const bool is_refused = code == absl::StatusCode::kInvalidArgument ||
+                            code == absl::StatusCode::kPermissionDenied ||
+                            code == absl::StatusCode::kUnimplemented;
+    if (is_refused) return Annotate(response.status(), "enrolment");
     LogWarn("enrolment.waiting", {{"config_server", options.join.config_server()},
                                   {"error", Describe(response.status())}});
     if (stopping.WaitForNotificationWithTimeout(delay))

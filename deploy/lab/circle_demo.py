@@ -274,9 +274,8 @@ def main():
     except (Refused, TimeoutError, RuntimeError, OSError) as why:
         error = str(why)
         say(f"FAILED: {error}")
-        for name, daemon in (story.cluster.daemons if story.cluster else {}).items():
-            if (daemon.directory / "log").exists():
-                print(f"--- {name}\n{daemon.log()[-1500:]}", file=sys.stderr)
+        if story.cluster:
+            print(story.cluster.told(), file=sys.stderr)
     finally:
         story.close()
         if not arguments.keep:

@@ -4,9 +4,11 @@ Used by deploy/demo and tests/cluster. Every daemon dies with this process; what
 """
 import calendar
 import ctypes
+import errno
 import json
 import os
 import pathlib
+import random
 import re
 import signal
 import socket
@@ -21,15 +23,24 @@ PR_SET_PDEATHSIG = 1
 HANG_SECONDS = 600
 # The size of a process server's cache, so that its health does not depend on how full this machine's disk is.
 CACHE_BYTES = 512 << 20
+# Below what kernels give to connections and to sockets that ask for any port.
+SERVER_PORTS = (10000, 32000)
 SANITIZERS = re.compile(r"runtime error: |(ERROR|WARNING): (Address|Leak|Thread)Sanitizer")
 REPORT_END = "\n=================="
 STACK_LOST = "[failed to restore the stack]"  # of the thread sanitizer
 
 
 def free_port():
-    with socket.socket() as probe:
-        probe.bind(("127.0.0.1", 0))
-        return probe.getsockname()[1]
+    """Of the ports that no connection takes by itself: a server that starts later finds it as free as it was."""
+    while True:
+        port = random.randrange(*SERVER_PORTS)
+        with socket.socket() as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+                return port
+            except OSError as error:
+                if error.errno != errno.EADDRINUSE:
+                    raise
 
 
 def straight(*handlers):
@@ -111,6 +122,15 @@ class Daemon:
         self.check_log()
         return code == 0
 
+    def has_ended(self):
+        """By itself."""
+        return self.process is not None and self.process.poll() is not None
+
+    def state(self):
+        if self.process is None:
+            return "not started"
+        return f"ended with {self.process.returncode}" if self.has_ended() else "runs"
+
     def check_log(self):
         """Raises what a sanitizer, where it was built with one, has found."""
         log = self.log()
@@ -122,7 +142,8 @@ class Daemon:
             raise RuntimeError(f"{self.name}: {report[:6000]}")
 
     def log(self):
-        return (self.directory / "log").read_text(errors="replace")
+        path = self.directory / "log"
+        return path.read_text(errors="replace") if path.exists() else ""
 
 
 class Cluster:
@@ -219,9 +240,15 @@ cache_bytes_max: {cache_bytes}
                 raise TimeoutError(f"{what}: not within {limit} s")
             time.sleep(max(interval, min(waited / 4, 0.5)))
 
+    def told(self):
+        """How each daemon is, and the end of what it said."""
+        return "\n".join(f"--- {name}: {daemon.state()}\n{daemon.log()[-3000:]}" for name, daemon in self.daemons.items())
+
     def await_servers(self, count):
-        """All of them are connected and have reported their volumes."""
+        """All of them are connected and have reported their volumes. RuntimeError when one of the daemons has ended."""
         def reported():
+            if any(daemon.has_ended() for daemon in self.daemons.values()):
+                raise RuntimeError(f"a daemon has ended\n{self.told()}")
             servers = self.try_json("servers", "list").get("servers", [])
             return sum(1 for server in servers if server["connected"] and (
                 int(server["cache_total_bytes"]) > 0 or server["datastores"])) >= count

@@ -526,9 +526,8 @@ def main():
     except (Refused, TimeoutError, RuntimeError, OSError) as error:
         demo.result["error"] = str(error)
         say(f"FAILED: {error}")
-        for name, daemon in (demo.cluster.daemons if demo.cluster else {}).items():
-            if (daemon.directory / "log").exists():
-                print(f"--- {name}\n{daemon.log()[-1500:]}", file=sys.stderr)
+        if demo.cluster:
+            print(demo.cluster.told(), file=sys.stderr)
     finally:
         demo.close()
         if not arguments.keep:

@@ -151,9 +151,8 @@ def main():
     except (Refused, TimeoutError, RuntimeError, OSError) as why:
         error = str(why)
         say(f"FAILED: {error}")
-        for name, daemon in (demo.story.cluster.daemons if demo.story.cluster else {}).items():
-            if (daemon.directory / "log").exists():
-                print(f"--- {name}\n{daemon.log()[-1500:]}", file=sys.stderr)
+        if demo.story.cluster:
+            print(demo.story.cluster.told(), file=sys.stderr)
     finally:
         demo.story.close()
         if not arguments.keep:

@@ -126,11 +126,15 @@ class Row:
             cache = keep.enter_context(self.cache_volume())
             cluster = Cluster(self.arguments.binaries, directory, extra=self.encryption())
             keep.callback(cluster.stop)
-            cluster.start_config_server()
-            cluster.add_process_server(extra=cache + relay, cache_bytes=8 << 30).start()
-            cluster.add_master_target(datastores=[directory / "datastore"]).start()
-            cluster.await_servers(2)
-            yield cluster
+            try:
+                cluster.start_config_server()
+                cluster.add_process_server(extra=cache + relay, cache_bytes=8 << 30).start()
+                cluster.add_master_target(datastores=[directory / "datastore"]).start()
+                cluster.await_servers(2)
+                yield cluster
+            except Exception:
+                self.note(cluster.told())
+                raise
 
     @contextlib.contextmanager
     def homeward(self, image, tap=True):

@@ -251,9 +251,7 @@ def main():
         finally:
             failed = test.failures
             if failed and test.cluster is not None:
-                for name, daemon in test.cluster.daemons.items():
-                    if (daemon.directory / "log").exists():
-                        print(f"--- {name}\n{daemon.log()[-3000:]}", flush=True)
+                print(test.cluster.told(), flush=True)
             test.story.close()
             if not arguments.keep:
                 shutil.rmtree(work, ignore_errors=True)

@@ -81,6 +81,17 @@ class Cases:
         finally:
             other.stop()
 
+    def taken_port(self):
+        for name in ("config_server", "process_server", "master_target"):
+            first = self.cluster.daemons[name]
+            second = self.cluster.daemon(f"{name}_again", pathlib.Path(first.program).name, first.config.read_text().replace(
+                str(first.directory), f"{first.directory}_again").replace(f'name: "{name}"', f'name: "{name}-again"'))
+            second.start()
+            code = second.process.wait(HANG_SECONDS)
+            self.check(f"a {name} whose port another one has ends and says so", code == 1 and "cannot listen on" in second.log(),
+                       second.log())
+            second.process = None
+
     def unknown_key(self):
         config = self.directory / "unknown.conf"
         config.write_text('listen_address: "127.0.0.1:1"\ncolour: "blue"\nstate_directory: "here"\n')
@@ -315,6 +326,7 @@ class Cases:
         self.start()
         self.wrong_passphrase()
         self.foreign_ca()
+        self.taken_port()
         self.unknown_key()
         self.retention()
         self.garbage()
@@ -347,8 +359,7 @@ def main():
         cases.run()
     except (TimeoutError, Refused, subprocess.TimeoutExpired) as error:
         cases.check("the test itself", False, error)
-        for name, daemon in cases.cluster.daemons.items():
-            print(f"--- {name}\n{daemon.log()[-1500:] if (daemon.directory / 'log').exists() else ''}")
+        print(cases.cluster.told())
     finally:
         cases.close()
         shutil.rmtree(directory, ignore_errors=True)

@@ -201,8 +201,7 @@ def main():
                     damage.strike(daemon, name, place)
     except (TimeoutError, Refused, OSError) as error:
         damage.failures.append(f"{error}")
-        for name, daemon in cluster.daemons.items():
-            print(f"--- {name}\n{daemon.log()[-3000:]}")
+        print(cluster.told())
     finally:
         cluster.stop()
         shutil.rmtree(directory, ignore_errors=True)

@@ -356,9 +356,7 @@ def main():
     except (TimeoutError, Refused, OSError, subprocess.SubprocessError) as error:
         cases.failures += 1
         print(f"FAILED: {error} {getattr(error, 'text', '')} {getattr(error, 'stderr', '')}", flush=True)
-        for name, daemon in cases.cluster.daemons.items():
-            if daemon.process is not None:
-                print(f"--- {name}\n{daemon.log()[-3000:]}")
+        print(cases.cluster.told())
     finally:
         cases.cluster.stop()
         shutil.rmtree(directory, ignore_errors=True)

@@ -380,9 +380,7 @@ def main():
         features.server_away()
     except (TimeoutError, Refused, OSError, subprocess.CalledProcessError) as error:
         print(f"FAILED: {error} {getattr(error, 'text', '')}", flush=True)
-        for name, daemon in cluster.daemons.items():
-            if daemon.process is not None:
-                print(f"--- {name}\n{daemon.log()[-3000:]}")
+        print(cluster.told())
         features = None
     finally:
         cluster.stop()

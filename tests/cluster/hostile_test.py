@@ -103,8 +103,7 @@ def main():
         hostile.run()
     except (TimeoutError, Refused, OSError) as error:
         hostile.check(type(error).__name__, False, error)
-        for name, daemon in hostile.cluster.daemons.items():
-            print(f"--- {name}\n{daemon.log()[-3000:]}")
+        print(hostile.cluster.told())
     finally:
         hostile.cluster.stop()
         shutil.rmtree(directory, ignore_errors=True)

@@ -161,9 +161,7 @@ def main():
             good += Round(cluster, number, arguments.seed + number).run()
     except (TimeoutError, Refused, OSError) as error:
         print(f"FAILED: {error}", flush=True)
-        for name, daemon in cluster.daemons.items():
-            if daemon.process is not None:
-                print(f"--- {name}\n{daemon.log()[-4000:]}")
+        print(cluster.told())
         print(cluster.try_cli("jobs", "list"), cluster.try_cli("health"))
     finally:
         cluster.stop()

@@ -193,8 +193,8 @@ def main():
         proxies.between_parts()
         proxies.to_a_vcenter()
     except (TimeoutError, Refused, AssertionError) as error:
-        for name, daemon in (proxies.cluster.daemons if proxies else {}).items():
-            print(f"--- {name}\n{daemon.log()[-2000:]}")
+        if proxies:
+            print(proxies.cluster.told())
         sys.exit(f"FAILED: {error}")
     finally:
         if proxies is not None:

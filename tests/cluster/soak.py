@@ -396,8 +396,7 @@ def main():
         soak.run()
     except (TimeoutError, Refused, OSError, Different) as error:
         failure, kept = f"FAILED: {type(error).__name__}: {error}", True
-        for name, daemon in soak.cluster.daemons.items():
-            print(f"--- {name}\n{daemon.log()[-3000:]}")
+        print(soak.cluster.told())
         print(soak.cluster.try_cli("machines", "list"), soak.cluster.try_cli("jobs", "list"))
     finally:
         for name in soak.asleep:

@@ -268,9 +268,7 @@ def main():
         failures = story(cluster, directory, arguments)
     except (TimeoutError, Refused, OSError, RuntimeError) as error:
         print(f"FAILED: {error} {getattr(error, 'text', '')}", flush=True)
-        for name, daemon in cluster.daemons.items():
-            if daemon.process is not None:
-                print(f"--- {name}\n{daemon.log()[-3000:]}")
+        print(cluster.told())
     finally:
         cluster.stop()
         if hanging is not None:

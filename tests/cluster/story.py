@@ -44,8 +44,7 @@ def run(story_class, name):
         story.check(f"{type(error).__name__}", False, error)
     finally:
         if story.failed:
-            for daemon_name, daemon in story.cluster.daemons.items():
-                print(f"--- {daemon_name}\n{daemon.log()[-3000:]}")
+            print(story.cluster.told())
         story.close()
         shutil.rmtree(directory, ignore_errors=True)
     print(f"{story.failed} failed")

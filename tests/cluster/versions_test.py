@@ -156,8 +156,8 @@ class Versions:
         except (TimeoutError, Refused, OSError) as error:
             self.failures += 1
             print(f"FAILED with old {', '.join(old_parts)}: {error} {getattr(error, 'text', '')}", flush=True)
-            for name, daemon in (fabric.cluster.daemons if fabric is not None else {}).items():
-                print(f"--- {name}\n{daemon.log()[-3000:]}")
+            if fabric is not None:
+                print(fabric.cluster.told())
         finally:
             if fabric is not None:
                 fabric.cluster.stop()

@@ -426,9 +426,8 @@ def main():
             getattr(test, part)()
         except (TimeoutError, Refused, RuntimeError, OSError) as error:
             print(f"FAILED: {error}\n{test.cluster and test.job()}", flush=True)
-            for name, daemon in (test.cluster.daemons if test.cluster else {}).items():
-                if daemon.process is not None:
-                    print(f"--- {name}\n{daemon.log()[-3000:]}")
+            if test.cluster:
+                print(test.cluster.told())
             test.failures += 1
         finally:
             test.story.close()
