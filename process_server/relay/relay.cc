@@ -91,8 +91,10 @@ absl::Status Relay::Store(std::vector<SealedBatch> batches) {
     if (!refused.ok()) break;
   }
   sender_.Pump();
-  // Without a way on, or with too much on it, the disk is the place to wait.
-  if (!waiting_.empty() && (memory_bytes_ > memory_bytes_max_ || !sender_.streaming())) {
+  // Without a way on, or with too much on it, the disk is the place to wait. Who keeps to his
+  // credit does not bring too much: its last batch may end beyond it.
+  if (!waiting_.empty() &&
+      (memory_bytes_ > memory_bytes_max_ + kBatchBytesMax || !sender_.streaming())) {
     const absl::Status spooled = SpoolThrough(waiting_.back().position);
     if (!spooled.ok()) return spooled;
   }

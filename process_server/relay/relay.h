@@ -31,8 +31,9 @@ class Relay : public Inbox, public Outbox {
     Spool::Options spool;
     uint64_t spool_bytes_max = kGiB;
     uint64_t window_bytes = 8 * kMiB;
-    uint64_t memory_bytes_max = 24 * kMiB;  // of batches that are not in the spool
-    uint64_t spool_after_ticks = 10;        // that a batch waited in memory
+    // Of batches that are not in the spool. One more may begin within it.
+    uint64_t memory_bytes_max = 24 * kMiB;
+    uint64_t spool_after_ticks = 10;  // that a batch waited in memory
     // kPlain: forward what the agent sealed.
     PayloadEncoding compression = PayloadEncoding::kLz4;
     // Set: compress only while that pays.

@@ -116,6 +116,35 @@ TEST(Relay, WhatIsForwardedInTimeIsWaitedForAndWhatIsNotGoesToTheSpool) {
   relay->sender().Disconnect();
 }
 
+TEST(Relay, WhoKeepsToHisCreditFillsMemoryAndNotTheDisk) {
+  MemoryDisk disk(1);
+  auto relay = *Relay::Open(disk, {.machine_id = "m",
+                                   .generation = 1,
+                                   .disk_bytes = {kMiB},
+                                   .spool = {"/spool", 64 * kMiB},
+                                   .memory_bytes_max = 4 * kMiB});
+  DeafLink link;
+  relay->sender().Connect(&link, relay->MakeHello());
+  replication::v1::Downstream reply;
+  reply.mutable_hello_reply()->set_version_major(kReplicationVersionMajor);
+  reply.mutable_hello_reply()->mutable_acknowledgement()->set_credit_bytes(64 * kMiB);
+  relay->sender().OnMessage(reply);
+  ASSERT_TRUE(relay->Store({SealEpochBegin({BatchKind::kEpochBegin, {1, 0}, 1}, {})}).ok());
+  uint64_t sent_bytes = 0, credit_bytes = relay->AvailableBytes();
+  for (uint64_t sequence = 1; sent_bytes < credit_bytes; ++sequence) {
+    BatchBuilder builder;
+    const MutableBytes place = builder.AddData(0, {0, 700 * kKiB});
+    std::memset(place.data(), 1, place.size());
+    const SealedBatch batch = builder.Seal({BatchKind::kWrites, {1, sequence}, 1});
+    sent_bytes += batch.size();
+    ASSERT_TRUE(relay->Store({batch}).ok());
+    credit_bytes = std::max(credit_bytes, sent_bytes + relay->AvailableBytes());
+  }
+  EXPECT_GE(sent_bytes, 4 * kMiB);
+  EXPECT_TRUE(relay->spooled().none()) << "a master target that is slower is waited for";
+  relay->sender().Disconnect();
+}
+
 TEST(Relay, AStreamGoesOnBehindWhatWasDurableWithoutTheSpool) {
   MemoryDisk disk(1);
   auto relay = *Relay::Open(
