@@ -141,7 +141,7 @@ uint64_t Relay::AvailableBytes() {
   const uint64_t pending = pending_bytes();
   if (pending >= spool_bytes_max_) return 0;
   // What the disk does not take must not gather in memory instead.
-  if (spool_full_ && memory_bytes_ >= memory_bytes_max_) return 0;
+  if (spool_full_ && !waiting_.empty() && memory_bytes_ >= memory_bytes_max_) return 0;
   uint64_t room = std::min(options_.window_bytes, spool_bytes_max_ - pending);
   // While nothing had to wait long, what is forwarded is waited for: writing more to the disk than
   // memory takes would only slow all streams down.

@@ -116,6 +116,30 @@ TEST(Relay, WhatIsForwardedInTimeIsWaitedForAndWhatIsNotGoesToTheSpool) {
   relay->sender().Disconnect();
 }
 
+TEST(Relay, AFullSpoolStopsNobodyOnceNothingWaits) {
+  MemoryDisk disk(1);
+  auto relay = *Relay::Open(disk, {.machine_id = "m",
+                                   .generation = 1,
+                                   .disk_bytes = {kMiB},
+                                   .spool = {"/spool", kMiB},
+                                   .memory_bytes_max = 0,
+                                   .spool_after_ticks = 1});
+  DeafLink link;
+  relay->sender().Connect(&link, relay->MakeHello());
+  replication::v1::Downstream reply;
+  reply.mutable_hello_reply()->set_version_major(kReplicationVersionMajor);
+  reply.mutable_hello_reply()->mutable_acknowledgement()->set_credit_bytes(64 * kMiB);
+  relay->sender().OnMessage(reply);
+  ASSERT_TRUE(relay->Store({SealEpochBegin({BatchKind::kEpochBegin, {1, 0}, 1}, {})}).ok());
+  const auto space = disk.Space("/");
+  disk.set_capacity_bytes(space->total_bytes - space->free_bytes);
+  relay->Tick();
+  EXPECT_EQ(relay->AvailableBytes(), 0u) << "nothing gathers in memory instead";
+  relay->OnAcknowledged({}, {1, 0});
+  EXPECT_GT(relay->AvailableBytes(), 0u) << "the master target has it";
+  relay->sender().Disconnect();
+}
+
 TEST(Relay, WhoKeepsToHisCreditFillsMemoryAndNotTheDisk) {
   MemoryDisk disk(1);
   auto relay = *Relay::Open(disk, {.machine_id = "m",
