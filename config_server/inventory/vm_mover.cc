@@ -27,6 +27,8 @@ constexpr absl::Duration kStepRetryMax = absl::Seconds(15);
 constexpr absl::Duration kGuestLook = absl::Seconds(1);
 // A move has five steps at the most; one that goes round in circles must end.
 constexpr int kStepsMax = 20;
+constexpr absl::Duration kForgottenLook = absl::Milliseconds(50);
+constexpr int kForgottenLooks = 100;
 
 const char* NameOf(VmStep::Kind kind) {
   switch (kind) {
@@ -216,6 +218,7 @@ class VmMover::Run {
     HW_ASSIGN_OR_RETURN(const bool at_work,
                         vsphere::IsAtWork(*session, Known(VmsOf(move_, vms, targets)), limit));
     if (at_work) return absl::AbortedError("the vCenter is at work on the VM");
+    std::optional<vsphere::Ref> removed;
     for (int steps = 0; steps < kStepsMax; ++steps) {
       if (!Pause(absl::ZeroDuration())) return absl::CancelledError("another move is wanted");
       Fresh fresh;
@@ -223,6 +226,7 @@ class VmMover::Run {
       const MoveVms now = VmsOf(move_, fresh.vms, fresh.targets);
       const VmStep step = NextStep(move_, now);
       if (step.kind == VmStep::Kind::kReached) {
+        if (removed.has_value()) AwaitForgotten(*removed);
         return move_.folder.empty() ? absl::OkStatus() : RemoveFolder(*session, states, limit);
       }
       if (step.kind == VmStep::Kind::kRefused)
@@ -237,11 +241,25 @@ class VmMover::Run {
                                       ? Create(*session, *now.master_target, limit)
                                       : Perform(*session, which->ref, step, limit),
                                   what));
+      if (step.kind == VmStep::Kind::kDestroyVm) removed = which->ref;
       // What it is called there is seen in the followed inventory, some time later.
       if (step.kind == VmStep::Kind::kCreateVm) return absl::OkStatus();
     }
     return absl::InternalError(
         "the VM does not stay as it is changed: somebody else changes it too");
+  }
+
+  // Until the followed inventory has no such VM any more, or for some seconds: the next request is
+  // answered from that, and would find its name taken.
+  void AwaitForgotten(const vsphere::Ref& vm) {
+    for (int looks = 0; looks < kForgottenLooks; ++looks) {
+      const std::map<std::string, VcenterState> states = mover_.States();
+      const auto state = states.find(move_.vcenter);
+      if (state == states.end() || state->second.inventory->vms.count(vm) == 0 ||
+          !Pause(kForgottenLook)) {
+        return;
+      }
+    }
   }
 
   absl::Status Perform(vsphere::Session& session, const vsphere::Ref& vm, const VmStep& step,
