@@ -87,6 +87,15 @@ class DeafLink : public UpstreamLink {
   void Close() override {}
 };
 
+// Its master target is there, and gives more credit than is used.
+void LetStream(Relay* relay, UpstreamLink* link) {
+  relay->sender().Connect(link, relay->MakeHello());
+  replication::v1::Downstream reply;
+  reply.mutable_hello_reply()->set_version_major(kReplicationVersionMajor);
+  reply.mutable_hello_reply()->mutable_acknowledgement()->set_credit_bytes(64 * kMiB);
+  relay->sender().OnMessage(reply);
+}
+
 TEST(Relay, WhatIsForwardedInTimeIsWaitedForAndWhatIsNotGoesToTheSpool) {
   MemoryDisk disk(1);
   auto relay = *Relay::Open(disk, {.machine_id = "m",
@@ -96,11 +105,7 @@ TEST(Relay, WhatIsForwardedInTimeIsWaitedForAndWhatIsNotGoesToTheSpool) {
                                    .memory_bytes_max = 2 * kMiB,
                                    .spool_after_ticks = 3});
   DeafLink link;
-  relay->sender().Connect(&link, relay->MakeHello());
-  replication::v1::Downstream reply;
-  reply.mutable_hello_reply()->set_version_major(kReplicationVersionMajor);
-  reply.mutable_hello_reply()->mutable_acknowledgement()->set_credit_bytes(64 * kMiB);
-  relay->sender().OnMessage(reply);
+  LetStream(relay.get(), &link);
   const SealedBatch begin = SealEpochBegin({BatchKind::kEpochBegin, {1, 0}, 1}, {});
   BatchBuilder builder;
   const MutableBytes place = builder.AddData(0, {0, kMiB});
@@ -125,11 +130,7 @@ TEST(Relay, AFullSpoolStopsNobodyOnceNothingWaits) {
                                    .memory_bytes_max = 0,
                                    .spool_after_ticks = 1});
   DeafLink link;
-  relay->sender().Connect(&link, relay->MakeHello());
-  replication::v1::Downstream reply;
-  reply.mutable_hello_reply()->set_version_major(kReplicationVersionMajor);
-  reply.mutable_hello_reply()->mutable_acknowledgement()->set_credit_bytes(64 * kMiB);
-  relay->sender().OnMessage(reply);
+  LetStream(relay.get(), &link);
   ASSERT_TRUE(relay->Store({SealEpochBegin({BatchKind::kEpochBegin, {1, 0}, 1}, {})}).ok());
   const auto space = disk.Space("/");
   disk.set_capacity_bytes(space->total_bytes - space->free_bytes);
@@ -148,11 +149,7 @@ TEST(Relay, WhoKeepsToHisCreditFillsMemoryAndNotTheDisk) {
                                    .spool = {"/spool", 64 * kMiB},
                                    .memory_bytes_max = 4 * kMiB});
   DeafLink link;
-  relay->sender().Connect(&link, relay->MakeHello());
-  replication::v1::Downstream reply;
-  reply.mutable_hello_reply()->set_version_major(kReplicationVersionMajor);
-  reply.mutable_hello_reply()->mutable_acknowledgement()->set_credit_bytes(64 * kMiB);
-  relay->sender().OnMessage(reply);
+  LetStream(relay.get(), &link);
   ASSERT_TRUE(relay->Store({SealEpochBegin({BatchKind::kEpochBegin, {1, 0}, 1}, {})}).ok());
   uint64_t sent_bytes = 0, credit_bytes = relay->AvailableBytes();
   for (uint64_t sequence = 1; sent_bytes < credit_bytes; ++sequence) {
@@ -174,11 +171,7 @@ TEST(Relay, AStreamGoesOnBehindWhatWasDurableWithoutTheSpool) {
   auto relay = *Relay::Open(
       disk, {.machine_id = "m", .generation = 1, .disk_bytes = {kMiB}, .spool = {"/spool", kMiB}});
   DeafLink link;
-  relay->sender().Connect(&link, relay->MakeHello());
-  replication::v1::Downstream reply;
-  reply.mutable_hello_reply()->set_version_major(kReplicationVersionMajor);
-  reply.mutable_hello_reply()->mutable_acknowledgement()->set_credit_bytes(64 * kMiB);
-  relay->sender().OnMessage(reply);
+  LetStream(relay.get(), &link);
   const auto batch = [](uint64_t sequence) {
     if (sequence == 0) return SealEpochBegin({BatchKind::kEpochBegin, {1, 0}, 1}, {});
     return BatchBuilder().Seal({BatchKind::kWrites, {1, sequence}, 1});
