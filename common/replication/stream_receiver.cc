@@ -88,6 +88,7 @@ Acknowledgement StreamReceiver::CurrentAcknowledgement() {
   acknowledgement.set_credit_bytes(credit_bytes_);
   ToProto(inbox_.spooled(), acknowledgement.mutable_spooled());
   ToProto(inbox_.durable(), acknowledgement.mutable_durable());
+  acknowledgement.set_link(ToProto(inbox_.link()));
   return acknowledgement;
 }
 

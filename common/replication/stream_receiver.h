@@ -8,6 +8,7 @@
 
 #include "absl/status/statusor.h"
 #include "common/base/stream_position.h"
+#include "common/wire/change_batch.h"
 #include "common/wire/sealed_batch.h"
 #include "homeward/replication/v1/replication.pb.h"
 
@@ -38,6 +39,8 @@ class Inbox {
   // Synced on this component's disk: the sender need not keep the payload.
   virtual StreamPosition spooled() const = 0;
   virtual StreamPosition durable() const = 0;
+  // What the link behind this component asks for. Where a stream ends there is none.
+  virtual Compression link() const { return {}; }
   // Answer with `from.SendDigestReply()`, or not at all: the sender asks again.
   virtual void OnDigestQuery(const replication::v1::DigestQuery& query, StreamReceiver& from) = 0;
 };

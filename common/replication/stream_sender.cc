@@ -18,6 +18,32 @@ void ToProto(StreamPosition position, replication::v1::Position* out) {
   out->set_sequence(position.sequence);
 }
 
+Compression FromProto(replication::v1::Compression compression) {
+  switch (compression) {
+    case replication::v1::LZ4:
+      return {PayloadEncoding::kLz4};
+    case replication::v1::ZSTD:
+      return {PayloadEncoding::kZstd};
+    case replication::v1::ZSTD_THOROUGH:
+      return {PayloadEncoding::kZstd, CompressionEffort::kThorough};
+    default:
+      return {};
+  }
+}
+
+replication::v1::Compression ToProto(const Compression& compression) {
+  switch (compression.encoding) {
+    case PayloadEncoding::kPlain:
+      return replication::v1::COMPRESSION_UNSPECIFIED;
+    case PayloadEncoding::kLz4:
+      return replication::v1::LZ4;
+    case PayloadEncoding::kZstd:
+      break;
+  }
+  return compression.effort == CompressionEffort::kThorough ? replication::v1::ZSTD_THOROUGH
+                                                            : replication::v1::ZSTD;
+}
+
 void StreamSender::Connect(UpstreamLink* link, const replication::v1::Hello& hello) {
   link_ = link;
   greeted_ = false;
@@ -61,6 +87,7 @@ void StreamSender::OnMessage(const Downstream& message) {
 
 void StreamSender::OnAcknowledgement(const Acknowledgement& acknowledgement) {
   credit_bytes_ = std::max(credit_bytes_, acknowledgement.credit_bytes());
+  outbox_.OnLink(FromProto(acknowledgement.link()));
   outbox_.OnAcknowledged(FromProto(acknowledgement.spooled()),
                          FromProto(acknowledgement.durable()));
 }

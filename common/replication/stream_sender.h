@@ -6,16 +6,22 @@
 
 #include "absl/status/statusor.h"
 #include "common/base/stream_position.h"
+#include "common/wire/change_batch.h"
 #include "common/wire/sealed_batch.h"
 #include "homeward/replication/v1/replication.pb.h"
 
 namespace homeward {
 
 inline constexpr uint32_t kReplicationVersionMajor = 1;
-inline constexpr uint32_t kReplicationVersionMinor = 8;
+inline constexpr uint32_t kReplicationVersionMinor = 9;
+// A sender of this version or later compresses what it seals, where the receiver says that it pays.
+inline constexpr uint32_t kCompressesSinceMinor = 9;
 
 StreamPosition FromProto(const replication::v1::Position& position);
 void ToProto(StreamPosition position, replication::v1::Position* out);
+// What a later version calls otherwise is none.
+Compression FromProto(replication::v1::Compression compression);
+replication::v1::Compression ToProto(const Compression& compression);
 
 // Where messages to the receiver go. Never calls back from within Send().
 class UpstreamLink {
@@ -38,6 +44,8 @@ class Outbox {
   // later).
   virtual absl::StatusOr<SealedBatch> NextBatch() = 0;
   virtual void OnAcknowledged(StreamPosition spooled, StreamPosition durable) = 0;
+  // How what is sealed from now on is to be compressed. For who seals it.
+  virtual void OnLink(const Compression&) {}
   virtual void OnDigestReply(const replication::v1::DigestReply& reply) = 0;
   // Ranges of the replica that changed by themselves are to be sent again; asked again until then.
   virtual void OnRepairRequest(const replication::v1::RepairRequest& request) = 0;

@@ -71,12 +71,34 @@ class NothingToSend : public Outbox {
   }
   absl::StatusOr<SealedBatch> NextBatch() override { return SealedBatch(); }
   void OnAcknowledged(StreamPosition, StreamPosition) override {}
+  void OnLink(const Compression& compression) override { link = compression; }
   void OnDigestReply(const replication::v1::DigestReply&) override {}
   void OnRepairRequest(const replication::v1::RepairRequest&) override {}
   void OnRefused(const absl::Status&) override { refused = true; }
   StreamPosition held;
+  Compression link;
   bool refused = false;
 };
+
+TEST(Versions, WhatTheLinkAsksForIsTakenAsFarAsItIsKnown) {
+  NothingToSend outbox;
+  Recorder link;
+  StreamSender sender(&outbox);
+  sender.Connect(&link, {});
+  Downstream message;
+  message.mutable_hello_reply()->set_version_major(kReplicationVersionMajor);
+  sender.OnMessage(message);
+  const auto told = [&](int value) {
+    message.mutable_acknowledgement()->set_link(static_cast<replication::v1::Compression>(value));
+    sender.OnMessage(message);
+    return outbox.link;
+  };
+  for (const Compression& one :
+       {Compression{PayloadEncoding::kLz4}, Compression{PayloadEncoding::kZstd},
+        Compression{PayloadEncoding::kZstd, CompressionEffort::kThorough}, Compression()})
+    EXPECT_EQ(told(ToProto(one)), one);
+  EXPECT_TRUE(told(99).none());
+}
 
 TEST(Versions, TheHelloOfTodayIsTheOneThatWasRecorded) {
   NothingToSend outbox;
@@ -90,7 +112,7 @@ TEST(Versions, TheHelloOfTodayIsTheOneThatWasRecorded) {
   hello.set_fence(0x1122334455667788);
   sender.Connect(&link, hello);
   ASSERT_EQ(link.up.size(), 1u);
-  EXPECT_EQ(link.up[0].SerializeAsString(), Golden("replication_hello_v1_8.bin"));
+  EXPECT_EQ(link.up[0].SerializeAsString(), Golden("replication_hello_v1_9.bin"));
 }
 
 TEST(Versions, AStreamIsOfTheSessionWithTheFenceThatTheReceiverWasTold) {

@@ -14,6 +14,10 @@
 namespace homeward {
 namespace {
 
+// Of a payload so large parts are compressed first, to see whether that can be.
+constexpr size_t kSampledMin = 128 * kKiB;
+constexpr size_t kSampleBytes = 16 * kKiB;
+
 constexpr absl::string_view kMagic = "HWB1";
 constexpr absl::string_view kEncryptedMagic = "HWB2";  // an envelope stands behind the header
 constexpr size_t kChecksumOffset = 48;
@@ -172,6 +176,36 @@ absl::StatusOr<AlignedBuffer> Decompress(PayloadEncoding encoding, absl::string_
   return out;
 }
 
+// How many bytes of `out` the result takes; 0: it does not fit there.
+size_t CompressInto(absl::string_view plain, const Compression& compression, std::string* out) {
+  if (compression.encoding == PayloadEncoding::kZstd) {
+    const int level = compression.effort == CompressionEffort::kThorough ? 5 : 3;
+    const size_t length =
+        ZSTD_compress(out->data(), out->size(), plain.data(), plain.size(), level);
+    return ZSTD_isError(length) ? 0 : length;
+  }
+  return static_cast<size_t>(LZ4_compress_default(
+      plain.data(), out->data(), static_cast<int>(plain.size()), static_cast<int>(out->size())));
+}
+
+// Whether a part of its beginning, its middle or its end becomes smaller.
+bool SamplesCompress(absl::string_view plain, PayloadEncoding encoding) {
+  std::string out(kSampleBytes - kSampleBytes / 16, '\0');
+  for (const size_t at : {size_t{0}, plain.size() / 2, plain.size() - kSampleBytes}) {
+    if (CompressInto(plain.substr(at, kSampleBytes), {encoding}, &out) > 0) return true;
+  }
+  return false;
+}
+
+// Empty where it saves less than an eighth. What looks like it is given up early.
+std::string Compressed(absl::string_view plain, const Compression& compression) {
+  if (compression.none()) return "";
+  if (plain.size() >= kSampledMin && !SamplesCompress(plain, compression.encoding)) return "";
+  std::string out(plain.size() - plain.size() / 8, '\0');
+  out.resize(CompressInto(plain, compression, &out));
+  return out;
+}
+
 // Of one that cannot be opened with these keys.
 absl::Status NoKey(const DataKeys& keys, const ParsedBatch& batch) {
   const std::string position = batch.header.position.ToString();
@@ -232,22 +266,27 @@ void BatchBuilder::DropLast() {
   extents_.pop_back();
 }
 
-SealedBatch BatchBuilder::Seal(const BatchHeader& header, PayloadEncryptor* encryptor) {
+SealedBatch BatchBuilder::Seal(const BatchHeader& header, PayloadEncryptor* encryptor,
+                               const Compression& compression) {
   const std::string table = EncodeExtents(extents_);
   const auto payload_bytes = static_cast<uint32_t>(payload_bytes_);
-  const RawHeader raw{.encrypted = encryptor != nullptr,
-                      .kind = static_cast<uint16_t>(header.kind),
-                      .position = header.position,
-                      .generation = header.generation,
-                      .extent_count = static_cast<uint32_t>(extents_.size()),
-                      .payload_bytes = payload_bytes,
-                      .stored_bytes = payload_bytes};
+  RawHeader raw{.encrypted = encryptor != nullptr,
+                .kind = static_cast<uint16_t>(header.kind),
+                .position = header.position,
+                .generation = header.generation,
+                .extent_count = static_cast<uint32_t>(extents_.size()),
+                .payload_bytes = payload_bytes,
+                .stored_bytes = payload_bytes};
   extents_.clear();
   payload_bytes_ = 0;
-  if (payload_bytes < kPayloadInPlaceMin) {
-    const char* const content = payload_bytes == 0 ? "" : reinterpret_cast<const char*>(payload());
-    return SealRaw(raw, table, {content, payload_bytes}, encryptor);
+  const absl::string_view content(
+      payload_bytes == 0 ? "" : reinterpret_cast<const char*>(payload()), payload_bytes);
+  if (const std::string stored = Compressed(content, compression); !stored.empty()) {
+    raw.encoding = static_cast<uint16_t>(compression.encoding);
+    raw.stored_bytes = static_cast<uint32_t>(stored.size());
+    return SealRaw(raw, table, stored, encryptor);
   }
+  if (payload_bytes < kPayloadInPlaceMin) return SealRaw(raw, table, content, encryptor);
   std::memcpy(payload() - table.size(), table.data(), table.size());
   const size_t offset = kHeadBytes - raw.head_bytes();
   const size_t bytes = raw.head_bytes() + payload_bytes;
@@ -357,28 +396,16 @@ bool PayloadIsEncrypted(absl::string_view sealed) {
   return ReadRawHeader(sealed, &header).ok() && header.encrypted && HasContent(header.kind);
 }
 
-SealedBatch CompressBatch(absl::string_view sealed, PayloadEncoding encoding,
-                          CompressionEffort effort) {
+SealedBatch CompressBatch(absl::string_view sealed, const Compression& compression) {
   RawHeader header;
   if (!ReadRawHeader(sealed, &header).ok() || header.encoding != 0 || header.encrypted) return {};
   const absl::string_view table =
       sealed.substr(kBatchHeaderBytes, header.extent_count * kBatchExtentBytes);
-  const absl::string_view plain = sealed.substr(kBatchHeaderBytes + table.size());
-  const size_t worthwhile = plain.size() - plain.size() / 8;
-  std::string stored(worthwhile, '\0');
-  size_t length = 0;
-  if (encoding == PayloadEncoding::kZstd) {
-    const int level = effort == CompressionEffort::kThorough ? 5 : 3;
-    length = ZSTD_compress(stored.data(), stored.size(), plain.data(), plain.size(), level);
-    if (ZSTD_isError(length)) return {};
-  } else {
-    length = LZ4_compress_default(plain.data(), stored.data(), static_cast<int>(plain.size()),
-                                  static_cast<int>(stored.size()));
-    if (length == 0) return {};
-  }
-  stored.resize(length);
-  header.encoding = static_cast<uint16_t>(encoding);
-  header.stored_bytes = static_cast<uint32_t>(length);
+  const std::string stored =
+      Compressed(sealed.substr(kBatchHeaderBytes + table.size()), compression);
+  if (stored.empty()) return {};
+  header.encoding = static_cast<uint16_t>(compression.encoding);
+  header.stored_bytes = static_cast<uint32_t>(stored.size());
   return SealRaw(header, table, stored, nullptr);
 }
 

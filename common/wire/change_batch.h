@@ -36,6 +36,14 @@ enum class BatchKind : uint16_t {
 enum class PayloadEncoding : uint16_t { kPlain = 0, kZstd = 1, kLz4 = 2 };
 // For zstd: about 200, or 100 and 3 % smaller, MB of real files a second and core.
 enum class CompressionEffort { kQuick, kThorough };
+// Of a payload. kPlain: it is not compressed.
+struct Compression {
+  PayloadEncoding encoding = PayloadEncoding::kPlain;
+  CompressionEffort effort = CompressionEffort::kQuick;
+
+  bool none() const { return encoding == PayloadEncoding::kPlain; }
+  friend bool operator==(const Compression&, const Compression&) = default;
+};
 
 struct BatchExtent {
   uint32_t disk = 0;    // index into the machine's disk list
@@ -72,7 +80,9 @@ class BatchBuilder {
   const std::vector<BatchExtent>& extents() const { return extents_; }
 
   // The sealed bytes; the builder is empty again. `encryptor` null: anybody can read the payload.
-  SealedBatch Seal(const BatchHeader& header, PayloadEncryptor* encryptor = nullptr);
+  // It is compressed where that saves an eighth or more.
+  SealedBatch Seal(const BatchHeader& header, PayloadEncryptor* encryptor = nullptr,
+                   const Compression& compression = {});
 
  private:
   // Room for header and table lies before the payload, which begins at a multiple of
@@ -126,8 +136,7 @@ bool PayloadIsEncrypted(absl::string_view sealed);
 
 // The same batch with its payload compressed, or nothing when that saves less than an eighth or the
 // payload is compressed already. Requires: `sealed` was verified.
-SealedBatch CompressBatch(absl::string_view sealed, PayloadEncoding encoding,
-                          CompressionEffort effort = CompressionEffort::kQuick);
+SealedBatch CompressBatch(absl::string_view sealed, const Compression& compression);
 
 inline constexpr size_t kBegunEpochsMax = 64;
 struct EpochBegin {

@@ -62,7 +62,7 @@ TEST(ChangeBatch, AnAbsurdLengthIsRefusedBeforeItIsBelieved) {
 TEST(ChangeBatch, CompressionKeepsTheContentAndTheHeader) {
   for (const PayloadEncoding encoding : {PayloadEncoding::kZstd, PayloadEncoding::kLz4}) {
     const std::string sealed = SampleBatch();
-    const std::string compressed(CompressBatch(sealed, encoding).view());
+    const std::string compressed(CompressBatch(sealed, {encoding}).view());
     ASSERT_FALSE(compressed.empty());
     EXPECT_LT(compressed.size(), sealed.size());
     ParsedBatch plain, decoded;
@@ -70,8 +70,37 @@ TEST(ChangeBatch, CompressionKeepsTheContentAndTheHeader) {
     ASSERT_TRUE(ParseBatch(compressed, true, &decoded).ok());
     EXPECT_EQ(decoded.payload, plain.payload);
     EXPECT_EQ(decoded.header.position, plain.header.position);
-    EXPECT_TRUE(CompressBatch(compressed, encoding).empty()) << "compressed twice";
+    EXPECT_TRUE(CompressBatch(compressed, {encoding}).empty()) << "compressed twice";
   }
+}
+
+TEST(ChangeBatch, WhatIsSealedIsCompressedWhereThatSavesSomething) {
+  const auto sealed = [](size_t bytes, bool text, PayloadEncoding encoding) {
+    BatchBuilder builder;
+    const MutableBytes place = builder.AddData(0, {0, bytes});
+    uint64_t random = 1;
+    for (size_t i = 0; i < bytes; ++i) {
+      random = random * 6364136223846793005u + 1442695040888963407u;
+      place[i] = text ? static_cast<uint8_t>('a' + i / 7 % 19) : static_cast<uint8_t>(random >> 40);
+    }
+    return builder.Seal({BatchKind::kWrites, {1, 1}, 1}, nullptr, {encoding});
+  };
+  for (const PayloadEncoding encoding : {PayloadEncoding::kZstd, PayloadEncoding::kLz4}) {
+    for (const size_t bytes : {8 * kKiB, uint64_t{kMiB}}) {
+      const SealedBatch plain = sealed(bytes, true, PayloadEncoding::kPlain);
+      const SealedBatch text = sealed(bytes, true, encoding);
+      EXPECT_LT(text.size(), bytes / 2);
+      ParsedBatch batch, wanted;
+      ASSERT_TRUE(ParseBatch(text.view(), true, &batch).ok());
+      ASSERT_TRUE(ParseBatch(plain.view(), true, &wanted).ok());
+      EXPECT_EQ(batch.encoding, encoding);
+      EXPECT_TRUE(batch.payload == wanted.payload);
+      EXPECT_EQ(sealed(bytes, false, encoding), sealed(bytes, false, PayloadEncoding::kPlain));
+    }
+  }
+  EXPECT_EQ(
+      BatchBuilder().Seal({BatchKind::kSyncEnd, {1, 9}, 1}, nullptr, {PayloadEncoding::kZstd}),
+      BatchBuilder().Seal({BatchKind::kSyncEnd, {1, 9}, 1}));
 }
 
 TEST(ChangeBatch, ALongPayloadIsSealedWhereItWasPutAndLiesWhereDisksCanTakeIt) {

@@ -61,6 +61,21 @@ TEST(EncryptedBatch, ComesBackAsItWasSealed) {
   }
 }
 
+TEST(EncryptedBatch, WhatIsCompressedIsEncryptedAfterwards) {
+  PayloadEncryptor encryptor(kBatchKey, NotRandom);
+  BatchBuilder builder;
+  const MutableBytes place = builder.AddData(0, {4096, kMiB});
+  for (size_t i = 0; i < place.size(); ++i) place[i] = static_cast<uint8_t>(i / 100);
+  const std::string content(AsText(place));
+  const SealedBatch sealed =
+      builder.Seal({BatchKind::kWrites, {3, 7}, 2}, &encryptor, {PayloadEncoding::kZstd});
+  EXPECT_LT(sealed.size(), kMiB / 4);
+  ParsedBatch batch;
+  ASSERT_TRUE(OpenBatch(sealed.view(), kBatchKeys, &batch).ok());
+  EXPECT_TRUE(batch.payload == content);
+  EXPECT_TRUE(PayloadIsEncrypted(sealed.view()));
+}
+
 TEST(EncryptedBatch, WhoPassesItOnSeesWhatItIsAndNotWhatIsInIt) {
   const std::string sealed = EncryptedSample();
   ParsedBatch plain;
@@ -72,7 +87,7 @@ TEST(EncryptedBatch, WhoPassesItOnSeesWhatItIsAndNotWhatIsInIt) {
   EXPECT_EQ(batch.extents[0].extent, (Extent{4096, 1024}));
   for (size_t at = 0; at + 8 <= plain.payload.size(); at += 8)
     EXPECT_EQ(batch.payload.find(plain.payload.substr(at, 8)), batch.payload.npos) << at;
-  EXPECT_TRUE(CompressBatch(sealed, PayloadEncoding::kZstd).empty()) << "it has nothing to save";
+  EXPECT_TRUE(CompressBatch(sealed, {PayloadEncoding::kZstd}).empty()) << "it has nothing to save";
   EXPECT_FALSE(ParseBatch(sealed, /*decode=*/true, &batch).ok());
 }
 

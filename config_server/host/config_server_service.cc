@@ -43,7 +43,7 @@ Settings SettingsOf(const ConfigServerConfig& config) {
                  settings.certificate_validity);
   settings.rpo_threshold =
       DurationOr(config.rpo_threshold(), config.has_rpo_threshold(), settings.rpo_threshold);
-  settings.encrypt_streams = config.encrypt_streams();
+  if (config.has_encrypt_streams()) settings.encrypt_streams = config.encrypt_streams();
   return settings;
 }
 

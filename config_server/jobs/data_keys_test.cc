@@ -8,7 +8,7 @@ namespace {
 
 class DataKeysTest : public BrainFixture {
  protected:
-  void Protect(bool encrypts) {
+  void Protect(absl::optional<bool> encrypts) {
     settings_.encrypt_streams = encrypts;
     StartBrain();
     Obey();
@@ -55,6 +55,27 @@ TEST_F(DataKeysTest, WithoutBeingWantedThereIsNone) {
   EXPECT_FALSE(Protection().has_data_key());
   EXPECT_EQ(Replica().data_keys_size(), 0);
   EXPECT_FALSE(Replica().refuses_plain());
+}
+
+TEST_F(DataKeysTest, WhereNothingIsSaidAStreamThatIsPassedOnIsEncrypted) {
+  Protect(absl::nullopt);
+  EXPECT_TRUE(Protection().has_data_key());
+  EXPECT_TRUE(Replica().refuses_plain());
+  storage::v1::Machine direct = Machine();
+  direct.mutable_assignment()->mutable_placement()->clear_process_server_id();
+  BeginGeneration(brain_->MakeView(), &direct);
+  EXPECT_TRUE(direct.assignment().data_keys().empty()) << "nobody is between its two ends";
+  direct.set_encrypts_stream(true);
+  BeginGeneration(brain_->MakeView(), &direct);
+  EXPECT_EQ(direct.assignment().data_keys_size(), 1);
+}
+
+TEST_F(DataKeysTest, WhereNothingIsSaidNobodyIsToldWhoCannot) {
+  older_ = {kTarget};
+  Protect(absl::nullopt);
+  EXPECT_FALSE(Protection().has_data_key());
+  EXPECT_FALSE(HealthSays(types::v1::WARNING, "STREAM_CANNOT_BE_ENCRYPTED"));
+  EXPECT_FALSE(HealthSays(types::v1::WARNING, "STREAM_NOT_ENCRYPTED"));
 }
 
 TEST_F(DataKeysTest, OneThatBeginsLateTakesWhatWasSentInTheClearUntilItIsWritten) {
@@ -145,6 +166,21 @@ TEST_F(DataKeysTest, AProcessServerCannotHaveAStreamSentInTheClear) {
   Restart(kServer, /*knows_encryption=*/true);
   EXPECT_NE(Protection().address(), "");
   EXPECT_FALSE(HealthSays(types::v1::CRITICAL, "STREAM_CANNOT_BE_ENCRYPTED"));
+}
+
+TEST_F(DataKeysTest, AStreamIsNotGivenToAServerThatCannotPassItOn) {
+  Protect(/*encrypts=*/true);
+  older_ = {kOtherServer};
+  servers_run_[kOtherServer] = true;
+  Obey();
+  const auto job = Start("switch-process-server");
+  ASSERT_TRUE(job.ok()) << job.status();
+  EXPECT_EQ(Finish(job->id()).problem().id(), "STREAM_CANNOT_BE_ENCRYPTED");
+  EXPECT_EQ(Machine().assignment().placement().process_server_id(), kServer);
+  EXPECT_NE(Protection().address(), "") << "it goes on where it was";
+  Restart(kOtherServer, /*knows_encryption=*/true);
+  Run("switch-process-server");
+  EXPECT_EQ(Machine().assignment().placement().process_server_id(), kOtherServer);
 }
 
 TEST_F(DataKeysTest, HealthSaysThatWhatIsToBeEncryptedIsNot) {

@@ -33,6 +33,17 @@ const Server* ServerOf(const View& view, const std::string& host_id) {
   return found == view.servers.end() ? nullptr : &*found;
 }
 
+// Whether somebody said so, of all machines or of this one.
+bool IsAskedFor(const View& view, const Machine& machine) {
+  return machine.encrypts_stream() || view.settings.encrypt_streams.value_or(false);
+}
+
+bool IsWanted(const View& view, const Machine& machine) {
+  const bool passed_on =
+      RulesOf(machine).has_relay() && !machine.assignment().placement().process_server_id().empty();
+  return machine.encrypts_stream() || view.settings.encrypt_streams.value_or(passed_on);
+}
+
 }  // namespace
 
 bool Encrypts(const Server* server) {
@@ -60,11 +71,20 @@ Refusal CheckEncrypts(const View& view, const Machine& machine) {
   return std::nullopt;
 }
 
+Refusal CheckPassesOn(const View& view, const Machine& machine) {
+  const std::string& server = machine.assignment().placement().process_server_id();
+  const bool encrypted =
+      machine.assignment().data_key_id() != 0 &&
+      EndsEncrypt(machine, ServerOf(view, machine.assignment().placement().master_target_id()));
+  if (!encrypted || server.empty() || Encrypts(ServerOf(view, server))) return std::nullopt;
+  return CheckEncrypts(view, machine);
+}
+
 void JudgeEncryption(const View& view, const Machine& machine,
                      std::vector<types::v1::HealthIssue>* issues) {
   const uint64_t key = machine.assignment().data_key_id();
   if (!machine.has_assignment() || !machine.assignment().state().streaming()) return;
-  if (key == 0 && !view.settings.encrypt_streams && !machine.encrypts_stream()) return;
+  if (key == 0 && !IsAskedFor(view, machine)) return;
   if (Refusal refusal = CheckEncrypts(view, machine)) {
     const Server* const receiver =
         ServerOf(view, machine.assignment().placement().master_target_id());
@@ -85,7 +105,7 @@ void BeginGeneration(const View& view, Machine* machine) {
   assignment.clear_data_keys();
   assignment.clear_refuses_plain();
   assignment.clear_data_key_id();
-  if (!view.settings.encrypt_streams && !machine->encrypts_stream()) return;
+  if (!IsWanted(view, *machine)) return;
   if (CheckEncrypts(view, *machine)) return;
   AddDataKey(machine);
   // Both ends are told of the generation and of its key at once.

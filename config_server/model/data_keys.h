@@ -20,6 +20,9 @@ bool EndsEncrypt(const storage::v1::Machine& machine, const storage::v1::Server*
 // Why the machine's stream cannot be encrypted as it is placed now.
 Refusal CheckEncrypts(const View& view, const storage::v1::Machine& machine);
 
+// Why the process server that the machine has cannot pass on what is encrypted with its key.
+Refusal CheckPassesOn(const View& view, const storage::v1::Machine& machine);
+
 // What is wrong with a stream that is to be encrypted. Adds nothing for any other.
 void JudgeEncryption(const View& view, const storage::v1::Machine& machine,
                      std::vector<types::v1::HealthIssue>* issues);

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "absl/status/status.h"
+#include "absl/types/optional.h"
 #include "absl/types/span.h"
 #include "common/base/limits.h"
 #include "common/clock/clock.h"
@@ -24,7 +25,8 @@ struct Settings {
   absl::Duration registration_window = kRegistrationWindowDefault;
   absl::Duration certificate_validity = absl::Hours(24 * 30);
   absl::Duration rpo_threshold = kRpoThresholdDefault;
-  bool encrypt_streams = false;  // of machines whose next generation begins
+  // Of machines whose next generation begins. Absent: where somebody passes the stream on.
+  absl::optional<bool> encrypt_streams;
 };
 
 // Whether an operator who writes `text` means it: its name, its id, or the beginning of that, as

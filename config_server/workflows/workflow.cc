@@ -411,7 +411,9 @@ StepResult ChooseProcessServer(TaskContext& context) {
   Refusal refusal = RulesOf(*context.machine)
                         .PlaceProcessServer(context.view, *context.machine,
                                             context.job->process_server_id(), placement);
+  if (!refusal) refusal = CheckPassesOn(context.view, *context.machine);
   if (!refusal) return StepResult::Done();
+  SetProcessServer(context.job->process_server_before(), context.machine);
   context.job->clear_process_server_before();
   return StepResult::Fail(*std::move(refusal));
 }

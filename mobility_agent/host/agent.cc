@@ -65,6 +65,8 @@ class Agent : public Daemon {
     options.stream.points.freeze_timeout =
         DurationOr(config_.freeze_timeout(), config_.has_freeze_timeout(), absl::Seconds(5));
     options.stream.epoch_stride = std::random_device{}() % kMiB;
+    if (config_.has_compression_cpu_percent())
+      options.stream.compression_share = config_.compression_cpu_percent() / 100.0;
     options.open_disks = [this](std::vector<CapturedDisk>* disks) {
       OpenDisks(environment_.files, config_, services_, disks);
     };
@@ -310,6 +312,8 @@ void CheckAgentConfig(const google::protobuf::Message& message, ConfigProblems* 
   RequirePositive("hooks.timeout", config.hooks().timeout(), config.hooks().has_timeout(),
                   problems);
   RequirePositive("freeze_timeout", config.freeze_timeout(), config.has_freeze_timeout(), problems);
+  if (config.compression_cpu_percent() > 100)
+    problems->Add("compression_cpu_percent", "must be 0 to 100: it is a share of one core");
   if (!config.monitoring().listen_address().empty())
     RequireAddress("monitoring.listen_address", config.monitoring().listen_address(), problems);
 }

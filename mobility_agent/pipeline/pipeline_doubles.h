@@ -106,6 +106,7 @@ class Recorder : public UpstreamLink {
     ParsedBatch batch;
     ASSERT_TRUE(ParseBatch(sealed.view(), /*decode=*/true, &batch).ok());
     kinds.push_back(batch.header.kind);
+    encodings.push_back(batch.encoding);
     if (batch.header.kind == BatchKind::kMarker) markers.push_back(*ParseMarker(batch));
   }
   void Close() override {}
@@ -113,6 +114,7 @@ class Recorder : public UpstreamLink {
   int batches = 0;
   StreamPosition last;
   std::vector<BatchKind> kinds;
+  std::vector<PayloadEncoding> encodings;
   std::vector<Marker> markers;
 };
 

@@ -33,10 +33,10 @@ StreamPosition SendWindow::SealMarker(const Marker& marker) {
   return header.position;
 }
 
-void SendWindow::Seal(BatchKind kind, BatchBuilder* builder) {
+void SendWindow::Seal(BatchKind kind, BatchBuilder* builder, const Compression& compression) {
   const BatchHeader header = NextHeader(kind);
   std::vector<BatchExtent> extents = builder->extents();
-  Keep(header, std::move(extents), builder->Seal(header, encryptor_.get()));
+  Keep(header, std::move(extents), builder->Seal(header, encryptor_.get(), compression));
 }
 
 BatchHeader SendWindow::NextHeader(BatchKind kind) {

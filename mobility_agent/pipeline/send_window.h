@@ -31,7 +31,7 @@ class SendWindow {
   void SealBegin(const EpochBegin& begin);
   StreamPosition SealMarker(const Marker& marker);
   // What the builder has, which is empty afterwards. `kind`: kWrites, kSyncChunk or kSyncEnd.
-  void Seal(BatchKind kind, BatchBuilder* builder);
+  void Seal(BatchKind kind, BatchBuilder* builder, const Compression& compression = {});
 
   // Something is sealed and was not sent on this connection.
   bool HasNext() const { return next_ < entries_.size(); }

@@ -49,6 +49,7 @@ Shipper::Shipper(FileSystem& files, const Clock& clock, Options options,
       sources_(std::move(sources)),
       epochs_(std::move(start.epochs), start.least_epoch),
       window_(options_.generation, options_.in_flight_max),
+      compressing_(clock, options_.compression_share),
       dirty_(sources_, options_.ranges_max),
       log_(sources_, options_.log_bytes_max),
       linger_(options_.linger, options_.linger_bytes),
@@ -212,7 +213,12 @@ void Shipper::SealFromLog() {
   BatchBuilder builder;
   const absl::optional<Marker> marker = log_.Fill(options_.batch_bytes, &builder);
   if (marker.has_value()) return SealMarker(*marker);
-  if (!builder.empty()) window_.Seal(BatchKind::kWrites, &builder);
+  if (!builder.empty()) Seal(BatchKind::kWrites, &builder);
+}
+
+void Shipper::Seal(BatchKind kind, BatchBuilder* builder) {
+  if (link_.none() || !compressing_.HasLeft()) return window_.Seal(kind, builder);
+  compressing_.Spend([&] { window_.Seal(kind, builder, link_); });
 }
 
 absl::Status Shipper::SealPoint() {
@@ -221,8 +227,7 @@ absl::Status Shipper::SealPoint() {
   if (!taken.ok()) return absl::IsDataLoss(taken.status()) ? Resync() : absl::OkStatus();
   if (!taken->has_value()) return absl::OkStatus();
   BatchBuilder builder;
-  while (points_.copy().Fill(options_.batch_bytes, &builder))
-    window_.Seal(BatchKind::kWrites, &builder);
+  while (points_.copy().Fill(options_.batch_bytes, &builder)) Seal(BatchKind::kWrites, &builder);
   SealMarker(**taken);
   return absl::OkStatus();
 }
@@ -244,7 +249,7 @@ absl::Status Shipper::SealDirtyOrSync() {
       if (builder.empty() && sync_.Finished()) break;
     }
     if (builder.empty()) continue;
-    window_.Seal(sync ? BatchKind::kSyncChunk : BatchKind::kWrites, &builder);
+    Seal(sync ? BatchKind::kSyncChunk : BatchKind::kWrites, &builder);
     return absl::OkStatus();
   }
   if (!sync_.running() || !sync_.Finished()) return absl::OkStatus();

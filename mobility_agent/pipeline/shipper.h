@@ -15,6 +15,7 @@
 #include "common/replication/stream_sender.h"
 #include "mobility_agent/capture/write_source.h"
 #include "mobility_agent/pipeline/agent_state.h"
+#include "mobility_agent/pipeline/core_share.h"
 #include "mobility_agent/pipeline/dirty_map.h"
 #include "mobility_agent/pipeline/epochs.h"
 #include "mobility_agent/pipeline/linger.h"
@@ -51,6 +52,7 @@ class Shipper : public Outbox {
     absl::Duration linger = absl::Milliseconds(500);
     uint64_t linger_bytes = 4 * kMiB;
     uint64_t log_bytes_max = 32 * kMiB;  // writes kept with their data, where sources can
+    double compression_share = 0.5;      // of one core, at most
     size_t in_flight_max = 65536;
     size_t ranges_max = 65536;  // by disk; beyond it dirty ranges are coarsened
   };
@@ -126,6 +128,7 @@ class Shipper : public Outbox {
   absl::Status ResumeAfter(StreamPosition held) override;
   absl::StatusOr<SealedBatch> NextBatch() override;
   void OnAcknowledged(StreamPosition spooled, StreamPosition durable) override;
+  void OnLink(const Compression& link) override { link_ = link; }
   void OnDigestReply(const replication::v1::DigestReply& reply) override;
   void OnRepairRequest(const replication::v1::RepairRequest& request) override;
   void OnRefused(const absl::Status& status) override;
@@ -158,6 +161,7 @@ class Shipper : public Outbox {
 
   // Each seals what is next into the window, if there is something.
   absl::Status SealNext();
+  void Seal(BatchKind kind, BatchBuilder* builder);
   void SealFromLog();
   absl::Status SealPoint();
   void SealMarker(const Marker& marker);
@@ -176,6 +180,9 @@ class Shipper : public Outbox {
   // The stream: where it is, and what of it is under way.
   Epochs epochs_;
   SendWindow window_;
+  // How what is sealed is compressed, as the process server said last.
+  Compression link_;
+  CoreShare compressing_;
   // What goes into it.
   DirtyMap dirty_;  // written, and neither in the log nor in the window
   absl::Status away_;

@@ -73,6 +73,51 @@ TEST(Shipper, AWriteWaitsForOthersButAPointDoesNot) {
   (*shipper)->sender().Disconnect();
 }
 
+TEST(Shipper, WhatIsSentIsCompressedAsTheLinkAsksFor) {
+  for (const double share : {0.5, 0.0}) {
+    MemoryDisk files(1);
+    ManualClock clock;
+    RamDisk disk(kMiB);
+    auto shipper = Shipper::Open(files, clock,
+                                 {.machine_id = "m",
+                                  .generation = 1,
+                                  .state_path = "/state",
+                                  .fresh_replica = true,
+                                  .linger = absl::ZeroDuration(),
+                                  .compression_share = share},
+                                 {&disk}, nullptr);
+    ASSERT_TRUE(shipper.ok()) << shipper.status();
+    Recorder link;
+    (*shipper)->sender().Connect(&link, (*shipper)->MakeHello());
+    (*shipper)->sender().OnMessage(Welcome());
+    // The encoding of what is written next.
+    const auto written = [&] {
+      disk.Write(0, Sectors(8, 'x'));
+      const size_t before = link.kinds.size();
+      for (int i = 0; i < 10; ++i) {
+        clock.now += absl::Milliseconds(100);
+        (*shipper)->Tick();
+      }
+      for (size_t i = before; i < link.kinds.size(); ++i) {
+        if (link.kinds[i] == BatchKind::kWrites) return link.encodings[i];
+      }
+      ADD_FAILURE() << "nothing was sent";
+      return PayloadEncoding::kPlain;
+    };
+    const auto asked = [&](replication::v1::Compression compression) {
+      replication::v1::Downstream message;
+      message.mutable_acknowledgement()->set_link(compression);
+      (*shipper)->sender().OnMessage(message);
+      return written();
+    };
+    EXPECT_EQ(written(), PayloadEncoding::kPlain);
+    EXPECT_EQ(asked(replication::v1::ZSTD),
+              share > 0 ? PayloadEncoding::kZstd : PayloadEncoding::kPlain);
+    EXPECT_EQ(asked(replication::v1::COMPRESSION_UNSPECIFIED), PayloadEncoding::kPlain);
+    (*shipper)->sender().Disconnect();
+  }
+}
+
 // A disk that is away for a while, and one that was resized and has its old size again.
 TEST(Shipper, ADiskThatIsWhatItWasAgainIsComparedAndGoesOn) {
   for (const uint64_t now_bytes : {uint64_t{0}, 2 * kMiB}) {

@@ -160,10 +160,10 @@ class ProcessServer : public Daemon {
     switch (config_.compression()) {
       case config::v1::NONE:
         return PayloadEncoding::kPlain;
-      case config::v1::ZSTD:
-        return PayloadEncoding::kZstd;
-      default:
+      case config::v1::LZ4:
         return PayloadEncoding::kLz4;
+      default:
+        return PayloadEncoding::kZstd;
     }
   }
 

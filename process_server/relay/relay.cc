@@ -59,6 +59,7 @@ void Relay::SetFence(uint64_t fence) {
 absl::StatusOr<StreamPosition> Relay::Admit(const replication::v1::Hello& hello) {
   HW_RETURN_IF_ERROR(broken_);
   HW_RETURN_IF_ERROR(order_.Admit(hello, terms_));
+  agent_compresses_ = hello.version_minor() >= kCompressesSinceMinor;
   // An agent that was told of more than what is here needs none of it again.
   const StreamPosition durable = FromProto(hello.durable());
   if (durable > order_.position()) {
@@ -183,6 +184,11 @@ absl::StatusOr<SealedBatch> Relay::ReadBehind(StreamPosition position) {
   return it == waiting_.end() ? SealedBatch() : it->sealed;
 }
 
+Compression Relay::link() const {
+  const bool pays = options_.adaptive_clock == nullptr || choice_.compress();
+  return pays ? Compression{options_.compression, choice_.effort()} : Compression();
+}
+
 absl::StatusOr<SealedBatch> Relay::NextBatch() {
   HW_RETURN_IF_ERROR(broken_);
   if (options_.bandwidth != nullptr && !options_.bandwidth->MaySend()) return SealedBatch();
@@ -193,9 +199,8 @@ absl::StatusOr<SealedBatch> Relay::NextBatch() {
   if (sealed.empty()) return sealed;
   HW_ASSIGN_OR_RETURN(const BatchHeader header, PeekBatchHeader(sealed.view()));
   forwarded_ = header.position;
-  const bool pays = options_.adaptive_clock == nullptr || choice_.compress();
-  if (options_.compression != PayloadEncoding::kPlain && pays) {
-    SealedBatch compressed = CompressBatch(sealed.view(), options_.compression, choice_.effort());
+  if (!agent_compresses_ && !link().none()) {
+    SealedBatch compressed = CompressBatch(sealed.view(), link());
     if (!compressed.empty()) sealed = std::move(compressed);
   }
   if (options_.bandwidth != nullptr) options_.bandwidth->Sent(sealed.size());

@@ -34,9 +34,9 @@ class Relay : public Inbox, public Outbox {
     // Of batches that are not in the spool. One more may begin within it.
     uint64_t memory_bytes_max = 24 * kMiB;
     uint64_t spool_after_ticks = 10;  // that a batch waited in memory
-    // kPlain: forward what the agent sealed.
+    // Of what agents send. kPlain: never.
     PayloadEncoding compression = PayloadEncoding::kLz4;
-    // Set: compress only while that pays.
+    // Set: only while that pays.
     const Clock* adaptive_clock = nullptr;
     std::shared_ptr<LinkMeter> link = std::make_shared<LinkMeter>();  // to the same master target
     Bandwidth* bandwidth = nullptr;  // shared by all relays; null: no limit
@@ -80,6 +80,7 @@ class Relay : public Inbox, public Outbox {
   uint64_t AvailableBytes() override;
   StreamPosition spooled() const override { return spool_->held(); }
   StreamPosition durable() const override { return durable_; }
+  Compression link() const override;
   void OnDigestQuery(const replication::v1::DigestQuery& query, StreamReceiver& from) override;
 
   // Outbox
@@ -123,6 +124,7 @@ class Relay : public Inbox, public Outbox {
   uint64_t forwarded_bytes_ = 0;
   uint64_t start_over_count_ = 0;
   CompressionChoice choice_;
+  bool agent_compresses_ = false;  // itself; an older one does not
   StreamPosition forwarded_;
   StreamPosition durable_;
   absl::Status broken_;

@@ -270,6 +270,35 @@ TEST(BandwidthSchedule, TheFirstWindowThatHoldsIsUsedAlsoOverMidnight) {
   EXPECT_FALSE(ParseTimeOfDay("08:60").has_value());
 }
 
+// An agent that compresses is told whether to; for an older one it is done here.
+TEST(Relay, WhatTheLinkAsksForIsDoneOnceAndByWhoCan) {
+  const auto batch = [](uint64_t sequence) {
+    if (sequence == 0) return SealEpochBegin({BatchKind::kEpochBegin, {1, 0}, 1}, {});
+    BatchBuilder builder;
+    std::memset(builder.AddData(0, {0, 8 * kKiB}).data(), 1, 8 * kKiB);
+    return builder.Seal({BatchKind::kWrites, {1, sequence}, 1});
+  };
+  for (const uint32_t minor : {kCompressesSinceMinor - 1, kCompressesSinceMinor}) {
+    MemoryDisk disk(1);
+    auto relay = *Relay::Open(disk, {.machine_id = "m",
+                                     .generation = 1,
+                                     .disk_bytes = {kMiB},
+                                     .spool = {"/spool", kMiB},
+                                     .compression = PayloadEncoding::kZstd});
+    replication::v1::Hello hello;
+    hello.set_version_minor(minor);
+    hello.set_machine_id("m");
+    hello.set_generation(1);
+    hello.add_disk_bytes(kMiB);
+    ASSERT_TRUE(relay->Admit(hello).ok());
+    EXPECT_EQ(relay->link().encoding, PayloadEncoding::kZstd);
+    ASSERT_TRUE(relay->Store({batch(0), batch(1)}).ok());
+    ASSERT_TRUE(relay->ResumeAfter({}).ok());
+    ASSERT_EQ(*relay->NextBatch(), batch(0));
+    EXPECT_EQ(*relay->NextBatch() == batch(1), minor == kCompressesSinceMinor) << minor;
+  }
+}
+
 TEST(CompressionChoice, CompressesWhereTheLinkLimitsAndLooksAgain) {
   CompressionChoice choice;
   absl::Duration now = absl::Seconds(1);

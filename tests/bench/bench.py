@@ -20,7 +20,7 @@ ROWS = {row.name: row for row in (
     rows_disk.FirstSync, rows_disk.FirstSyncRelayed, rows_disk.FirstSyncSparse, rows_disk.Resync, rows_disk.CpuPerGib,
     rows_live.TrackingIops, rows_live.TapIops, rows_live.ForegroundP99, rows_live.Rpo, rows_live.Freeze,
     rows_disk.FailbackLatest, rows_live.FailbackOlder, rows_live.KeeperOverwrite, rows_live.IdleFleet, rows_net.Wan, rows_net.ManyStreams,
-    rows_net.HostilePeers, rows_azure.AzureFirstSync, rows_azure.AzureFirstSyncFar, rows_azure.AzureReprotectDelta,
+    rows_net.HostilePeers, rows_net.SealedOffPath, rows_azure.AzureFirstSync, rows_azure.AzureFirstSyncFar, rows_azure.AzureReprotectDelta,
     rows_azure.FailoverToRunning, rows_disk.MemoryAgent, rows_disk.MemoryProcessServer, rows_disk.MemoryMasterTarget)}
 
 
@@ -34,7 +34,7 @@ def main():
     parser.add_argument("--json", action="store_true")
     parser.add_argument("--small", action="store_true", help="each row once and tiny: shows that the harness works, no more")
     parser.add_argument("--against", metavar="DIR", help="programs of another build: each row is measured with both in turn, without its peer")
-    parser.add_argument("--encrypt", action="store_true", help="streams are encrypted on the machine")
+    parser.add_argument("--clear", action="store_true", help="streams are not encrypted on the machine")
     parser.add_argument("--alone", action="store_true", help=argparse.SUPPRESS)  # without its peer
     arguments = parser.parse_args()
     if arguments.small:
@@ -55,7 +55,7 @@ def compare(arguments):
     """Each row wanted with the programs of two builds, in pairs whose order alternates."""
     def once(row, binaries):
         out = subprocess.run([sys.executable, __file__, "--binaries", binaries, "--row", row, "--runs", "1", "--json", "--alone",
-                              "--megabytes", str(arguments.megabytes), "--seconds", str(arguments.seconds), *["--encrypt"] * arguments.encrypt],
+                              "--megabytes", str(arguments.megabytes), "--seconds", str(arguments.seconds), *["--clear"] * arguments.clear],
                              check=True, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL).stdout
         return next(iter(json.loads(out)["rows"]), None)
 

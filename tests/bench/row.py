@@ -113,7 +113,7 @@ class Row:
 
     def encryption(self):
         """Of the configuration server."""
-        return "encrypt_streams: true\n" if self.arguments.encrypt else ""
+        return "encrypt_streams: false\n" if self.arguments.clear else ""
 
     @contextlib.contextmanager
     def servers(self, relay=""):

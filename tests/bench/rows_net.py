@@ -6,6 +6,8 @@ import time
 
 import hostile
 from cluster import Cluster, free_port, seconds_of
+from exposure import places_with
+from nbd import Nbd
 from row import MIB, Cannot, Row, cpu_seconds, make_source, run
 from rows_disk import Copies
 
@@ -146,3 +148,37 @@ class HostilePeers(Copies):
 
     def peer(self):
         return self.measure(attack=False)
+
+
+class SealedOffPath(Row):
+    name, unit, target, at_least, has_peer = "sealed_off_path", "bytes", 0, False, False
+    says = "of what a machine wrote, what can be read in the memory and the cache of the process server that passes it on"
+    mark, block, held_bytes = b"CAN-THIS-BE-READ-", 4096, 8 * MIB
+
+    def marked(self, number):
+        text = self.mark + b"%010d" % number
+        return (text * (self.block // len(text) + 1))[:self.block]
+
+    def ours(self):
+        image = self.directory / "marked.raw"
+        blocks = 64 * MIB // self.block
+        with open(image, "wb") as file:
+            for number in range(blocks):
+                file.write(self.marked(number))
+        # What is searched for must not be hidden by something else.
+        with self.servers(relay="compression: NONE\n") as cluster:
+            tap = f"{cluster.directory}/tap"
+            cluster.add_agent("bench", f'disks {{ path: "{image}" nbd_socket: "{tap}" }}\n').start()
+            cluster.await_("the agent registers", lambda: cluster.try_json("machines", "show", "bench").get("agent_connected"))
+            cluster.cli("machines", "protect", "bench", "--wait", limit=300)
+            server = cluster.daemons["process_server"]
+            found = places_with(self.mark, server)
+            # With nobody behind it, what is written waits there.
+            cluster.daemons["master_target"].kill()
+            nbd = Nbd(tap)
+            for number in range(self.held_bytes // self.block):
+                nbd.write(number * self.block, self.marked(blocks + number))
+            nbd.socket.close()
+            cluster.await_("the process server has it", lambda: int(
+                cluster.try_json("servers", "show", "process_server").get("pending_bytes", 0)) >= self.held_bytes, 60)
+            return (found + places_with(self.mark, server)) * (len(self.mark) + 10)

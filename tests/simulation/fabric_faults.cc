@@ -18,10 +18,19 @@ void Fabric::OnBatch(SealedBatch* batch) {
   const bool has_content = parsed.header.kind == BatchKind::kWrites && !parsed.payload.empty();
   if (!has_content || !faulty() || mischief_() % 500 != 0) return;
   ++outcome_.forged;
-  if (mischief_() % 2 == 0) {
-    Say(absl::StrCat("somebody changes what is written at ", parsed.header.position.ToString()));
+  const uint64_t kind = mischief_() % 3;
+  const Extent first = parsed.extents[0].extent;
+  if (kind == 0 || (kind == 1 && first.offset >= kSectorBytes)) {
+    Say(absl::StrCat("somebody changes ", kind == 0 ? "what" : "where something", " is written at ",
+                     parsed.header.position.ToString()));
     std::string bytes(batch->view());
-    bytes[bytes.size() - 1 - mischief_() % parsed.payload.size()] ^= 1;
+    if (kind == 0) {
+      bytes[bytes.size() - 1 - mischief_() % parsed.payload.size()] ^= 1;
+    } else {
+      std::string offset;
+      FieldWriter(&offset).U64(first.offset - kSectorBytes);
+      bytes.replace(kBatchHeaderBytes + kBatchEnvelopeBytes + 8, offset.size(), offset);
+    }
     const ConstBytes changed = AsBytes(bytes);
     std::string checksum;
     FieldWriter(&checksum).U64(Checksum64(changed.first(48), changed.subspan(kBatchHeaderBytes)));

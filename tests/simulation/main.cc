@@ -85,6 +85,7 @@ constexpr Mutation kMutations[] = {
     {"mutation.keep_only_the_newest", kStream},
     {"mutation.assume_stillness", kStream},
     {"mutation.trust_a_wrong_tag", kFabric, 179},
+    {"mutation.extents_beside_the_tag", kFabric},
     {"mutation.take_what_nobody_encrypted", kFabric, 235},
     {"mutation.nonce_of_random_bytes_alone", kFabric, 3},
     {"mutation.end_a_key_too_early", kFabric, 31},

@@ -70,7 +70,7 @@ void FuzzBatch(absl::string_view bytes) {
   ParseEpochBegin(batch).status().IgnoreError();
   if (batch.encoding != PayloadEncoding::kPlain) return;
   for (const PayloadEncoding encoding : {PayloadEncoding::kLz4, PayloadEncoding::kZstd}) {
-    const SealedBatch compressed = CompressBatch(bytes, encoding);
+    const SealedBatch compressed = CompressBatch(bytes, {encoding});
     if (compressed.empty()) continue;
     ParsedBatch again;
     HW_CHECK(ParseBatch(compressed.view(), true, &again).ok());
@@ -87,8 +87,8 @@ void SeedBatch(std::vector<std::string>* seeds) {
   std::fill_n(builder.AddData(0, {4096, 1024}).begin(), 1024, 7);
   seeds->emplace_back(builder.Seal({BatchKind::kWrites, {3, 9}, 1}, &encryptor).view());
   seeds->emplace_back(BatchBuilder().Seal({BatchKind::kSyncEnd, {3, 10}, 1}, &encryptor).view());
-  seeds->emplace_back(CompressBatch(sample.view(), PayloadEncoding::kLz4).view());
-  seeds->emplace_back(CompressBatch(sample.view(), PayloadEncoding::kZstd).view());
+  seeds->emplace_back(CompressBatch(sample.view(), {PayloadEncoding::kLz4}).view());
+  seeds->emplace_back(CompressBatch(sample.view(), {PayloadEncoding::kZstd}).view());
 }
 
 // A keeper behind its stream's receiver: hello negotiation, credit, batches, digest queries.
