@@ -176,7 +176,10 @@ absl::Status DataChannel::ReadBeside(const FrameHeader& header, Frame* frame) {
   tags().Begin();
   for (size_t at = header.head_bytes; at < memory.size;) {
     const MutableBytes piece = memory.Part(at, std::min(memory.size - at, kBesidePieceBytes));
-    HW_RETURN_IF_ERROR(beside->Read(piece));
+    if (const absl::Status read = beside->Read(piece); !read.ok()) {
+      return absl::AbortedError(absl::StrCat(
+          "the connection beside the data channel was lost, or stood still: ", read.message()));
+    }
     tags().Add(piece);
     at += piece.size();
   }

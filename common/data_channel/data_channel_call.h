@@ -30,8 +30,9 @@ class DataChannel {
       : socket_(*socket), beside_(std::move(beside)) {}
 
   // `message` holds a serialised protobuf; `batch` a batch that is not verified. One of them is
-  // empty. UNAVAILABLE: the connection is over, or the one beside it. INVALID_ARGUMENT: not a
-  // frame, or too long a one. DATA_LOSS: what came beside it is not what was sent.
+  // empty. UNAVAILABLE: the connection is over, or none came beside it. ABORTED: the one beside
+  // it is over, or stood still. INVALID_ARGUMENT: not a frame, or too long a one. DATA_LOSS: what
+  // came beside it is not what was sent.
   struct Frame {
     std::string message;
     SealedBatch batch;

@@ -31,6 +31,8 @@ class DataChannelReceiverCall : public ReceiverCall {
     const absl::Status read = data_channel_.Read(&frame);
     if (absl::IsDataLoss(read))
       LogError("data_channel.changed_beside", {{"host", socket_.peer_host_id()}, {"why", read}});
+    if (absl::IsAborted(read) && !cancelled_)
+      LogWarn("data_channel.lost_beside", {{"host", socket_.peer_host_id()}, {"why", read}});
     HW_RETURN_IF_ERROR(read);
     message->batch = std::move(frame.batch);
     if (message->batch.empty() && !message->message.ParseFromString(frame.message))
@@ -41,6 +43,7 @@ class DataChannelReceiverCall : public ReceiverCall {
     return data_channel_.Write(message.SerializeAsString()).ok();
   }
   void Cancel() override {
+    cancelled_ = true;
     socket_.Shutdown();
     beside_.Shutdown();
   }
@@ -49,6 +52,7 @@ class DataChannelReceiverCall : public ReceiverCall {
   TlsSocket& socket_;
   BesidePlace& beside_;
   DataChannel data_channel_;
+  std::atomic<bool> cancelled_{false};
 };
 
 class ThreadedDataChannelServer : public DataChannelServer {
