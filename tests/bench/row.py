@@ -93,43 +93,63 @@ class Row:
         return taken[at]
 
     @contextlib.contextmanager
+    def volume(self, image, where, gigabytes):
+        """An ext4 in the file `image`, mounted at `where`."""
+        with open(image, "wb") as file:
+            file.truncate(gigabytes << 30)
+        run("mkfs.ext4", "-q", "-F", image)
+        loop = disks.Loop(image)
+        try:
+            loop.mount(loop.device, where)
+            yield
+        finally:
+            loop.close()
+            image.unlink()
+
+    @contextlib.contextmanager
     def cache_volume(self):
         """A process server's configuration with a cache on a volume of its own, where this machine can mount one: beside the
         images the rules would refuse it as too full."""
         if not disks.can_use_loop_devices():
             yield ""
             return
-        image, where = self.directory / "cache.img", self.directory / "cache"
-        with open(image, "wb") as file:
-            file.truncate(16 << 30)
-        run("mkfs.ext4", "-q", "-F", image)
-        loop = disks.Loop(image)
+        with self.volume(self.directory / "cache.img", self.directory / "cache", 16):
+            yield f'cache_directory: "{self.directory}/cache"\n'
+
+    @contextlib.contextmanager
+    def device_apart(self, where):
+        """A file system at `where`, on a device that nothing else uses: it is in memory."""
+        memory = self.directory / "memory"
+        memory.mkdir(exist_ok=True)
+        run("mount", "-t", "tmpfs", "tmpfs", memory)
         try:
-            loop.mount(loop.device, where)
-            yield f'cache_directory: "{where}"\n'
+            with self.volume(memory / "image", where, 8):
+                yield
         finally:
-            loop.close()
-            image.unlink()
+            run("umount", memory)
 
     def encryption(self):
         """Of the configuration server."""
         return "encrypt_streams: false\n" if self.arguments.clear else ""
 
     @contextlib.contextmanager
-    def servers(self, relay=""):
+    def servers(self, relay="", apart=False):
         """A configuration server, a process server and a master target in the directory ours, connected. `relay` is configuration of
-        the process server."""
+        the process server. With `apart`, all files of the master target are on a device of their own."""
         directory = self.directory / "ours"
-        (directory / "datastore").mkdir(parents=True)
+        datastore = directory / "master_target" / "datastore"
         with contextlib.ExitStack() as keep:
             keep.callback(shutil.rmtree, directory, ignore_errors=True)
             cache = keep.enter_context(self.cache_volume())
+            if apart:
+                keep.enter_context(self.device_apart(datastore.parent))
+            datastore.mkdir(parents=True)
             cluster = Cluster(self.arguments.binaries, directory, extra=self.encryption())
             keep.callback(cluster.stop)
             try:
                 cluster.start_config_server()
                 cluster.add_process_server(extra=cache + relay, cache_bytes=8 << 30).start()
-                cluster.add_master_target(datastores=[directory / "datastore"]).start()
+                cluster.add_master_target(datastores=[datastore]).start()
                 cluster.await_servers(2)
                 yield cluster
             except Exception:
@@ -137,10 +157,10 @@ class Row:
                 raise
 
     @contextlib.contextmanager
-    def homeward(self, image, tap=True):
+    def homeward(self, image, tap=True, apart=False):
         """The servers, and an agent named bench that serves `image` at ours/tap (or tracks a block device of that name)
         and has registered."""
-        with self.servers() as cluster:
+        with self.servers(apart=apart) as cluster:
             socket = f'nbd_socket: "{cluster.directory}/tap" ' if tap else ""
             cluster.add_agent("bench", f'disks {{ path: "{image}" {socket}}}\n').start()
             cluster.await_("the agent registers", lambda: cluster.try_json("machines", "show", "bench").get(

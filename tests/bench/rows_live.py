@@ -100,8 +100,9 @@ class TapIops(Row):
 
 
 class ForegroundP99(OnLoopDevice):
-    name, unit, target, at_least = "foreground_p99", "ms", 2, False
-    says = "p99 of durable 16 KiB writes at 10 MiB/s to an ext4, while it is replicated with a point every 5 s; beside without"
+    name, unit, target, at_least = "foreground_p99", "ms", 1.5, False
+    says = ("p99 of durable 16 KiB writes at 10 MiB/s to an ext4, while it is replicated with a point every 5 s, to a master target on "
+            "another device; beside without")
 
     def fio(self):
         figures = fio(f"--directory={self.directory}/mnt", "--ioengine=psync", "--rw=randwrite", "--bs=16k", "--size=128m",
@@ -109,7 +110,7 @@ class ForegroundP99(OnLoopDevice):
         return figures["write"]["clat_ns"]["percentile"]["99.000000"] / 1e6
 
     def ours(self):
-        with self.mounted() as device, self.homeward(device, tap=False) as cluster:
+        with self.mounted() as device, self.homeward(device, tap=False, apart=True) as cluster:
             cluster.cli("machines", "protect", "bench", "--point-interval", "5s", "--wait", limit=3600)
             return self.fio()
 
