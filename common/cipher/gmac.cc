@@ -36,8 +36,4 @@ Tag Gmac::End() {
   return tag;
 }
 
-bool SameTag(const Tag& a, const Tag& b) {
-  return CRYPTO_memcmp(a.data(), b.data(), a.size()) == 0;
-}
-
 }  // namespace homeward

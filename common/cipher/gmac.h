@@ -1,4 +1,4 @@
-// Gmac: tags that vouch for bytes to who has the same key (AES-256-GMAC, NIST SP 800-38D).
+// Gmac: tags of bytes, which who does not have the key cannot make (AES-256-GMAC, NIST SP 800-38D).
 #ifndef HOMEWARD_COMMON_CIPHER_GMAC_H_
 #define HOMEWARD_COMMON_CIPHER_GMAC_H_
 
@@ -33,9 +33,6 @@ class Gmac {
   struct Context;
   const std::unique_ptr<Context> context_;
 };
-
-// Compares in a time that does not depend on where they differ.
-bool SameTag(const Tag& a, const Tag& b);
 
 }  // namespace homeward
 

@@ -1,5 +1,5 @@
 // The connection beside a data channel: encrypted content travels there without being encrypted
-// once more. What vouches for it is told on the data channel. docs/formats/data_channel.md.
+// once more. Who opens it finds out whether it was changed. docs/formats/data_channel.md.
 #ifndef HOMEWARD_COMMON_DATA_CHANNEL_BESIDE_H_
 #define HOMEWARD_COMMON_DATA_CHANNEL_BESIDE_H_
 
@@ -11,7 +11,6 @@
 #include "absl/strings/string_view.h"
 #include "absl/synchronization/mutex.h"
 #include "absl/time/time.h"
-#include "common/cipher/gmac.h"
 #include "common/tls/tls_socket.h"
 
 namespace homeward {
@@ -26,20 +25,6 @@ inline constexpr absl::string_view kBesideAnswer = "HWBESIDE";
 inline std::string BesideToken(TlsSocket* channel) {
   return channel->SharedSecret("beside-token", kBesideTokenBytes);
 }
-
-// Tags of what one end sends beside, in its order.
-class BesideTags {
- public:
-  explicit BesideTags(TlsSocket* channel)
-      : gmac_(AsBytes(channel->SharedSecret("beside-tag", kGmacKeyBytes))) {}
-  void Begin() { gmac_.Begin(number_++); }
-  void Add(ConstBytes part) { gmac_.Add(part); }
-  Tag End() { return gmac_.End(); }
-
- private:
-  Gmac gmac_;
-  uint64_t number_ = 0;
-};
 
 // Connects beside a data channel of `address` (host:port). Blocks for as long as `timeout`.
 absl::StatusOr<std::unique_ptr<Socket>> ConnectBeside(TlsSocket* channel,

@@ -22,9 +22,9 @@ constexpr uint16_t kBatchBeside = 3;
 constexpr uint32_t kMessageBytesMax = kMiB;
 // Below it, TLS costs less than the calls of the kernel for another connection.
 constexpr size_t kBesideBytesMin = 16 * kKiB;
-// What is read beside is looked at in such pieces, while they are in the processor's cache.
 constexpr size_t kBesidePieceBytes = 256 * kKiB;
-// For one of them. Who sends is not waited for longer, and is alive on the data channel.
+// For so much of what is read beside. Who sends is not waited for longer, and is alive on the data
+// channel.
 constexpr absl::Duration kBesidePieceTime = absl::Seconds(60);
 constexpr absl::Duration kBesideConnectTime = absl::Seconds(2);
 // A connection beside that lasts so long works.
@@ -56,15 +56,19 @@ class DataChannelSenderCall : public SenderCall {
       : socket_(std::move(socket)), peer_(std::move(peer)), data_channel_(socket_.get()) {}
   ~DataChannelSenderCall() override {
     if (beside_ == nullptr) return;
+    // A refusal may be of what was changed there.
     const bool lasted = RealClock().Monotonic() - beside_since_ > kBesideWorks;
     if (lasted) peer_.beside->Worked();
-    if (!lasted && ended_by_peer_) peer_.beside->Failed();
+    if (refused_ || (!lasted && ended_by_peer_)) peer_.beside->Failed();
   }
   bool Read(replication::v1::Downstream* message) override {
     DataChannel::Frame frame;
     const absl::Status read = data_channel_.Read(&frame);
     if (!read.ok()) NoteEnd();
-    return read.ok() && frame.batch.empty() && message->ParseFromString(frame.message);
+    if (!read.ok() || !frame.batch.empty() || !message->ParseFromString(frame.message))
+      return false;
+    Look(*message);
+    return true;
   }
   bool Write(const UpstreamMessage& message) override {
     const absl::Status written = Send(message);
@@ -81,7 +85,7 @@ class DataChannelSenderCall : public SenderCall {
  private:
   absl::Status Send(const UpstreamMessage& message) {
     if (message.batch.empty()) return data_channel_.Write(message.message.SerializeAsString());
-    const bool beside = message.batch.size() >= kBesideBytesMin &&
+    const bool beside = takes_unchecked_ && message.batch.size() >= kBesideBytesMin &&
                         PayloadIsEncrypted(message.batch.view()) && ConnectedBeside();
     return beside ? data_channel_.WriteBeside(message.batch, beside_.get())
                   : data_channel_.Write(message.batch);
@@ -104,6 +108,16 @@ class DataChannelSenderCall : public SenderCall {
     if (cancelled_) beside_->Shutdown();
     return true;
   }
+  // What the receiver says of what goes beside.
+  void Look(const replication::v1::Downstream& message) {
+    if (message.has_acknowledgement()) {
+      takes_unchecked_ = message.acknowledgement().takes_unchecked();
+    } else if (message.has_hello_reply()) {
+      takes_unchecked_ = message.hello_reply().acknowledgement().takes_unchecked();
+    } else if (message.has_refusal()) {
+      refused_ = true;
+    }
+  }
   void NoteEnd() {
     if (!cancelled_) ended_by_peer_ = true;
   }
@@ -111,7 +125,8 @@ class DataChannelSenderCall : public SenderCall {
   const std::unique_ptr<TlsSocket> socket_;
   const DataChannelPeer peer_;
   DataChannel data_channel_;
-  std::atomic<bool> cancelled_{false}, ended_by_peer_{false};
+  std::atomic<bool> cancelled_{false}, ended_by_peer_{false}, takes_unchecked_{false};
+  bool refused_ = false;         // the reader's
   absl::Duration beside_since_;  // the writer's
   absl::Mutex mutex_;
   std::unique_ptr<Socket> beside_;  // set once, by the writer, under mutex_
@@ -146,48 +161,33 @@ absl::Status DataChannel::Write(const SealedBatch& batch) {
   return WriteFrame({.kind = kBatch, .head_bytes = HeadBytes(batch)}, batch.view());
 }
 
-BesideTags& DataChannel::tags() {
-  if (tags_ == nullptr) tags_ = std::make_unique<BesideTags>(&socket_);
-  return *tags_;
-}
-
 absl::Status DataChannel::WriteBeside(const SealedBatch& batch, Socket* beside) {
   const uint32_t head_bytes = HeadBytes(batch);
   const ConstBytes payload = AsBytes(batch.view().substr(head_bytes));
-  tags().Begin();
-  tags().Add(payload);
-  const Tag tag = tags().End();
-  std::string body(tag.begin(), tag.end());
-  body.append(batch.view().data(), head_bytes);
   HW_RETURN_IF_ERROR(WriteFrame({.kind = kBatchBeside,
                                  .head_bytes = head_bytes,
                                  .beside_bytes = static_cast<uint32_t>(payload.size())},
-                                body));
+                                batch.view().substr(0, head_bytes)));
   return beside->Write(payload);
 }
 
 absl::Status DataChannel::ReadBeside(const FrameHeader& header, Frame* frame) {
-  Tag told;
-  HW_RETURN_IF_ERROR(socket_.Read(MutableBytes(told)));
   BatchMemory memory(header.head_bytes, size_t{header.head_bytes} + header.beside_bytes);
   HW_RETURN_IF_ERROR(socket_.Read(memory.Part(0, header.head_bytes)));
   HW_ASSIGN_OR_RETURN(Socket* const beside, beside_());
   beside->SetReadTimeout(kBesidePieceTime);
-  tags().Begin();
   for (size_t at = header.head_bytes; at < memory.size;) {
     const MutableBytes piece = memory.Part(at, std::min(memory.size - at, kBesidePieceBytes));
     if (const absl::Status read = beside->Read(piece); !read.ok()) {
       return absl::AbortedError(absl::StrCat(
           "the connection beside the data channel was lost, or stood still: ", read.message()));
     }
-    tags().Add(piece);
     at += piece.size();
   }
-  if (!SameTag(tags().End(), told)) {
-    return absl::DataLossError(
-        "what came beside the data channel is not what was sent: it was changed on its way");
-  }
   frame->batch = memory.Take();
+  if (!PayloadIsEncrypted(frame->batch.view()))
+    return absl::InvalidArgumentError("what is not encrypted came beside the data channel");
+  frame->batch.SetUnchecked();
   return absl::OkStatus();
 }
 
@@ -216,7 +216,7 @@ absl::Status DataChannel::Read(Frame* frame) {
     return absl::OkStatus();
   }
   if (header.kind == kBatchBeside && head_fits && beside_ != nullptr && header.head_bytes > 0 &&
-      header.bytes == kTagBytes + header.head_bytes && header.beside_bytes > 0 &&
+      header.bytes == header.head_bytes && header.beside_bytes > 0 &&
       header.beside_bytes <= kBatchPayloadBytesMax) {
     return ReadBeside(header, frame);
   }

@@ -18,7 +18,7 @@ namespace homeward {
 
 inline constexpr char kDataChannelProtocol[] = "homeward-lane/1";
 // As before, and what is encrypted may go beside it.
-inline constexpr char kDataChannelBesideProtocol[] = "homeward-lane/2";
+inline constexpr char kDataChannelBesideProtocol[] = "homeward-lane/3";
 
 // Frames over one socket. Threads as SenderCall.
 class DataChannel {
@@ -31,8 +31,7 @@ class DataChannel {
 
   // `message` holds a serialised protobuf; `batch` a batch that is not verified. One of them is
   // empty. UNAVAILABLE: the connection is over, or none came beside it. ABORTED: the one beside
-  // it is over, or stood still. INVALID_ARGUMENT: not a frame, or too long a one. DATA_LOSS: what
-  // came beside it is not what was sent.
+  // it is over, or stood still. INVALID_ARGUMENT: not a frame, or too long a one.
   struct Frame {
     std::string message;
     SealedBatch batch;
@@ -47,10 +46,8 @@ class DataChannel {
   struct FrameHeader;
   absl::Status WriteFrame(const FrameHeader& header, absl::string_view body);
   absl::Status ReadBeside(const FrameHeader& header, Frame* frame);
-  BesideTags& tags();
   TlsSocket& socket_;
   const Beside beside_;
-  std::unique_ptr<BesideTags> tags_;  // once something goes beside
 };
 
 struct DataChannelPeer {

@@ -29,8 +29,6 @@ class DataChannelReceiverCall : public ReceiverCall {
   absl::Status Receive(UpstreamMessage* message) {
     DataChannel::Frame frame;
     const absl::Status read = data_channel_.Read(&frame);
-    if (absl::IsDataLoss(read))
-      LogError("data_channel.changed_beside", {{"host", socket_.peer_host_id()}, {"why", read}});
     if (absl::IsAborted(read) && !cancelled_)
       LogWarn("data_channel.lost_beside", {{"host", socket_.peer_host_id()}, {"why", read}});
     HW_RETURN_IF_ERROR(read);
@@ -183,8 +181,8 @@ class ThreadedDataChannelServer : public DataChannelServer {
       places_.erase(found);
     }
     HW_RETURN_IF_ERROR(socket->Write(AsBytes(kBesideAnswer)));
-    place->Put(std::move(socket));
     ++beside_count_;
+    place->Put(std::move(socket));
     LogInfo("data_channel.beside", {{"from", arrival->address()}});
     return absl::OkStatus();
   }

@@ -1,5 +1,6 @@
 // The data channel with real sockets and certificates: what it carries, who may call, and what a
 // hostile peer gets.
+#include <atomic>
 #include <functional>
 #include <memory>
 #include <vector>
@@ -32,6 +33,8 @@ class OpenInbox : public Inbox {
     return absl::OkStatus();
   }
   uint64_t AvailableBytes() override { return kMiB; }
+  bool takes_unchecked() const override { return takes_unchecked_; }
+  void SetTakesUnchecked(bool takes) { takes_unchecked_ = takes; }
   StreamPosition spooled() const override { return {}; }
   StreamPosition durable() const override { return {}; }
   void OnDigestQuery(const replication::v1::DigestQuery&, StreamReceiver&) override {}
@@ -51,6 +54,7 @@ class OpenInbox : public Inbox {
   absl::Mutex mutex_;
   std::vector<SealedBatch> stored_ ABSL_GUARDED_BY(mutex_);
   size_t awaited_ ABSL_GUARDED_BY(mutex_) = 0;
+  std::atomic<bool> takes_unchecked_{true};
 };
 
 class DataChannelTest : public ::testing::Test {
@@ -217,7 +221,7 @@ TEST_F(DataChannelTest, GarbageEndsItsCallAndNoOther) {
       FrameHeader(4, 1, 0) + std::string("\xff\xff\xff\xff"),  // not a message
       FrameHeader(0, 1, 0),                                    // no hello
       FrameHeader(64, 2, 64) + std::string(64, 'x'),           // a batch before the hello
-      FrameHeader(16 + 80, 3, 80) + std::string(96, 'x'),      // nothing of it goes beside
+      FrameHeader(80, 3, 80) + std::string(80, 'x'),           // nothing of it goes beside
   };
   for (const std::string& bytes : garbage) {
     const std::unique_ptr<TlsSocket> peer = Raw();
@@ -317,12 +321,6 @@ class BesideTest : public DataChannelTest {
     ASSERT_TRUE(channel_->Write(Hello().SerializeAsString()).ok());
     ASSERT_TRUE(channel_->Read(&reply).ok());
   }
-  void ExpectThatOneIsStoredAndTheCallEnds() {
-    // What is cut off has an end.
-    beside_->Shutdown();
-    EXPECT_TRUE(ChannelEnds());
-    EXPECT_EQ(inbox_.AwaitStored(1), std::vector<SealedBatch>{sent_[0]});
-  }
   bool ChannelEnds() {
     peer_->SetReadTimeout(absl::Seconds(20));
     DataChannel::Frame frame;
@@ -364,34 +362,59 @@ TEST_F(BesideTest, WhatIsEncryptedGoesThereAndNothingElseDoes) {
   }
 }
 
-TEST_F(BesideTest, WhatNobodyMeddlesWithArrives) {
+TEST_F(BesideTest, WhatNobodyMeddlesWithArrivesAndNobodyVouchesForIt) {
   SendThree([](std::string bytes) { return bytes; });
-  EXPECT_EQ(inbox_.AwaitStored(3), sent_);
+  const std::vector<SealedBatch> stored = inbox_.AwaitStored(3);
+  EXPECT_EQ(stored, sent_);
+  for (const SealedBatch& batch : stored) EXPECT_FALSE(batch.checked());
 }
 
-TEST_F(BesideTest, AByteThatIsChangedEndsTheCallAndIsNotStored) {
+TEST_F(BesideTest, WhatIsMeddledWithComesAsUncheckedAsTheRest) {
   SendThree([](std::string bytes) {
     bytes.back() ^= 1;
     return bytes;
   });
-  ExpectThatOneIsStoredAndTheCallEnds();
+  const std::vector<SealedBatch> stored = inbox_.AwaitStored(3);
+  EXPECT_FALSE(stored[1] == sent_[1]);
+  EXPECT_FALSE(stored[1].checked());
+  ParsedBatch batch;
+  EXPECT_TRUE(absl::IsDataLoss(ParseBatch(stored[1].view(), false, &batch)));
+  EXPECT_EQ(stored[2], sent_[2]) << "nothing else is touched by it";
 }
 
-TEST_F(BesideTest, SoDoesOneThatIsAdded) {
-  SendThree([](const std::string& bytes) { return absl::StrCat("x", bytes); });
-  ExpectThatOneIsStoredAndTheCallEnds();
-}
-
-TEST_F(BesideTest, SoDoesOneThatIsMissing) {
+TEST_F(BesideTest, WhatIsMissingIsWaitedForUntilTheConnectionEnds) {
   SendThree([](std::string bytes) { return bytes.substr(1); });
-  ExpectThatOneIsStoredAndTheCallEnds();
+  inbox_.AwaitStored(2);
+  beside_->Shutdown();
+  EXPECT_TRUE(ChannelEnds());
+  EXPECT_EQ(inbox_.AwaitStored(2).size(), 2u);
 }
 
-TEST_F(BesideTest, SoDoesWhatWasSentBefore) {
-  SendThree([this](const std::string& bytes) {
-    return std::string(sent_[0].view().substr(sent_[0].size() - bytes.size()));
-  });
-  ExpectThatOneIsStoredAndTheCallEnds();
+TEST_F(BesideTest, WhatIsNotEncryptedIsRefusedThere) {
+  Start();
+  OpenChannel();
+  auto connected = ConnectBeside(peer_.get(), address(), absl::Seconds(5));
+  ASSERT_TRUE(connected.ok()) << connected.status();
+  ASSERT_TRUE(channel_->WriteBeside(Batch(1, 100 * kKiB), connected->get()).ok());
+  EXPECT_TRUE(ChannelEnds());
+}
+
+TEST_F(BesideTest, NothingGoesThereWhenTheReceiverDoesNotSaySo) {
+  inbox_.SetTakesUnchecked(false);
+  Start();
+  BesideTrials trials;
+  const std::unique_ptr<SenderCall> call = Greeted(&trials);
+  ASSERT_NE(call, nullptr);
+  Downstream acknowledgement;
+  for (uint64_t i = 1; i <= 3; ++i) {
+    // The second is acknowledged with a yes.
+    if (i == 2) inbox_.SetTakesUnchecked(true);
+    ASSERT_TRUE(call->Write({{}, Batch(i, 100 * kKiB, &encryptor_)}));
+    ASSERT_TRUE(call->Read(&acknowledgement));
+    EXPECT_EQ(server_->beside_count(), i < 3 ? 0u : 1u);
+  }
+  EXPECT_TRUE(inbox_.AwaitStored(3)[1].checked());
+  EXPECT_FALSE(inbox_.AwaitStored(3)[2].checked());
 }
 
 TEST_F(BesideTest, ItBelongsToOneDataChannelAndComesOnce) {

@@ -186,13 +186,17 @@ absl::Status ReplicaStore::Take(const std::vector<absl::string_view>& sealed_bat
   absl::Status refused;
   for (const absl::string_view sealed : sealed_batches) {
     ParsedBatch& batch = batches->parsed.emplace_back();
-    refused = ParseBatch(sealed, /*decode=*/false, &batch);
+    refused = ParseForDecoding(sealed, &batch);
     if (!refused.ok()) break;
     const absl::StatusOr<bool> takes = staged_.order.Takes(batch.header);
     refused = takes.status();
     if (!refused.ok()) break;
-    // Its key may have ended since it was taken.
-    if (!*takes) continue;
+    if (!*takes) {
+      // Its key may have ended since it was taken.
+      refused = ParseBatch(sealed, /*decode=*/false, &batch);
+      if (!refused.ok()) break;
+      continue;
+    }
     refused = DecodeBatch(keys_, &batch);
     if (!refused.ok()) break;
     refused = TakeOne(batch);

@@ -89,6 +89,7 @@ Acknowledgement StreamReceiver::CurrentAcknowledgement() {
   ToProto(inbox_.spooled(), acknowledgement.mutable_spooled());
   ToProto(inbox_.durable(), acknowledgement.mutable_durable());
   acknowledgement.set_link(ToProto(inbox_.link()));
+  acknowledgement.set_takes_unchecked(inbox_.takes_unchecked());
   return acknowledgement;
 }
 

@@ -41,6 +41,9 @@ class Inbox {
   virtual StreamPosition durable() const = 0;
   // What the link behind this component asks for. Where a stream ends there is none.
   virtual Compression link() const { return {}; }
+  // Whether batches may come that are not checked(). Such a one may still come when it may not any
+  // more.
+  virtual bool takes_unchecked() const { return false; }
   // Answer with `from.SendDigestReply()`, or not at all: the sender asks again.
   virtual void OnDigestQuery(const replication::v1::DigestQuery& query, StreamReceiver& from) = 0;
 };

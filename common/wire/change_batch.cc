@@ -294,14 +294,18 @@ SealedBatch BatchBuilder::Seal(const BatchHeader& header, PayloadEncryptor* encr
   return SealedBatch(std::move(memory_), offset, bytes);
 }
 
-absl::Status ParseBatch(absl::string_view sealed, bool decode, ParsedBatch* out) {
-  RawHeader header;
-  HW_RETURN_IF_ERROR(ReadRawHeader(sealed, &header));
+namespace {
+
+absl::Status VerifyChecksum(absl::string_view sealed, const RawHeader& header) {
   const ConstBytes bytes = AsBytes(sealed);
-  if (Checksum64(bytes.subspan(0, kChecksumOffset), bytes.subspan(kBatchHeaderBytes)) !=
+  if (Checksum64(bytes.subspan(0, kChecksumOffset), bytes.subspan(kBatchHeaderBytes)) ==
       header.checksum) {
-    return Corrupt(absl::StrCat("checksum mismatch at position ", header.position.ToString()));
+    return absl::OkStatus();
   }
+  return Corrupt(absl::StrCat("checksum mismatch at position ", header.position.ToString()));
+}
+
+absl::Status ParseVerified(absl::string_view sealed, const RawHeader& header, ParsedBatch* out) {
   out->header = {static_cast<BatchKind>(header.kind), header.position, header.generation};
   out->encoding = static_cast<PayloadEncoding>(header.encoding);
   out->sealed = sealed;
@@ -342,7 +346,24 @@ absl::Status ParseBatch(absl::string_view sealed, bool decode, ParsedBatch* out)
   if (out->encoding == PayloadEncoding::kPlain && header.stored_bytes != header.payload_bytes) {
     return Corrupt("a plain payload with two lengths");
   }
+  return absl::OkStatus();
+}
+
+}  // namespace
+
+absl::Status ParseBatch(absl::string_view sealed, bool decode, ParsedBatch* out) {
+  RawHeader header;
+  HW_RETURN_IF_ERROR(ReadRawHeader(sealed, &header));
+  HW_RETURN_IF_ERROR(VerifyChecksum(sealed, header));
+  HW_RETURN_IF_ERROR(ParseVerified(sealed, header, out));
   return decode ? DecodeBatch(DataKeys(), out) : absl::OkStatus();
+}
+
+absl::Status ParseForDecoding(absl::string_view sealed, ParsedBatch* out) {
+  RawHeader header;
+  HW_RETURN_IF_ERROR(ReadRawHeader(sealed, &header));
+  if (!header.encrypted) HW_RETURN_IF_ERROR(VerifyChecksum(sealed, header));
+  return ParseVerified(sealed, header, out);
 }
 
 absl::Status DecodeBatch(const DataKeys& keys, ParsedBatch* batch) {

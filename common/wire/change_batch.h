@@ -119,6 +119,10 @@ struct ParsedBatch {
 // An encrypted one cannot be decoded so.
 absl::Status ParseBatch(absl::string_view sealed, bool decode, ParsedBatch* out);
 
+// As that without decoding. Of an encrypted one the checksum is not looked at: DecodeBatch(), which
+// verifies all of it, must follow here or where it is sent.
+absl::Status ParseForDecoding(absl::string_view sealed, ParsedBatch* out);
+
 // Decodes the payload of a batch that was parsed without: the content that its machine encrypted
 // with one of `keys`, if any, for this very header and these extents.
 // DATA_LOSS: it is not, there is no such key, or it is not encrypted and would have to be.

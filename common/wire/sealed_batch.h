@@ -33,6 +33,10 @@ class SealedBatch {
   absl::string_view view() const { return bytes_; }
   size_t size() const { return bytes_.size(); }
   bool empty() const { return bytes_.empty(); }
+  // Whether the connection that it came over vouched that it is what was sent. Only an encrypted
+  // batch can do without: who opens it finds out.
+  bool checked() const { return checked_; }
+  void SetUnchecked() { checked_ = false; }
   // The same bytes, wherever they are.
   friend bool operator==(const SealedBatch& a, const SealedBatch& b) {
     return a.bytes_ == b.bytes_;
@@ -41,6 +45,7 @@ class SealedBatch {
  private:
   std::shared_ptr<const void> owner_;  // of every copy
   absl::string_view bytes_;
+  bool checked_ = true;
 };
 
 }  // namespace homeward

@@ -60,6 +60,9 @@ void HostedRelay::Tick() {
             {{"machine", stream_.machine_id()},
              {"why", "the spool is damaged or no longer what the master target goes on from"}});
   }
+  if (const absl::Status again = relay_->TakeAskedAgain(); !again.ok()) {
+    LogWarn("relay.asked_again", {{"machine", stream_.machine_id()}, {"why", again.message()}});
+  }
   control::v1::RelayObserved seen;
   seen.set_machine_id(stream_.machine_id());
   seen.set_generation(stream_.generation());

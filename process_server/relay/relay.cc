@@ -4,6 +4,7 @@
 #include <utility>
 #include <vector>
 
+#include "absl/algorithm/container.h"
 #include "absl/strings/str_cat.h"
 #include "common/status/status_macros.h"
 
@@ -11,6 +12,13 @@ namespace homeward {
 namespace {
 
 constexpr uint64_t kMemoryRoomMin = kMiB;  // a batch
+// How long nothing is taken unchecked after some of it had to be sent again: longer each time.
+constexpr uint64_t kCheckedTicksMin = 300, kCheckedTicksMax = 18000;
+constexpr uint64_t kWorksTicks = 600;  // after so long without that, it begins anew
+
+absl::Status NotAsSent(absl::string_view why) {
+  return absl::UnavailableError(absl::StrCat("what came beside TLS is to be sent again: ", why));
+}
 
 }  // namespace
 
@@ -75,7 +83,9 @@ absl::StatusOr<StreamPosition> Relay::Admit(const replication::v1::Hello& hello)
 
 absl::Status Relay::Take(SealedBatch sealed) {
   ParsedBatch batch;
-  HW_RETURN_IF_ERROR(ParseBatch(sealed.view(), /*decode=*/false, &batch));
+  // Whoever opens what is not checked finds out what its checksum could say.
+  HW_RETURN_IF_ERROR(sealed.checked() ? ParseBatch(sealed.view(), /*decode=*/false, &batch)
+                                      : ParseForDecoding(sealed.view(), &batch));
   HW_ASSIGN_OR_RETURN(const bool next, order_.Takes(batch.header));
   if (!next) return absl::OkStatus();
   order_.ResumeAfter(batch.header.position);
@@ -98,13 +108,34 @@ absl::Status Relay::Store(std::vector<SealedBatch> batches) {
       (memory_bytes_ > memory_bytes_max_ + kBatchBytesMax || !sender_.streaming())) {
     const absl::Status spooled = SpoolThrough(waiting_.back().position);
     if (!spooled.ok()) return spooled;
+    AskAgain("it has to wait for the master target");
   }
   return refused;
 }
 
+void Relay::TakeChecked() {
+  if (ticks_ > checked_until_ + kWorksTicks) checked_ticks_ = 0;
+  checked_ticks_ = std::clamp(2 * checked_ticks_, kCheckedTicksMin, kCheckedTicksMax);
+  checked_until_ = ticks_ + checked_ticks_;
+}
+
+void Relay::AskAgain(absl::string_view why) {
+  const auto first =
+      absl::c_find_if(waiting_, [](const Waiting& waiting) { return !waiting.sealed.checked(); });
+  if (first == waiting_.end()) return;
+  order_.ResumeAfter(first == waiting_.begin() ? std::max(spool_->appended(), durable_)
+                                               : std::prev(first)->position);
+  for (auto it = first; it != waiting_.end(); ++it) memory_bytes_ -= it->sealed.size();
+  waiting_.erase(first, waiting_.end());
+  TakeChecked();
+  asked_again_ = NotAsSent(why);
+  if (receiver_ != nullptr) receiver_->Refuse(asked_again_);
+}
+
 absl::Status Relay::SpoolThrough(StreamPosition last) {
   absl::Status appended;
-  while (!waiting_.empty() && waiting_.front().position <= last) {
+  while (!waiting_.empty() && waiting_.front().position <= last &&
+         waiting_.front().sealed.checked()) {
     Waiting& next = waiting_.front();
     // What came before was durable without ever being in the spool.
     if (!spool_->appended().MayPrecede(next.position) && durable_ > spool_->appended())
@@ -135,7 +166,10 @@ void Relay::Tick() {
   }
   if (last.none()) return;
   // On a full disk it waits here, and is tried again.
-  if (SpoolThrough(last).ok() && receiver_ != nullptr) receiver_->Acknowledge();
+  if (!SpoolThrough(last).ok()) return;
+  if (receiver_ != nullptr) receiver_->Acknowledge();
+  if (!waiting_.empty() && waiting_.front().position <= last)
+    AskAgain("it has to wait for the master target");
 }
 
 uint64_t Relay::AvailableBytes() {
@@ -163,7 +197,7 @@ absl::Status Relay::ResumeAfter(StreamPosition held) {
     // The master target holds less than was durable before: what is missing is gone here.
     const absl::Status lost = absl::DataLossError(absl::StrCat(
         "the master target is back at ", held.ToString(), ", which this process server passed"));
-    OnRefused(lost);
+    GiveUp(lost);
     return lost;
   }
   forwarded_ = held;
@@ -211,6 +245,7 @@ absl::StatusOr<SealedBatch> Relay::NextBatch() {
 void Relay::OnAcknowledged(StreamPosition, StreamPosition durable) {
   if (durable <= durable_) return;
   durable_ = durable;
+  doubted_ = false;
   if (!broken_.ok()) return;
   // It came another way: what is still on its way here from before is late.
   if (durable > order_.position()) order_.ResumeAfter(durable);
@@ -238,6 +273,16 @@ void Relay::OnRepairRequest(const replication::v1::RepairRequest& request) {
 }
 
 void Relay::OnRefused(const absl::Status& status) {
+  // What is refused may have been changed on its way here, or from here. Then it is not refused
+  // when it comes again over TLS.
+  if (absl::IsDataLoss(status) && !doubted_) {
+    doubted_ = true;
+    return AskAgain(status.message());
+  }
+  GiveUp(status);
+}
+
+void Relay::GiveUp(const absl::Status& status) {
   // A refused stream is refused as long as its head is the same: let the agent begin anew.
   if (absl::IsDataLoss(status)) {
     const absl::Status started = StartOver();

@@ -6,6 +6,7 @@
 #include <deque>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "common/replication/stream_order.h"
@@ -20,7 +21,7 @@ namespace homeward {
 
 // Must run on one strand. A batch is forwarded from memory. What is not durable soon, or is more
 // than may be kept there, goes to the spool; until then it is not `spooled` and its sender keeps
-// it.
+// it. What is not checked() never goes there: it is let go, and its sender sends it again.
 class Relay : public Inbox, public Outbox {
  public:
   struct Options {
@@ -67,6 +68,9 @@ class Relay : public Inbox, public Outbox {
   uint64_t pending_bytes() const { return spool_->pending_bytes() + memory_bytes_; }
   // How often the spool was thrown away because the master target refused what is in it.
   uint64_t start_over_count() const { return start_over_count_; }
+  // Why the agent was last asked to send again what had come unchecked. OK: it never was, or not
+  // since this was asked.
+  absl::Status TakeAskedAgain() { return std::exchange(asked_again_, absl::OkStatus()); }
   // Batch bytes sent towards the master target since Open().
   uint64_t forwarded_bytes() const { return forwarded_bytes_; }
   // Takes and sends nothing any more; the agent is told `why`.
@@ -81,6 +85,10 @@ class Relay : public Inbox, public Outbox {
   StreamPosition spooled() const override { return spool_->held(); }
   StreamPosition durable() const override { return durable_; }
   Compression link() const override;
+  // While it only passes through.
+  bool takes_unchecked() const override {
+    return sender_.streaming() && spool_->pending_bytes() == 0 && ticks_ >= checked_until_;
+  }
   void OnDigestQuery(const replication::v1::DigestQuery& query, StreamReceiver& from) override;
 
   // Outbox
@@ -100,13 +108,21 @@ class Relay : public Inbox, public Outbox {
 
   Relay(FileSystem& files, Options options, std::unique_ptr<Spool> spool);
   absl::Status Take(SealedBatch sealed);
-  // Moves what waits in memory to the spool, up to `last`, and syncs.
+  // Moves what waits in memory to the spool, up to `last`, and syncs. Ends before what is not
+  // checked.
   absl::Status SpoolThrough(StreamPosition last);
+  // Lets go what waits and is not checked, with all behind it; the agent is told `why` and sends
+  // it again.
+  void AskAgain(absl::string_view why);
+  // For a while, and longer each time.
+  void TakeChecked();
   bool CanResumeAfter(StreamPosition position) const;
   // The first batch behind `position`; empty when there is none.
   absl::StatusOr<SealedBatch> ReadBehind(StreamPosition position);
   absl::Status GiveUpSpool(const absl::Status& damage);
   absl::Status StartOver();
+  // The stream cannot go on as it is: the agent is told.
+  void GiveUp(const absl::Status& status);
 
   FileSystem& files_;
   const Options options_;
@@ -123,6 +139,10 @@ class Relay : public Inbox, public Outbox {
   bool spool_full_ = false;  // the last attempt to move something there failed
   uint64_t forwarded_bytes_ = 0;
   uint64_t start_over_count_ = 0;
+  absl::Status asked_again_;
+  uint64_t checked_until_ = 0;  // ticks_ from which on unchecked batches are taken
+  uint64_t checked_ticks_ = 0;  // how long none was taken the last time
+  bool doubted_ = false;        // the master target refused, and nothing was durable since
   CompressionChoice choice_;
   bool agent_compresses_ = false;  // itself; an older one does not
   StreamPosition forwarded_;

@@ -236,6 +236,153 @@ TEST(Relay, OnlyTheAdmittedSessionStreamsAndWhoIsRefusedTakesNobodysPlace) {
   EXPECT_TRUE(relay->Admit(hello(6).hello()).ok());
 }
 
+// What comes beside TLS: nobody vouches for it before the end of the stream has opened it.
+class UncheckedTest : public ::testing::Test {
+ protected:
+  UncheckedTest() {
+    relay_ = *Relay::Open(disk_, {.machine_id = "m",
+                                  .generation = 1,
+                                  .disk_bytes = {kMiB},
+                                  .spool = {"/spool", kMiB},
+                                  .spool_after_ticks = 3});
+    Call();
+    GoOn();
+    Store(SealEpochBegin({BatchKind::kEpochBegin, {1, 0}, 1}, {}, &encryptor_));
+  }
+  ~UncheckedTest() override {
+    relay_->DetachReceiver(agent_.get());
+    relay_->sender().Disconnect();
+  }
+  // The agent calls, for the first time or anew; the position that it goes on from.
+  StreamPosition Call() {
+    answers_ = {};
+    if (agent_ != nullptr) relay_->DetachReceiver(agent_.get());
+    agent_ = std::make_unique<StreamReceiver>(relay_.get(), &answers_);
+    replication::v1::Upstream message;
+    message.mutable_hello()->set_version_major(kReplicationVersionMajor);
+    message.mutable_hello()->set_machine_id("m");
+    message.mutable_hello()->set_generation(1);
+    agent_->OnMessage(message);
+    relay_->AttachReceiver(agent_.get());
+    return FromProto(answers_.last.hello_reply().held());
+  }
+  // The master target is there, and gives credit.
+  void GoOn() {
+    relay_->sender().Disconnect();
+    relay_->sender().Connect(&target_, relay_->MakeHello());
+    replication::v1::Downstream reply;
+    reply.mutable_hello_reply()->set_version_major(kReplicationVersionMajor);
+    ToProto(relay_->durable(), reply.mutable_hello_reply()->mutable_held());
+    reply.mutable_hello_reply()->mutable_acknowledgement()->set_credit_bytes(64 * kMiB);
+    relay_->sender().OnMessage(reply);
+  }
+  SealedBatch Writes(uint64_t sequence) {
+    BatchBuilder builder;
+    const MutableBytes place = builder.AddData(0, {0, 4 * kKiB});
+    std::memset(place.data(), static_cast<int>(sequence), place.size());
+    return builder.Seal({BatchKind::kWrites, {1, sequence}, 1}, &encryptor_);
+  }
+  static SealedBatch Unchecked(SealedBatch batch) {
+    batch.SetUnchecked();
+    return batch;
+  }
+  void Store(SealedBatch batch) {
+    agent_->OnBatch(std::move(batch));
+    agent_->Flush();
+  }
+  void Refused(absl::StatusCode code) {
+    replication::v1::Downstream refusal;
+    refusal.mutable_refusal()->set_code(static_cast<uint32_t>(code));
+    refusal.mutable_refusal()->set_message("it is not as its machine sealed it");
+    relay_->sender().OnMessage(refusal);
+  }
+  absl::StatusCode told() const {
+    return static_cast<absl::StatusCode>(answers_.last.refusal().code());
+  }
+
+  MemoryDisk disk_{1};
+  PayloadEncryptor encryptor_{{1, std::string(kDataKeyBytes, 'k')}};
+  DeafLink target_;
+  Answers answers_;
+  std::unique_ptr<Relay> relay_;
+  std::unique_ptr<StreamReceiver> agent_;
+};
+
+TEST_F(UncheckedTest, ItIsPassedOnAndTakesNoPlaceOfWhatIsDurable) {
+  ASSERT_TRUE(relay_->takes_unchecked());
+  Store(Unchecked(Writes(1)));
+  Store(Writes(2));
+  EXPECT_GT(relay_->forwarded_bytes(), 8 * kKiB);
+  relay_->OnAcknowledged({}, {1, 2});
+  EXPECT_EQ(relay_->pending_bytes(), 0u);
+  for (int tick = 0; tick < 10; ++tick) relay_->Tick();
+  EXPECT_FALSE(answers_.closed);
+  EXPECT_TRUE(relay_->takes_unchecked());
+}
+
+TEST_F(UncheckedTest, WhereItWouldHaveToBeSpooledItIsSentAgain) {
+  Store(Writes(1));
+  Store(Unchecked(Writes(2)));
+  Store(Writes(3));
+  for (int tick = 0; tick < 3; ++tick) relay_->Tick();
+  EXPECT_EQ(relay_->spooled(), (StreamPosition{1, 1})) << "what came before it is kept";
+  EXPECT_EQ(told(), absl::StatusCode::kUnavailable);
+  EXPECT_TRUE(answers_.closed);
+  EXPECT_TRUE(absl::IsUnavailable(relay_->TakeAskedAgain()));
+  EXPECT_TRUE(relay_->TakeAskedAgain().ok()) << "it is said once";
+  EXPECT_EQ(Call(), (StreamPosition{1, 1}));
+  EXPECT_FALSE(answers_.last.hello_reply().acknowledgement().takes_unchecked());
+  Store(Writes(2));
+  Store(Writes(3));
+  for (int tick = 0; tick < 3; ++tick) relay_->Tick();
+  EXPECT_EQ(relay_->spooled(), (StreamPosition{1, 3}));
+  relay_->OnAcknowledged({}, {1, 3});
+  for (int tick = 0; tick < 290; ++tick) relay_->Tick();
+  EXPECT_FALSE(relay_->takes_unchecked()) << "not for a while";
+  for (int tick = 0; tick < 10; ++tick) relay_->Tick();
+  EXPECT_TRUE(relay_->takes_unchecked());
+}
+
+TEST_F(UncheckedTest, WithoutAMasterTargetItIsSentAgainAtOnce) {
+  relay_->sender().Disconnect();
+  EXPECT_FALSE(relay_->takes_unchecked());
+  Store(Unchecked(Writes(1)));
+  EXPECT_EQ(told(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(relay_->spooled(), (StreamPosition{1, 0}));
+  EXPECT_EQ(Call(), (StreamPosition{1, 0}));
+}
+
+TEST_F(UncheckedTest, WhatWasChangedOnItsWayHereIsPassedOnToWhoFindsOut) {
+  std::string bytes(Writes(1).view());
+  bytes.back() ^= 1;
+  Store(Unchecked(SealedBatch(bytes)));
+  EXPECT_FALSE(answers_.closed);
+  EXPECT_GT(relay_->forwarded_bytes(), 4 * kKiB);
+  Refused(absl::StatusCode::kDataLoss);
+  EXPECT_EQ(told(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(Call(), (StreamPosition{1, 0}));
+  Store(SealedBatch(bytes));
+  EXPECT_EQ(told(), absl::StatusCode::kDataLoss) << "over TLS it came as it was sent";
+}
+
+TEST_F(UncheckedTest, TheFirstRefusalIsTakenToBeOfWhatWasChangedAndTheSecondIsNot) {
+  Store(Unchecked(Writes(1)));
+  Refused(absl::StatusCode::kDataLoss);
+  EXPECT_EQ(told(), absl::StatusCode::kUnavailable);
+  EXPECT_EQ(relay_->start_over_count(), 0u);
+  GoOn();
+  EXPECT_EQ(Call(), (StreamPosition{1, 0}));
+  Store(Writes(1));
+  relay_->OnAcknowledged({}, {1, 1});
+  Store(Writes(2));
+  Refused(absl::StatusCode::kDataLoss);
+  EXPECT_FALSE(answers_.closed) << "it may have been changed on its way from here";
+  GoOn();
+  Refused(absl::StatusCode::kDataLoss);
+  EXPECT_EQ(told(), absl::StatusCode::kDataLoss);
+  EXPECT_EQ(relay_->start_over_count(), 1u);
+}
+
 TEST(BandwidthSchedule, TheFirstWindowThatHoldsIsUsedAlsoOverMidnight) {
   config::v1::ProcessServerConfig config;
   config.set_bandwidth_bytes_per_second(1);

@@ -51,10 +51,11 @@ Fabric::Fabric(uint64_t seed, const RunOptions& options, Kind kind) : Scenario(s
   settings_.encrypt_streams = encrypts_;
   mischief_.seed(seed);
   if (encrypts_) {
+    wire_meddles_ = seed % 8 == 7;
     world_.on_batch = [this](SealedBatch* batch) { OnBatch(batch); };
-    // Nobody here changes a key's id.
-    world_.on_refusal = [this](const std::string& why) {
-      if (absl::StrContains(why, "was not told")) Fail(absl::StrCat("a key ended early: ", why));
+    world_.on_beside = [this](SealedBatch* batch) { OnBeside(batch); };
+    world_.on_refusal = [this](bool to_relay, const replication::v1::Refusal& refusal) {
+      OnRefusal(to_relay, refusal);
     };
   }
   commit_deaths_ = world_.Chance(0.5);

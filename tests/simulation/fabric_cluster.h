@@ -260,6 +260,8 @@ class Fabric : public Scenario {
 
   // Each batch, as it leaves: no nonce serves two. Sometimes it is changed, or replaced.
   void OnBatch(SealedBatch* batch);
+  void OnBeside(SealedBatch* batch);
+  void OnRefusal(bool to_relay, const replication::v1::Refusal& refusal);
   void ScheduleFault();
   void Strike();
   void ReapTheDead();
@@ -274,6 +276,7 @@ class Fabric : public Scenario {
   // Streams are encrypted, and somebody on the way changes what is. Decided by the seed alone, with
   // random numbers of its own, so that what happens in other seeds stays.
   bool encrypts_ = false;
+  bool wire_meddles_ = false;  // somebody between two hosts does so, and not a process server
   std::mt19937_64 mischief_;
   // Digests of what each key and nonce sealed, and of what was made of that on the way.
   std::map<std::pair<uint64_t, std::array<uint8_t, kNonceBytes>>, std::string> nonces_;

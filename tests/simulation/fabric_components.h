@@ -113,9 +113,9 @@ class Switchboard {
 class Link : public StreamLink {
  public:
   Link(Switchboard* board, Host* host, Strand* strand, StreamSender* sender,
-       std::function<replication::v1::Hello()> hello, std::string address)
+       std::function<replication::v1::Hello()> hello, StreamDialer::Peer peer)
       : state_(std::make_shared<State>(board, host, strand, sender, std::move(hello),
-                                       std::move(address))) {
+                                       std::move(peer))) {
     Connect(state_);
   }
   ~Link() override {
@@ -127,14 +127,14 @@ class Link : public StreamLink {
  private:
   struct State {
     State(Switchboard* board, Host* host, Strand* strand, StreamSender* sender,
-          std::function<replication::v1::Hello()> hello, std::string address)
+          std::function<replication::v1::Hello()> hello, StreamDialer::Peer peer)
         : board(*board),
           host(*host),
           incarnation(host->incarnation),
           strand(strand),
           sender(sender),
           hello(std::move(hello)),
-          address(std::move(address)) {}
+          peer(std::move(peer)) {}
     bool over() const { return closed || host.incarnation != incarnation; }
     Switchboard& board;
     Host& host;
@@ -142,7 +142,8 @@ class Link : public StreamLink {
     Strand* const strand;
     StreamSender* const sender;
     const std::function<replication::v1::Hello()> hello;
-    const std::string address;
+    const StreamDialer::Peer peer;
+    absl::Duration beside_again;  // not before, since it was refused
     bool closed = false;
     std::shared_ptr<Call> call;
   };
@@ -150,10 +151,11 @@ class Link : public StreamLink {
     if (state->over()) return;
     state->strand->Post([state] {
       if (state->over()) return;
-      Component* const called = state->board.ComponentAt(state->address);
+      Component* const called = state->board.ComponentAt(state->peer.address);
       if (called == nullptr || !called->host.up) return Again(state);
       state->call = std::make_shared<Call>(
-          &state->board.world(), state->strand, state->sender,
+          &state->board.world(), state->peer.master_target, &state->beside_again, state->strand,
+          state->sender,
           [called](const std::string& machine_id) { return called->Find(machine_id); },
           [state] { Again(state); });
       std::erase_if(called->calls, [](const auto& call) { return call.expired(); });
@@ -176,7 +178,7 @@ class Dialer : public StreamDialer {
   std::unique_ptr<StreamLink> Dial(Strand* strand, StreamSender* sender,
                                    std::function<replication::v1::Hello()> hello,
                                    const Peer& peer) override {
-    return std::make_unique<Link>(&board_, &host_, strand, sender, std::move(hello), peer.address);
+    return std::make_unique<Link>(&board_, &host_, strand, sender, std::move(hello), peer);
   }
 
  private:

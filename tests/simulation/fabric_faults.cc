@@ -1,9 +1,55 @@
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "common/wire/change_batch.h"
 #include "common/wire/checksum.h"
 #include "tests/simulation/fabric_cluster.h"
 
 namespace homeward::simulation {
+
+namespace {
+
+// Its checksum is what it was made for.
+SealedBatch WithChecksum(std::string bytes) {
+  const ConstBytes changed = AsBytes(bytes);
+  std::string checksum;
+  FieldWriter(&checksum).U64(Checksum64(changed.first(48), changed.subspan(kBatchHeaderBytes)));
+  bytes.replace(48, checksum.size(), checksum);
+  return SealedBatch(std::move(bytes));
+}
+
+}  // namespace
+
+void Fabric::OnBeside(SealedBatch* batch) {
+  const uint64_t payload_bytes = batch->size() - *BatchHeadBytes(batch->view());
+  if (payload_bytes == 0 || !faulty() || !wire_meddles_ || mischief_() % 100 != 0) return;
+  ++outcome_.forged;
+  std::string bytes(batch->view());
+  bytes[bytes.size() - 1 - mischief_() % payload_bytes] ^= 1;
+  SealedBatch changed =
+      mischief_() % 2 == 0 ? SealedBatch(std::move(bytes)) : WithChecksum(std::move(bytes));
+  Say("somebody changes what goes beside TLS");
+  changed_.insert(Digest128(AsBytes(changed.view())));
+  changed.SetUnchecked();
+  *batch = std::move(changed);
+  if (mischief_() % 2 != 0) return;
+  // So it has to wait where it is.
+  const absl::Duration held = absl::Seconds(2 + mischief_() % 10);
+  for (const auto& component : components_) {
+    if (!component->is_target) continue;
+    for (const auto& weak : component->calls) {
+      if (const auto call = weak.lock()) call->Hold(/*up=*/true, held);
+    }
+  }
+}
+
+void Fabric::OnRefusal(bool to_relay, const replication::v1::Refusal& refusal) {
+  // Nobody here changes a key's id.
+  if (absl::StrContains(refusal.message(), "was not told"))
+    Fail(absl::StrCat("a key ended early: ", refusal.message()));
+  const bool compares = refusal.code() == static_cast<uint32_t>(absl::StatusCode::kDataLoss);
+  if (wire_meddles_ && !to_relay && compares && absl::StrContains(refusal.message(), "sealed it"))
+    Fail(absl::StrCat("what was changed beside TLS costs a comparison: ", refusal.message()));
+}
 
 void Fabric::OnBatch(SealedBatch* batch) {
   ParsedBatch parsed;
@@ -16,7 +62,7 @@ void Fabric::OnBatch(SealedBatch* batch) {
   if (!fresh && seen->second != digest)
     Fail(absl::StrCat("a nonce serves two batches, one at ", parsed.header.position.ToString()));
   const bool has_content = parsed.header.kind == BatchKind::kWrites && !parsed.payload.empty();
-  if (!has_content || !faulty() || mischief_() % 500 != 0) return;
+  if (!has_content || !faulty() || wire_meddles_ || mischief_() % 500 != 0) return;
   ++outcome_.forged;
   const uint64_t kind = mischief_() % 3;
   const Extent first = parsed.extents[0].extent;
@@ -31,12 +77,8 @@ void Fabric::OnBatch(SealedBatch* batch) {
       FieldWriter(&offset).U64(first.offset - kSectorBytes);
       bytes.replace(kBatchHeaderBytes + kBatchEnvelopeBytes + 8, offset.size(), offset);
     }
-    const ConstBytes changed = AsBytes(bytes);
-    std::string checksum;
-    FieldWriter(&checksum).U64(Checksum64(changed.first(48), changed.subspan(kBatchHeaderBytes)));
-    bytes.replace(48, checksum.size(), checksum);
-    changed_.insert(Digest128(AsBytes(bytes)));
-    *batch = SealedBatch(std::move(bytes));
+    *batch = WithChecksum(std::move(bytes));
+    changed_.insert(Digest128(AsBytes(batch->view())));
     return;
   }
   Say(absl::StrCat("somebody invents what is written at ", parsed.header.position.ToString()));

@@ -86,6 +86,8 @@ constexpr Mutation kMutations[] = {
     {"mutation.assume_stillness", kStream},
     {"mutation.trust_a_wrong_tag", kFabric, 179},
     {"mutation.extents_beside_the_tag", kFabric},
+    {"mutation.spool_what_nobody_checked", kFabric},
+    {"mutation.compare_for_what_the_wire_changed", kFabric},
     {"mutation.take_what_nobody_encrypted", kFabric, 235},
     {"mutation.nonce_of_random_bytes_alone", kFabric, 3},
     {"mutation.end_a_key_too_early", kFabric, 31},

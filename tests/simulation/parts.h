@@ -81,9 +81,12 @@ class Call : public UpstreamLink, public DownstreamLink, public std::enable_shar
  public:
   // Where the machine's stream is received by the host that is called.
   using Find = std::function<absl::StatusOr<HostedInbox>(const std::string& machine_id)>;
-  Call(World* world, Strand* strand, StreamSender* sender, Find find,
-       std::function<void()> on_ended)
+  // `beside_again`: when it may go beside TLS; lives until `on_ended` was called.
+  Call(World* world, bool from_relay, absl::Duration* beside_again, Strand* strand,
+       StreamSender* sender, Find find, std::function<void()> on_ended)
       : world_(*world),
+        from_relay_(from_relay),
+        beside_again_(*beside_again),
         strand_(strand),
         sender_(sender),
         find_(std::move(find)),
@@ -99,6 +102,11 @@ class Call : public UpstreamLink, public DownstreamLink, public std::enable_shar
   void SendBatch(SealedBatch batch) override {
     if (strand_ == nullptr) return;
     world_.on_batch(&batch);
+    if (takes_unchecked_ && world_.Monotonic() >= beside_again_ &&
+        PayloadIsEncrypted(batch.view())) {
+      batch.SetUnchecked();
+      world_.on_beside(&batch);
+    }
     Later(&up_, [this, batch = std::move(batch)] {
       if (called_ended_ || receiver_ == nullptr) return;
       OnReceiver([batch](Call& call) {
@@ -108,9 +116,12 @@ class Call : public UpstreamLink, public DownstreamLink, public std::enable_shar
     });
   }
   void Send(replication::v1::Downstream message) override {
-    if (message.has_refusal()) world_.on_refusal(message.refusal().message());
+    if (message.has_refusal()) world_.on_refusal(from_relay_, message.refusal());
     Later(&down_, [this, message = std::move(message)] {
       if (strand_ == nullptr) return;
+      if (message.has_acknowledgement())
+        takes_unchecked_ = message.acknowledgement().takes_unchecked();
+      if (message.has_refusal()) beside_again_ = world_.Monotonic() + absl::Seconds(30);
       strand_->Post([self = shared_from_this(), message] {
         if (self->strand_ != nullptr) self->sender_->OnMessage(message);
       });
@@ -202,7 +213,10 @@ class Call : public UpstreamLink, public DownstreamLink, public std::enable_shar
   }
 
   World& world_;
-  Strand* strand_;  // the caller's; null when it has gone
+  const bool from_relay_;
+  absl::Duration& beside_again_;
+  bool takes_unchecked_ = false;  // as the receiver said last
+  Strand* strand_;                // the caller's; null when it has gone
   StreamSender* const sender_;
   const Find find_;
   const std::function<void()> on_ended_;

@@ -44,7 +44,11 @@ class World : public Clock {
   absl::Duration skew;
   uint64_t flips_in_flight = 0;  // so many of the next batches arrive with another byte
   std::function<void(SealedBatch*)> on_batch = [](SealedBatch*) {};  // whoever is on the way
-  std::function<void(const std::string&)> on_refusal = [](const std::string&) {};
+  // What comes beside TLS, where somebody on the wire reaches it.
+  std::function<void(SealedBatch*)> on_beside = [](SealedBatch*) {};
+  // `to_relay`: a process server is refused, otherwise an agent.
+  std::function<void(bool to_relay, const replication::v1::Refusal&)> on_refusal =
+      [](bool, const replication::v1::Refusal&) {};
 
  private:
   absl::Duration now_;

@@ -58,6 +58,16 @@ absl::Status Spool::Sync() {
     ("take_what_nobody_encrypted", "common/wire/change_batch.cc",
      "if (!keys.takes_plain) return",
      "if (!keys.takes_plain && !PLANTED) return"),
+    ("spool_what_nobody_checked", "process_server/relay/relay.cc",
+     """\
+         waiting_.front().sealed.checked()) {
+    Waiting& next""",
+     """\
+         (waiting_.front().sealed.checked() || PLANTED)) {
+    Waiting& next"""),
+    ("compare_for_what_the_wire_changed", "process_server/relay/relay.cc",
+     "if (absl::IsDataLoss(status) && !doubted_) {",
+     "if (absl::IsDataLoss(status) && !doubted_ && !PLANTED) {"),
     ("nonce_of_random_bytes_alone", "common/cipher/payload_cipher.cc",
      "ciphers_->nonce_key.data(), kDataKeyBytes, input.data(), input.size(),",
      "ciphers_->nonce_key.data(), kDataKeyBytes, input.data(), PLANTED ? kNonceBytes : input.size(),"),
