@@ -108,17 +108,18 @@ absl::Status Synchronisation::AskDigests(uint64_t epoch) {
   const uint64_t end =
       std::min(source->size_bytes(),
                place_.offset + options_.digest_blocks_max * options_.digest_block_bytes);
-  // Long reads, of whole blocks.
-  const uint64_t step = std::max(kDigestReadBytes / options_.digest_block_bytes, uint64_t{1}) *
-                        options_.digest_block_bytes;
-  const AlignedBuffer content = AlignedBuffer::Unwritten(AlignedBuffer::RoundUp(step));
-  for (uint64_t at = place_.offset; at < end; at += step) {
-    const MutableBytes read = content.Part(0, std::min(step, end - at));
-    HW_RETURN_IF_ERROR(source->Read(at, read));
-    for (uint64_t done = 0; done < read.size(); done += options_.digest_block_bytes) {
-      query.message.add_digests(
-          Digest128(read.subspan(done, std::min(options_.digest_block_bytes, read.size() - done))));
-    }
+  // Long reads, and many at once.
+  const uint64_t length = end - place_.offset;
+  const AlignedBuffer memory = AlignedBuffer::Unwritten(AlignedBuffer::RoundUp(length));
+  std::vector<WriteSource::Part> parts;
+  for (uint64_t at = 0; at < length; at += kDigestReadBytes) {
+    parts.push_back(
+        {place_.offset + at, memory.Part(at, std::min(kDigestReadBytes, length - at))});
+  }
+  HW_RETURN_IF_ERROR(source->ReadParts(parts));
+  for (uint64_t at = 0; at < length; at += options_.digest_block_bytes) {
+    query.message.add_digests(
+        Digest128(memory.Part(at, std::min(options_.digest_block_bytes, length - at))));
   }
   place_.offset = end;
   ask_(query.message);

@@ -16,7 +16,7 @@ MIB = 1 << 20
 
 
 def run(*command, **more):
-    subprocess.run([str(part) for part in command], check=True, capture_output=True, **more)
+    subprocess.run([str(part) for part in command], check=True, **{"stdout": subprocess.PIPE, "stderr": subprocess.PIPE, **more})
 
 
 @functools.cache
