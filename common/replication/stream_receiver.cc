@@ -26,7 +26,9 @@ bool StreamReceiver::OnMessage(Upstream message) {
     case Upstream::kBatch:
       return OnBatch(SealedBatch(std::move(*message.mutable_batch())));
     case Upstream::kDigestQuery:
-      if (greeted_) inbox_.OnDigestQuery(message.digest_query(), *this);
+      // It is about what was sent before it, such as the beginning of its epoch.
+      Flush();
+      if (greeted_ && !closed()) inbox_.OnDigestQuery(message.digest_query(), *this);
       return false;
     case Upstream::MESSAGE_NOT_SET:
       return false;  // A newer peer's message: it knows that we may not.

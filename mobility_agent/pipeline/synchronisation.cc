@@ -113,8 +113,7 @@ absl::Status Synchronisation::AskDigests(uint64_t epoch) {
   const AlignedBuffer memory = AlignedBuffer::Unwritten(AlignedBuffer::RoundUp(length));
   std::vector<WriteSource::Part> parts;
   for (uint64_t at = 0; at < length; at += kDigestReadBytes) {
-    parts.push_back(
-        {place_.offset + at, memory.Part(at, std::min(kDigestReadBytes, length - at))});
+    parts.push_back({place_.offset + at, memory.Part(at, std::min(kDigestReadBytes, length - at))});
   }
   HW_RETURN_IF_ERROR(source->ReadParts(parts));
   for (uint64_t at = 0; at < length; at += options_.digest_block_bytes) {
