@@ -172,7 +172,7 @@ class SealedOffPath(Row):
             cluster.await_("the agent registers", lambda: cluster.try_json("machines", "show", "bench").get("agent_connected"))
             cluster.cli("machines", "protect", "bench", "--wait", limit=300)
             server = cluster.daemons["process_server"]
-            found = places_with(self.mark, server)
+            found = places_with(self.mark, server, self.directory / "cache")
             # With nobody behind it, what is written waits there.
             cluster.daemons["master_target"].kill()
             nbd = Nbd(tap)
@@ -181,4 +181,4 @@ class SealedOffPath(Row):
             nbd.socket.close()
             cluster.await_("the process server has it", lambda: int(
                 cluster.try_json("servers", "show", "process_server").get("pending_bytes", 0)) >= self.held_bytes, 60)
-            return (found + places_with(self.mark, server)) * (len(self.mark) + 10)
+            return (found + places_with(self.mark, server, self.directory / "cache")) * (len(self.mark) + 10)

@@ -17,10 +17,9 @@ def memory_of(pid):
                 continue
 
 
-def places_with(mark, daemon):
-    """How many places of the daemon's memory and of its files have these bytes."""
+def places_with(mark, daemon, *directories):
+    """How many places have these bytes, of the daemon's memory, of its files and of those in `directories`."""
     found = sum(part.count(mark) for part in memory_of(daemon.process.pid))
-    for file in daemon.directory.rglob("*"):
-        if file.is_file():
-            found += file.read_bytes().count(mark)
+    for directory in (daemon.directory, *directories):
+        found += sum(file.read_bytes().count(mark) for file in directory.rglob("*") if file.is_file())
     return found
