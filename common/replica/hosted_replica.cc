@@ -344,6 +344,8 @@ void HostedReplica::ScrubSome() {
   scrub_bytes_due_ +=
       absl::ToDoubleSeconds(passed) * static_cast<double>(scrub_pace_.bytes_per_second);
   if (scrub_bytes_due_ < static_cast<double>(kScrubStepBytes)) return;
+  const StreamPosition before = store_->position();
+  if (store_->under_way_bytes() > 0 && !Settled(stream_->Finish(), before)) return;
   scrub_begun_ = std::min(scrub_begun_, now);
   const auto bytes = static_cast<uint64_t>(std::exchange(scrub_bytes_due_, 0));
   const absl::StatusOr<bool> through = store_->ScrubStep(bytes);
@@ -457,14 +459,18 @@ absl::Status HostedReplica::Store(std::vector<SealedBatch> batches) {
 void HostedReplica::OnArrival() {
   if (stream_ == nullptr) return;
   const StreamPosition before = stream_->durable();
-  const absl::Status settled = stream_->Settle();
-  NoteSpace(settled, before);
-  if (receiver_ == nullptr) return;
-  if (settled.ok()) {
+  Settled(stream_->Settle(), before);
+}
+
+bool HostedReplica::Settled(const absl::Status& result, StreamPosition before) {
+  NoteSpace(result, before);
+  if (receiver_ == nullptr) return result.ok();
+  if (result.ok()) {
     receiver_->Acknowledge();
   } else {
-    receiver_->Refuse(settled);
+    receiver_->Refuse(result);
   }
+  return result.ok();
 }
 
 // The sender comes again; meanwhile the operator must know. Not a failure of the replica itself.

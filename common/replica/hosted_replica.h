@@ -61,6 +61,8 @@ class HostedReplica : public Inbox {
   void Break(const absl::Status& why);
   // Something the store was given has arrived where it is to be.
   void OnArrival();
+  // What was under way has come to that, from `before` on: the sender is told. Whether it is OK.
+  bool Settled(const absl::Status& result, StreamPosition before);
   // Whether a volume is full. `before`: the position.
   void NoteSpace(const absl::Status& stored, StreamPosition before);
   void DelayNextTry();

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "common/exec/strand.h"
 #include "common/os/attached_disks.h"
 #include "common/os/file_system.h"
 #include "common/problem/problem.h"
@@ -75,6 +76,8 @@ struct BackendParts {
   std::vector<std::string> datastores;
   std::vector<std::string> block_devices;
   AttachedDisks* attached = nullptr;  // null where no disk can be attached
+  // For what is done beside the replica's own strand. Null: nothing is.
+  std::function<std::unique_ptr<Strand>(const std::string& name)> make_strand = nullptr;
 };
 
 // Null: not on this host.

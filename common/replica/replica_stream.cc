@@ -44,6 +44,11 @@ absl::Status ReplicaStream::Settle() {
   return Noted(store_.Settle());
 }
 
+absl::Status ReplicaStream::Finish() {
+  HW_RETURN_IF_ERROR(broken_);
+  return Noted(store_.Finish());
+}
+
 uint64_t ReplicaStream::AvailableBytes() {
   return window_bytes_ - std::min(window_bytes_, store_.under_way_bytes());
 }

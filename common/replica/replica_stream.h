@@ -31,6 +31,8 @@ class ReplicaStream : public Inbox {
   absl::Status SetFence(uint64_t fence);
   // What the store says that is to be settled. Then there may be something to acknowledge.
   absl::Status Settle();
+  // The same, once all has arrived: nothing is under way any more.
+  absl::Status Finish();
 
   absl::StatusOr<StreamPosition> Admit(const replication::v1::Hello& hello) override;
   absl::Status Store(std::vector<SealedBatch> batches) override;

@@ -37,7 +37,8 @@ void Replicas::Want(const google::protobuf::RepeatedPtrField<control::v1::Replic
               .retention_directory = JoinPath(volumes_.retention_directory, wanted.replica_id()),
               .datastores = volumes_.datastores,
               .block_devices = volumes_.block_devices,
-              .attached = volumes_.attached});
+              .attached = volumes_.attached,
+              .make_strand = runtime_.make_strand});
     }
     // Together they read no faster than one.
     ScrubPace pace = volumes_.scrub;

@@ -30,6 +30,9 @@ class StreamDialer {
   struct Peer {
     std::string address;         // host:port
     bool master_target = false;  // otherwise a process server
+    // Encrypted content may go beside TLS: what was changed there is found out before it is kept,
+    // and comes again from here, or by way of here.
+    bool beside = false;
   };
   // `hello` is called on `strand`. Strand, sender and what `hello` uses outlive the link.
   virtual std::unique_ptr<StreamLink> Dial(Strand* strand, StreamSender* sender,

@@ -131,7 +131,8 @@ absl::StatusOr<std::unique_ptr<SenderCall>> ReplicationClient::TryDataChannel(
     const TlsIdentity& identity, uint32_t port) {
   HW_ASSIGN_OR_RETURN(HostPort peer, ParseHostPort(options_.address));
   peer.port = static_cast<int>(port);
-  return DialDataChannel(identity, {FormatHostPort(peer), options_.server_role, &beside_});
+  return DialDataChannel(
+      identity, {FormatHostPort(peer), options_.server_role, options_.beside ? &beside_ : nullptr});
 }
 
 bool ReplicationClient::Converse(SenderCall* call, const Take& take) {
@@ -191,6 +192,7 @@ std::unique_ptr<StreamLink> ReplicationDialer::Dial(Strand* strand, StreamSender
       ReplicationClient::Options{
           .address = peer.address,
           .server_role = peer.master_target ? Role::kMasterTarget : Role::kProcessServer,
+          .beside = peer.beside,
           .identity = identity_});
 }
 

@@ -32,6 +32,7 @@ class ReplicationClient : public StreamLink {
   struct Options {
     std::string address;  // host:port
     Role server_role = Role::kProcessServer;
+    bool beside = false;  // as StreamDialer::Peer::beside
     // Asked at each connection: a renewed certificate is used by the next one.
     std::function<absl::StatusOr<TlsIdentity>()> identity;
     absl::Duration retry_min = absl::Milliseconds(100);

@@ -35,12 +35,14 @@ class DiskBackend : public ReplicaBackend {
   DiskBackend(const BackendParts& parts, control::v1::Replica replica)
       : files_(parts.files),
         replica_(std::move(replica)),
-        retention_directory_(parts.retention_directory) {}
+        retention_directory_(parts.retention_directory),
+        make_strand_(parts.make_strand) {}
 
   absl::StatusOr<Opened> Open() override {
     HW_ASSIGN_OR_RETURN(Disks disks, OpenDisks());
-    HW_ASSIGN_OR_RETURN(std::unique_ptr<Keeper> keeper,
-                        Keeper::Open(files_, retention_directory_, std::move(disks.disks)));
+    HW_ASSIGN_OR_RETURN(
+        std::unique_ptr<Keeper> keeper,
+        Keeper::Open(files_, retention_directory_, std::move(disks.disks), make_strand_));
     return Opened{std::move(keeper), disks.created};
   }
 
@@ -56,6 +58,7 @@ class DiskBackend : public ReplicaBackend {
 
  private:
   const std::string retention_directory_;
+  const Keeper::MakeStrand make_strand_;
 };
 
 // A descriptor and a flat extent for each disk, in the machine's directory of a datastore.

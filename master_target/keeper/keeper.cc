@@ -16,6 +16,7 @@ constexpr uint64_t kDigestReadBytes = 4 * kMiB;
 constexpr uint64_t kUndoHalfBytes = 2 * kMiB;  // of old content in memory
 constexpr uint64_t kRecoverGroupBytes = 16 * kMiB;
 constexpr size_t kRecoverRangesMax = 4096;
+constexpr uint64_t kDeliveryBytes = 8 * kMiB;
 
 }  // namespace
 
@@ -29,7 +30,8 @@ Keeper::Keeper(std::unique_ptr<RecoveryJournal> journal, std::vector<ReplicaDisk
 
 absl::StatusOr<std::unique_ptr<Keeper>> Keeper::Open(FileSystem& files,
                                                      const std::string& journal_directory,
-                                                     std::vector<ReplicaDisk> disks) {
+                                                     std::vector<ReplicaDisk> disks,
+                                                     const MakeStrand& make_strand) {
   for (size_t i = 0; i < disks.size(); ++i) {
     HW_ASSIGN_OR_RETURN(const uint64_t size, disks[i].file->Size());
     if (size < disks[i].size_bytes) {
@@ -42,8 +44,82 @@ absl::StatusOr<std::unique_ptr<Keeper>> Keeper::Open(FileSystem& files,
   for (const ReplicaDisk& disk : disks) disk_bytes.push_back(disk.size_bytes);
   HW_ASSIGN_OR_RETURN(std::unique_ptr<RecoveryJournal> journal,
                       RecoveryJournal::Open(files, journal_directory, disk_bytes));
-  return std::unique_ptr<Keeper>(
+  std::unique_ptr<Keeper> keeper(
       new Keeper(std::move(journal), std::move(disks), std::move(disk_bytes)));
+  if (make_strand) keeper->writer_ = make_strand("keeper");
+  return keeper;
+}
+
+Keeper::~Keeper() {
+  Abandon();
+  if (writer_ != nullptr) writer_->Stop();
+}
+
+// Written on the writer's strand, or by whoever waits for it before it has begun there.
+class Keeper::Writing : public ReplicaStore::Delivery {
+ public:
+  Writing(Keeper* keeper, const std::vector<Range>& ranges)
+      : keeper_(*keeper), work_(std::make_shared<Work>(ranges, keeper->journal_->protecting())) {
+    keeper_.writer_->Post([keeper, work = work_] {
+      if (Do(keeper, work.get())) keeper->OnArrival();
+    });
+  }
+  ~Writing() override {
+    // What has not begun never does.
+    absl::MutexLock lock(&work_->mutex);
+    if (!std::exchange(work_->begun, true)) work_->ended = true;
+    work_->mutex.Await(absl::Condition(&work_->ended));
+  }
+  bool has_ended() const override {
+    absl::MutexLock lock(&work_->mutex);
+    return work_->ended;
+  }
+  absl::Status Await() override {
+    Do(&keeper_, work_.get());
+    absl::MutexLock lock(&work_->mutex);
+    work_->mutex.Await(absl::Condition(&work_->ended));
+    return work_->result;
+  }
+
+ private:
+  struct Work {
+    Work(const std::vector<Range>& ranges, bool save_old) : ranges(ranges), save_old(save_old) {}
+    const std::vector<Range> ranges;
+    const bool save_old;
+    absl::Mutex mutex;
+    bool begun ABSL_GUARDED_BY(mutex) = false;
+    bool ended ABSL_GUARDED_BY(mutex) = false;
+    absl::Status result ABSL_GUARDED_BY(mutex);
+  };
+  // False: somebody else does, or did. Of a keeper that is gone nothing is left to do.
+  static bool Do(Keeper* keeper, Work* work) {
+    {
+      absl::MutexLock lock(&work->mutex);
+      if (std::exchange(work->begun, true)) return false;
+    }
+    absl::Status result = keeper->SaveAndWrite(work->ranges, work->save_old);
+    absl::MutexLock lock(&work->mutex);
+    work->result = std::move(result);
+    work->ended = true;
+    return true;
+  }
+
+  Keeper& keeper_;
+  const std::shared_ptr<Work> work_;
+};
+
+std::unique_ptr<ReplicaStore::Delivery> Keeper::Deliver(const std::vector<Range>& ranges) {
+  if (writer_ == nullptr) return nullptr;
+  Touch(ranges);
+  return std::make_unique<Writing>(this, ranges);
+}
+
+uint64_t Keeper::delivery_bytes() const {
+  return writer_ == nullptr ? ReplicaStore::delivery_bytes() : kDeliveryBytes;
+}
+
+void Keeper::Touch(const std::vector<Range>& ranges) {
+  for (const Range& range : ranges) scrub_.Touched(range.disk, range.extent);
 }
 
 // One half of the memory for old content: it is read into, and then goes into the journal.
@@ -110,15 +186,21 @@ absl::Status Keeper::AwaitReading() {
 absl::Status Keeper::Append(const OldContent& old) {
   for (const OldContent::Piece& piece : old.pieces) {
     const bool zeroes = IsZero(piece.bytes);
+    absl::MutexLock lock(&journal_mutex_);
     HW_RETURN_IF_ERROR(journal_->AppendUndo(
         {piece.disk, piece.extent, zeroes, zeroes ? absl::string_view() : AsText(piece.bytes)}));
   }
+  absl::MutexLock lock(&journal_mutex_);
   journal_->BeginSyncUndo();
   return absl::OkStatus();
 }
 
 absl::Status Keeper::SaveOld(const std::vector<Range>& ranges) {
-  const std::vector<std::pair<uint32_t, Extent>> unsaved = UnsavedOf(ranges);
+  std::vector<std::pair<uint32_t, Extent>> unsaved;
+  {
+    absl::MutexLock lock(&journal_mutex_);
+    unsaved = UnsavedOf(ranges);
+  }
   // While one half goes into the journal, the other is read.
   std::array<OldContent, 2> halves;
   auto next = unsaved.begin();
@@ -150,7 +232,6 @@ absl::Status Keeper::WriteRanges(const std::vector<Range>& ranges) {
     return absl::OkStatus();
   };
   for (const Range& range : ranges) {
-    scrub_.Touched(range.disk, range.extent);
     if (under_way[range.disk].Missing(range.extent) != std::vector<Extent>{range.extent})
       HW_RETURN_IF_ERROR(flush(range.disk));
     if (range.content.empty()) {
@@ -167,8 +248,15 @@ absl::Status Keeper::WriteRanges(const std::vector<Range>& ranges) {
 
 absl::Status Keeper::Write(const std::vector<Range>& ranges) {
   if (ranges.empty()) return absl::OkStatus();
-  if (journal_->protecting()) {
+  Touch(ranges);
+  return SaveAndWrite(ranges, journal_->protecting());
+}
+
+absl::Status Keeper::SaveAndWrite(const std::vector<Range>& ranges, bool save_old) {
+  absl::MutexLock writing(&writing_mutex_);
+  if (save_old) {
     HW_RETURN_IF_ERROR(SaveOld(ranges));
+    absl::MutexLock lock(&journal_mutex_);
     HW_RETURN_IF_ERROR(journal_->SyncUndo());
   }
   HW_RETURN_IF_ERROR(WriteRanges(ranges));

@@ -9,6 +9,9 @@
 #include <utility>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
+#include "absl/synchronization/mutex.h"
+#include "common/exec/strand.h"
 #include "common/replica/replica_store.h"
 #include "master_target/keeper/scrub.h"
 
@@ -16,17 +19,28 @@ namespace homeward {
 
 class Keeper : public ReplicaStore {
  public:
-  // `disks` must be the machine's, in stream order, and outlive nothing else.
+  using MakeStrand = std::function<std::unique_ptr<Strand>(const std::string& name)>;
+  // `disks` must be the machine's, in stream order, and outlive nothing else. With `make_strand`,
+  // what was begun is written on a strand of the keeper's own, while what follows is taken.
   static absl::StatusOr<std::unique_ptr<Keeper>> Open(FileSystem& files,
                                                       const std::string& journal_directory,
-                                                      std::vector<ReplicaDisk> disks);
+                                                      std::vector<ReplicaDisk> disks,
+                                                      const MakeStrand& make_strand = nullptr);
+  ~Keeper() override;
 
   const std::vector<ReplicaPoint>& points() const override { return journal_->points(); }
-  uint64_t journal_bytes() const override { return journal_->size_bytes(); }
-  uint64_t KeptBytes(size_t point) const override { return journal_->KeptBytes(point); }
+  uint64_t journal_bytes() const override {
+    absl::MutexLock lock(&journal_mutex_);
+    return journal_->size_bytes();
+  }
+  uint64_t KeptBytes(size_t point) const override {
+    absl::MutexLock lock(&journal_mutex_);
+    return journal_->KeptBytes(point);
+  }
   absl::StatusOr<std::vector<uint32_t>> Differing(uint32_t disk, uint64_t offset,
                                                   uint64_t block_bytes,
                                                   const std::vector<std::string>& digests) override;
+  // Requires: nothing is under way.
   absl::StatusOr<bool> ScrubStep(uint64_t bytes) override {
     return scrub_.Step(*journal_, disks_, bytes);
   }
@@ -36,7 +50,14 @@ class Keeper : public ReplicaStore {
  protected:
   // Steps 1 and 2 of the protocol.
   absl::Status Write(const std::vector<Range>& ranges) override;
-  absl::Status Commit(const StreamState& state) override { return journal_->CommitState(state); }
+  std::unique_ptr<Delivery> Deliver(const std::vector<Range>& ranges) override;
+  uint64_t delivery_bytes() const override;
+  size_t deliveries_max() const override { return 2; }
+  // Step 3.
+  absl::Status Commit(const StreamState& state) override {
+    absl::MutexLock lock(&journal_mutex_);
+    return journal_->CommitState(state);
+  }
   absl::Status MakePoint(const Marker& marker, const StreamState& state) override {
     return journal_->MakePoint(marker, state);
   }
@@ -49,6 +70,11 @@ class Keeper : public ReplicaStore {
                                                                absl::string_view point_id);
   Keeper(std::unique_ptr<RecoveryJournal> journal, std::vector<ReplicaDisk> disks,
          std::vector<uint64_t> disk_bytes);
+  class Writing;
+  // Nothing that was known of what is there is known of what will be.
+  void Touch(const std::vector<Range>& ranges);
+  // On any thread, one at a time. With `save_old`, steps 1 and 2, otherwise step 2 alone.
+  absl::Status SaveAndWrite(const std::vector<Range>& ranges, bool save_old);
   absl::Status SaveOld(const std::vector<Range>& ranges);
   struct OldContent;
   // What of `ranges` is not saved in the open delta, in pieces.
@@ -58,9 +84,14 @@ class Keeper : public ReplicaStore {
   absl::Status Append(const OldContent& old);
   absl::Status WriteRanges(const std::vector<Range>& ranges);
 
+  // What a delivery does to the open delta, and what is asked of that meanwhile. All else of the
+  // journal is asked for and changed while nothing is under way, or is not the open delta.
+  mutable absl::Mutex journal_mutex_;
   const std::unique_ptr<RecoveryJournal> journal_;
-  std::vector<ReplicaDisk> disks_;
+  absl::Mutex writing_mutex_;       // held by who writes, a delivery or Write()
+  std::vector<ReplicaDisk> disks_;  // files: of who writes; otherwise while nothing is under way
   Scrub scrub_;
+  std::unique_ptr<Strand> writer_;  // null: nothing is under way when Begin() returns
 };
 
 }  // namespace homeward

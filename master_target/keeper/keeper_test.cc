@@ -4,6 +4,7 @@
 
 #include "common/wire/checksum.h"
 #include "gtest/gtest.h"
+#include "tests/fakes/held_strand.h"
 #include "tests/fakes/memory_disk.h"
 #include "tests/fakes/point_content.h"
 #include "tests/golden/archive.h"
@@ -44,10 +45,20 @@ class KeeperTest : public ::testing::Test {
       if (!file.ok()) return file.status();
       disks.push_back({*std::move(file), kDiskBytes});
     }
-    auto keeper = Keeper::Open(*disk_, "/retention/m1", std::move(disks));
+    auto keeper = Keeper::Open(*disk_, "/retention/m1", std::move(disks), make_strand_);
     if (!keeper.ok()) return keeper.status();
     keeper_ = *std::move(keeper);
+    keeper_->SetOnArrival([this] { ++arrivals_; });
     return absl::OkStatus();
+  }
+  // Keepers that are opened from now on write when RunHeld() of writer_ says so, or when somebody
+  // has to wait for it.
+  void HoldWrites() {
+    make_strand_ = [this](const std::string&) {
+      auto strand = std::make_unique<HeldStrand>();
+      writer_ = strand.get();
+      return strand;
+    };
   }
 
   StreamPosition Next() { return {position_.epoch, ++position_.sequence}; }
@@ -101,6 +112,9 @@ class KeeperTest : public ::testing::Test {
     std::vector<std::string> content;
   };
   std::unique_ptr<MemoryDisk> disk_;
+  Keeper::MakeStrand make_strand_;
+  HeldStrand* writer_ = nullptr;  // of the keeper that was opened last
+  int arrivals_ = 0;
   std::mt19937_64 random_;
   std::unique_ptr<Keeper> keeper_;
   std::vector<std::string> content_;
@@ -201,6 +215,78 @@ TEST_F(KeeperTest, ACrashAtAnyOperationLosesNothingAcknowledgedAndNoPoint) {
       ASSERT_TRUE(keeper_->RecoverTo("p3").ok());
       ExpectDisks(points_[3].content);
     }
+  }
+}
+
+TEST_F(KeeperTest, WhatIsUnderWayIsDurableWhenItIsSettledAndNotBefore) {
+  HoldWrites();
+  Start(21);
+  for (const bool protecting : {false, true}) {
+    if (protecting) ASSERT_TRUE(Apply(Mark()).ok());
+    const StreamPosition before = keeper_->position();
+    const SealedBatch batch = Write();
+    ASSERT_TRUE(keeper_->Begin({batch}).ok());
+    EXPECT_EQ(keeper_->position(), before);
+    EXPECT_EQ(keeper_->under_way_bytes(), batch.size());
+    disk_->Crash();
+    ASSERT_TRUE(Open().ok());
+    EXPECT_EQ(keeper_->position(), before);
+    ASSERT_TRUE(keeper_->Begin({batch}).ok());
+    const int arrivals = arrivals_;
+    writer_->RunHeld();
+    EXPECT_EQ(arrivals_, arrivals + 1);
+    EXPECT_EQ(keeper_->position(), before) << "it is on the disks, and nobody said so";
+    ASSERT_TRUE(keeper_->Settle().ok());
+    EXPECT_EQ(keeper_->position(), position_);
+    EXPECT_EQ(keeper_->under_way_bytes(), 0u);
+    disk_->Crash();
+    ASSERT_TRUE(Open().ok());
+    EXPECT_EQ(keeper_->position(), position_);
+    ExpectDisks(content_);
+  }
+  ExpectView("p0", points_[0].content);
+}
+
+TEST_F(KeeperTest, ACrashWhileWritesAreUnderWayLosesNothingAcknowledgedAndNoPoint) {
+  HoldWrites();
+  for (uint64_t seed = 300; seed < 400; ++seed) {
+    SCOPED_TRACE(absl::StrCat("seed ", seed));
+    Start(seed);
+    if (seed % 4 != 0) ASSERT_TRUE(Apply(Mark()).ok());
+    std::vector<SealedBatch> batches;
+    const uint64_t dies_at = random_() % 40;
+    StreamPosition acknowledged = keeper_->position();
+    size_t points = keeper_->points().size();
+    absl::Status status;
+    for (uint64_t step = 0; step < 60 && status.ok(); ++step) {
+      if (step == dies_at) disk_->DieAfter(random_() % 12);
+      switch (random_() % 8) {
+        case 0:
+          writer_->RunHeld();
+          break;
+        case 1:
+          writer_->RunHeld();
+          status = keeper_->Settle();
+          break;
+        case 2:
+          batches.push_back(Mark());
+          status = keeper_->Begin({batches.back()});
+          break;
+        default:
+          batches.push_back(Write());
+          status = keeper_->Begin({batches.back()});
+      }
+      if (!status.ok()) break;
+      acknowledged = keeper_->position();
+      points = keeper_->points().size();
+    }
+    disk_->Crash();
+    ASSERT_TRUE(Open().ok());
+    ASSERT_GE(keeper_->position(), acknowledged);
+    ASSERT_GE(keeper_->points().size(), points);
+    ASSERT_TRUE(Apply(batches).ok());
+    ExpectDisks(content_);
+    for (const ModelPoint& point : points_) ExpectView(point.id, point.content);
   }
 }
 

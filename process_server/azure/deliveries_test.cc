@@ -3,24 +3,10 @@
 
 #include "gtest/gtest.h"
 #include "process_server/azure/page_blob_doubles.h"
+#include "tests/fakes/held_strand.h"
 
 namespace homeward::testing {
 namespace {
-
-// Runs what is posted when it is told to.
-class HeldStrand : public Strand {
- public:
-  void Post(std::function<void()> callback) override { held_.push_back(std::move(callback)); }
-  void PostAfter(absl::Duration, std::function<void()> callback) override { Post(callback); }
-  void Run(const std::function<void()>& callback) override { callback(); }
-  void Stop() override { held_.clear(); }
-  void RunHeld() {
-    for (auto& callback : std::exchange(held_, {})) callback();
-  }
-
- private:
-  std::vector<std::function<void()>> held_;
-};
 
 class DeliveriesTest : public PageBlobStoreTest {
  protected:

@@ -22,7 +22,7 @@ absl::StatusOr<std::shared_ptr<HostedRelay>> HostedRelay::Start(
   self->strand_->Post([self] { self->Tick(); });
   self->link_ = runtime.dialer->Dial(
       self->strand_.get(), &self->relay_->sender(), [self] { return self->relay_->MakeHello(); },
-      {.address = stream.master_target_address(), .master_target = true});
+      {.address = stream.master_target_address(), .master_target = true, .beside = true});
   return hosted;
 }
 

@@ -154,8 +154,7 @@ class Link : public StreamLink {
       Component* const called = state->board.ComponentAt(state->peer.address);
       if (called == nullptr || !called->host.up) return Again(state);
       state->call = std::make_shared<Call>(
-          &state->board.world(), state->peer.master_target, &state->beside_again, state->strand,
-          state->sender,
+          &state->board.world(), state->peer, &state->beside_again, state->strand, state->sender,
           [called](const std::string& machine_id) { return called->Find(machine_id); },
           [state] { Again(state); });
       std::erase_if(called->calls, [](const auto& call) { return call.expired(); });

@@ -82,10 +82,11 @@ class Call : public UpstreamLink, public DownstreamLink, public std::enable_shar
   // Where the machine's stream is received by the host that is called.
   using Find = std::function<absl::StatusOr<HostedInbox>(const std::string& machine_id)>;
   // `beside_again`: when it may go beside TLS; lives until `on_ended` was called.
-  Call(World* world, bool from_relay, absl::Duration* beside_again, Strand* strand,
+  Call(World* world, const StreamDialer::Peer& peer, absl::Duration* beside_again, Strand* strand,
        StreamSender* sender, Find find, std::function<void()> on_ended)
       : world_(*world),
-        from_relay_(from_relay),
+        from_relay_(peer.master_target && peer.beside),
+        beside_(peer.beside),
         beside_again_(*beside_again),
         strand_(strand),
         sender_(sender),
@@ -102,7 +103,7 @@ class Call : public UpstreamLink, public DownstreamLink, public std::enable_shar
   void SendBatch(SealedBatch batch) override {
     if (strand_ == nullptr) return;
     world_.on_batch(&batch);
-    if (takes_unchecked_ && world_.Monotonic() >= beside_again_ &&
+    if (beside_ && takes_unchecked_ && world_.Monotonic() >= beside_again_ &&
         PayloadIsEncrypted(batch.view())) {
       batch.SetUnchecked();
       world_.on_beside(&batch);
@@ -213,7 +214,7 @@ class Call : public UpstreamLink, public DownstreamLink, public std::enable_shar
   }
 
   World& world_;
-  const bool from_relay_;
+  const bool from_relay_, beside_;
   absl::Duration& beside_again_;
   bool takes_unchecked_ = false;  // as the receiver said last
   Strand* strand_;                // the caller's; null when it has gone
