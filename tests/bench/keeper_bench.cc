@@ -9,9 +9,12 @@
 #include <string>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/strings/numbers.h"
+#include "absl/synchronization/mutex.h"
 #include "common/base/bytes.h"
 #include "common/clock/clock.h"
+#include "common/exec/strand.h"
 #include "common/os/host.h"
 #include "common/status/status_macros.h"
 #include "common/vmdk/vmdk.h"
@@ -22,7 +25,10 @@ namespace {
 
 constexpr uint64_t kWriteBytes = 64 * kKiB;
 constexpr uint64_t kBatchBytes = kMiB;
-constexpr size_t kGroupBatches = 16;  // what a receiver hands over at once under load
+constexpr size_t kGroupBatches = 4;          // what a receiver hands over at once under load
+constexpr size_t kRoundBatches = 128;        // made before their time begins
+constexpr uint64_t kWindow = 16 * kMiB;      // what a sender may send ahead of what is durable
+constexpr uint64_t kSyncedBytes = 8 * kMiB;  // what the keeper writes between two syncs
 constexpr absl::Duration kPointInterval = absl::Seconds(2);
 constexpr absl::Duration kPointAge = absl::Seconds(10);
 
@@ -38,17 +44,19 @@ class Bench {
     absl::Duration last_point = clock_.Monotonic(), busy;
     uint64_t received = 0;
     while (busy < time) {
-      std::vector<SealedBatch> group;
-      for (size_t i = 0; i < kGroupBatches; ++i) {
-        group.push_back(RandomBatch());
+      std::vector<std::vector<SealedBatch>> groups;
+      for (size_t i = 0; i < kRoundBatches; ++i) {
+        if (i % kGroupBatches == 0) groups.emplace_back();
+        groups.back().push_back(RandomBatch());
         received += kBatchBytes;
       }
       if (clock_.Monotonic() - last_point >= kPointInterval) {
         last_point = clock_.Monotonic();
-        group.push_back(Mark());
+        groups.back().push_back(Mark());
       }
       const absl::Duration begun = clock_.Monotonic();
-      HW_RETURN_IF_ERROR(Apply(group));
+      for (std::vector<SealedBatch>& group : groups) HW_RETURN_IF_ERROR(Begin(std::move(group)));
+      HW_RETURN_IF_ERROR(keeper_->Finish());
       HW_RETURN_IF_ERROR(keeper_->Retain({kPointAge, UINT64_MAX}, clock_.Now()).status());
       busy += clock_.Monotonic() - begun;
     }
@@ -57,7 +65,7 @@ class Bench {
         "{\"mib_per_s\": %.1f, \"written_per_received\": %.3f, \"group_bytes\": %llu}\n",
         static_cast<double>(received) / static_cast<double>(kMiB) / seconds,
         static_cast<double>(WrittenBytes() - written_before) / static_cast<double>(received),
-        static_cast<unsigned long long>(kGroupBatches * kBatchBytes));
+        static_cast<unsigned long long>(kSyncedBytes));
     return absl::OkStatus();
   }
 
@@ -74,9 +82,25 @@ class Bench {
                                          &created));
     std::vector<ReplicaDisk> disks;
     disks.push_back({std::move(flat), disk_bytes_});
-    HW_ASSIGN_OR_RETURN(
-        keeper_, Keeper::Open(RealFileSystem(), directory_ + "/retention", std::move(disks)));
+    HW_ASSIGN_OR_RETURN(keeper_, Keeper::Open(RealFileSystem(), directory_ + "/retention",
+                                              std::move(disks), MakeThreadStrand));
+    keeper_->SetOnArrival([this] {
+      absl::MutexLock lock(&mutex_);
+      arrived_ = true;
+    });
     return absl::OkStatus();
+  }
+  // As a replica's strand does.
+  absl::Status Begin(std::vector<SealedBatch> group) {
+    while (keeper_->under_way_bytes() + kGroupBatches * kBatchBytes > kWindow) {
+      {
+        absl::MutexLock lock(&mutex_);
+        mutex_.Await(absl::Condition(&arrived_));
+        arrived_ = false;
+      }
+      HW_RETURN_IF_ERROR(keeper_->Settle());
+    }
+    return keeper_->Begin(std::move(group));
   }
   // A first synchronisation: every block of the disk is there, and so is a point.
   absl::Status Fill() {
@@ -131,8 +155,10 @@ class Bench {
   const uint64_t disk_bytes_;
   RealClock clock_;
   std::mt19937_64 random_{7};
-  std::unique_ptr<Keeper> keeper_;
   uint64_t sequence_ = 0;
+  absl::Mutex mutex_;
+  bool arrived_ ABSL_GUARDED_BY(mutex_) = false;
+  std::unique_ptr<Keeper> keeper_;
 };
 
 absl::Status MakeHistory(const std::string& directory, uint64_t mebibytes, uint64_t points) {
