@@ -81,7 +81,7 @@ absl::Status RecordLog::Scan(FileSystem& files, const std::string& path, LogPurp
   HW_ASSIGN_OR_RETURN(std::unique_ptr<File> file, files.Open(path, OpenMode::kReadOnly));
   RecordLog log(std::move(file), path, number);
   HW_RETURN_IF_ERROR(log.ReadHeader(purpose));
-  const absl::Status status = log.Replay(visit);
+  const absl::Status status = log.Replay(visit, whole_bytes == 0 ? UINT64_MAX : whole_bytes);
   if (absl::IsCancelled(status)) return absl::OkStatus();
   HW_RETURN_IF_ERROR(status);
   return log.size_bytes_ >= whole_bytes ? absl::OkStatus() : log.NotWhole(log.size_bytes_);
@@ -142,8 +142,10 @@ absl::Status RecordLog::ReadRecord(uint64_t offset, uint64_t file_bytes, uint32_
   return absl::OkStatus();
 }
 
-absl::Status RecordLog::Replay(const std::function<absl::Status(const LogRecord&)>& visit) {
-  HW_ASSIGN_OR_RETURN(const uint64_t file_bytes, file_->Size());
+absl::Status RecordLog::Replay(const std::function<absl::Status(const LogRecord&)>& visit,
+                               uint64_t bytes_max) {
+  HW_ASSIGN_OR_RETURN(uint64_t file_bytes, file_->Size());
+  file_bytes = std::min(file_bytes, bytes_max);
   std::string body;
   while (size_bytes_ < file_bytes) {
     uint32_t type = 0;

@@ -35,8 +35,8 @@ class RecordLog {
       FileSystem& files, const std::string& path, LogPurpose purpose, uint64_t number,
       const std::function<absl::Status(const LogRecord&)>& visit);
   // Reads without cutting, until the end or until `visit` returns CANCELLED (which is not an
-  // error). DATA_LOSS when no whole record ends at `whole_bytes` or behind it: a log that nobody
-  // appends to any more has no torn tail.
+  // error). With `whole_bytes` it ends there, and it is DATA_LOSS when no whole record does: what
+  // was there has no torn tail, and what is appended meanwhile is not looked at.
   static absl::Status Scan(FileSystem& files, const std::string& path, LogPurpose purpose,
                            uint64_t number,
                            const std::function<absl::Status(const LogRecord&)>& visit,
@@ -71,7 +71,8 @@ class RecordLog {
   absl::Status NotWhole(uint64_t offset) const;
   absl::Status ReadRecord(uint64_t offset, uint64_t file_bytes, uint32_t* type, std::string* body,
                           uint64_t* synced_bytes = nullptr);
-  absl::Status Replay(const std::function<absl::Status(const LogRecord&)>& visit);
+  absl::Status Replay(const std::function<absl::Status(const LogRecord&)>& visit,
+                      uint64_t bytes_max = UINT64_MAX);
   // Whether a valid record behind `offset` says that the file was once synced past `offset`.
   absl::StatusOr<bool> WasSyncedPast(uint64_t offset, uint64_t file_bytes);
 

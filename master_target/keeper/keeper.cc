@@ -4,6 +4,7 @@
 #include <array>
 #include <utility>
 
+#include "absl/algorithm/container.h"
 #include "common/base/aligned_buffer.h"
 #include "common/status/status_macros.h"
 #include "common/wire/checksum.h"
@@ -271,17 +272,29 @@ absl::Status Keeper::SaveAndWrite(const std::vector<Range>& ranges, bool save_ol
 absl::Status Keeper::GoToPoint(absl::string_view point_id) {
   HW_ASSIGN_OR_RETURN(const ReplicaPoint point, journal_->FindPoint(point_id));
   std::vector<ExtentSet> covered(disks_.size());
+  // While one group is written, the next one is read.
+  const std::array<AlignedBuffer, 2> memories = {AlignedBuffer::Unwritten(kRecoverGroupBytes),
+                                                 AlignedBuffer::Unwritten(kRecoverGroupBytes)};
+  size_t turn = 0;
+  std::unique_ptr<Delivery> written;
   std::vector<Range> staged;
-  const AlignedBuffer memory = AlignedBuffer::Unwritten(kRecoverGroupBytes);
   uint64_t used = 0;
   const auto flush = [&]() -> absl::Status {
-    HW_RETURN_IF_ERROR(Write(staged));
+    if (staged.empty()) return absl::OkStatus();
+    // No two of them overlap.
+    absl::c_sort(staged, [](const Range& a, const Range& b) {
+      return std::pair(a.disk, a.extent.offset) < std::pair(b.disk, b.extent.offset);
+    });
+    if (written != nullptr) HW_RETURN_IF_ERROR(written->Await());
+    written = Deliver(staged);
+    if (written == nullptr) HW_RETURN_IF_ERROR(Write(staged));
     staged.clear();
     used = 0;
+    turn = 1 - turn;
     return absl::OkStatus();
   };
-  // Flushing appends to the newest delta while it is visited. That adds only ranges that are
-  // covered already.
+  // What is overwritten is saved in the newest delta meanwhile: only ranges that are covered
+  // already.
   HW_RETURN_IF_ERROR(journal_->VisitUndo(point.number, [&](const UndoRange& undo) -> absl::Status {
     for (const Extent& piece : covered[undo.disk].Missing(undo.extent)) {
       absl::string_view content;
@@ -289,7 +302,7 @@ absl::Status Keeper::GoToPoint(absl::string_view point_id) {
         // Only what is aligned can go past the page cache.
         if (piece.length >= AlignedBuffer::kAlignment) used = AlignedBuffer::RoundUp(used);
         if (used + piece.length > kRecoverGroupBytes) HW_RETURN_IF_ERROR(flush());
-        const MutableBytes place = memory.Part(used, piece.length);
+        const MutableBytes place = memories[turn].Part(used, piece.length);
         std::memcpy(place.data(), undo.content.data() + (piece.offset - undo.extent.offset),
                     piece.length);
         content = AsText(place);
@@ -301,6 +314,7 @@ absl::Status Keeper::GoToPoint(absl::string_view point_id) {
     return staged.size() >= kRecoverRangesMax ? flush() : absl::OkStatus();
   }));
   HW_RETURN_IF_ERROR(flush());
+  if (written != nullptr) HW_RETURN_IF_ERROR(written->Await());
   return journal_->CommitRecovered(point_id);
 }
 

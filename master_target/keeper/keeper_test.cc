@@ -247,6 +247,24 @@ TEST_F(KeeperTest, WhatIsUnderWayIsDurableWhenItIsSettledAndNotBefore) {
   ExpectView("p0", points_[0].content);
 }
 
+TEST_F(KeeperTest, EveryPointIsReachedByWayOfWhatIsUnderWay) {
+  HoldWrites();
+  for (uint64_t seed = 40; seed < 60; ++seed) {
+    Start(seed);
+    for (int i = 0; i < 8; ++i) {
+      std::vector<SealedBatch> batches = {Write(), Write(), Mark(), Write()};
+      ASSERT_TRUE(keeper_->Begin(std::move(batches)).ok());
+    }
+    ASSERT_TRUE(keeper_->Finish().ok());
+    ExpectDisks(content_);
+    for (const int index : {3, 7, 0, 5}) {
+      ASSERT_TRUE(keeper_->RecoverTo(points_[index].id).ok());
+      ExpectDisks(points_[index].content);
+    }
+    for (const ModelPoint& point : points_) ExpectView(point.id, point.content);
+  }
+}
+
 TEST_F(KeeperTest, ACrashWhileWritesAreUnderWayLosesNothingAcknowledgedAndNoPoint) {
   HoldWrites();
   for (uint64_t seed = 300; seed < 400; ++seed) {

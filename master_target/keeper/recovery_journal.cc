@@ -255,9 +255,12 @@ absl::Status RecoveryJournal::VisitUndo(
     if (!DecodeUndo(record, &undo)) return Malformed(record);
     return visit(undo);
   };
+  // What is saved meanwhile is not visited.
+  const uint64_t open_bytes = open_delta_->size_bytes();
   for (uint64_t number = first_delta; number <= open_delta_->number(); ++number) {
-    HW_RETURN_IF_ERROR(RecordLog::Scan(files_, PathOf(number), LogPurpose::kDelta, number,
-                                       visit_record, BytesOf(number)));
+    const uint64_t bytes = number == open_delta_->number() ? open_bytes : BytesOf(number);
+    HW_RETURN_IF_ERROR(
+        RecordLog::Scan(files_, PathOf(number), LogPurpose::kDelta, number, visit_record, bytes));
   }
   return absl::OkStatus();
 }

@@ -56,7 +56,8 @@ class RecoveryJournal {
   // Closes the open delta; the point is durable on return.
   absl::Status MakePoint(const Marker& marker, const StreamState& state);
 
-  // Visits every undo range of deltas `first_delta` to the newest, oldest delta first.
+  // Visits every undo range of deltas `first_delta` to the newest, oldest delta first. Another
+  // thread may append to the newest meanwhile.
   absl::Status VisitUndo(uint64_t first_delta,
                          const std::function<absl::Status(const UndoRange&)>& visit) const;
 
