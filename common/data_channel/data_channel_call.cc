@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <cstring>
 #include <utility>
 
 #include "absl/strings/str_cat.h"
@@ -23,6 +24,8 @@ constexpr uint32_t kMessageBytesMax = kMiB;
 // Below it, TLS costs less than the calls of the kernel for another connection.
 constexpr size_t kBesideBytesMin = 16 * kKiB;
 constexpr size_t kBesidePieceBytes = 256 * kKiB;
+// Of a shorter payload a copy costs less than a pipe.
+constexpr size_t kHeldBytesMin = 128 * kKiB;
 // For so much of what is read beside. Who sends is not waited for longer, and is alive on the data
 // channel.
 constexpr absl::Duration kBesidePieceTime = absl::Seconds(60);
@@ -32,23 +35,9 @@ constexpr absl::Duration kBesideWorks = absl::Minutes(1);
 
 // A batch's bytes before its payload.
 uint32_t HeadBytes(const SealedBatch& batch) {
-  const absl::StatusOr<size_t> head = BatchHeadBytes(batch.view());
+  const absl::StatusOr<size_t> head = BatchHeadBytes(batch);
   return head.ok() ? static_cast<uint32_t>(*head) : 0;
 }
-
-// Room for a batch whose payload begins where direct I/O can take it.
-struct BatchMemory {
-  BatchMemory(size_t head_bytes, size_t bytes)
-      : offset(AlignedBuffer::RoundUp(head_bytes) - head_bytes),
-        size(bytes),
-        memory(AlignedBuffer::Unwritten(AlignedBuffer::RoundUp(offset + bytes))) {}
-  MutableBytes Part(size_t from, size_t bytes) { return memory.Part(offset + from, bytes); }
-  SealedBatch Take() { return SealedBatch(std::move(memory), offset, size); }
-
-  const uint64_t offset;
-  const size_t size;
-  AlignedBuffer memory;
-};
 
 class DataChannelSenderCall : public SenderCall {
  public:
@@ -86,7 +75,7 @@ class DataChannelSenderCall : public SenderCall {
   absl::Status Send(const UpstreamMessage& message) {
     if (message.batch.empty()) return data_channel_.Write(message.message.SerializeAsString());
     const bool beside = takes_unchecked_ && message.batch.size() >= kBesideBytesMin &&
-                        PayloadIsEncrypted(message.batch.view()) && ConnectedBeside();
+                        PayloadIsEncrypted(message.batch) && ConnectedBeside();
     return beside ? data_channel_.WriteBeside(message.batch, beside_.get())
                   : data_channel_.Write(message.batch);
   }
@@ -163,30 +152,58 @@ absl::Status DataChannel::Write(const SealedBatch& batch) {
 
 absl::Status DataChannel::WriteBeside(const SealedBatch& batch, Socket* beside) {
   const uint32_t head_bytes = HeadBytes(batch);
-  const ConstBytes payload = AsBytes(batch.view().substr(head_bytes));
-  HW_RETURN_IF_ERROR(WriteFrame({.kind = kBatchBeside,
-                                 .head_bytes = head_bytes,
-                                 .beside_bytes = static_cast<uint32_t>(payload.size())},
-                                batch.view().substr(0, head_bytes)));
-  return beside->Write(payload);
+  HW_RETURN_IF_ERROR(
+      WriteFrame({.kind = kBatchBeside,
+                  .head_bytes = head_bytes,
+                  .beside_bytes = static_cast<uint32_t>(batch.size() - head_bytes)},
+                 batch.head().substr(0, head_bytes)));
+  if (batch.held() != nullptr) {
+    HW_ASSIGN_OR_RETURN(const bool written, beside->WriteHeld(*batch.held()));
+    if (written) return absl::OkStatus();
+  }
+  return beside->Write(AsBytes(batch.view().substr(head_bytes)));
+}
+
+absl::StatusOr<SealedBatch> DataChannel::ReadPayload(std::string head, size_t bytes,
+                                                     Socket* beside) {
+  std::unique_ptr<HeldBytes> held;
+  if (passes_on_ && bytes >= kHeldBytesMin) {
+    beside->SetReadTimeout(kBesidePieceTime * ((bytes - 1) / kBesidePieceBytes + 1));
+    HW_ASSIGN_OR_RETURN(held, beside->Hold(bytes));
+    if (held != nullptr && held->size() == bytes)
+      return SealedBatch(std::move(head), std::move(held));
+  }
+  BatchMemory memory(head.size(), head.size() + bytes);
+  std::memcpy(memory.Part(0, head.size()).data(), head.data(), head.size());
+  size_t at = head.size();
+  if (held != nullptr) {
+    held->TakeTo(memory.Part(at, held->size()));
+    at += held->size();
+  }
+  beside->SetReadTimeout(kBesidePieceTime);
+  while (at < memory.size) {
+    const MutableBytes piece = memory.Part(at, std::min(memory.size - at, kBesidePieceBytes));
+    HW_RETURN_IF_ERROR(beside->Read(piece));
+    at += piece.size();
+  }
+  return memory.Take();
 }
 
 absl::Status DataChannel::ReadBeside(const FrameHeader& header, Frame* frame) {
-  BatchMemory memory(header.head_bytes, size_t{header.head_bytes} + header.beside_bytes);
-  HW_RETURN_IF_ERROR(socket_.Read(memory.Part(0, header.head_bytes)));
+  std::string head(header.head_bytes, '\0');
+  HW_RETURN_IF_ERROR(socket_.Read(Writable(&head)));
   HW_ASSIGN_OR_RETURN(Socket* const beside, beside_());
-  beside->SetReadTimeout(kBesidePieceTime);
-  for (size_t at = header.head_bytes; at < memory.size;) {
-    const MutableBytes piece = memory.Part(at, std::min(memory.size - at, kBesidePieceBytes));
-    if (const absl::Status read = beside->Read(piece); !read.ok()) {
-      return absl::AbortedError(absl::StrCat(
-          "the connection beside the data channel was lost, or stood still: ", read.message()));
-    }
-    at += piece.size();
+  absl::StatusOr<SealedBatch> batch = ReadPayload(std::move(head), header.beside_bytes, beside);
+  if (!batch.ok()) {
+    return absl::AbortedError(
+        absl::StrCat("the connection beside the data channel was lost, or stood still: ",
+                     batch.status().message()));
   }
-  frame->batch = memory.Take();
-  if (!PayloadIsEncrypted(frame->batch.view()))
+  frame->batch = *std::move(batch);
+  if (!PayloadIsEncrypted(frame->batch))
     return absl::InvalidArgumentError("what is not encrypted came beside the data channel");
+  if (HeadBytes(frame->batch) != header.head_bytes)
+    return absl::InvalidArgumentError("more or less than a payload came beside the data channel");
   frame->batch.SetUnchecked();
   return absl::OkStatus();
 }

@@ -25,9 +25,10 @@ class DataChannel {
  public:
   // Where what comes beside it is read.
   using Beside = std::function<absl::StatusOr<Socket*>()>;
-  // `socket` outlives it.
-  explicit DataChannel(TlsSocket* socket, Beside beside = nullptr)
-      : socket_(*socket), beside_(std::move(beside)) {}
+  // `socket` outlives it. `passes_on`: what comes beside it is for somebody else, and need not come
+  // to memory.
+  explicit DataChannel(TlsSocket* socket, Beside beside = nullptr, bool passes_on = false)
+      : socket_(*socket), beside_(std::move(beside)), passes_on_(passes_on) {}
 
   // `message` holds a serialised protobuf; `batch` a batch that is not verified. One of them is
   // empty. UNAVAILABLE: the connection is over, or none came beside it. ABORTED: the one beside
@@ -46,8 +47,10 @@ class DataChannel {
   struct FrameHeader;
   absl::Status WriteFrame(const FrameHeader& header, absl::string_view body);
   absl::Status ReadBeside(const FrameHeader& header, Frame* frame);
+  absl::StatusOr<SealedBatch> ReadPayload(std::string head, size_t bytes, Socket* beside);
   TlsSocket& socket_;
   const Beside beside_;
+  const bool passes_on_;
 };
 
 struct DataChannelPeer {
@@ -71,6 +74,7 @@ class DataChannelServer {
     std::vector<std::string> protocols = {kDataChannelBesideProtocol, kDataChannelProtocol};
     size_t calls_max = 1024;
     absl::Duration greeting_timeout = absl::Seconds(5);  // handshake, then hello
+    bool passes_on = false;                              // as DataChannel's
     // Told of each connection that never became a stream, from any thread.
     std::function<void()> on_refused = [] {};
   };

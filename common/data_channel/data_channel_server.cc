@@ -21,10 +21,14 @@ using replication::v1::Upstream;
 class DataChannelReceiverCall : public ReceiverCall {
  public:
   // Both outlive it.
-  DataChannelReceiverCall(TlsSocket* socket, BesidePlace* beside, absl::Duration beside_timeout)
+  DataChannelReceiverCall(TlsSocket* socket, BesidePlace* beside,
+                          const DataChannelServer::Options& options)
       : socket_(*socket),
         beside_(*beside),
-        data_channel_(socket, [beside, beside_timeout] { return beside->Await(beside_timeout); }) {}
+        data_channel_(
+            socket,
+            [beside, timeout = options.greeting_timeout] { return beside->Await(timeout); },
+            options.passes_on) {}
   bool Read(UpstreamMessage* message) override { return Receive(message).ok(); }
   absl::Status Receive(UpstreamMessage* message) {
     DataChannel::Frame frame;
@@ -129,7 +133,7 @@ class ThreadedDataChannelServer : public DataChannelServer {
     HW_ASSIGN_OR_RETURN(const std::unique_ptr<TlsSocket> socket,
                         call->arrival->Handshake(identity, options_.greeting_timeout));
     const auto beside = std::make_shared<BesidePlace>();
-    DataChannelReceiverCall receiver(socket.get(), beside.get(), options_.greeting_timeout);
+    DataChannelReceiverCall receiver(socket.get(), beside.get(), options_);
     const std::string token =
         socket->protocol() == kDataChannelBesideProtocol ? BesideToken(socket.get()) : "";
     {

@@ -81,6 +81,7 @@ class DataChannelTest : public ::testing::Test {
          .protocols = std::move(protocols),
          .calls_max = calls_max,
          .greeting_timeout = absl::Milliseconds(400),
+         .passes_on = passes_on_,
          .on_refused =
              [this] {
                absl::MutexLock lock(&mutex_);
@@ -144,6 +145,7 @@ class DataChannelTest : public ::testing::Test {
   const RealClock clock_;
   const CertificateAuthority authority_;
   OpenInbox inbox_;
+  bool passes_on_ = false;
   absl::Mutex mutex_;
   int refused_ ABSL_GUARDED_BY(mutex_) = 0;
   PayloadEncryptor encryptor_{{1, std::string(kDataKeyBytes, 'k')}};
@@ -321,6 +323,11 @@ class BesideTest : public DataChannelTest {
     ASSERT_TRUE(channel_->Write(Hello().SerializeAsString()).ok());
     ASSERT_TRUE(channel_->Read(&reply).ok());
   }
+  // As the credit grows.
+  bool SendBeside(const SealedBatch& batch, Socket* beside) {
+    DataChannel::Frame acknowledgement;
+    return channel_->WriteBeside(batch, beside).ok() && channel_->Read(&acknowledgement).ok();
+  }
   bool ChannelEnds() {
     peer_->SetReadTimeout(absl::Seconds(20));
     DataChannel::Frame frame;
@@ -380,6 +387,63 @@ TEST_F(BesideTest, WhatIsMeddledWithComesAsUncheckedAsTheRest) {
   ParsedBatch batch;
   EXPECT_TRUE(absl::IsDataLoss(ParseBatch(stored[1].view(), false, &batch)));
   EXPECT_EQ(stored[2], sent_[2]) << "nothing else is touched by it";
+}
+
+TEST_F(BesideTest, WhatIsPassedOnIsHeldUntilSomebodyLooksAtIt) {
+  passes_on_ = true;
+  Start();
+  OpenChannel();
+  auto connected = ConnectBeside(peer_.get(), address(), absl::Seconds(5));
+  ASSERT_TRUE(connected.ok()) << connected.status();
+  const SealedBatch sent = Batch(1, kMiB, &encryptor_), small = Batch(2, 20 * kKiB, &encryptor_);
+  ASSERT_TRUE(SendBeside(sent, connected->get()));
+  ASSERT_TRUE(SendBeside(small, connected->get()));
+  const std::vector<SealedBatch> first = inbox_.AwaitStored(2);
+  EXPECT_EQ(first[1].held(), nullptr);
+  EXPECT_EQ(first[1], small);
+  if (first[0].held() == nullptr) GTEST_SKIP() << "no pipe is long enough for this user";
+  EXPECT_EQ(first[0].head(), sent.view().substr(0, first[0].head().size()));
+  // Again and again, and also when somebody has looked at it.
+  for (const bool seen : {false, false, true, true}) {
+    if (seen) EXPECT_EQ(first[0], sent);
+    ASSERT_TRUE(SendBeside(first[0], connected->get()));
+  }
+  ASSERT_TRUE(channel_->Write(first[0]).ok());
+  const std::vector<SealedBatch> stored = inbox_.AwaitStored(7);
+  for (size_t i = 2; i < stored.size(); ++i) EXPECT_EQ(stored[i], sent) << i;
+}
+
+TEST_F(BesideTest, WhatIsPassedOnIsTheSameInHoweverManyPiecesItComes) {
+  // Writes as somebody does whose packets are small.
+  class InPieces : public Socket {
+   public:
+    InPieces(Socket* socket, size_t bytes) : socket_(*socket), bytes_(bytes) {}
+    absl::Status Read(MutableBytes out) override { return socket_.Read(out); }
+    absl::Status Write(ConstBytes bytes) override {
+      absl::Status written;
+      for (size_t at = 0; at < bytes.size() && written.ok(); at += bytes_)
+        written = socket_.Write(bytes.subspan(at, bytes_));
+      return written;
+    }
+    void Shutdown() override { socket_.Shutdown(); }
+    void SetReadTimeout(absl::Duration timeout) override { socket_.SetReadTimeout(timeout); }
+
+   private:
+    Socket& socket_;
+    const size_t bytes_;
+  };
+  passes_on_ = true;
+  Start();
+  OpenChannel();
+  auto connected = ConnectBeside(peer_.get(), address(), absl::Seconds(5));
+  ASSERT_TRUE(connected.ok()) << connected.status();
+  const std::vector<size_t> pieces = {100, 700, 1448, 4096, 5000, 65536};
+  for (size_t i = 0; i < pieces.size(); ++i) {
+    sent_.push_back(Batch(i + 1, kMiB, &encryptor_));
+    InPieces socket(connected->get(), pieces[i]);
+    ASSERT_TRUE(SendBeside(sent_.back(), &socket));
+  }
+  EXPECT_EQ(inbox_.AwaitStored(pieces.size()), sent_);
 }
 
 TEST_F(BesideTest, WhatIsMissingIsWaitedForUntilTheConnectionEnds) {

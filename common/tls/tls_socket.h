@@ -10,6 +10,7 @@
 #include "absl/status/statusor.h"
 #include "absl/time/time.h"
 #include "common/base/bytes.h"
+#include "common/base/held_bytes.h"
 #include "common/tls/identity.h"
 
 namespace homeward {
@@ -26,8 +27,14 @@ class Socket {
   virtual absl::Status Write(ConstBytes bytes) = 0;
   // Ends reading and writing, here and there.
   virtual void Shutdown() = 0;
-  // A Read() that waits longer than this ends the connection. Infinite at first.
+  // A Read() or a Hold() that waits longer than this ends the connection. Infinite at first.
   virtual void SetReadTimeout(absl::Duration timeout) = 0;
+
+  // Reads up to `bytes` that stay with the kernel. Blocks until all of them are there, or it holds
+  // no more of them. Null: it holds none here.
+  virtual absl::StatusOr<std::unique_ptr<HeldBytes>> Hold(size_t) { return nullptr; }
+  // As Write(), without copying them. False: nothing was written, since that cannot be.
+  virtual absl::StatusOr<bool> WriteHeld(const HeldBytes&) { return false; }
 };
 
 // Over TCP alone, for what is encrypted and vouched for elsewhere. UNAVAILABLE: nobody answers at

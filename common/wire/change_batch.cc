@@ -123,7 +123,8 @@ absl::Status Corrupt(absl::string_view what) {
   return absl::DataLossError(absl::StrCat("change batch: ", what));
 }
 
-absl::Status ReadRawHeader(absl::string_view sealed, RawHeader* header) {
+// Of a batch of `bytes` that begins so.
+absl::Status ReadRawHeader(absl::string_view sealed, size_t bytes, RawHeader* header) {
   FieldReader reader(sealed);
   const absl::string_view magic = reader.Raw(kMagic.size());
   if (magic != kMagic && magic != kEncryptedMagic) return Corrupt("wrong magic");
@@ -156,10 +157,14 @@ absl::Status ReadRawHeader(absl::string_view sealed, RawHeader* header) {
                                 kBatchPayloadBytesMax));
   }
   const size_t expected = header->head_bytes() + header->stored_bytes;
-  if (sealed.size() != expected) {
-    return Corrupt(absl::StrCat(sealed.size(), " bytes where its lengths add up to ", expected));
+  if (bytes != expected) {
+    return Corrupt(absl::StrCat(bytes, " bytes where its lengths add up to ", expected));
   }
   return absl::OkStatus();
+}
+
+absl::Status ReadRawHeader(absl::string_view sealed, RawHeader* header) {
+  return ReadRawHeader(sealed, sealed.size(), header);
 }
 
 absl::StatusOr<AlignedBuffer> Decompress(PayloadEncoding encoding, absl::string_view stored,
@@ -400,21 +405,34 @@ absl::Status DecodeBatch(const DataKeys& keys, ParsedBatch* batch) {
   return absl::OkStatus();
 }
 
-absl::StatusOr<BatchHeader> PeekBatchHeader(absl::string_view sealed) {
+namespace {
+
+absl::StatusOr<BatchHeader> PeekBatchHeader(absl::string_view begin, size_t bytes) {
   RawHeader header;
-  HW_RETURN_IF_ERROR(ReadRawHeader(sealed, &header));
+  HW_RETURN_IF_ERROR(ReadRawHeader(begin, bytes, &header));
   return BatchHeader{static_cast<BatchKind>(header.kind), header.position, header.generation};
 }
 
-absl::StatusOr<size_t> BatchHeadBytes(absl::string_view sealed) {
+}  // namespace
+
+absl::StatusOr<BatchHeader> PeekBatchHeader(absl::string_view sealed) {
+  return PeekBatchHeader(sealed, sealed.size());
+}
+
+absl::StatusOr<BatchHeader> PeekBatchHeader(const SealedBatch& sealed) {
+  return PeekBatchHeader(sealed.head(), sealed.size());
+}
+
+absl::StatusOr<size_t> BatchHeadBytes(const SealedBatch& sealed) {
   RawHeader header;
-  HW_RETURN_IF_ERROR(ReadRawHeader(sealed, &header));
+  HW_RETURN_IF_ERROR(ReadRawHeader(sealed.head(), sealed.size(), &header));
   return header.head_bytes();
 }
 
-bool PayloadIsEncrypted(absl::string_view sealed) {
+bool PayloadIsEncrypted(const SealedBatch& sealed) {
   RawHeader header;
-  return ReadRawHeader(sealed, &header).ok() && header.encrypted && HasContent(header.kind);
+  return ReadRawHeader(sealed.head(), sealed.size(), &header).ok() && header.encrypted &&
+         HasContent(header.kind);
 }
 
 SealedBatch CompressBatch(absl::string_view sealed, const Compression& compression) {

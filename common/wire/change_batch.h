@@ -132,11 +132,12 @@ absl::Status DecodeBatch(const DataKeys& keys, ParsedBatch* batch);
 // The header alone, without verifying the checksum. For bytes that this process sealed or verified
 // before.
 absl::StatusOr<BatchHeader> PeekBatchHeader(absl::string_view sealed);
+absl::StatusOr<BatchHeader> PeekBatchHeader(const SealedBatch& sealed);
 
 // How many bytes come before the payload. As PeekBatchHeader().
-absl::StatusOr<size_t> BatchHeadBytes(absl::string_view sealed);
+absl::StatusOr<size_t> BatchHeadBytes(const SealedBatch& sealed);
 // Whether all of its payload is encrypted. As PeekBatchHeader(); false for what is no batch.
-bool PayloadIsEncrypted(absl::string_view sealed);
+bool PayloadIsEncrypted(const SealedBatch& sealed);
 
 // The same batch with its payload compressed, or nothing when that saves less than an eighth or the
 // payload is compressed already. Requires: `sealed` was verified.

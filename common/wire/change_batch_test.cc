@@ -116,7 +116,7 @@ TEST(ChangeBatch, ALongPayloadIsSealedWhereItWasPutAndLiesWhereDisksCanTakeIt) {
   ASSERT_TRUE(ParseBatch(sealed.view(), true, &batch).ok());
   EXPECT_EQ(reinterpret_cast<uintptr_t>(batch.payload.data()) % AlignedBuffer::kAlignment, 0u);
   EXPECT_EQ(batch.payload, std::string(300 * kKiB, 'a') + std::string(300 * kKiB, 'b'));
-  EXPECT_EQ(*BatchHeadBytes(sealed.view()), sealed.size() - batch.payload.size());
+  EXPECT_EQ(*BatchHeadBytes(sealed), sealed.size() - batch.payload.size());
 }
 
 TEST(ChangeBatch, AMarkerSaysHowItsInstantWasFound) {

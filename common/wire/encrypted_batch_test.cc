@@ -57,7 +57,7 @@ TEST(EncryptedBatch, ComesBackAsItWasSealed) {
     EXPECT_EQ(reinterpret_cast<uintptr_t>(batch.payload.data()) % AlignedBuffer::kAlignment, 0u);
     EXPECT_EQ(batch.header.position, (StreamPosition{3, 7}));
     EXPECT_EQ(batch.extents.size(), 2u);
-    EXPECT_EQ(*BatchHeadBytes(sealed), sealed.size() - bytes);
+    EXPECT_EQ(*BatchHeadBytes(SealedBatch(sealed)), sealed.size() - bytes);
   }
 }
 
@@ -73,7 +73,7 @@ TEST(EncryptedBatch, WhatIsCompressedIsEncryptedAfterwards) {
   ParsedBatch batch;
   ASSERT_TRUE(OpenBatch(sealed.view(), kBatchKeys, &batch).ok());
   EXPECT_TRUE(batch.payload == content);
-  EXPECT_TRUE(PayloadIsEncrypted(sealed.view()));
+  EXPECT_TRUE(PayloadIsEncrypted(sealed));
 }
 
 TEST(EncryptedBatch, WhoPassesItOnSeesWhatItIsAndNotWhatIsInIt) {

@@ -10,6 +10,7 @@
 
 #include "absl/strings/string_view.h"
 #include "common/base/aligned_buffer.h"
+#include "common/base/held_bytes.h"
 
 namespace homeward {
 
@@ -29,9 +30,16 @@ class SealedBatch {
     bytes_ = {reinterpret_cast<const char*>(part.data()), part.size()};
     owner_ = std::move(owner);
   }
+  // All before its payload, and the payload.
+  SealedBatch(std::string head, std::unique_ptr<HeldBytes> payload);
 
-  absl::string_view view() const { return bytes_; }
-  size_t size() const { return bytes_.size(); }
+  // All of it, in memory from then on.
+  absl::string_view view() const { return held_ == nullptr ? bytes_ : InMemory(); }
+  // As much of it as has ever been in memory: all, or all before its payload, which is held().
+  absl::string_view head() const { return bytes_; }
+  // Null: the payload was never held. What view() took is not held any more.
+  const HeldBytes* held() const;
+  size_t size() const { return bytes_.size() + (held_ == nullptr ? 0 : held()->size()); }
   bool empty() const { return bytes_.empty(); }
   // Whether the connection that it came over vouched that it is what was sent. Only an encrypted
   // batch can do without: who opens it finds out.
@@ -39,13 +47,31 @@ class SealedBatch {
   void SetUnchecked() { checked_ = false; }
   // The same bytes, wherever they are.
   friend bool operator==(const SealedBatch& a, const SealedBatch& b) {
-    return a.bytes_ == b.bytes_;
+    return a.view() == b.view();
   }
 
  private:
+  struct Held;
+  absl::string_view InMemory() const;
+
   std::shared_ptr<const void> owner_;  // of every copy
+  Held* held_ = nullptr;               // of owner_
   absl::string_view bytes_;
   bool checked_ = true;
+};
+
+// Room for a batch whose payload begins where direct I/O can take it.
+struct BatchMemory {
+  BatchMemory(size_t head_bytes, size_t bytes)
+      : offset(AlignedBuffer::RoundUp(head_bytes) - head_bytes),
+        size(bytes),
+        memory(AlignedBuffer::Unwritten(AlignedBuffer::RoundUp(offset + bytes))) {}
+  MutableBytes Part(size_t from, size_t bytes) { return memory.Part(offset + from, bytes); }
+  SealedBatch Take() { return SealedBatch(std::move(memory), offset, size); }
+
+  const uint64_t offset;
+  const size_t size;
+  AlignedBuffer memory;
 };
 
 }  // namespace homeward

@@ -82,15 +82,17 @@ absl::StatusOr<StreamPosition> Relay::Admit(const replication::v1::Hello& hello)
 }
 
 absl::Status Relay::Take(SealedBatch sealed) {
-  ParsedBatch batch;
   // Whoever opens what is not checked finds out what its checksum could say.
-  HW_RETURN_IF_ERROR(sealed.checked() ? ParseBatch(sealed.view(), /*decode=*/false, &batch)
-                                      : ParseForDecoding(sealed.view(), &batch));
-  HW_ASSIGN_OR_RETURN(const bool next, order_.Takes(batch.header));
+  if (sealed.checked()) {
+    ParsedBatch batch;
+    HW_RETURN_IF_ERROR(ParseBatch(sealed.view(), /*decode=*/false, &batch));
+  }
+  HW_ASSIGN_OR_RETURN(const BatchHeader header, PeekBatchHeader(sealed));
+  HW_ASSIGN_OR_RETURN(const bool next, order_.Takes(header));
   if (!next) return absl::OkStatus();
-  order_.ResumeAfter(batch.header.position);
+  order_.ResumeAfter(header.position);
   memory_bytes_ += sealed.size();
-  waiting_.push_back({batch.header.position, ticks_, std::move(sealed)});
+  waiting_.push_back({header.position, ticks_, std::move(sealed)});
   return absl::OkStatus();
 }
 
@@ -231,7 +233,7 @@ absl::StatusOr<SealedBatch> Relay::NextBatch() {
   HW_RETURN_IF_ERROR(next.status());
   SealedBatch sealed = *std::move(next);
   if (sealed.empty()) return sealed;
-  HW_ASSIGN_OR_RETURN(const BatchHeader header, PeekBatchHeader(sealed.view()));
+  HW_ASSIGN_OR_RETURN(const BatchHeader header, PeekBatchHeader(sealed));
   forwarded_ = header.position;
   if (!agent_compresses_ && !link().none()) {
     SealedBatch compressed = CompressBatch(sealed.view(), link());

@@ -20,7 +20,7 @@ SealedBatch WithChecksum(std::string bytes) {
 }  // namespace
 
 void Fabric::OnBeside(SealedBatch* batch) {
-  const uint64_t payload_bytes = batch->size() - *BatchHeadBytes(batch->view());
+  const uint64_t payload_bytes = batch->size() - *BatchHeadBytes(*batch);
   if (payload_bytes == 0 || !faulty() || !wire_meddles_ || mischief_() % 100 != 0) return;
   ++outcome_.forged;
   std::string bytes(batch->view());

@@ -104,7 +104,7 @@ class Call : public UpstreamLink, public DownstreamLink, public std::enable_shar
     if (strand_ == nullptr) return;
     world_.on_batch(&batch);
     if (beside_ && takes_unchecked_ && world_.Monotonic() >= beside_again_ &&
-        PayloadIsEncrypted(batch.view())) {
+        PayloadIsEncrypted(batch)) {
       batch.SetUnchecked();
       world_.on_beside(&batch);
     }

@@ -4,14 +4,51 @@
 #include <sys/socket.h>
 
 #include <cerrno>
+#include <memory>
 #include <utility>
+#include <vector>
 
 #include "absl/strings/str_cat.h"
 #include "common/status/status_macros.h"
+#include "common/tls/posix/pipe.h"
 #include "common/tls/posix/tcp.h"
 
 namespace homeward {
 namespace {
+
+// Of 1 MiB in packets of 1,448 bytes 3 are full.
+constexpr size_t kPipesMax = 4;
+
+class HeldPipes : public HeldBytes {
+ public:
+  size_t size() const override { return size_; }
+  void TakeTo(MutableBytes out) override {
+    for (const auto& pipe : pipes_) {
+      pipe->TakeTo(out.first(pipe->size()));
+      out.remove_prefix(pipe->size());
+    }
+  }
+  const std::vector<std::unique_ptr<Pipe>>& pipes() const { return pipes_; }
+
+  // False: there can be none.
+  bool AddPipe() {
+    if (pipes_.size() >= kPipesMax) return false;
+    std::unique_ptr<Pipe> pipe = Pipe::Make();
+    if (pipe == nullptr) return false;
+    pipes_.push_back(std::move(pipe));
+    return true;
+  }
+  // As Pipe's. Requires: AddPipe().
+  ssize_t Receive(const UniqueFd& socket, size_t bytes) {
+    const ssize_t n = pipes_.back()->Receive(socket, bytes);
+    if (n > 0) size_ += static_cast<size_t>(n);
+    return n;
+  }
+
+ private:
+  std::vector<std::unique_ptr<Pipe>> pipes_;
+  size_t size_ = 0;
+};
 
 class TcpSocket : public Socket {
  public:
@@ -37,6 +74,50 @@ class TcpSocket : public Socket {
   absl::Status Write(ConstBytes bytes) override {
     return tcp::Send(fd_, bytes, absl::InfiniteDuration());
   }
+  absl::StatusOr<std::unique_ptr<HeldBytes>> Hold(size_t bytes) override {
+    auto held = std::make_unique<HeldPipes>();
+    if (!held->AddPipe()) return nullptr;
+    const absl::Duration end = read_timeout_.End();
+    bool readable = false;
+    while (held->size() < bytes) {
+      const ssize_t n = held->Receive(fd_, bytes - held->size());
+      if (n == 0) return absl::UnavailableError("the connection was closed");
+      if (n < 0 && errno != EINTR && errno != EAGAIN)
+        return absl::UnavailableError(absl::StrCat("splice: ", ::strerror(errno)));
+      if (n > 0 || errno == EINTR) {
+        readable = false;
+      } else if (readable) {
+        if (!held->AddPipe()) break;
+        readable = false;
+      } else {
+        wake_size_.Set(fd_, bytes - held->size());
+        if (!tcp::Await(fd_, POLLIN, end))
+          return absl::UnavailableError("nothing was received in time");
+        readable = true;
+      }
+    }
+    return held;
+  }
+  absl::StatusOr<bool> WriteHeld(const HeldBytes& bytes) override {
+    const auto* const held = dynamic_cast<const HeldPipes*>(&bytes);
+    if (held == nullptr) return false;
+    for (const std::unique_ptr<Pipe>& pipe : held->pipes()) {
+      const bool first = pipe == held->pipes().front();
+      if (shared_ == nullptr) shared_ = Pipe::Make();
+      if (shared_ == nullptr || !shared_->Share(*pipe)) {
+        shared_ = nullptr;
+        if (first) return false;
+        return absl::UnavailableError("what was held was taken while it was written");
+      }
+      while (shared_->size() > 0) {
+        if (shared_->Send(fd_) > 0 || errno == EINTR) continue;
+        if (errno != EAGAIN)
+          return absl::UnavailableError(absl::StrCat("splice: ", ::strerror(errno)));
+        tcp::Await(fd_, POLLOUT, absl::InfiniteDuration());
+      }
+    }
+    return true;
+  }
   void Shutdown() override { ::shutdown(fd_.get(), SHUT_RDWR); }
   void SetReadTimeout(absl::Duration timeout) override { read_timeout_.Set(timeout); }
 
@@ -44,6 +125,7 @@ class TcpSocket : public Socket {
   const UniqueFd fd_;
   tcp::WakeSize wake_size_;  // the reader's
   tcp::ReadTimeout read_timeout_;
+  std::unique_ptr<Pipe> shared_;  // the writer's, empty between two writes
 };
 
 }  // namespace

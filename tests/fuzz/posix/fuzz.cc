@@ -60,7 +60,7 @@ const DataKey kFuzzKey{1, std::string(kDataKeyBytes, 'k')};
 
 void FuzzBatch(absl::string_view bytes) {
   PeekBatchHeader(bytes).status().IgnoreError();
-  BatchHeadBytes(bytes).status().IgnoreError();
+  BatchHeadBytes(SealedBatch(std::string(bytes))).status().IgnoreError();
   ParsedBatch encrypted;
   if (ParseBatch(bytes, /*decode=*/false, &encrypted).ok())
     DecodeBatch({{kFuzzKey}, true}, &encrypted).IgnoreError();
