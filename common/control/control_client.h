@@ -12,6 +12,7 @@
 #include "absl/synchronization/mutex.h"
 #include "common/clock/clock.h"
 #include "common/control/enrolment.h"
+#include "common/exec/news.h"
 #include "homeward/control/v1/control.pb.h"
 
 namespace grpc {
@@ -31,6 +32,8 @@ class ControlClient {
     absl::Duration registration_delay = absl::ZeroDuration();
     // What changed is reported this soon; what did not, with the server's heartbeat interval.
     absl::Duration observe_interval = absl::Milliseconds(250);
+    // When something is told here, it is reported at once: what jobs wait for. Outlives the client.
+    News* news = nullptr;
     absl::Duration retry_min = absl::Milliseconds(200);
     absl::Duration retry_max = absl::Seconds(15);
   };

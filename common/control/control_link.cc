@@ -91,6 +91,8 @@ bool ControlClient::RunOnce() {
   Up registration;
   *registration.mutable_registration() = callbacks_.registration();
   bool greeted = false;
+  News nobodys;
+  News& news = options_.news == nullptr ? nobodys : *options_.news;
   absl::Mutex mutex;
   bool ended = false;                          // guarded by mutex
   absl::Duration interval = absl::Seconds(1);  // guarded by mutex
@@ -106,10 +108,10 @@ bool ControlClient::RunOnce() {
       for (bool first = true;; first = false) {
         absl::Duration heartbeat_interval;
         Up up;
+        if (!first) news.Await(options_.observe_interval);
         {
           absl::MutexLock lock(&mutex);
-          const absl::Duration wait = first ? absl::ZeroDuration() : options_.observe_interval;
-          if (mutex.AwaitWithTimeout(absl::Condition(&ended), wait)) return;
+          if (ended) return;
           heartbeat_interval = interval;
           up.mutable_heartbeat()->set_desired_revision(revision);
         }
@@ -153,6 +155,7 @@ bool ControlClient::RunOnce() {
     absl::MutexLock lock(&mutex);
     ended = true;
   }
+  news.Tell();
   // A call that has ended fails the reporter's write by itself; cancelled, it would not tell why it
   // ended.
   if (reporter.joinable() && !reported.WaitForNotificationWithTimeout(kReporterLimit))

@@ -179,9 +179,13 @@ class AddTarget : public ::testing::Test {
                           [this](const BackendParts&, const control::v1::Replica& replica) {
                             return std::make_unique<BucketBackend>(&bucket_, replica);
                           }}};
+  int news_ = 0;
   Replicas replicas_{
-      StreamRuntime{disk_, clock_,
-                    [](const std::string&) { return std::make_unique<OwnThread>(); }},
+      StreamRuntime{.files = disk_,
+                    .clock = clock_,
+                    .make_strand =
+                        [](const std::string&) { return std::make_unique<OwnThread>(); },
+                    .on_news = [this] { ++news_; }},
       Replicas::Volumes{.retention_directory = "/retention", .backends = table_}};
 };
 
@@ -213,6 +217,24 @@ TEST_F(AddTarget, TakesAStreamWithPointsIsRecoveredAndRemoved) {
   Want(control::v1::DELETE);
   EXPECT_EQ(Seen().phase(), control::v1::DELETE);
   EXPECT_TRUE(bucket_.disks.empty());
+}
+
+TEST_F(AddTarget, WhatJobsWaitForIsToldAtOnceAndNothingElseIs) {
+  Want(control::v1::FOLLOW);
+  const int opened = news_;
+  EXPECT_GT(opened, 0);
+  Stream({SealEpochBegin({BatchKind::kEpochBegin, {1, 0}, 2}, {.fresh_replica = true})});
+  EXPECT_TRUE(Seen().syncing());
+  const int begun = news_;
+  EXPECT_GT(begun, opened);
+  Stream({Writes(1, 'a')});
+  EXPECT_EQ(news_, begun);
+  Stream({BatchBuilder().Seal({BatchKind::kSyncEnd, {1, 2}, 2})});
+  EXPECT_EQ(news_, begun + 1);
+  EXPECT_FALSE(Seen().syncing());
+  Stream({Point(3, "p1")});
+  EXPECT_EQ(news_, begun + 2);
+  EXPECT_EQ(Seen().points_size(), 1);
 }
 
 TEST_F(AddTarget, OneThatCouldNotFollowInANewGenerationDoesOnceItCan) {

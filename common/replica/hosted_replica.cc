@@ -37,12 +37,24 @@ std::string WithoutSession(control::v1::Replica replica) {
   return replica.SerializeAsString();
 }
 
+// Whether a job may have waited for it: not only for more of the same.
+bool IsNews(const control::v1::ReplicaObserved& before, const control::v1::ReplicaObserved& now) {
+  const auto newest = [](const control::v1::ReplicaObserved& seen) {
+    return seen.points().empty() ? "" : seen.points().rbegin()->id();
+  };
+  return now.replica_id() != before.replica_id() || now.generation() != before.generation() ||
+         now.phase() != before.phase() || now.point_id() != before.point_id() ||
+         now.syncing() != before.syncing() || now.has_problem() != before.has_problem() ||
+         now.data_key_ids_size() != before.data_key_ids_size() || newest(now) != newest(before);
+}
+
 }  // namespace
 
 HostedReplica::HostedReplica(const StreamRuntime& runtime, BackendTable backends,
                              BackendParts parts)
     : files_(runtime.files),
       clock_(runtime.clock),
+      on_news_(runtime.on_news),
       backends_(std::move(backends)),
       parts_(std::move(parts)),
       retention_directory_(parts_.retention_directory),
@@ -430,8 +442,23 @@ void HostedReplica::Publish() {
   }
   seen.set_received_bytes(received_bytes_);
   seen.set_created_fresh(created_fresh_);
-  absl::MutexLock lock(&mutex_);
-  observed_ = std::move(seen);
+  published_syncing_ = seen.syncing();
+  published_point_ = NewestPoint();
+  bool news = false;
+  {
+    absl::MutexLock lock(&mutex_);
+    news = IsNews(observed_, seen);
+    observed_ = std::move(seen);
+  }
+  if (news) on_news_();
+}
+
+uint64_t HostedReplica::NewestPoint() const {
+  return store_ == nullptr || store_->points().empty() ? 0 : store_->points().back().number;
+}
+
+void HostedReplica::PublishNews() {
+  if (store_->state().syncing != published_syncing_ || NewestPoint() != published_point_) Publish();
 }
 
 control::v1::ReplicaObserved HostedReplica::observed() const {
@@ -453,6 +480,7 @@ absl::Status HostedReplica::Store(std::vector<SealedBatch> batches) {
   const StreamPosition before = stream_->durable();
   const absl::Status stored = stream_->Store(std::move(batches));
   NoteSpace(stored, before);
+  PublishNews();
   return stored;
 }
 
@@ -464,6 +492,7 @@ void HostedReplica::OnArrival() {
 
 bool HostedReplica::Settled(const absl::Status& result, StreamPosition before) {
   NoteSpace(result, before);
+  PublishNews();
   if (receiver_ == nullptr) return result.ok();
   if (result.ok()) {
     receiver_->Acknowledge();

@@ -3,6 +3,7 @@
 #ifndef HOMEWARD_COMMON_REPLICA_HOSTED_REPLICA_H_
 #define HOMEWARD_COMMON_REPLICA_HOSTED_REPLICA_H_
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -72,9 +73,13 @@ class HostedReplica : public Inbox {
   void ScrubSome();
   void RepairSome();
   void Publish();
+  uint64_t NewestPoint() const;  // ReplicaPoint::number; 0: there is none
+  // Where it has something that a job may wait for. Requires: it is open.
+  void PublishNews();
 
   FileSystem& files_;
   const Clock& clock_;
+  const std::function<void()> on_news_;
   const BackendTable backends_;
   const BackendParts parts_;
   const std::string& retention_directory_;  // of parts_
@@ -108,6 +113,9 @@ class HostedReplica : public Inbox {
   uint64_t doubtful_through_ = 0;  // ReplicaPoint::number
   uint64_t received_bytes_ = 0;
   std::vector<types::v1::RecoveryPoint> points_;  // of a closed store
+  // As observed_ has them.
+  bool published_syncing_ = false;
+  uint64_t published_point_ = 0;  // the newest, as ReplicaPoint::number
 
   mutable absl::Mutex mutex_;
   control::v1::ReplicaObserved observed_ ABSL_GUARDED_BY(mutex_);

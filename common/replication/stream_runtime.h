@@ -57,6 +57,8 @@ struct StreamRuntime {
   const Clock& clock;
   std::function<std::unique_ptr<Strand>(const std::string& name)> make_strand;
   StreamDialer* dialer = nullptr;  // null where streams only end
+  // Told what jobs wait for, once it can be observed. From any thread; must not block.
+  std::function<void()> on_news = [] {};
 };
 
 }  // namespace homeward

@@ -41,7 +41,10 @@ class MasterTarget : public Daemon {
                                         ? kDiskLinksDirectory
                                         : config_.disk_links_directory())),
         replicas_(std::make_unique<Replicas>(
-            StreamRuntime{environment.files, environment.clock, MakeThreadStrand},
+            StreamRuntime{.files = environment.files,
+                          .clock = environment.clock,
+                          .make_strand = MakeThreadStrand,
+                          .on_news = [this] { news_.Tell(); }},
             Replicas::Volumes{
                 .retention_directory = retention_directory_,
                 .datastores = {config_.datastores().begin(), config_.datastores().end()},
@@ -66,7 +69,8 @@ class MasterTarget : public Daemon {
     control_ = std::make_unique<ControlClient>(
         environment_.files, environment_.clock,
         ControlClient::Options{.address = config_.join().config_server(),
-                               .identity = membership_.files},
+                               .identity = membership_.files,
+                               .news = &news_},
         ControlClient::Callbacks{.registration = [this] { return MakeRegistration(); },
                                  .observe = [this] { return Observe(); },
                                  .desired =
@@ -161,6 +165,7 @@ class MasterTarget : public Daemon {
   const std::string retention_directory_;
   Membership membership_;
   const std::unique_ptr<AttachedDisks> attached_;
+  News news_;
   std::unique_ptr<Replicas> replicas_;
   ReplicationEndpoint endpoint_;
   std::unique_ptr<grpc::Server> server_;

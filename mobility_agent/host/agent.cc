@@ -71,14 +71,16 @@ class Agent : public Daemon {
       OpenDisks(environment_.files, config_, services_, disks);
     };
     protection_ = std::make_unique<Protection>(
-        StreamRuntime{environment_.files, environment_.clock, MakeThreadStrand, dialer_.get()},
+        StreamRuntime{environment_.files, environment_.clock, MakeThreadStrand, dialer_.get(),
+                      [this] { news_.Tell(); }},
         std::move(options), &disks_);
     control_ = std::make_unique<ControlClient>(
         environment_.files, environment_.clock,
         ControlClient::Options{.address = config_.join().config_server(),
                                .identity = membership_.files,
                                .registration_delay = DrawRegistrationDelay(
-                                   config_.registration().delay(), std::random_device{}())},
+                                   config_.registration().delay(), std::random_device{}()),
+                               .news = &news_},
         ControlClient::Callbacks{
             .registration = [this] { return MakeRegistration(); },
             .registration_revision = [this] { return protection_->disks().revision; },
@@ -221,6 +223,7 @@ class Agent : public Daemon {
   std::shared_ptr<PausedServices> services_;
   std::vector<CapturedDisk> disks_;  // protection_'s, once it is there
   absl::Notification guest_stops_;
+  News news_;
   std::unique_ptr<GuestSteps> guest_;  // null: off
   std::unique_ptr<StreamDialer> dialer_;
   std::unique_ptr<Protection> protection_;

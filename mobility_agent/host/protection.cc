@@ -26,6 +26,17 @@ constexpr absl::Duration kSyncStandsStill = absl::Minutes(1);
 constexpr char kStreams[] = "streams";
 constexpr char kStateSuffix[] = ".state";
 
+// Whether a job may have waited for it: not only for more of the same.
+bool IsNews(const control::v1::AgentObserved& before, const control::v1::AgentObserved& now) {
+  return now.replica_id() != before.replica_id() || now.generation() != before.generation() ||
+         now.syncing() != before.syncing() || now.streaming() != before.streaming() ||
+         now.refused() != before.refused() || now.resync_token() != before.resync_token() ||
+         now.point_token() != before.point_token() ||
+         now.quiesced_token() != before.quiesced_token() ||
+         now.quiesced_point() != before.quiesced_point() ||
+         now.data_key_id() != before.data_key_id();
+}
+
 types::v1::Percentiles Summarize(const std::deque<absl::Duration>& durations) {
   types::v1::Percentiles out;
   out.set_count(durations.size());
@@ -480,9 +491,14 @@ void Protection::Publish() {
   if (!hook_error_.empty()) {
     issues.push_back(MakeIssue(types::v1::WARNING, ProblemId::kHookFailed, hook_error_));
   }
-  absl::MutexLock lock(&mutex_);
-  observed_ = std::move(seen);
-  issues_ = std::move(issues);
+  bool news = false;
+  {
+    absl::MutexLock lock(&mutex_);
+    news = IsNews(observed_, seen);
+    observed_ = std::move(seen);
+    issues_ = std::move(issues);
+  }
+  if (news) runtime_.on_news();
 }
 
 control::v1::AgentObserved Protection::observed() const {

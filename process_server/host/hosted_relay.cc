@@ -16,7 +16,8 @@ absl::StatusOr<std::shared_ptr<HostedRelay>> HostedRelay::Start(
     const StreamRuntime& runtime, const control::v1::RelayedStream& stream,
     Relay::Options options) {
   HW_ASSIGN_OR_RETURN(std::unique_ptr<Relay> relay, Relay::Open(runtime.files, options));
-  std::shared_ptr<HostedRelay> hosted(new HostedRelay(stream, std::move(relay)));
+  std::shared_ptr<HostedRelay> hosted(
+      new HostedRelay(stream, std::move(relay), runtime.on_news));
   HostedRelay* const self = hosted.get();
   self->strand_ = runtime.make_strand("relay");
   self->strand_->Post([self] { self->Tick(); });
@@ -70,11 +71,16 @@ void HostedRelay::Tick() {
   seen.set_agent_connected(relay_->agent_connected());
   seen.set_target_connected(relay_->sender().streaming());
   if (!relay_->broken().ok()) seen.set_broken(relay_->broken().ToString());
+  bool news = false;
   {
     absl::MutexLock lock(&mutex_);
+    news = seen.generation() != observed_.generation() || seen.broken() != observed_.broken() ||
+           seen.agent_connected() != observed_.agent_connected() ||
+           seen.target_connected() != observed_.target_connected();
     observed_ = std::move(seen);
     forwarded_bytes_ = relay_->forwarded_bytes();
   }
+  if (news) on_news_();
   strand_->PostAfter(kTick, [this] { Tick(); });
 }
 

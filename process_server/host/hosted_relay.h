@@ -36,11 +36,13 @@ class HostedRelay {
   bool broken() const { return !observed().broken().empty(); }
 
  private:
-  HostedRelay(const control::v1::RelayedStream& stream, std::unique_ptr<Relay> relay)
-      : stream_(stream), relay_(std::move(relay)) {}
+  HostedRelay(const control::v1::RelayedStream& stream, std::unique_ptr<Relay> relay,
+              std::function<void()> on_news)
+      : stream_(stream), on_news_(std::move(on_news)), relay_(std::move(relay)) {}
   void Tick();
 
   const control::v1::RelayedStream stream_;
+  const std::function<void()> on_news_;
   uint64_t start_overs_ = 0;            // on the strand
   const std::unique_ptr<Relay> relay_;  // on the strand
   mutable absl::Mutex mutex_;

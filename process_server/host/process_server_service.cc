@@ -57,13 +57,16 @@ class ProcessServer : public Daemon {
     if (config_.compression() == config::v1::COMPRESSION_UNSPECIFIED)
       common.adaptive_clock = &environment_.clock;
     common.bandwidth = &bandwidth_;
+    const auto on_news = [this] { news_.Tell(); };
     relays_ = std::make_unique<Relays>(
-        StreamRuntime{environment_.files, environment_.clock, MakeThreadStrand, dialer_.get()},
+        StreamRuntime{environment_.files, environment_.clock, MakeThreadStrand, dialer_.get(),
+                      on_news},
         Relays::Limits{.cache_directory = cache_directory_, .cache_bytes_max = cache_bytes_},
         std::move(common));
     HW_ASSIGN_OR_RETURN(azure_,
                         AzureReplicas::Start(
-                            StreamRuntime{environment_.files, environment_.clock, MakeThreadStrand},
+                            StreamRuntime{environment_.files, environment_.clock,
+                                          MakeThreadStrand, /*dialer=*/nullptr, on_news},
                             {.config = config_.azure(),
                              .host_id = membership_.host_id,
                              .directory = JoinPath(config_.state_directory(), "replicas")}));
@@ -79,7 +82,8 @@ class ProcessServer : public Daemon {
     control_ = std::make_unique<ControlClient>(
         environment_.files, environment_.clock,
         ControlClient::Options{.address = config_.join().config_server(),
-                               .identity = membership_.files},
+                               .identity = membership_.files,
+                               .news = &news_},
         ControlClient::Callbacks{.registration = [this] { return MakeRegistration(); },
                                  .observe = [this] { return Observe(); },
                                  .desired =
@@ -225,6 +229,7 @@ class ProcessServer : public Daemon {
   absl::Duration rate_since_ ABSL_GUARDED_BY(mutex_);
   double rate_ ABSL_GUARDED_BY(mutex_) = 0;
   HostLoad load_ ABSL_GUARDED_BY(mutex_);
+  News news_;
   std::unique_ptr<StreamDialer> dialer_;
   std::unique_ptr<Relays> relays_;
   std::unique_ptr<AzureReplicas> azure_;
