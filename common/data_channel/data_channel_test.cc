@@ -405,7 +405,9 @@ TEST_F(BesideTest, WhatIsPassedOnIsHeldUntilSomebodyLooksAtIt) {
   EXPECT_EQ(first[0].head(), sent.view().substr(0, first[0].head().size()));
   // Again and again, and also when somebody has looked at it.
   for (const bool seen : {false, false, true, true}) {
-    if (seen) EXPECT_EQ(first[0], sent);
+    if (seen) {
+      EXPECT_EQ(first[0], sent);
+    }
     ASSERT_TRUE(SendBeside(first[0], connected->get()));
   }
   ASSERT_TRUE(channel_->Write(first[0]).ok());

@@ -521,7 +521,11 @@ StreamPosition HostedReplica::durable() const {
   return stream_ == nullptr ? StreamPosition() : stream_->durable();
 }
 void HostedReplica::OnDigestQuery(const replication::v1::DigestQuery& query, StreamReceiver& from) {
-  if (stream_ != nullptr) stream_->OnDigestQuery(query, from);
+  if (stream_ == nullptr) return;
+  // What came before it has been waited for then.
+  const StreamPosition before = stream_->durable();
+  if (store_->under_way_bytes() > 0 && !Settled(stream_->Finish(), before)) return;
+  stream_->OnDigestQuery(query, from);
 }
 
 }  // namespace homeward

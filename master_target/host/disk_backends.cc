@@ -40,9 +40,9 @@ class DiskBackend : public ReplicaBackend {
 
   absl::StatusOr<Opened> Open() override {
     HW_ASSIGN_OR_RETURN(Disks disks, OpenDisks());
-    HW_ASSIGN_OR_RETURN(
-        std::unique_ptr<Keeper> keeper,
-        Keeper::Open(files_, retention_directory_, std::move(disks.disks), make_strand_));
+    HW_ASSIGN_OR_RETURN(std::unique_ptr<Keeper> keeper,
+                        Keeper::Open(files_, retention_directory_, std::move(disks.disks),
+                                     {.make_strand = make_strand_}));
     return Opened{std::move(keeper), disks.created};
   }
 

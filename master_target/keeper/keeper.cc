@@ -16,15 +16,15 @@ constexpr uint64_t kReadBytesMax = kMiB;  // at once, and of one undo record
 constexpr uint64_t kDigestReadBytes = 4 * kMiB;
 constexpr uint64_t kUndoHalfBytes = 2 * kMiB;  // of old content in memory
 constexpr uint64_t kRecoverGroupBytes = 16 * kMiB;
-constexpr size_t kRecoverRangesMax = 4096;
-constexpr uint64_t kDeliveryBytes = 8 * kMiB;
 
 }  // namespace
 
 Keeper::Keeper(std::unique_ptr<RecoveryJournal> journal, std::vector<ReplicaDisk> disks,
-               std::vector<uint64_t> disk_bytes)
+               std::vector<uint64_t> disk_bytes, const Options& options)
     : ReplicaStore(std::move(disk_bytes),
                    StreamOrder(journal->state(), journal->recovered_point())),
+      delivery_bytes_(options.delivery_bytes),
+      recover_ranges_max_(options.recover_ranges_max),
       journal_(std::move(journal)),
       disks_(std::move(disks)),
       scrub_(disks_.size()) {}
@@ -32,7 +32,7 @@ Keeper::Keeper(std::unique_ptr<RecoveryJournal> journal, std::vector<ReplicaDisk
 absl::StatusOr<std::unique_ptr<Keeper>> Keeper::Open(FileSystem& files,
                                                      const std::string& journal_directory,
                                                      std::vector<ReplicaDisk> disks,
-                                                     const MakeStrand& make_strand) {
+                                                     const Options& options) {
   for (size_t i = 0; i < disks.size(); ++i) {
     HW_ASSIGN_OR_RETURN(const uint64_t size, disks[i].file->Size());
     if (size < disks[i].size_bytes) {
@@ -46,8 +46,8 @@ absl::StatusOr<std::unique_ptr<Keeper>> Keeper::Open(FileSystem& files,
   HW_ASSIGN_OR_RETURN(std::unique_ptr<RecoveryJournal> journal,
                       RecoveryJournal::Open(files, journal_directory, disk_bytes));
   std::unique_ptr<Keeper> keeper(
-      new Keeper(std::move(journal), std::move(disks), std::move(disk_bytes)));
-  if (make_strand) keeper->writer_ = make_strand("keeper");
+      new Keeper(std::move(journal), std::move(disks), std::move(disk_bytes), options));
+  if (options.make_strand) keeper->writer_ = options.make_strand("keeper");
   return keeper;
 }
 
@@ -76,10 +76,15 @@ class Keeper::Writing : public ReplicaStore::Delivery {
     return work_->ended;
   }
   absl::Status Await() override {
-    Do(&keeper_, work_.get());
-    absl::MutexLock lock(&work_->mutex);
-    work_->mutex.Await(absl::Condition(&work_->ended));
-    return work_->result;
+    if (Do(&keeper_, work_.get())) keeper_.OnArrival();
+    absl::Status result;
+    {
+      absl::MutexLock lock(&work_->mutex);
+      work_->mutex.Await(absl::Condition(&work_->ended));
+      result = work_->result;
+    }
+    if (result.ok()) keeper_.NoteWritten(work_->ranges);
+    return result;
   }
 
  private:
@@ -116,11 +121,15 @@ std::unique_ptr<ReplicaStore::Delivery> Keeper::Deliver(const std::vector<Range>
 }
 
 uint64_t Keeper::delivery_bytes() const {
-  return writer_ == nullptr ? ReplicaStore::delivery_bytes() : kDeliveryBytes;
+  return writer_ == nullptr ? ReplicaStore::delivery_bytes() : delivery_bytes_;
 }
 
 void Keeper::Touch(const std::vector<Range>& ranges) {
   for (const Range& range : ranges) scrub_.Touched(range.disk, range.extent);
+}
+
+void Keeper::NoteWritten(const std::vector<Range>& ranges) {
+  for (const Range& range : ranges) scrub_.Written(range.disk, range.extent);
 }
 
 // One half of the memory for old content: it is read into, and then goes into the journal.
@@ -250,7 +259,9 @@ absl::Status Keeper::WriteRanges(const std::vector<Range>& ranges) {
 absl::Status Keeper::Write(const std::vector<Range>& ranges) {
   if (ranges.empty()) return absl::OkStatus();
   Touch(ranges);
-  return SaveAndWrite(ranges, journal_->protecting());
+  HW_RETURN_IF_ERROR(SaveAndWrite(ranges, journal_->protecting()));
+  NoteWritten(ranges);
+  return absl::OkStatus();
 }
 
 absl::Status Keeper::SaveAndWrite(const std::vector<Range>& ranges, bool save_old) {
@@ -311,7 +322,7 @@ absl::Status Keeper::GoToPoint(absl::string_view point_id) {
       staged.push_back({undo.disk, piece, content});
     }
     covered[undo.disk].Add(undo.extent);
-    return staged.size() >= kRecoverRangesMax ? flush() : absl::OkStatus();
+    return staged.size() >= recover_ranges_max_ ? flush() : absl::OkStatus();
   }));
   HW_RETURN_IF_ERROR(flush());
   if (written != nullptr) HW_RETURN_IF_ERROR(written->Await());

@@ -20,12 +20,23 @@ namespace homeward {
 class Keeper : public ReplicaStore {
  public:
   using MakeStrand = std::function<std::unique_ptr<Strand>(const std::string& name)>;
-  // `disks` must be the machine's, in stream order, and outlive nothing else. With `make_strand`,
-  // what was begun is written on a strand of the keeper's own, while what follows is taken.
+  struct Options {
+    // With it, what was begun is written on a strand of the keeper's own, while what follows is
+    // taken.
+    MakeStrand make_strand = nullptr;
+    uint64_t delivery_bytes = 8 * kMiB;  // of a group, when it is written there
+    size_t recover_ranges_max = 4096;    // of a point, at a time
+  };
+  // `disks` must be the machine's, in stream order, and outlive nothing else.
   static absl::StatusOr<std::unique_ptr<Keeper>> Open(FileSystem& files,
                                                       const std::string& journal_directory,
                                                       std::vector<ReplicaDisk> disks,
-                                                      const MakeStrand& make_strand = nullptr);
+                                                      const Options& options);
+  static absl::StatusOr<std::unique_ptr<Keeper>> Open(FileSystem& files,
+                                                      const std::string& journal_directory,
+                                                      std::vector<ReplicaDisk> disks) {
+    return Open(files, journal_directory, std::move(disks), Options());
+  }
   ~Keeper() override;
 
   const std::vector<ReplicaPoint>& points() const override { return journal_->points(); }
@@ -69,10 +80,11 @@ class Keeper : public ReplicaStore {
   friend absl::StatusOr<std::vector<std::string>> PointContent(const Keeper& keeper,
                                                                absl::string_view point_id);
   Keeper(std::unique_ptr<RecoveryJournal> journal, std::vector<ReplicaDisk> disks,
-         std::vector<uint64_t> disk_bytes);
+         std::vector<uint64_t> disk_bytes, const Options& options);
   class Writing;
   // Nothing that was known of what is there is known of what will be.
   void Touch(const std::vector<Range>& ranges);
+  void NoteWritten(const std::vector<Range>& ranges);
   // On any thread, one at a time. With `save_old`, steps 1 and 2, otherwise step 2 alone.
   absl::Status SaveAndWrite(const std::vector<Range>& ranges, bool save_old);
   absl::Status SaveOld(const std::vector<Range>& ranges);
@@ -84,11 +96,17 @@ class Keeper : public ReplicaStore {
   absl::Status Append(const OldContent& old);
   absl::Status WriteRanges(const std::vector<Range>& ranges);
 
+  const uint64_t delivery_bytes_;
+  const size_t recover_ranges_max_;
   // What a delivery does to the open delta, and what is asked of that meanwhile. All else of the
   // journal is asked for and changed while nothing is under way, or is not the open delta.
   mutable absl::Mutex journal_mutex_;
   const std::unique_ptr<RecoveryJournal> journal_;
-  absl::Mutex writing_mutex_;       // held by who writes, a delivery or Write()
+  // Held by who writes, a delivery or Write(): one at a time, in no order. Who waits for a delivery
+  // may be about to write it while the writer is at the one behind it already. That this is right
+  // all the same, what is there at the end and what is saved of what was there, is because no two
+  // that are under way overlap: ReplicaStore waits before it begins one that would.
+  absl::Mutex writing_mutex_;
   std::vector<ReplicaDisk> disks_;  // files: of who writes; otherwise while nothing is under way
   Scrub scrub_;
   std::unique_ptr<Strand> writer_;  // null: nothing is under way when Begin() returns

@@ -25,7 +25,7 @@ class KeeperThreadsTest : public ::testing::Test {
     disks.push_back(
         {*RealFileSystem().Open(directory_ + "/disk", OpenMode::kReadWriteBulk), kDiskBytes});
     auto keeper = Keeper::Open(RealFileSystem(), directory_ + "/retention", std::move(disks),
-                               MakeThreadStrand);
+                               {.make_strand = MakeThreadStrand});
     ASSERT_TRUE(keeper.ok()) << keeper.status();
     keeper_ = *std::move(keeper);
     keeper_->SetOnArrival([this] {

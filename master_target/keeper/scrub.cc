@@ -10,8 +10,9 @@ namespace homeward {
 void Scrub::Touched(uint32_t disk, Extent extent) {
   for (uint64_t block = extent.offset / kBlockBytes; block * kBlockBytes < extent.end(); ++block)
     digests_[disk].erase(block);
-  damaged_[disk].Remove(extent);
 }
+
+void Scrub::Written(uint32_t disk, Extent extent) { damaged_[disk].Remove(extent); }
 
 absl::StatusOr<bool> Scrub::Step(const RecoveryJournal& journal,
                                  const std::vector<ReplicaDisk>& disks, uint64_t bytes) {

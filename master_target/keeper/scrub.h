@@ -26,8 +26,10 @@ class Scrub {
   static constexpr uint64_t kBlockBytes = 4 * kMiB;
   explicit Scrub(size_t disks) : digests_(disks), damaged_(disks) {}
 
-  // The keeper is about to write there: what was noted of it is no more.
+  // The keeper is about to write there: what was noted of its content is no more.
   void Touched(uint32_t disk, Extent extent);
+  // The keeper wrote there: it is not damaged any more.
+  void Written(uint32_t disk, Extent extent);
 
   // Reads about `bytes` further. True when a pass ended with it. What is damaged or cannot be read
   // is no error, see below.

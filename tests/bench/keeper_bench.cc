@@ -83,7 +83,7 @@ class Bench {
     std::vector<ReplicaDisk> disks;
     disks.push_back({std::move(flat), disk_bytes_});
     HW_ASSIGN_OR_RETURN(keeper_, Keeper::Open(RealFileSystem(), directory_ + "/retention",
-                                              std::move(disks), MakeThreadStrand));
+                                              std::move(disks), {.make_strand = MakeThreadStrand}));
     keeper_->SetOnArrival([this] {
       absl::MutexLock lock(&mutex_);
       arrived_ = true;

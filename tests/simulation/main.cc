@@ -65,29 +65,30 @@ constexpr Mutation kMutations[] = {
     {"mutation.skip_undo_sync", kStream},
     {"mutation.skip_journal_record", kStream},
     {"mutation.drop_marker_barrier", kStream},
-    {"mutation.apply_duplicates", kStream, 553},
+    {"mutation.apply_duplicates", kStream, 79},
     {"mutation.forget_extents", kStream},
     {"mutation.trust_map_after_crash", kStream},
     {"mutation.skip_spool_sync", kStream},
     {"mutation.ignore_generation", kStream},
     {"mutation.forget_unread", kStream},
-    {"mutation.log_with_a_hole", kStream, 405},
+    {"mutation.log_with_a_hole", kStream, 460},
     {"mutation.believe_a_reverted_agent", kStream},
-    {"mutation.epoch_without_fence", kStream, 494},
+    {"mutation.epoch_without_fence", kStream, 479},
     {"mutation.scrub_believes", kStream},
     {"mutation.ignore_repair_request", kStream},
     {"mutation.trust_a_disk_that_was_away", kStream},
     {"mutation.forget_damage", kStream, 21091},
-    {"mutation.believe_a_short_log", kStream, 102},
-    {"mutation.keep_a_damaged_spool", kStream, 51},
-    {"mutation.rewind_to_newest", kStream, 223},
+    {"mutation.believe_a_short_log", kStream, 414},
+    {"mutation.keep_a_damaged_spool", kStream, 95},
+    {"mutation.rewind_to_newest", kStream, 477},
     {"mutation.zeroes_without_undo", kStream},
     {"mutation.keep_only_the_newest", kStream},
     {"mutation.assume_stillness", kStream},
+    {"mutation.settle_before_arrival", kStream},
     {"mutation.trust_a_wrong_tag", kFabric, 179},
-    {"mutation.extents_beside_the_tag", kFabric},
-    {"mutation.spool_what_nobody_checked", kFabric},
-    {"mutation.compare_for_what_the_wire_changed", kFabric},
+    {"mutation.extents_beside_the_tag", kFabric, 331},
+    {"mutation.spool_what_nobody_checked", kFabric, 15},
+    {"mutation.compare_for_what_the_wire_changed", kFabric, 15},
     {"mutation.take_what_nobody_encrypted", kFabric, 235},
     {"mutation.nonce_of_random_bytes_alone", kFabric, 3},
     {"mutation.end_a_key_too_early", kFabric, 31},
@@ -209,7 +210,7 @@ int RunSeeds(const WorldKind& world, uint64_t first, uint64_t count) {
 // `only`: one of them; empty: all.
 int RunMutations(uint64_t seeds_max, const std::string& only) {
   int missed = 0, run = 0;
-  std::printf("%-36s %-8s %-6s %s\n", "planted bug", "caught", "seed", "how");
+  std::printf("%-36s %-8s %-8s %-6s %s\n", "planted bug", "world", "caught", "seed", "how");
   for (const auto& [name, world, caught_by] : kMutations) {
     if (!only.empty() && name != "mutation." + only) continue;
     ++run;
@@ -219,7 +220,7 @@ int RunMutations(uint64_t seeds_max, const std::string& only) {
     if (caught_by != 0) outcome = world.run(caught_by, {});
     if (outcome.ok) seed = 0;
     while (outcome.ok && seed < seeds_max) outcome = world.run(++seed, {});
-    std::printf("%-36s %-8s %-6llu %.120s\n", name, outcome.ok ? "NO" : "yes",
+    std::printf("%-36s %-8s %-8s %-6llu %.120s\n", name, world.name, outcome.ok ? "NO" : "yes",
                 static_cast<unsigned long long>(seed), outcome.failure.c_str());
     std::fflush(stdout);
     if (outcome.ok) ++missed;

@@ -12,7 +12,10 @@ constexpr char kStatePath[] = "/agent/stream.state";
 }  // namespace
 
 Cluster::Cluster(uint64_t seed, const RunOptions& options)
-    : Scenario(seed, options), agent_disk_(seed * 7 + 1), keeper_disk_(seed * 7 + 2) {
+    : Scenario(seed, options),
+      agent_disk_(seed * 7 + 1),
+      beside_(seed % 2 == 0),
+      keeper_disk_(seed * 7 + 2) {
   relays_.reserve(2);
   for (uint64_t i = 0; i < 2; ++i) relays_.push_back(std::make_unique<RelayNode>(seed * 7 + 3 + i));
   const uint64_t disks = 1 + world_.Pick(3);
@@ -341,6 +344,16 @@ void Cluster::StopRelay(size_t index, bool replace_disk) {
 
 // --- the master target
 
+Keeper::Options Cluster::KeeperOptions() {
+  if (!beside_) return {};
+  return {.make_strand =
+              [this](const std::string&) {
+                return std::make_unique<SimulatedStrand>(&world_, &keeper_host_);
+              },
+          .delivery_bytes = 12 * kKiB,
+          .recover_ranges_max = 4};
+}
+
 absl::Status Cluster::OpenKeeper() {
   std::vector<ReplicaDisk> disks;
   absl::Status status = keeper_disk_.MakeDirectories("/ds");
@@ -356,9 +369,14 @@ absl::Status Cluster::OpenKeeper() {
   }
   if (status.ok()) status = keeper_disk_.SyncDirectory("/ds");
   if (!status.ok()) return status;
-  auto keeper = Keeper::Open(keeper_disk_, "/retention/m1", std::move(disks));
+  auto keeper = Keeper::Open(keeper_disk_, "/retention/m1", std::move(disks), KeeperOptions());
   if (!keeper.ok()) return keeper.status();
   keeper_ = *std::move(keeper);
+  keeper_->SetOnArrival([this, keeper = keeper_.get()] {
+    world_.After(world_.Between(absl::ZeroDuration(), absl::Milliseconds(1)), [this, keeper] {
+      if (keeper_.get() == keeper) SettleKeeper();
+    });
+  });
   // What was restored from a copy may not know the fence; the configuration server says it again.
   if (restored_) status = keeper_->Fence(generation_);
   if (!status.ok()) {
@@ -413,6 +431,26 @@ void Cluster::StopKeeper() {
   world_.After(world_.Between(absl::Milliseconds(50), absl::Seconds(3)), [this] {
     if (keeper_ == nullptr) StartKeeper();
   });
+}
+
+void Cluster::SettleKeeper() {
+  if (stream_ != nullptr && !keeper_disk_.dead()) Settled(stream_->Settle());
+}
+
+bool Cluster::FinishKeeper() {
+  return keeper_->under_way_bytes() == 0 || Settled(stream_->Finish());
+}
+
+bool Cluster::Settled(const absl::Status& result) {
+  for (auto& node : relays_) {
+    if (node->to_keeper == nullptr || !node->to_keeper->alive()) continue;
+    if (result.ok()) {
+      node->to_keeper->receiver().Acknowledge();
+    } else {
+      node->to_keeper->receiver().Refuse(result);
+    }
+  }
+  return result.ok();
 }
 
 // --- faults

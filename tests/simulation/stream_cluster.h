@@ -15,6 +15,7 @@
 #include "master_target/keeper/keeper.h"
 #include "mobility_agent/pipeline/shipper.h"
 #include "process_server/relay/relay.h"
+#include "tests/simulation/parts.h"
 #include "tests/simulation/scenario.h"
 
 namespace homeward::simulation {
@@ -97,9 +98,15 @@ class Cluster : public Scenario {
   // --- the master target
 
   static std::string ReplicaPath(size_t disk) { return absl::StrCat("/ds/", disk, "-flat.vmdk"); }
+  Keeper::Options KeeperOptions();
   absl::Status OpenKeeper();
   void StartKeeper();
   void StopKeeper();
+  // What the keeper has begun has arrived.
+  void SettleKeeper();
+  // Nothing of it is under way any more, and the senders know; false when that failed.
+  bool FinishKeeper();
+  bool Settled(const absl::Status& result);
 
   // --- faults
 
@@ -193,6 +200,8 @@ class Cluster : public Scenario {
   std::shared_ptr<Connection> agent_connection_;
   std::vector<std::unique_ptr<RelayNode>> relays_;
   size_t current_relay_ = 0;
+  const bool beside_;  // the keeper writes on a strand of its own
+  Host keeper_host_{0};
   MemoryDisk keeper_disk_;
   std::unique_ptr<KeptTarget> kept_target_;
   bool restored_ = false;

@@ -238,6 +238,7 @@ void Cluster::StandStill(size_t relay, absl::Duration time) {
                    " stands still for ", absl::FormatDuration(time)));
   time = std::min(time, kFaultyTime + absl::Seconds(5) - world_.Monotonic());
   if (target) {
+    keeper_host_.frozen_until = world_.Monotonic() + time;
     for (auto& other : relays_) {
       if (other->to_keeper == nullptr) continue;
       other->to_keeper->Hold(/*up=*/true, time);

@@ -36,7 +36,7 @@ void Cluster::ScheduleChecks() {
 }
 
 void Cluster::Scrub(uint64_t bytes) {
-  if (keeper_->state().syncing || keeper_->points().empty()) return;
+  if (keeper_->state().syncing || keeper_->points().empty() || !FinishKeeper()) return;
   // It takes part in nothing either.
   const uint64_t failing = keeper_disk_.failing_reads();
   keeper_disk_.FailReads(0);
@@ -55,6 +55,8 @@ void Cluster::Repair() {
     }
     return;
   }
+  // Not at once, so that the machine writes elsewhere meanwhile.
+  if (world_.Chance(0.5)) return;
   for (const auto& node : relays_) {
     if (node->to_keeper != nullptr) stream_->AskForRepair(node->to_keeper->receiver());
   }

@@ -220,11 +220,8 @@ if (range.content.empty() && PLANTED) continue;
      "journal_bytes() > policy.bytes_max)) {",
      "journal_bytes() > policy.bytes_max || PLANTED)) {"),
     ("forget_damage", "master_target/keeper/scrub.cc",
-     "  damaged_[disk].Remove(extent);\n",
-     """\
-  damaged_[disk].Remove(extent);
-  if (PLANTED) damaged_[disk].Clear();
-"""),
+     "{ damaged_[disk].Remove(extent); }",
+     "{ PLANTED ? damaged_[disk].Clear() : damaged_[disk].Remove(extent); }"),
     ("scrub_believes", "master_target/keeper/scrub.cc",
      "if (!is_new && noted->second != digest) {",
      "if (!is_new && noted->second != digest && !PLANTED) {"),
