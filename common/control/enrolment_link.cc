@@ -144,6 +144,7 @@ control::v1::Registration DescribeHost(const JoinOptions& options, const Members
   registration.set_name(options.join.name().empty() ? facts.name : options.join.name());
   registration.set_version(std::string(version));
   registration.set_encrypts_streams(true);
+  registration.set_compresses_encrypted(true);
   registration.set_boot_id(facts.boot_id);
   static const std::string& start = *new std::string(RandomHexId());
   registration.set_incarnation(start);

@@ -78,6 +78,22 @@ TEST_F(DataKeysTest, WhereNothingIsSaidNobodyIsToldWhoCannot) {
   EXPECT_FALSE(HealthSays(types::v1::WARNING, "STREAM_NOT_ENCRYPTED"));
 }
 
+TEST_F(DataKeysTest, WhereNothingIsSaidEncryptionCostsNoOlderAgentItsCompression) {
+  compress_in_the_clear_ = {kMachine};
+  Protect(absl::nullopt);
+  EXPECT_FALSE(Protection().has_data_key());
+  storage::v1::Machine asked_for = Machine();
+  asked_for.set_encrypts_stream(true);
+  BeginGeneration(brain_->MakeView(), &asked_for);
+  EXPECT_EQ(asked_for.assignment().data_keys_size(), 1) << "unless somebody says so";
+}
+
+TEST_F(DataKeysTest, WhereNothingIsSaidEncryptionCostsNoOlderProcessServerItsCompression) {
+  compress_in_the_clear_ = {kServer};
+  Protect(absl::nullopt);
+  EXPECT_FALSE(Protection().has_data_key());
+}
+
 TEST_F(DataKeysTest, OneThatBeginsLateTakesWhatWasSentInTheClearUntilItIsWritten) {
   Protect(/*encrypts=*/false);
   written_ = 9;

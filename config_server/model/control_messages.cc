@@ -16,6 +16,7 @@ storage::v1::Registration ToStorage(const control::v1::Registration& registratio
   *stored.mutable_mac_addresses() = registration.mac_addresses();
   stored.set_firmware(registration.firmware());
   stored.set_encrypts_streams(registration.encrypts_streams());
+  stored.set_compresses_encrypted(registration.compresses_encrypted());
   return stored;
 }
 

@@ -24,6 +24,7 @@ control::v1::Registration Registered() {
   registration.mutable_running_for()->set_seconds(2);
   registration.set_firmware("efi");
   registration.set_encrypts_streams(true);
+  registration.set_compresses_encrypted(true);
   return registration;
 }
 

@@ -38,10 +38,19 @@ bool IsAskedFor(const View& view, const Machine& machine) {
   return machine.encrypts_stream() || view.settings.encrypt_streams.value_or(false);
 }
 
+// Whether nobody has to say so: there is somebody on its way, and nothing is lost by it. An older
+// agent leaves compression to the process server, which cannot compress what is encrypted.
+bool IsDefault(const View& view, const Machine& machine) {
+  const std::string& relay = machine.assignment().placement().process_server_id();
+  if (!RulesOf(machine).has_relay() || relay.empty()) return false;
+  const Server* const server = ServerOf(view, relay);
+  return machine.registration().compresses_encrypted() && server != nullptr &&
+         server->registration().compresses_encrypted();
+}
+
 bool IsWanted(const View& view, const Machine& machine) {
-  const bool passed_on =
-      RulesOf(machine).has_relay() && !machine.assignment().placement().process_server_id().empty();
-  return machine.encrypts_stream() || view.settings.encrypt_streams.value_or(passed_on);
+  return machine.encrypts_stream() ||
+         view.settings.encrypt_streams.value_or(IsDefault(view, machine));
 }
 
 }  // namespace

@@ -181,6 +181,7 @@ control::v1::Registration Fabric::RegistrationOf(const Component& component) {
   out.set_os_type(types::v1::LINUX);
   out.set_replication_address(component.name);
   out.set_encrypts_streams(encrypts_);
+  out.set_compresses_encrypted(encrypts_);
   if (component.is_target && vcenter_ != nullptr) {
     out.set_hardware_uuid(kTargetUuid);
     for (const std::string& uuid : vcenter_->hot_added.Uuids()) out.add_disks()->set_uuid(uuid);
@@ -199,6 +200,7 @@ control::v1::Registration Fabric::RegistrationOf(const Copy& copy) {
   out.set_boot_id(absl::StrCat(copy.machine.id, "-", copy.number, "-", copy.boot));
   out.set_hardware_uuid(copy.hardware_uuid);
   out.set_encrypts_streams(encrypts_);
+  out.set_compresses_encrypted(encrypts_);
   for (const std::string& mac : copy.mac_addresses) out.add_mac_addresses(mac);
   out.set_incarnation(absl::StrCat(copy.number, "-", copy.host.incarnation));
   *out.mutable_running_for() = ToProto(world_.Monotonic() - copy.started);
