@@ -26,12 +26,9 @@ constexpr size_t kBesideBytesMin = 16 * kKiB;
 constexpr size_t kBesidePieceBytes = 256 * kKiB;
 // Of a shorter payload a copy costs less than a pipe.
 constexpr size_t kHeldBytesMin = 128 * kKiB;
-// For so much of what is read beside. Who sends is not waited for longer, and is alive on the data
-// channel.
-constexpr absl::Duration kBesidePieceTime = absl::Seconds(60);
 constexpr absl::Duration kBesideConnectTime = absl::Seconds(2);
-// A connection beside that lasts so long works.
-constexpr absl::Duration kBesideWorks = absl::Minutes(1);
+// A connection beside that lasts so long works: longer than a payload that stands still there.
+constexpr absl::Duration kBesideWorks = absl::Minutes(10);
 
 // A batch's bytes before its payload.
 uint32_t HeadBytes(const SealedBatch& batch) {
@@ -44,11 +41,12 @@ class DataChannelSenderCall : public SenderCall {
   DataChannelSenderCall(std::unique_ptr<TlsSocket> socket, DataChannelPeer peer)
       : socket_(std::move(socket)), peer_(std::move(peer)), data_channel_(socket_.get()) {}
   ~DataChannelSenderCall() override {
-    if (beside_ == nullptr) return;
-    // A refusal may be of what was changed there.
-    const bool lasted = RealClock().Monotonic() - beside_since_ > kBesideWorks;
+    if (peer_.beside == nullptr) return;
+    const bool was_there = beside_ != nullptr;
+    const bool lasted = was_there && RealClock().Monotonic() - beside_since_ > kBesideWorks;
     if (lasted) peer_.beside->Worked();
-    if (refused_ || (!lasted && ended_by_peer_)) peer_.beside->Failed();
+    // A refusal may be of what was changed beside this call, or beside the one that brought it.
+    if (refused_ || (was_there && !lasted && ended_by_peer_)) peer_.beside->Failed();
   }
   bool Read(replication::v1::Downstream* message) override {
     DataChannel::Frame frame;
@@ -152,11 +150,10 @@ absl::Status DataChannel::Write(const SealedBatch& batch) {
 
 absl::Status DataChannel::WriteBeside(const SealedBatch& batch, Socket* beside) {
   const uint32_t head_bytes = HeadBytes(batch);
-  HW_RETURN_IF_ERROR(
-      WriteFrame({.kind = kBatchBeside,
-                  .head_bytes = head_bytes,
-                  .beside_bytes = static_cast<uint32_t>(batch.size() - head_bytes)},
-                 batch.head().substr(0, head_bytes)));
+  HW_RETURN_IF_ERROR(WriteFrame({.kind = kBatchBeside,
+                                 .head_bytes = head_bytes,
+                                 .beside_bytes = static_cast<uint32_t>(batch.size() - head_bytes)},
+                                batch.head().substr(0, head_bytes)));
   if (batch.held() != nullptr) {
     HW_ASSIGN_OR_RETURN(const bool written, beside->WriteHeld(*batch.held()));
     if (written) return absl::OkStatus();
@@ -167,8 +164,8 @@ absl::Status DataChannel::WriteBeside(const SealedBatch& batch, Socket* beside) 
 absl::StatusOr<SealedBatch> DataChannel::ReadPayload(std::string head, size_t bytes,
                                                      Socket* beside) {
   std::unique_ptr<HeldBytes> held;
-  if (passes_on_ && bytes >= kHeldBytesMin) {
-    beside->SetReadTimeout(kBesidePieceTime * ((bytes - 1) / kBesidePieceBytes + 1));
+  if (reading_.passes_on && bytes >= kHeldBytesMin) {
+    beside->SetReadTimeout(reading_.beside_time * ((bytes - 1) / kBesidePieceBytes + 1));
     HW_ASSIGN_OR_RETURN(held, beside->Hold(bytes));
     if (held != nullptr && held->size() == bytes)
       return SealedBatch(std::move(head), std::move(held));
@@ -180,7 +177,7 @@ absl::StatusOr<SealedBatch> DataChannel::ReadPayload(std::string head, size_t by
     held->TakeTo(memory.Part(at, held->size()));
     at += held->size();
   }
-  beside->SetReadTimeout(kBesidePieceTime);
+  beside->SetReadTimeout(reading_.beside_time);
   while (at < memory.size) {
     const MutableBytes piece = memory.Part(at, std::min(memory.size - at, kBesidePieceBytes));
     HW_RETURN_IF_ERROR(beside->Read(piece));
@@ -192,7 +189,7 @@ absl::StatusOr<SealedBatch> DataChannel::ReadPayload(std::string head, size_t by
 absl::Status DataChannel::ReadBeside(const FrameHeader& header, Frame* frame) {
   std::string head(header.head_bytes, '\0');
   HW_RETURN_IF_ERROR(socket_.Read(Writable(&head)));
-  HW_ASSIGN_OR_RETURN(Socket* const beside, beside_());
+  HW_ASSIGN_OR_RETURN(Socket* const beside, reading_.beside());
   absl::StatusOr<SealedBatch> batch = ReadPayload(std::move(head), header.beside_bytes, beside);
   if (!batch.ok()) {
     return absl::AbortedError(
@@ -232,8 +229,8 @@ absl::Status DataChannel::Read(Frame* frame) {
     frame->batch = memory.Take();
     return absl::OkStatus();
   }
-  if (header.kind == kBatchBeside && head_fits && beside_ != nullptr && header.head_bytes > 0 &&
-      header.bytes == header.head_bytes && header.beside_bytes > 0 &&
+  if (header.kind == kBatchBeside && head_fits && reading_.beside != nullptr &&
+      header.head_bytes > 0 && header.bytes == header.head_bytes && header.beside_bytes > 0 &&
       header.beside_bytes <= kBatchPayloadBytesMax) {
     return ReadBeside(header, frame);
   }

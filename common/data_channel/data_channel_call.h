@@ -25,10 +25,18 @@ class DataChannel {
  public:
   // Where what comes beside it is read.
   using Beside = std::function<absl::StatusOr<Socket*>()>;
-  // `socket` outlives it. `passes_on`: what comes beside it is for somebody else, and need not come
-  // to memory.
-  explicit DataChannel(TlsSocket* socket, Beside beside = nullptr, bool passes_on = false)
-      : socket_(*socket), beside_(std::move(beside)), passes_on_(passes_on) {}
+  struct Reading {
+    Beside beside;
+    // For 256 KiB of what is read there. Who sends is not waited for longer, and is alive on the
+    // data channel.
+    absl::Duration beside_time = absl::Seconds(60);
+    // What comes beside is for somebody else, and need not come to memory.
+    bool passes_on = false;
+  };
+  // `socket` outlives it.
+  explicit DataChannel(TlsSocket* socket) : DataChannel(socket, Reading()) {}
+  DataChannel(TlsSocket* socket, Reading reading)
+      : socket_(*socket), reading_(std::move(reading)) {}
 
   // `message` holds a serialised protobuf; `batch` a batch that is not verified. One of them is
   // empty. UNAVAILABLE: the connection is over, or none came beside it. ABORTED: the one beside
@@ -49,8 +57,7 @@ class DataChannel {
   absl::Status ReadBeside(const FrameHeader& header, Frame* frame);
   absl::StatusOr<SealedBatch> ReadPayload(std::string head, size_t bytes, Socket* beside);
   TlsSocket& socket_;
-  const Beside beside_;
-  const bool passes_on_;
+  const Reading reading_;
 };
 
 struct DataChannelPeer {
@@ -74,6 +81,7 @@ class DataChannelServer {
     std::vector<std::string> protocols = {kDataChannelBesideProtocol, kDataChannelProtocol};
     size_t calls_max = 1024;
     absl::Duration greeting_timeout = absl::Seconds(5);  // handshake, then hello
+    absl::Duration beside_time = absl::Seconds(60);      // as DataChannel's
     bool passes_on = false;                              // as DataChannel's
     // Told of each connection that never became a stream, from any thread.
     std::function<void()> on_refused = [] {};

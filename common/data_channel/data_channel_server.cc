@@ -25,10 +25,12 @@ class DataChannelReceiverCall : public ReceiverCall {
                           const DataChannelServer::Options& options)
       : socket_(*socket),
         beside_(*beside),
-        data_channel_(
-            socket,
-            [beside, timeout = options.greeting_timeout] { return beside->Await(timeout); },
-            options.passes_on) {}
+        data_channel_(socket, {.beside =
+                                   [beside, timeout = options.greeting_timeout] {
+                                     return beside->Await(timeout);
+                                   },
+                               .beside_time = options.beside_time,
+                               .passes_on = options.passes_on}) {}
   bool Read(UpstreamMessage* message) override { return Receive(message).ok(); }
   absl::Status Receive(UpstreamMessage* message) {
     DataChannel::Frame frame;

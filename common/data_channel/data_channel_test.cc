@@ -59,7 +59,9 @@ class OpenInbox : public Inbox {
 
 class DataChannelTest : public ::testing::Test {
  protected:
-  DataChannelTest() : authority_(*CertificateAuthority::Create(clock_.Now())) {}
+  DataChannelTest() : authority_(*CertificateAuthority::Create(clock_.Now())) {
+    ::signal(SIGPIPE, SIG_IGN);  // as daemons do
+  }
 
   TlsIdentity Identity(Role role, const CertificateAuthority& authority,
                        absl::Duration age = absl::ZeroDuration()) {
@@ -81,6 +83,7 @@ class DataChannelTest : public ::testing::Test {
          .protocols = std::move(protocols),
          .calls_max = calls_max,
          .greeting_timeout = absl::Milliseconds(400),
+         .beside_time = beside_time_,
          .passes_on = passes_on_,
          .on_refused =
              [this] {
@@ -145,6 +148,7 @@ class DataChannelTest : public ::testing::Test {
   const RealClock clock_;
   const CertificateAuthority authority_;
   OpenInbox inbox_;
+  absl::Duration beside_time_ = absl::Seconds(60);
   bool passes_on_ = false;
   absl::Mutex mutex_;
   int refused_ ABSL_GUARDED_BY(mutex_) = 0;
@@ -410,6 +414,7 @@ TEST_F(BesideTest, WhatIsPassedOnIsHeldUntilSomebodyLooksAtIt) {
     }
     ASSERT_TRUE(SendBeside(first[0], connected->get()));
   }
+  EXPECT_FALSE(*(*connected)->WriteHeld(*first[0].held())) << "its pipes are free for others";
   ASSERT_TRUE(channel_->Write(first[0]).ok());
   const std::vector<SealedBatch> stored = inbox_.AwaitStored(7);
   for (size_t i = 2; i < stored.size(); ++i) EXPECT_EQ(stored[i], sent) << i;
@@ -454,6 +459,27 @@ TEST_F(BesideTest, WhatIsMissingIsWaitedForUntilTheConnectionEnds) {
   beside_->Shutdown();
   EXPECT_TRUE(ChannelEnds());
   EXPECT_EQ(inbox_.AwaitStored(2).size(), 2u);
+}
+
+TEST_F(BesideTest, WhatTakesAllAndDeliversNothingEndsTheStream) {
+  class Swallowing : public Socket {
+   public:
+    absl::Status Read(MutableBytes) override { return absl::UnavailableError("nothing"); }
+    absl::Status Write(ConstBytes) override { return absl::OkStatus(); }
+    void Shutdown() override {}
+    void SetReadTimeout(absl::Duration) override {}
+  };
+  beside_time_ = absl::Milliseconds(20);
+  for (const bool passes_on : {false, true}) {
+    passes_on_ = passes_on;
+    Start();
+    OpenChannel();
+    auto connected = ConnectBeside(peer_.get(), address(), absl::Seconds(5));
+    ASSERT_TRUE(connected.ok()) << connected.status();
+    Swallowing nowhere;
+    ASSERT_TRUE(channel_->WriteBeside(Batch(1, kMiB, &encryptor_), &nowhere).ok());
+    EXPECT_TRUE(ChannelEnds()) << passes_on;
+  }
 }
 
 TEST_F(BesideTest, WhatIsNotEncryptedIsRefusedThere) {

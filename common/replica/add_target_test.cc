@@ -183,8 +183,7 @@ class AddTarget : public ::testing::Test {
   Replicas replicas_{
       StreamRuntime{.files = disk_,
                     .clock = clock_,
-                    .make_strand =
-                        [](const std::string&) { return std::make_unique<OwnThread>(); },
+                    .make_strand = [](const std::string&) { return std::make_unique<OwnThread>(); },
                     .on_news = [this] { ++news_; }},
       Replicas::Volumes{.retention_directory = "/retention", .backends = table_}};
 };

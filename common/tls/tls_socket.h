@@ -33,7 +33,8 @@ class Socket {
   // Reads up to `bytes` that stay with the kernel. Blocks until all of them are there, or it holds
   // no more of them. Null: it holds none here.
   virtual absl::StatusOr<std::unique_ptr<HeldBytes>> Hold(size_t) { return nullptr; }
-  // As Write(), without copying them. False: nothing was written, since that cannot be.
+  // As Write(), without copying them. False: nothing was written, since that cannot be. Requires:
+  // the process ignores SIGPIPE, which a closed connection would send it here and nowhere else.
   virtual absl::StatusOr<bool> WriteHeld(const HeldBytes&) { return false; }
 };
 

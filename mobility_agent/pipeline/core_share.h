@@ -27,7 +27,8 @@ class CoreShare {
   void Spend(const Work& work) {
     const absl::Duration begin = clock_.Monotonic();
     work();
-    left_ -= clock_.Monotonic() - begin;
+    // A machine that was stopped meanwhile did not work so long.
+    left_ = std::max(left_ - (clock_.Monotonic() - begin), -kSavedMax);
   }
 
  private:

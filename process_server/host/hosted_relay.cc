@@ -16,8 +16,7 @@ absl::StatusOr<std::shared_ptr<HostedRelay>> HostedRelay::Start(
     const StreamRuntime& runtime, const control::v1::RelayedStream& stream,
     Relay::Options options) {
   HW_ASSIGN_OR_RETURN(std::unique_ptr<Relay> relay, Relay::Open(runtime.files, options));
-  std::shared_ptr<HostedRelay> hosted(
-      new HostedRelay(stream, std::move(relay), runtime.on_news));
+  std::shared_ptr<HostedRelay> hosted(new HostedRelay(stream, std::move(relay), runtime.on_news));
   HostedRelay* const self = hosted.get();
   self->strand_ = runtime.make_strand("relay");
   self->strand_->Post([self] { self->Tick(); });

@@ -63,13 +63,13 @@ class ProcessServer : public Daemon {
                       on_news},
         Relays::Limits{.cache_directory = cache_directory_, .cache_bytes_max = cache_bytes_},
         std::move(common));
-    HW_ASSIGN_OR_RETURN(azure_,
-                        AzureReplicas::Start(
-                            StreamRuntime{environment_.files, environment_.clock,
-                                          MakeThreadStrand, /*dialer=*/nullptr, on_news},
-                            {.config = config_.azure(),
-                             .host_id = membership_.host_id,
-                             .directory = JoinPath(config_.state_directory(), "replicas")}));
+    HW_ASSIGN_OR_RETURN(
+        azure_,
+        AzureReplicas::Start(StreamRuntime{environment_.files, environment_.clock, MakeThreadStrand,
+                                           /*dialer=*/nullptr, on_news},
+                             {.config = config_.azure(),
+                              .host_id = membership_.host_id,
+                              .directory = JoinPath(config_.state_directory(), "replicas")}));
     strand_ = MakeThreadStrand("process-server");
     HW_RETURN_IF_ERROR(endpoint_.StartDataChannel(
         {.listen_address = config_.listen_address(),

@@ -110,7 +110,9 @@ absl::Status Relay::Store(std::vector<SealedBatch> batches) {
       (memory_bytes_ > memory_bytes_max_ + kBatchBytesMax || !sender_.streaming())) {
     const absl::Status spooled = SpoolThrough(waiting_.back().position);
     if (!spooled.ok()) return spooled;
-    AskAgain("it has to wait for the master target");
+    // Whose part of the memory became smaller only has what was on its way to it.
+    if (!sender_.streaming() || memory_bytes_ > options_.memory_bytes_max + kBatchBytesMax)
+      AskAgain("it has to wait for the master target");
   }
   return refused;
 }

@@ -343,6 +343,18 @@ TEST_F(UncheckedTest, WhereItWouldHaveToBeSpooledItIsSentAgain) {
   EXPECT_TRUE(relay_->takes_unchecked());
 }
 
+TEST_F(UncheckedTest, WhosePartOfTheMemoryBecomesSmallerSendsNothingAgain) {
+  const uint64_t batches = 2 * kBatchBytesMax / (4 * kKiB);
+  for (uint64_t sequence = 1; sequence <= batches; ++sequence) Store(Unchecked(Writes(sequence)));
+  relay_->SetBytesMax(kMiB, kMiB);
+  Store(Unchecked(Writes(batches + 1)));
+  EXPECT_FALSE(answers_.closed) << "the master target is there, and takes it";
+  EXPECT_EQ(relay_->AvailableBytes(), 0u);
+  EXPECT_GT(relay_->pending_bytes(), 2 * kBatchBytesMax);
+  relay_->OnAcknowledged({}, {1, batches + 1});
+  EXPECT_GT(relay_->AvailableBytes(), 0u);
+}
+
 TEST_F(UncheckedTest, WithoutAMasterTargetItIsSentAgainAtOnce) {
   relay_->sender().Disconnect();
   EXPECT_FALSE(relay_->takes_unchecked());

@@ -8,7 +8,9 @@
 #include <utility>
 #include <vector>
 
+#include "absl/base/thread_annotations.h"
 #include "absl/strings/str_cat.h"
+#include "absl/synchronization/mutex.h"
 #include "common/status/status_macros.h"
 #include "common/tls/posix/pipe.h"
 #include "common/tls/posix/tcp.h"
@@ -19,35 +21,50 @@ namespace {
 // Of 1 MiB in packets of 1,448 bytes 3 are full.
 constexpr size_t kPipesMax = 4;
 
+// This kernel, or whoever confines this process, has no splice(2) for such a socket.
+bool CannotSplice() { return errno == EINVAL || errno == ENOSYS || errno == EPERM; }
+
+// Once it is filled, one thread may take from it while another shares it.
 class HeldPipes : public HeldBytes {
  public:
   size_t size() const override { return size_; }
   void TakeTo(MutableBytes out) override {
+    absl::MutexLock lock(&mutex_);
     for (const auto& pipe : pipes_) {
       pipe->TakeTo(out.first(pipe->size()));
       out.remove_prefix(pipe->size());
     }
+    pipes_.clear();  // Others need them.
   }
-  const std::vector<std::unique_ptr<Pipe>>& pipes() const { return pipes_; }
+  size_t pipe_count() const { return pipe_count_; }
+  // As Pipe's, of one of them.
+  bool ShareWith(Pipe* to, size_t index) const {
+    absl::MutexLock lock(&mutex_);
+    return index < pipes_.size() && to->Share(*pipes_[index]);
+  }
 
   // False: there can be none.
   bool AddPipe() {
-    if (pipes_.size() >= kPipesMax) return false;
+    if (pipe_count_ >= kPipesMax) return false;
     std::unique_ptr<Pipe> pipe = Pipe::Make();
     if (pipe == nullptr) return false;
+    absl::MutexLock lock(&mutex_);
     pipes_.push_back(std::move(pipe));
+    ++pipe_count_;
     return true;
   }
   // As Pipe's. Requires: AddPipe().
   ssize_t Receive(const UniqueFd& socket, size_t bytes) {
+    absl::MutexLock lock(&mutex_);
     const ssize_t n = pipes_.back()->Receive(socket, bytes);
     if (n > 0) size_ += static_cast<size_t>(n);
     return n;
   }
 
  private:
-  std::vector<std::unique_ptr<Pipe>> pipes_;
-  size_t size_ = 0;
+  mutable absl::Mutex mutex_;
+  std::vector<std::unique_ptr<Pipe>> pipes_ ABSL_GUARDED_BY(mutex_);  // none: it was taken
+  size_t pipe_count_ = 0, size_ = 0;                                  // while it is filled
 };
 
 class TcpSocket : public Socket {
@@ -82,6 +99,7 @@ class TcpSocket : public Socket {
     while (held->size() < bytes) {
       const ssize_t n = held->Receive(fd_, bytes - held->size());
       if (n == 0) return absl::UnavailableError("the connection was closed");
+      if (n < 0 && held->size() == 0 && CannotSplice()) return nullptr;
       if (n < 0 && errno != EINTR && errno != EAGAIN)
         return absl::UnavailableError(absl::StrCat("splice: ", ::strerror(errno)));
       if (n > 0 || errno == EINTR) {
@@ -101,19 +119,24 @@ class TcpSocket : public Socket {
   absl::StatusOr<bool> WriteHeld(const HeldBytes& bytes) override {
     const auto* const held = dynamic_cast<const HeldPipes*>(&bytes);
     if (held == nullptr) return false;
-    for (const std::unique_ptr<Pipe>& pipe : held->pipes()) {
-      const bool first = pipe == held->pipes().front();
+    for (size_t i = 0; i < held->pipe_count(); ++i) {
       if (shared_ == nullptr) shared_ = Pipe::Make();
-      if (shared_ == nullptr || !shared_->Share(*pipe)) {
+      if (shared_ == nullptr || !held->ShareWith(shared_.get(), i)) {
         shared_ = nullptr;
-        if (first) return false;
+        if (i == 0) return false;
         return absl::UnavailableError("what was held was taken while it was written");
       }
+      const size_t all = shared_->size();
       while (shared_->size() > 0) {
         if (shared_->Send(fd_) > 0 || errno == EINTR) continue;
-        if (errno != EAGAIN)
+        if (errno == EAGAIN) {
+          tcp::Await(fd_, POLLOUT, absl::InfiniteDuration());
+          continue;
+        }
+        if (i > 0 || shared_->size() < all || !CannotSplice())
           return absl::UnavailableError(absl::StrCat("splice: ", ::strerror(errno)));
-        tcp::Await(fd_, POLLOUT, absl::InfiniteDuration());
+        shared_ = nullptr;
+        return false;
       }
     }
     return true;
