@@ -5,6 +5,7 @@ usage: wire_test.py --binaries DIR
 What a machine encrypted travels beside TLS. Who carries it sees nothing of what the machine wrote, and whatever he does to it costs a resend:
 it is noticed before it is kept, it is named, and the machine comes home byte for byte.
 """
+import contextlib
 import os
 import pathlib
 import socket
@@ -65,10 +66,12 @@ class Wire:
                 self.beside += len(data) if beside else 0
             self.touched += does == "refuses"
             # What is cut goes at once, both ways.
-            for end in (source, sink):
-                end.shutdown(socket.SHUT_RDWR if beside else socket.SHUT_WR)
+            ends = socket.SHUT_RDWR if beside else socket.SHUT_WR
         except OSError:
-            pass
+            ends = socket.SHUT_RDWR  # One end was reset, and the other one is to learn of it.
+        for end in (source, sink):
+            with contextlib.suppress(OSError):
+                end.shutdown(ends)
 
 
 class Test(Story):
