@@ -77,7 +77,7 @@ constexpr Mutation kMutations[] = {
     {"mutation.scrub_believes", kStream},
     {"mutation.ignore_repair_request", kStream},
     {"mutation.trust_a_disk_that_was_away", kStream},
-    {"mutation.forget_damage", kStream, 21091},
+    {"mutation.forget_damage", kStream, 3921},
     {"mutation.believe_a_short_log", kStream, 414},
     {"mutation.keep_a_damaged_spool", kStream, 95},
     {"mutation.rewind_to_newest", kStream, 477},

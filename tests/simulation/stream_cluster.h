@@ -200,7 +200,8 @@ class Cluster : public Scenario {
   std::shared_ptr<Connection> agent_connection_;
   std::vector<std::unique_ptr<RelayNode>> relays_;
   size_t current_relay_ = 0;
-  const bool beside_;  // the keeper writes on a strand of its own
+  // The keeper writes on a strand of its own, in small groups: every other seed.
+  const bool beside_;
   Host keeper_host_{0};
   MemoryDisk keeper_disk_;
   std::unique_ptr<KeptTarget> kept_target_;
