@@ -299,7 +299,9 @@ void Fabric::BootInAzure(Guest* guest, const std::string& name, const ModelCloud
 
 void Fabric::WakeUp(Copy* copy) {
   if (copy->vm_on) return;
-  if (copy->left_behind || copy != copy->machine.copies.back().get())
+  // What could not be turned off, and was given up, may have been starting. It is fenced.
+  const bool is_over = copy->left_behind || copy != copy->machine.copies.back().get();
+  if (is_over && !copy->machine.source_lost)
     return Fail(absl::StrCat(NameOf(*copy), " is over, and was started again"));
   copy->vm_on = true;
   ++copy->boot;
