@@ -121,7 +121,7 @@ constexpr Mutation kMutations[] = {
     {"mutation.leave_the_source_off", kAzure},
     {"mutation.undo_deletes_the_source", kAzure},
     {"mutation.forget_the_azure_vm", kAzure},
-    {"mutation.believe_a_lost_put", kAzure, 46},
+    {"mutation.believe_a_lost_put", kAzure, 31},
     {"mutation.point_of_some_snapshots", kBlobs, 20},
     {"mutation.make_a_point_twice", kBlobs, 350},
     {"mutation.delete_before_telling", kBlobs, 36},
