@@ -209,7 +209,7 @@ void FuzzDataChannel(absl::string_view bytes) {
     absl::string_view rest_;
     const std::string id_;
   } socket(bytes);
-  DataChannel channel(&socket, [&] { return &socket; });
+  DataChannel channel(&socket, {.beside = [&] { return &socket; }});
   DataChannel::Frame frame;
   while (channel.Read(&frame).ok()) {
     if (!frame.batch.empty()) FuzzBatch(frame.batch.view());
