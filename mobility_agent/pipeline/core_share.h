@@ -22,6 +22,8 @@ class CoreShare {
     at_ = now;
     return share_ > 0 && left_ >= absl::ZeroDuration();
   }
+  // What HasLeft() found, as a part of the most that it can be.
+  double saved() const { return absl::FDivDuration(left_, kSavedMax * share_); }
   // Does the work, whose time counts.
   template <typename Work>
   void Spend(const Work& work) {

@@ -28,6 +28,12 @@ TEST(CoreShare, WhatWasNotUsedIsSavedForASecondOnly) {
   CoreShare share(clock, 0.5);
   EXPECT_TRUE(share.HasLeft());
   clock.now += absl::Hours(1);
+  EXPECT_TRUE(share.HasLeft());
+  EXPECT_DOUBLE_EQ(share.saved(), 1);
+  share.Spend([&] { clock.now += absl::Milliseconds(200); });
+  EXPECT_TRUE(share.HasLeft());
+  EXPECT_DOUBLE_EQ(share.saved(), 0.8) << "200 ms, half of which came back meanwhile, of 500";
+  clock.now += absl::Hours(1);
   int pieces = 0;
   for (; share.HasLeft() && pieces < 100; ++pieces)
     share.Spend([&] { clock.now += absl::Milliseconds(100); });

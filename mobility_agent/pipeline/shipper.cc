@@ -218,7 +218,11 @@ void Shipper::SealFromLog() {
 
 void Shipper::Seal(BatchKind kind, BatchBuilder* builder) {
   if (link_.none() || !compressing_.HasLeft()) return window_.Seal(kind, builder);
-  compressing_.Spend([&] { window_.Seal(kind, builder, link_); });
+  // The less is left, the less is spent on each byte: what goes as it is takes the link longest.
+  Compression affordable = link_;
+  if (compressing_.saved() < 0.5) affordable.effort = CompressionEffort::kQuick;
+  if (compressing_.saved() < 0.25) affordable.encoding = PayloadEncoding::kLz4;
+  compressing_.Spend([&] { window_.Seal(kind, builder, affordable); });
 }
 
 absl::Status Shipper::SealPoint() {
