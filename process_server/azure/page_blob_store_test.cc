@@ -668,7 +668,8 @@ TEST_F(PageBlobStoreTest, IsAFixedVhd) {
 
 // What others make of it. Skipped where there is no qemu-img.
 TEST(PageBlobFormat, QemuReadsItWithTheRightSizeAndContent) {
-  if (std::system("qemu-img --version > /dev/null 2>&1") != 0) GTEST_SKIP() << "no qemu-img";
+  if (std::system("qemu-img --version > /dev/null 2>&1") != 0)
+    GTEST_SKIP() << "needs qemu-img, to read the disks as VHDs";
   char pattern[] = "/tmp/homeward-vhd-XXXXXX";
   const std::string directory = ::mkdtemp(pattern);
   for (const uint64_t bytes : {kMiB, 37 * kMiB, 130 * kMiB, 520 * kMiB}) {
