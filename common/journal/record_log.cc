@@ -57,6 +57,17 @@ absl::StatusOr<std::unique_ptr<RecordLog>> RecordLog::Create(FileSystem& files,
   return log;
 }
 
+absl::StatusOr<std::unique_ptr<RecordLog>> RecordLog::Reuse(FileSystem& files,
+                                                            const std::string& path,
+                                                            LogPurpose purpose, uint64_t number) {
+  HW_ASSIGN_OR_RETURN(std::unique_ptr<File> file, files.Open(path, OpenMode::kReadWrite));
+  std::unique_ptr<RecordLog> log(new RecordLog(std::move(file), path, number));
+  HW_ASSIGN_OR_RETURN(log->file_bytes_, log->file_->Size());
+  HW_RETURN_IF_ERROR(log->file_->Write(0, AsBytes(EncodeHeader(purpose, number))));
+  log->size_bytes_ = kHeaderBytes;
+  return log;
+}
+
 absl::StatusOr<std::unique_ptr<RecordLog>> RecordLog::Open(
     FileSystem& files, const std::string& path, LogPurpose purpose, uint64_t number,
     const std::function<absl::Status(const LogRecord&)>& visit) {
@@ -211,8 +222,10 @@ absl::StatusOr<uint64_t> RecordLog::Append(uint32_t type, absl::string_view body
   if (written.ok() && apart) written = file_->Write(size_bytes_ + record.size(), AsBytes(rest));
   if (!written.ok()) {
     const absl::Status cut = file_->Truncate(size_bytes_);
-    if (!absl::IsResourceExhausted(written) || !cut.ok()) broken_ = written;
-    return written;
+    file_bytes_ = 0;
+    if (absl::IsResourceExhausted(written) && cut.ok()) return written;
+    Break(written);
+    return broken_;
   }
   const uint64_t offset = size_bytes_;
   size_bytes_ += kRecordHeaderBytes + body_bytes;
@@ -221,9 +234,30 @@ absl::StatusOr<uint64_t> RecordLog::Append(uint32_t type, absl::string_view body
 
 absl::Status RecordLog::Sync() {
   HW_RETURN_IF_ERROR(broken_);
-  broken_ = file_->Sync();
+  Break(file_->Sync());
   if (broken_.ok()) synced_bytes_ = size_bytes_;
   return broken_;
+}
+
+void RecordLog::Break(absl::Status status) {
+  // "The disk is full" is what one can go on after.
+  if (absl::IsResourceExhausted(status))
+    status = absl::UnavailableError(absl::StrCat("it is to be opened anew: ", status.message()));
+  broken_ = std::move(status);
+}
+
+absl::Status RecordLog::Trim() {
+  if (file_bytes_ <= size_bytes_) return broken_;
+  HW_RETURN_IF_ERROR(broken_);
+  Break(file_->Truncate(size_bytes_));
+  file_bytes_ = 0;
+  return Sync();
+}
+
+absl::Status RecordLog::Rename(FileSystem& files, const std::string& path) {
+  HW_RETURN_IF_ERROR(files.Rename(path_, path));
+  path_ = path;
+  return absl::OkStatus();
 }
 
 absl::Status RecordLog::ReadOne(FileSystem& files, const std::string& path, uint64_t number,

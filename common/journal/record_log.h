@@ -2,6 +2,7 @@
 #ifndef HOMEWARD_COMMON_JOURNAL_RECORD_LOG_H_
 #define HOMEWARD_COMMON_JOURNAL_RECORD_LOG_H_
 
+#include <algorithm>
 #include <functional>
 #include <memory>
 #include <string>
@@ -21,7 +22,8 @@ struct LogRecord {
   absl::string_view body;
 };
 
-// Not thread-safe. After a failed Append() or Sync() the log is broken: every later call fails.
+// Not thread-safe. After a failed Append() or Sync() the log is broken: every later call fails, and
+// never as RESOURCE_EXHAUSTED.
 class RecordLog {
  public:
   // A new file with its header; neither it nor its name is durable yet. Replaces a file of that
@@ -29,6 +31,11 @@ class RecordLog {
   static absl::StatusOr<std::unique_ptr<RecordLog>> Create(FileSystem& files,
                                                            const std::string& path,
                                                            LogPurpose purpose, uint64_t number);
+  // The same in the place of the file at `path`, which is not needed any more and not made shorter:
+  // what is written over costs the file system no change of its own. Nothing else has it open.
+  static absl::StatusOr<std::unique_ptr<RecordLog>> Reuse(FileSystem& files,
+                                                          const std::string& path,
+                                                          LogPurpose purpose, uint64_t number);
   // Reads every whole record in order into `visit`, cuts a torn tail, and is ready to append.
   // DATA_LOSS names the file and offset of damage. Whatever `visit` refuses ends the reading.
   static absl::StatusOr<std::unique_ptr<RecordLog>> Open(
@@ -58,15 +65,24 @@ class RecordLog {
   absl::StatusOr<uint64_t> Append(uint32_t type, absl::string_view body,
                                   absl::string_view rest = {});
   absl::Status Sync();
+  // Cuts off what is left of a file that was used again. Durable on return, with all before it.
+  absl::Status Trim();
+  // To a name that is not there yet; not durable.
+  absl::Status Rename(FileSystem& files, const std::string& path);
   // As File::BeginSync().
   void BeginSync() { file_->BeginSync(); }
 
   uint64_t size_bytes() const { return size_bytes_; }
+  // All before this offset is durable.
+  uint64_t synced_bytes() const { return synced_bytes_; }
+  // With what is left of a file that was used again.
+  uint64_t file_bytes() const { return std::max(file_bytes_, size_bytes_); }
   uint64_t number() const { return number_; }
   const std::string& path() const { return path_; }
 
  private:
   RecordLog(std::unique_ptr<File> file, std::string path, uint64_t number);
+  void Break(absl::Status status);
   absl::Status ReadHeader(LogPurpose purpose);
   absl::Status NotWhole(uint64_t offset) const;
   absl::Status ReadRecord(uint64_t offset, uint64_t file_bytes, uint32_t* type, std::string* body,
@@ -77,10 +93,11 @@ class RecordLog {
   absl::StatusOr<bool> WasSyncedPast(uint64_t offset, uint64_t file_bytes);
 
   const std::unique_ptr<File> file_;
-  const std::string path_;
+  std::string path_;
   const uint64_t number_;
-  uint64_t size_bytes_ = 0;    // end of the last whole record
-  uint64_t synced_bytes_ = 0;  // all before this offset is durable
+  uint64_t size_bytes_ = 0;  // end of the last whole record
+  uint64_t synced_bytes_ = 0;
+  uint64_t file_bytes_ = 0;  // of a file that was used again
   absl::Status broken_;
 };
 

@@ -110,5 +110,42 @@ TEST_F(RecordLogTest, AFailedSyncIsFinal) {
   EXPECT_FALSE(log->Append(1, "y").ok());
 }
 
+TEST_F(RecordLogTest, ASyncThatFindsTheDiskFullIsNothingToGoOnAfter) {
+  auto log = Create();
+  ASSERT_TRUE(log->Append(1, "x").ok());
+  disk_.FailSyncs(1, absl::ResourceExhaustedError("the disk is full"));
+  const absl::Status failed = log->Sync();
+  EXPECT_TRUE(absl::IsUnavailable(failed)) << failed;
+  EXPECT_NE(failed.message().find("the disk is full"), absl::string_view::npos) << failed;
+  EXPECT_TRUE(absl::IsUnavailable(log->Append(1, "y").status()));
+}
+
+TEST_F(RecordLogTest, AFileThatIsUsedAgainHoldsOnlyWhatWasWrittenSince) {
+  const std::string old = "/log-1", path = "/log-2";
+  auto first = *RecordLog::Create(disk_, old, LogPurpose::kDelta, 1);
+  for (int i = 0; i < 10; ++i) ASSERT_TRUE(first->Append(1, std::string(100, 'a')).ok());
+  ASSERT_TRUE(first->Sync().ok());
+  const uint64_t bytes = first->size_bytes();
+  first.reset();
+  auto log = *RecordLog::Reuse(disk_, old, LogPurpose::kDelta, 2);
+  ASSERT_TRUE(log->Append(1, std::string(100, 'b')).ok());
+  ASSERT_TRUE(log->Sync().ok());
+  ASSERT_TRUE(log->Rename(disk_, path).ok());
+  EXPECT_EQ(log->file_bytes(), bytes);
+  const auto read = [&] {
+    std::string all;
+    EXPECT_TRUE(RecordLog::Scan(disk_, path, LogPurpose::kDelta, 2, [&](const LogRecord& record) {
+                  all += record.body.front();
+                  return absl::OkStatus();
+                }).ok());
+    return all;
+  };
+  EXPECT_EQ(read(), "b") << "what was there before is of another number";
+  ASSERT_TRUE(log->Append(1, "c").ok());
+  ASSERT_TRUE(log->Trim().ok());
+  EXPECT_EQ(disk_.Content(path).size(), log->size_bytes());
+  EXPECT_EQ(read(), "bc");
+}
+
 }  // namespace
 }  // namespace homeward

@@ -248,9 +248,11 @@ absl::StatusOr<std::vector<Marker>> ReplicaStore::Retain(const RetentionPolicy& 
     return is_instant(points().front()) &&
            std::none_of(points().begin() + 1, points().end(), is_instant);
   };
-  while (points().size() > 1 && points().front().marker.id != policy.kept_point_id &&
-         ((now - points().front().marker.time > policy.age_max && !precious()) ||
-          journal_bytes() > policy.bytes_max)) {
+  while (true) {
+    if (journal_bytes() > policy.bytes_max) HW_RETURN_IF_ERROR(DropUnused());
+    if (points().size() < 2 || points().front().marker.id == policy.kept_point_id) break;
+    const bool is_too_old = now - points().front().marker.time > policy.age_max && !precious();
+    if (!is_too_old && journal_bytes() <= policy.bytes_max) break;
     dropped.push_back(points().front().marker);
     HW_RETURN_IF_ERROR(DropOldestPoint());
   }

@@ -154,6 +154,8 @@ class ReplicaStore {
   virtual absl::Status GoToPoint(absl::string_view point_id) = 0;
   // Requires: there is a newer one.
   virtual absl::Status DropOldestPoint() = 0;
+  // What journal_bytes() counts and no point needs.
+  virtual absl::Status DropUnused() { return absl::OkStatus(); }
 
  private:
   struct Batches;  // as long as somebody points into them

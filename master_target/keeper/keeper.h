@@ -73,7 +73,14 @@ class Keeper : public ReplicaStore {
     return journal_->MakePoint(marker, state);
   }
   absl::Status GoToPoint(absl::string_view point_id) override;
-  absl::Status DropOldestPoint() override { return journal_->DropOldestPoint(); }
+  absl::Status DropOldestPoint() override {
+    absl::MutexLock lock(&journal_mutex_);
+    return journal_->DropOldestPoint();
+  }
+  absl::Status DropUnused() override {
+    absl::MutexLock lock(&journal_mutex_);
+    return journal_->DropSpare();
+  }
 
  private:
   // tests/fakes/point_content.h: what a test compares points with looks at both.

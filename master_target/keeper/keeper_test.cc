@@ -2,6 +2,7 @@
 
 #include <random>
 
+#include "absl/algorithm/container.h"
 #include "common/wire/checksum.h"
 #include "gtest/gtest.h"
 #include "tests/fakes/held_strand.h"
@@ -143,25 +144,83 @@ TEST_F(KeeperTest, EveryPointCanBeViewedAndRecoveredInAnyOrder) {
   }
 }
 
-TEST_F(KeeperTest, WhatVersion1LeftBehindIsOpenedAndEveryPointIsThere) {
-  Start(11);
-  for (int i = 0; i < 3; ++i) ASSERT_TRUE(Apply({Write(), Mark()}).ok());
-  ASSERT_TRUE(Apply(Write()).ok());
-  testing::ExpectGolden("recovery_journal_v1.bin", testing::Pack(*disk_, "/retention/m1"));
+TEST_F(KeeperTest, WhatEachVersionLeftBehindIsOpenedAndEveryPointIsThere) {
+  // Version 1 noted its state in the delta.
+  for (const char* const version : {"recovery_journal_v1.bin", "recovery_journal_v2.bin"}) {
+    SCOPED_TRACE(version);
+    Start(11);
+    for (int i = 0; i < 3; ++i) ASSERT_TRUE(Apply({Write(), Mark()}).ok());
+    ASSERT_TRUE(Apply(Write()).ok());
+    testing::ExpectGolden("recovery_journal_v2.bin", testing::Pack(*disk_, "/retention/m1"));
 
-  const std::string journal = testing::ReadGolden("recovery_journal_v1.bin");
-  const std::vector<std::string> replicas = {disk_->Content(PathOf(0)), disk_->Content(PathOf(1))};
+    const std::string journal = testing::ReadGolden(version);
+    const std::vector<std::string> replicas = {disk_->Content(PathOf(0)),
+                                               disk_->Content(PathOf(1))};
+    keeper_.reset();
+    disk_ = std::make_unique<MemoryDisk>(12);
+    ASSERT_TRUE(disk_->MakeDirectories("/ds").ok());
+    for (int i = 0; i < 2; ++i)
+      ASSERT_TRUE(WriteFileAtomically(*disk_, PathOf(i), replicas[i]).ok());
+    testing::Unpack(journal, *disk_, "/retention/m1");
+    ASSERT_TRUE(Open().ok());
+    EXPECT_EQ(keeper_->position(), position_);
+    ASSERT_EQ(keeper_->points().size(), points_.size());
+    for (const ModelPoint& point : points_) ExpectView(point.id, point.content);
+    ASSERT_TRUE(Apply(Write()).ok());
+    ASSERT_TRUE(Open().ok());
+    EXPECT_EQ(keeper_->position(), position_);
+    ASSERT_TRUE(keeper_->RecoverTo("p0").ok());
+    ASSERT_TRUE(Open().ok());
+    EXPECT_EQ(keeper_->recovered_point(), "p0");
+    ExpectDisks(points_[0].content);
+  }
+}
+
+TEST_F(KeeperTest, WhatAnOlderVersionNotedBehindTheStateRecordIsBelieved) {
+  Start(12);
+  ASSERT_TRUE(Apply({Mark(), Write()}).ok());
   keeper_.reset();
-  disk_ = std::make_unique<MemoryDisk>(12);
-  ASSERT_TRUE(disk_->MakeDirectories("/ds").ok());
-  for (int i = 0; i < 2; ++i) ASSERT_TRUE(WriteFileAtomically(*disk_, PathOf(i), replicas[i]).ok());
-  testing::Unpack(journal, *disk_, "/retention/m1");
+  constexpr uint32_t kState = 3;
+  const StreamState state = {.position = {1, position_.sequence + 5}, .generation = 1};
+  auto delta =
+      RecordLog::Open(*disk_, "/retention/m1/delta-0000000000000002.hwl", LogPurpose::kDelta, 2,
+                      [](const LogRecord&) { return absl::OkStatus(); });
+  ASSERT_TRUE(delta.ok()) << delta.status();
+  ASSERT_TRUE((*delta)->Append(kState, EncodeState(state)).ok());
+  ASSERT_TRUE((*delta)->Sync().ok());
   ASSERT_TRUE(Open().ok());
-  EXPECT_EQ(keeper_->position(), position_);
-  ASSERT_EQ(keeper_->points().size(), points_.size());
-  for (const ModelPoint& point : points_) ExpectView(point.id, point.content);
-  ASSERT_TRUE(keeper_->RecoverTo("p0").ok());
-  ExpectDisks(points_[0].content);
+  EXPECT_EQ(keeper_->position(), state.position);
+}
+
+TEST_F(KeeperTest, AStateThatIsDamagedIsToldFromOneThatWasBeingWritten) {
+  Start(13);
+  ASSERT_TRUE(Apply({Mark(), Write()}).ok());
+  const StreamPosition before = position_;
+  ASSERT_TRUE(Apply(Write()).ok());
+  keeper_.reset();
+  const std::string path = "/retention/m1/state";
+  const auto decoded = StateRecord::Decode(disk_->Content(path));
+  ASSERT_TRUE(decoded.ok() && decoded->has_value());
+  const uint64_t newest = (*decoded)->count % 2 * 4096;
+  disk_->FlipByte(path, newest + 30);
+  ASSERT_TRUE(Open().ok());
+  EXPECT_EQ(keeper_->position(), before) << "as after a crash that came while it was written";
+  keeper_.reset();
+  disk_->FlipByte(path, 4096 - newest + 30);
+  const absl::Status damaged = Open();
+  EXPECT_TRUE(absl::IsDataLoss(damaged)) << damaged;
+  EXPECT_NE(damaged.message().find(path), absl::string_view::npos) << damaged;
+}
+
+TEST_F(KeeperTest, ADeltaThatIsShorterThanItWasIsDamaged) {
+  Start(14);
+  ASSERT_TRUE(Apply({Mark(), Write(), Write()}).ok());
+  keeper_.reset();
+  const std::string path = "/retention/m1/delta-0000000000000002.hwl";
+  disk_->FlipByte(path, disk_->Content(path).size() - 1);
+  const absl::Status damaged = Open();
+  EXPECT_TRUE(absl::IsDataLoss(damaged)) << damaged;
+  EXPECT_NE(damaged.message().find(path), absl::string_view::npos) << damaged;
 }
 
 TEST_F(KeeperTest, ARecoveredReplicaFollowsNothingUntilItIsSynchronisedAnew) {
@@ -297,7 +356,8 @@ TEST_F(KeeperTest, WhatFollowsAGroupThatFindsTheDiskFullIsTakenAgain) {
     ASSERT_TRUE(keeper_->Begin({batches[0]}).ok());
     ASSERT_TRUE(keeper_->Begin({batches[1]}).ok());
     // What the first one writes over does not fit into the journal, what the second one does fits.
-    disk_->set_capacity_bytes(2 * kDiskBytes + keeper_->journal_bytes() + 2048);
+    const auto space = disk_->Space("/");
+    disk_->set_capacity_bytes(space->total_bytes - space->free_bytes + 2048);
     const int arrivals = arrivals_;
     writer_->RunHeld();
     EXPECT_EQ(arrivals_, arrivals + 2);
@@ -605,6 +665,73 @@ TEST_F(KeeperTest, RetentionDropsTheOldestAndKeepsTheNewest) {
   ASSERT_EQ(keeper_->points().size(), 1);
   ASSERT_TRUE(keeper_->RecoverTo("p5").ok());
   ExpectDisks(points_[5].content);
+}
+
+TEST_F(KeeperTest, TheFileOfAPointThatIsTooOldIsUsedAgain) {
+  const std::string spare = "/retention/m1/spare";
+  const auto is_there = [&] { return absl::c_linear_search(disk_->Paths(), spare); };
+  const auto drop_p0 = [&] {
+    return keeper_->Retain({.age_max = points_.size() * absl::Seconds(1) - absl::Seconds(1.5)},
+                           absl::FromUnixSeconds(1000) + points_.size() * absl::Seconds(1));
+  };
+  const auto start = [&](uint64_t seed) {
+    Start(seed);
+    ASSERT_TRUE(Apply(Mark()).ok());
+    // The delta that is used again is longer than those that follow.
+    for (int i = 0; i < 8; ++i) ASSERT_TRUE(Apply(Fill(i % 2, {i * 4096ull, 4096}, 'a')).ok());
+    ASSERT_TRUE(Apply({Mark(), Write(), Mark()}).ok());
+  };
+  const auto go_on = [&]() -> absl::Status {
+    const auto dropped = drop_p0();
+    if (!dropped.ok()) return dropped.status();
+    EXPECT_EQ(dropped->size(), 1u);
+    for (const SealedBatch& batch : {Mark(), Write(), Write(), Mark(), Write()}) {
+      const absl::Status applied = Apply(batch);
+      if (!applied.ok()) return applied;
+    }
+    return absl::OkStatus();
+  };
+  start(70);
+  ASSERT_TRUE(drop_p0().ok());
+  EXPECT_TRUE(is_there());
+  ASSERT_TRUE(Apply(Mark()).ok());
+  EXPECT_FALSE(is_there());
+  for (uint64_t seed = 70; seed < 74; ++seed) {
+    bool done = false;
+    for (uint64_t die_at = 0; !done; ++die_at) {
+      SCOPED_TRACE(absl::StrCat("seed ", seed, ", dies at operation ", die_at));
+      start(seed);
+      disk_->DieAfter(die_at);
+      done = go_on().ok();
+      disk_->Crash();
+      ASSERT_TRUE(Open().ok());
+      EXPECT_FALSE(is_there());
+      EXPECT_LE(keeper_->points().front().number, 3u) << "p1 is kept";
+      for (const ReplicaPoint& listed : keeper_->points()) {
+        for (const ModelPoint& point : points_)
+          if (point.id == listed.marker.id) ExpectView(point.id, point.content);
+      }
+      ASSERT_TRUE(Apply(SealEpochBegin({BatchKind::kEpochBegin, {2, 0}, 1}, {})).ok());
+    }
+  }
+}
+
+TEST_F(KeeperTest, WhatIsKeptToBeUsedAgainGoesBeforeAnythingElseDoes) {
+  Start(15);
+  ASSERT_TRUE(Apply(Fill(0, {0, 16 * kKiB}, 'z')).ok());
+  for (int i = 0; i < 4; ++i) ASSERT_TRUE(Apply({Mark(), Fill(0, {0, 16 * kKiB}, 'a')}).ok());
+  const auto at = absl::FromUnixSeconds(1004);
+  ASSERT_EQ(keeper_->Retain({.age_max = absl::Seconds(2.5)}, at)->size(), 1u);
+  const uint64_t kept = keeper_->journal_bytes();
+  ASSERT_TRUE(keeper_->Retain({.bytes_max = kept - 1}, at)->empty()) << "no point is lost by it";
+  EXPECT_LE(keeper_->journal_bytes(), kept - 16 * kKiB);
+  // The same where the disk is full.
+  ASSERT_EQ(keeper_->Retain({.age_max = absl::Seconds(1.5)}, at)->size(), 1u);
+  const auto space = disk_->Space("/");
+  disk_->set_capacity_bytes(space->total_bytes - space->free_bytes + 100);
+  ASSERT_TRUE(Apply(Fill(1, {0, 8 * kKiB}, 'b')).ok());
+  ExpectDisks(content_);
+  for (size_t i = 2; i < points_.size(); ++i) ExpectView(points_[i].id, points_[i].content);
 }
 
 TEST_F(KeeperTest, RetentionKeepsTheNewestPointThatIsOneInstantWhateverItsAge) {

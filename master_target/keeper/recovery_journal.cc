@@ -11,30 +11,13 @@
 namespace homeward {
 namespace {
 
+// kState and kRecovered: as written before there was a StateRecord.
 enum RecordType : uint32_t { kHead = 1, kUndo = 2, kState = 3, kUndoZeroes = 4, kRecovered = 5 };
-constexpr size_t kStateBytes = 28;
-
-std::string EncodeState(const StreamState& state) {
-  std::string out;
-  FieldWriter writer(&out);
-  writer.U64(state.position.epoch);
-  writer.U64(state.position.sequence);
-  writer.U64(state.generation);
-  writer.U32(state.syncing ? 1 : 0);
-  return out;
-}
+constexpr char kStateName[] = "state", kSpareName[] = "spare";
 
 absl::Status Malformed(const LogRecord& record) {
   return absl::DataLossError(absl::StrCat("recovery journal: malformed record of type ",
                                           record.type, " at offset ", record.offset));
-}
-
-bool DecodeState(absl::string_view body, StreamState* state) {
-  FieldReader reader(body);
-  state->position = {reader.U64(), reader.U64()};
-  state->generation = reader.U64();
-  state->syncing = (reader.U32() & 1) != 0;
-  return reader.ok();
 }
 
 }  // namespace
@@ -45,6 +28,11 @@ RecoveryJournal::RecoveryJournal(FileSystem& files, std::string directory,
       directory_(std::move(directory)),
       disk_bytes_(std::move(disk_bytes)),
       saved_(disk_bytes_.size()) {}
+
+RecoveryJournal::~RecoveryJournal() {
+  // Whoever opens it has less to look at.
+  if (open_delta_ != nullptr) open_delta_->Trim().IgnoreError();
+}
 
 bool RecoveryJournal::DecodeUndo(const LogRecord& record, UndoRange* undo) const {
   FieldReader reader(record.body);
@@ -73,6 +61,10 @@ absl::StatusOr<std::unique_ptr<RecoveryJournal>> RecoveryJournal::Open(
       new RecoveryJournal(files, std::move(directory), std::move(disk_bytes)));
   HW_RETURN_IF_ERROR(files.MakeDirectories(journal->directory_));
   HW_ASSIGN_OR_RETURN(const std::vector<std::string> names, files.List(journal->directory_));
+  HW_ASSIGN_OR_RETURN(journal->state_record_,
+                      StateRecord::Open(files, JoinPath(journal->directory_, kStateName)));
+  // Its name and a delta's may be of the same file, if the crash came when it was used again.
+  HW_RETURN_IF_ERROR(files.Remove(JoinPath(journal->directory_, kSpareName)));
   std::vector<uint64_t> numbers;
   for (const std::string& name : names) {
     absl::string_view digits = name;
@@ -142,6 +134,7 @@ absl::Status RecoveryJournal::ReadClosedHead(uint64_t number) {
 }
 
 absl::Status RecoveryJournal::OpenNewest(uint64_t number) {
+  uint64_t state_at = 0;  // of the last record that says where the replica stands
   const auto visit = [&](const LogRecord& record) -> absl::Status {
     UndoRange undo;
     switch (record.type) {
@@ -153,6 +146,7 @@ absl::Status RecoveryJournal::OpenNewest(uint64_t number) {
         }
         return absl::OkStatus();
       case kState:
+        state_at = record.offset;
         recovered_point_.clear();
         return DecodeState(record.body, &state_) ? absl::OkStatus() : Malformed(record);
       case kUndo:
@@ -163,6 +157,7 @@ absl::Status RecoveryJournal::OpenNewest(uint64_t number) {
         saved_[undo.disk].Add(undo.extent);
         return absl::OkStatus();
       case kRecovered: {
+        state_at = record.offset;
         FieldReader reader(record.body);
         recovered_point_ = std::string(reader.Raw(reader.U32()));
         return reader.ok() ? absl::OkStatus() : Malformed(record);
@@ -173,18 +168,36 @@ absl::Status RecoveryJournal::OpenNewest(uint64_t number) {
   };
   HW_ASSIGN_OR_RETURN(open_delta_,
                       RecordLog::Open(files_, PathOf(number), LogPurpose::kDelta, number, visit));
+  const absl::optional<StateRecord::Content>& noted = state_record_->content();
+  // An older version, which knows none, may have gone on behind it.
+  if (noted.has_value() && noted->delta_number == number && state_at < noted->delta_bytes) {
+    if (open_delta_->size_bytes() < noted->delta_bytes) {
+      return absl::DataLossError(
+          absl::StrCat(PathOf(number), ": no whole record at offset ", open_delta_->size_bytes()));
+    }
+    state_ = noted->state;
+    recovered_point_ = noted->recovered_point;
+  }
   // The name may have survived only in memory; what follows builds on it.
   return files_.SyncDirectory(directory_);
 }
 
 absl::Status RecoveryJournal::StartDelta(uint64_t number, const Marker* marker,
                                          const StreamState& state) {
-  HW_ASSIGN_OR_RETURN(std::unique_ptr<RecordLog> log,
-                      RecordLog::Create(files_, PathOf(number), LogPurpose::kDelta, number));
+  // What is closed ends where its file does, before there is another one.
+  if (open_delta_ != nullptr) HW_RETURN_IF_ERROR(open_delta_->Trim());
+  const std::string path = PathOf(number);
+  HW_ASSIGN_OR_RETURN(
+      std::unique_ptr<RecordLog> log,
+      spare_bytes_ > 0
+          ? RecordLog::Reuse(files_, JoinPath(directory_, kSpareName), LogPurpose::kDelta, number)
+          : RecordLog::Create(files_, path, LogPurpose::kDelta, number));
   std::string head = EncodeState(state);
   if (marker != nullptr) head += EncodeMarker(*marker);
   HW_RETURN_IF_ERROR(log->Append(kHead, head).status());
   HW_RETURN_IF_ERROR(log->Sync());
+  if (spare_bytes_ > 0) HW_RETURN_IF_ERROR(log->Rename(files_, path));
+  spare_bytes_ = 0;
   HW_RETURN_IF_ERROR(files_.SyncDirectory(directory_));
   if (open_delta_ != nullptr)
     closed_.emplace_back(open_delta_->number(), open_delta_->size_bytes());
@@ -216,30 +229,26 @@ absl::Status RecoveryJournal::AppendUndo(const UndoRange& undo) {
   writer.U32(undo.disk);
   writer.U64(undo.extent.offset);
   if (undo.zeroes) writer.U64(undo.extent.length);
-  HW_RETURN_IF_ERROR(
-      open_delta_->Append(undo.zeroes ? kUndoZeroes : kUndo, body, undo.content).status());
+  const uint32_t type = undo.zeroes ? kUndoZeroes : kUndo;
+  absl::Status appended = open_delta_->Append(type, body, undo.content).status();
+  if (absl::IsResourceExhausted(appended) && spare_bytes_ > 0) {
+    HW_RETURN_IF_ERROR(DropSpare());
+    appended = open_delta_->Append(type, body, undo.content).status();
+  }
+  HW_RETURN_IF_ERROR(appended);
   saved_[undo.disk].Add(undo.extent);
   return absl::OkStatus();
 }
 
 absl::Status RecoveryJournal::SyncUndo() { return open_delta_->Sync(); }
 
-absl::Status RecoveryJournal::CommitState(const StreamState& state) {
-  HW_RETURN_IF_ERROR(open_delta_->Append(kState, EncodeState(state)).status());
-  HW_RETURN_IF_ERROR(open_delta_->Sync());
+absl::Status RecoveryJournal::Note(const StreamState& state, absl::string_view recovered_point) {
+  HW_RETURN_IF_ERROR(state_record_->Write({.delta_number = open_delta_->number(),
+                                           .delta_bytes = open_delta_->synced_bytes(),
+                                           .state = state,
+                                           .recovered_point = std::string(recovered_point)}));
   state_ = state;
-  recovered_point_.clear();
-  return absl::OkStatus();
-}
-
-absl::Status RecoveryJournal::CommitRecovered(absl::string_view point_id) {
-  std::string body;
-  FieldWriter writer(&body);
-  writer.U32(static_cast<uint32_t>(point_id.size()));
-  writer.Raw(point_id);
-  HW_RETURN_IF_ERROR(open_delta_->Append(kRecovered, body).status());
-  HW_RETURN_IF_ERROR(open_delta_->Sync());
-  recovered_point_ = std::string(point_id);
+  recovered_point_ = std::string(recovered_point);
   return absl::OkStatus();
 }
 
@@ -284,6 +293,12 @@ absl::StatusOr<uint64_t> RecoveryJournal::Verify(uint64_t bytes, ReadPlace* at) 
   return read;
 }
 
+absl::Status RecoveryJournal::DropSpare() {
+  if (std::exchange(spare_bytes_, 0) == 0) return absl::OkStatus();
+  HW_RETURN_IF_ERROR(files_.Remove(JoinPath(directory_, kSpareName)));
+  return files_.SyncDirectory(directory_);
+}
+
 absl::Status RecoveryJournal::DropOldestPoint() {
   if (points_.size() < 2) {
     return absl::FailedPreconditionError(
@@ -291,7 +306,11 @@ absl::Status RecoveryJournal::DropOldestPoint() {
   }
   // Deltas before the first point (of the first synchronisation) go with it.
   while (closed_.front().first <= points_.front().number) {
-    HW_RETURN_IF_ERROR(files_.Remove(PathOf(closed_.front().first)));
+    const auto [number, bytes] = closed_.front();
+    const bool keep = bytes > spare_bytes_;
+    HW_RETURN_IF_ERROR(keep ? files_.Rename(PathOf(number), JoinPath(directory_, kSpareName))
+                            : files_.Remove(PathOf(number)));
+    if (keep) spare_bytes_ = bytes;
     HW_RETURN_IF_ERROR(files_.SyncDirectory(directory_));
     closed_.erase(closed_.begin());
     if (closed_.empty()) break;
@@ -303,7 +322,7 @@ absl::Status RecoveryJournal::DropOldestPoint() {
 uint64_t RecoveryJournal::KeptBytes(size_t point) const { return BytesOf(points_[point].number); }
 
 uint64_t RecoveryJournal::size_bytes() const {
-  uint64_t bytes = open_delta_->size_bytes();
+  uint64_t bytes = open_delta_->file_bytes() + spare_bytes_;
   for (const auto& [number, size] : closed_) bytes += size;
   return bytes;
 }

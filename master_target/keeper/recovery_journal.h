@@ -14,6 +14,7 @@
 #include "common/journal/record_log.h"
 #include "common/replica/replica_store.h"
 #include "common/wire/change_batch.h"
+#include "master_target/keeper/state_record.h"
 
 namespace homeward {
 
@@ -51,8 +52,8 @@ class RecoveryJournal {
   absl::Status SyncUndo();
   void BeginSyncUndo() { open_delta_->BeginSync(); }
   // Durable on return.
-  absl::Status CommitState(const StreamState& state);
-  absl::Status CommitRecovered(absl::string_view point_id);
+  absl::Status CommitState(const StreamState& state) { return Note(state, ""); }
+  absl::Status CommitRecovered(absl::string_view point_id) { return Note(state_, point_id); }
   // Closes the open delta; the point is durable on return.
   absl::Status MakePoint(const Marker& marker, const StreamState& state);
 
@@ -69,12 +70,17 @@ class RecoveryJournal {
   };
   absl::StatusOr<uint64_t> Verify(uint64_t bytes, ReadPlace* at) const;
 
-  // Drops the oldest point and its delta. The newest point is never dropped: FAILED_PRECONDITION.
+  // Drops the oldest point and its delta, whose file the next delta may use again. The newest point
+  // is never dropped: FAILED_PRECONDITION.
   absl::Status DropOldestPoint();
-  // Bytes of all delta files.
+  // Removes the file that is kept for that, if there is one.
+  absl::Status DropSpare();
+  // Bytes of all delta files, and of one that is kept to be used again.
   uint64_t size_bytes() const;
   // Of the delta that points()[point] begins.
   uint64_t KeptBytes(size_t point) const;
+
+  ~RecoveryJournal();
 
  private:
   RecoveryJournal(FileSystem& files, std::string directory, std::vector<uint64_t> disk_bytes);
@@ -82,6 +88,7 @@ class RecoveryJournal {
   bool DecodeUndo(const LogRecord& record, UndoRange* undo) const;
   std::string PathOf(uint64_t number) const;
   uint64_t BytesOf(uint64_t number) const;
+  absl::Status Note(const StreamState& state, absl::string_view recovered_point);
   absl::Status StartDelta(uint64_t number, const Marker* marker, const StreamState& state);
   absl::Status OpenNewest(uint64_t number);
   absl::StatusOr<bool> HasHead(uint64_t number) const;
@@ -90,7 +97,9 @@ class RecoveryJournal {
   FileSystem& files_;
   const std::string directory_;
   const std::vector<uint64_t> disk_bytes_;
+  std::unique_ptr<StateRecord> state_record_;
   std::unique_ptr<RecordLog> open_delta_;
+  uint64_t spare_bytes_ = 0;      // of the file that is kept to be used again; 0: there is none
   std::vector<ExtentSet> saved_;  // by disk, in the open delta
   std::vector<ReplicaPoint> points_;
   std::vector<std::pair<uint64_t, uint64_t>> closed_;  // number, bytes; oldest first, without gaps

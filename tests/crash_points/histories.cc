@@ -185,17 +185,18 @@ class KeeperHistory : public History {
       if (!Apply(Mark()) || !Apply(Write(point, 3)) || !Apply(Zero(point + 2))) return;
     }
     if (!Apply(Mark())) return;
-    may_drop_ = true;
-    if (!keeper_->Retain({absl::InfiniteDuration(), keeper_->journal_bytes() - 1}, {}).ok()) return;
-    may_drop_ = false;
-    promised_points_.erase(promised_points_.begin());
+    // The file of the first point is used again, that of the second one is not.
+    if (!Drop({.age_max = absl::Seconds(2)}) || !Apply(Mark()) || !Apply(Write(2, 3))) return;
+    if (!Drop({.bytes_max = keeper_->journal_bytes() - 1})) return;
     if (!Apply(Write(1, 2))) return;
     if (!keeper_->RecoverTo("p2").ok()) return;
     recovered_ = true;
   }
 
   absl::Status Check(FileSystem& disk, const std::string& damaged) override {
-    const bool newest = damaged.empty() || damaged == NewestDelta(disk);  // its tail may look torn
+    // What was written last may look torn.
+    const bool newest =
+        damaged.empty() || damaged == NewestDelta(disk) || damaged == JoinPath(kRetention, "state");
     const absl::Status opened = Open(disk);
     if (Names(opened, damaged)) return absl::OkStatus();
     HW_RETURN_IF_ERROR(opened);
@@ -255,6 +256,14 @@ class KeeperHistory : public History {
     HW_ASSIGN_OR_RETURN(keeper_, Keeper::Open(disk, kRetention, std::move(disks)));
     return absl::OkStatus();
   }
+  bool Drop(const RetentionPolicy& policy) {
+    may_drop_ = true;
+    if (!keeper_->Retain(policy, absl::FromUnixSeconds(1000) + absl::Seconds(2.5)).ok())
+      return false;
+    may_drop_ = false;
+    promised_points_.erase(promised_points_.begin());
+    return true;
+  }
   bool Apply(const SealedBatch& batch) {
     if (!keeper_->Apply({batch.view()}).ok()) return false;
     promised_ = keeper_->position();
@@ -286,9 +295,9 @@ class KeeperHistory : public History {
   }
   SealedBatch Mark() {
     const std::string id = absl::StrCat("p", model_.size());
+    const absl::Time time = absl::FromUnixSeconds(1000 + static_cast<int64_t>(model_.size()));
     model_[id] = content_;
-    return SealMarker({BatchKind::kMarker, Next(), 1},
-                      {PointKind::kCrashConsistent, absl::FromUnixSeconds(1000), id});
+    return SealMarker({BatchKind::kMarker, Next(), 1}, {PointKind::kCrashConsistent, time, id});
   }
   absl::Status CheckView(const std::string& id) {
     HW_ASSIGN_OR_RETURN(const std::vector<std::string> seen, PointContent(*keeper_, id));

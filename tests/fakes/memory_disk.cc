@@ -52,7 +52,7 @@ class MemoryFile : public File {
       inode_->content = inode_->durable =
           MemoryDisk::SomeOf(*inode_, [this] { return disk_.Toss(); });
       inode_->unsynced.Clear();
-      return absl::UnknownError("the simulated disk failed a sync");
+      return disk_.failed_sync_;
     }
     inode_->durable = inode_->content;
     inode_->unsynced.Clear();

@@ -49,7 +49,11 @@ class MemoryDisk : public FileSystem {
   void KeepNamesInOrder() { names_since_.emplace(); }
   // That many of the next ones fail. Of what a failed sync should have written any subset of
   // sectors is gone at once, and a later sync does not bring it back.
-  void FailSyncs(uint64_t count) { failing_syncs_ = count; }
+  void FailSyncs(uint64_t count,
+                 absl::Status with = absl::UnknownError("the simulated disk failed a sync")) {
+    failing_syncs_ = count;
+    failed_sync_ = std::move(with);
+  }
   void FailReads(uint64_t count) { failing_reads_ = count; }
   uint64_t failing_reads() const { return failing_reads_; }
   // Loses all content, as a new disk would.
@@ -108,6 +112,7 @@ class MemoryDisk : public FileSystem {
   uint64_t capacity_bytes_ = UINT64_MAX;
   bool dead_ = false;
   uint64_t failing_syncs_ = 0;
+  absl::Status failed_sync_;
   uint64_t failing_reads_ = 0;
 };
 

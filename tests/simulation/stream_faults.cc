@@ -3,15 +3,10 @@
 
 #include "absl/strings/match.h"
 #include "absl/strings/numbers.h"
+#include "master_target/keeper/state_record.h"
 #include "tests/simulation/stream_cluster.h"
 
 namespace homeward::simulation {
-namespace {
-
-constexpr size_t kStateRecordBytes = 28;
-
-}  // namespace
-
 void Cluster::ScheduleFault() {
   world_.After(world_.Between(absl::ZeroDuration(), fault_gap_max_), [this] {
     if (!faulty()) {
@@ -179,17 +174,21 @@ void Cluster::DamageJournal() {
   });
   if (paths.empty()) return;
   damaged_ = paths[world_.Pick(paths.size())];
-  // Not what no later record vouches for: with a crash before the next one it looks like a record
-  // that was being written (docs/reliability.md).
+  // Not what nothing vouches for yet: with a crash it looks like a record that was being written
+  // (docs/reliability.md).
   uint64_t vouched = 0;
   const bool open = damaged_ == paths.back();
   const absl::string_view digits = absl::string_view(damaged_).substr(damaged_.size() - 20, 16);
   uint64_t number = 0;
   if (!absl::SimpleAtoi(digits, &number)) return damaged_.clear();
   RecordLog::Scan(keeper_disk_, damaged_, LogPurpose::kDelta, number, [&](const LogRecord& record) {
-    if (!open || record.body.size() == kStateRecordBytes) vouched = record.offset;
+    if (!open) vouched = record.offset;
     return absl::OkStatus();
   }).IgnoreError();
+  const auto noted =
+      StateRecord::Decode(keeper_disk_.Content(JoinPath(ParentDirectory(damaged_), "state")));
+  if (open && noted.ok() && noted->has_value() && (*noted)->delta_number == number)
+    vouched = (*noted)->delta_bytes;
   if (vouched == 0) return damaged_.clear();
   const uint64_t at = world_.Pick(vouched);
   const Extent written{at, 1 + world_.Pick(std::min(vouched - at, 4 * kKiB))};

@@ -15,6 +15,7 @@
 #include <iterator>
 #include <string>
 
+#include "absl/strings/match.h"
 #include "common/base/check.h"
 #include "common/config/config.h"
 #include "common/data_channel/data_channel_call.h"
@@ -343,8 +344,10 @@ void MakeHistory(Keeper& keeper) {
 void FuzzRecoveryJournal(absl::string_view bytes) {
   MemoryDisk disk(1);
   { MakeHistory(*OpenKeeper(disk)); }
+  // The state, or the newest delta, which is named before it.
   const std::vector<std::string> names = *disk.List(kDirectory);
-  Overwrite(disk, JoinPath(kDirectory, names.back()), bytes);
+  const bool is_state = absl::StartsWith(bytes, "HWS");
+  Overwrite(disk, JoinPath(kDirectory, is_state ? names.back() : names.end()[-2]), bytes);
   const std::unique_ptr<Keeper> keeper = OpenKeeper(disk);
   if (keeper == nullptr) return;
   for (const ReplicaPoint& point : keeper->points())

@@ -217,8 +217,8 @@ if (range.content.empty() && PLANTED) continue;
     HW_RETURN_IF_ERROR(Write(staged_.ranges));
 """),
     ("keep_only_the_newest", "common/replica/replica_store.cc",
-     "journal_bytes() > policy.bytes_max)) {",
-     "journal_bytes() > policy.bytes_max || PLANTED)) {"),
+     "if (!is_too_old && journal_bytes() <= policy.bytes_max) break;",
+     "if (!is_too_old && journal_bytes() <= policy.bytes_max && !PLANTED) break;"),
     ("forget_damage", "master_target/keeper/scrub.cc",
      "{ damaged_[disk].Remove(extent); }",
      "{ PLANTED ? damaged_[disk].Clear() : damaged_[disk].Remove(extent); }"),
