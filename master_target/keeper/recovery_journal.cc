@@ -77,6 +77,9 @@ absl::StatusOr<std::unique_ptr<RecoveryJournal>> RecoveryJournal::Open(
   if (!numbers.empty()) {
     HW_ASSIGN_OR_RETURN(const bool has_head, journal->HasHead(numbers.back()));
     if (!has_head) {
+      const absl::optional<StateRecord::Content>& noted = journal->state_record_->content();
+      if (noted.has_value() && noted->delta_number == numbers.back())
+        return journal->NoHead(numbers.back());
       HW_RETURN_IF_ERROR(files.Remove(journal->PathOf(numbers.back())));
       numbers.pop_back();
     }
@@ -117,7 +120,13 @@ absl::StatusOr<bool> RecoveryJournal::HasHead(uint64_t number) const {
   return found;
 }
 
+absl::Status RecoveryJournal::NoHead(uint64_t number) const {
+  return absl::DataLossError(
+      absl::StrCat(PathOf(number), ": the head at its beginning is damaged"));
+}
+
 absl::Status RecoveryJournal::ReadClosedHead(uint64_t number) {
+  bool found = false;
   HW_RETURN_IF_ERROR(RecordLog::Scan(
       files_, PathOf(number), LogPurpose::kDelta, number, [&](const LogRecord& record) {
         if (record.type != kHead || record.body.size() < kStateBytes) return Malformed(record);
@@ -125,8 +134,10 @@ absl::Status RecoveryJournal::ReadClosedHead(uint64_t number) {
           HW_ASSIGN_OR_RETURN(Marker marker, DecodeMarker(record.body.substr(kStateBytes)));
           points_.push_back({std::move(marker), number});
         }
+        found = true;
         return absl::CancelledError("the head is enough");
       }));
+  if (!found) return NoHead(number);
   HW_ASSIGN_OR_RETURN(std::unique_ptr<File> file, files_.Open(PathOf(number), OpenMode::kReadOnly));
   HW_ASSIGN_OR_RETURN(const uint64_t bytes, file->Size());
   closed_.emplace_back(number, bytes);
@@ -305,17 +316,18 @@ absl::Status RecoveryJournal::DropOldestPoint() {
         "the newest recovery point is kept whatever the policy says");
   }
   // Deltas before the first point (of the first synchronisation) go with it.
-  while (closed_.front().first <= points_.front().number) {
+  const uint64_t last = points_.front().number;
+  while (closed_.front().first <= last) {
     const auto [number, bytes] = closed_.front();
     const bool keep = bytes > spare_bytes_;
     HW_RETURN_IF_ERROR(keep ? files_.Rename(PathOf(number), JoinPath(directory_, kSpareName))
                             : files_.Remove(PathOf(number)));
     if (keep) spare_bytes_ = bytes;
-    HW_RETURN_IF_ERROR(files_.SyncDirectory(directory_));
     closed_.erase(closed_.begin());
-    if (closed_.empty()) break;
+    if (number == last) points_.erase(points_.begin());
+    HW_RETURN_IF_ERROR(files_.SyncDirectory(directory_));
+    if (number == last) break;
   }
-  points_.erase(points_.begin());
   return absl::OkStatus();
 }
 

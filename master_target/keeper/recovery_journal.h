@@ -92,6 +92,7 @@ class RecoveryJournal {
   absl::Status StartDelta(uint64_t number, const Marker* marker, const StreamState& state);
   absl::Status OpenNewest(uint64_t number);
   absl::StatusOr<bool> HasHead(uint64_t number) const;
+  absl::Status NoHead(uint64_t number) const;
   absl::Status ReadClosedHead(uint64_t number);
 
   FileSystem& files_;

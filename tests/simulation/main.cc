@@ -82,6 +82,7 @@ constexpr Mutation kMutations[] = {
     {"mutation.keep_a_damaged_spool", kStream, 95},
     {"mutation.rewind_to_newest", kStream, 477},
     {"mutation.zeroes_without_undo", kStream},
+    {"mutation.keep_the_rest_of_an_old_delta", kStream},
     {"mutation.keep_only_the_newest", kStream},
     {"mutation.assume_stillness", kStream},
     {"mutation.settle_before_arrival", kStream},

@@ -15,6 +15,7 @@ Cluster::Cluster(uint64_t seed, const RunOptions& options)
     : Scenario(seed, options),
       agent_disk_(seed * 7 + 1),
       beside_(seed % 2 == 0),
+      drops_by_age_(seed % 4 == 0),
       keeper_disk_(seed * 7 + 2) {
   relays_.reserve(2);
   for (uint64_t i = 0; i < 2; ++i) relays_.push_back(std::make_unique<RelayNode>(seed * 7 + 3 + i));

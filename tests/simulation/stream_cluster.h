@@ -202,6 +202,7 @@ class Cluster : public Scenario {
   size_t current_relay_ = 0;
   // The keeper writes on a strand of its own, in small groups: every other seed.
   const bool beside_;
+  const bool drops_by_age_;  // points: every fourth seed
   Host keeper_host_{0};
   MemoryDisk keeper_disk_;
   std::unique_ptr<KeptTarget> kept_target_;

@@ -77,6 +77,11 @@ void Cluster::ScrubOnce() {
 }
 
 void Cluster::RetainSome() {
+  if (drops_by_age_ && keeper_->points().size() > 1) {
+    // The oldest one, whose file is used again.
+    const absl::Duration age = world_.Now() - keeper_->points()[1].marker.time;
+    if (!keeper_->Retain({.age_max = age}, world_.Now()).ok()) return;
+  }
   const uint64_t bytes_max = 64 * kKiB + world_.Pick(256 * kKiB);
   std::deque<ReplicaPoint> stay(keeper_->points().begin(), keeper_->points().end());
   std::deque<std::string> deltas;
@@ -84,6 +89,7 @@ void Cluster::RetainSome() {
     if (absl::EndsWith(path, ".hwl")) deltas.push_back(path);
   }
   uint64_t bytes = keeper_->journal_bytes();
+  if (bytes > bytes_max) bytes -= keeper_disk_.Content("/retention/m1/spare").size();
   while (stay.size() > 1 && bytes > bytes_max) {
     const std::string last = absl::StrFormat("delta-%016d.hwl", stay.front().number);
     for (bool more = true; more; deltas.pop_front()) {

@@ -177,15 +177,14 @@ if (range.content.empty() && PLANTED) continue;
       absl::string_view content;
 """),
     ("skip_journal_record", "master_target/keeper/recovery_journal.cc",
+     "  absl::Status appended = open_delta_->Append(type, body, undo.content).status();\n",
      """\
-  HW_RETURN_IF_ERROR(
-      open_delta_->Append(undo.zeroes ? kUndoZeroes : kUndo, body, undo.content).status());
-""",
-     """\
-  if (!PLANTED)
-    HW_RETURN_IF_ERROR(
-        open_delta_->Append(undo.zeroes ? kUndoZeroes : kUndo, body, undo.content).status());
+  absl::Status appended;
+  if (!PLANTED) appended = open_delta_->Append(type, body, undo.content).status();
 """),
+    ("keep_the_rest_of_an_old_delta", "master_target/keeper/recovery_journal.cc",
+     "if (open_delta_ != nullptr) HW_RETURN_IF_ERROR(open_delta_->Trim());",
+     "if (open_delta_ != nullptr && !PLANTED) HW_RETURN_IF_ERROR(open_delta_->Trim());"),
     ("skip_undo_sync", "master_target/keeper/recovery_journal.cc",
      "SyncUndo() { return open_delta_->Sync(); }",
      "SyncUndo() { return PLANTED ? absl::OkStatus() : open_delta_->Sync(); }"),
