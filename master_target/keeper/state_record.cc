@@ -118,10 +118,11 @@ absl::Status StateRecord::Write(Content content) {
   HW_RETURN_IF_ERROR(broken_);
   HW_CHECK(content.recovered_point.size() <= kPointIdBytesMax);
   content.count = content_.has_value() ? content_->count + 1 : 1;
-  // Never over the newest one.
-  broken_ = file_->Write(content.count % kSlots * kSlotBytes, AsBytes(EncodeSlot(content)));
-  if (broken_.ok()) broken_ = file_->Sync();
-  // Its room was there from the beginning; but a file system may copy on write.
+  // Never over the newest one. A file system that copies on write may have no room for it.
+  const absl::Status written =
+      file_->Write(content.count % kSlots * kSlotBytes, AsBytes(EncodeSlot(content)));
+  if (absl::IsResourceExhausted(written)) return written;
+  broken_ = written.ok() ? file_->Sync() : written;
   if (absl::IsResourceExhausted(broken_))
     broken_ = absl::UnavailableError(absl::StrCat("it is to be opened anew: ", broken_.message()));
   if (broken_.ok()) content_ = std::move(content);

@@ -21,7 +21,8 @@ inline constexpr size_t kStateBytes = 28;
 std::string EncodeState(const StreamState& state);
 bool DecodeState(absl::string_view body, StreamState* state);
 
-// The only writer of its file. Not thread-safe. After a failed Write() every call fails.
+// The only writer of its file. Not thread-safe. After a failed Write() every call fails,
+// unless it was RESOURCE_EXHAUSTED.
 class StateRecord {
  public:
   struct Content {
