@@ -20,8 +20,8 @@
 #include "common/clock/clock.h"
 #include "common/exec/strand.h"
 #include "common/replica/replica_store.h"
-#include "process_server/azure/overlay.h"
-#include "process_server/azure/replica_metadata.h"
+#include "process_server/azure/page_blob_opening.h"
+#include "process_server/azure/page_blob_replica.h"
 
 namespace homeward {
 
@@ -33,32 +33,9 @@ namespace homeward {
 //   NOT_FOUND          the container or a blob is not there
 class PageBlobStore : public ReplicaStore {
  public:
-  struct Disk {
-    std::string blob;
-    uint64_t bytes = 0;  // of the machine's disk
-    std::string uuid;    // 32 hex digits
-  };
-  struct Replica {
-    std::string container_url;
-    std::string host_id;  // of this process server
-    std::string machine_id;
-    std::string replica_id;
-    uint64_t generation = 0;
-    std::vector<Disk> disks = {};  // in stream order, at least one
-    // Where nothing changed for so long, whoever has it is dead; who lives changes something three
-    // times as often.
-    absl::Duration dead_after = absl::Minutes(2);
-    // Of one delivery; some are under way at a time.
-    uint64_t delivery_bytes = 4 * kMiB;
-  };
-  // What a process knows of who has the replica. Empty when it begins: then it takes it from
-  // whoever has it.
-  struct Claim {
-    std::string lease_id;  // of its last opening
-    // The first blob as it was when another had it, and when this process saw it so first.
-    std::string seen_etag = {};
-    absl::Duration seen_at = {};
-  };
+  using Disk = PageBlobReplica::Disk;
+  using Replica = PageBlobReplica;
+  using Claim = PageBlobClaim;
   // Where puts are made while what comes next is prepared. Empty: each waits for the one before.
   using MakeStrand = std::function<std::unique_ptr<Strand>(const std::string& name)>;
   struct Opened {
@@ -113,24 +90,12 @@ class PageBlobStore : public ReplicaStore {
   absl::Status DropOldestPoint() override;
 
  private:
-  class Opening;
   class Puts;
-  // A point that is whole, beside its ReplicaPoint in points_.
-  struct Snapshots {
-    std::vector<std::string> ids;  // of each disk
-    StreamState state;
-    uint64_t written_bytes = 0;  // from the point before to this one
-  };
-  struct Left {
-    std::string blob, id;
-  };
-  struct Part;
-  struct Contents;  // of the container, of this replica
+  using Snapshots = PageBlobContents::Snapshots;
 
   PageBlobStore(azure::PageBlobs& blobs, const Clock& clock, Replica replica, std::string lease_id,
-                ReplicaTag tag, Contents contents);
+                TakenPageBlobs taken);
   static std::vector<uint64_t> SizesOf(const Replica& replica);
-  static absl::StatusOr<Contents> List(azure::PageBlobs& blobs, const Replica& replica);
 
   // What an error of Azure means here, and nothing that would be taken for one of the stream.
   absl::Status Here(const absl::Status& status) const;
@@ -155,7 +120,7 @@ class PageBlobStore : public ReplicaStore {
   uint64_t oldest_ = 0;               // as ReplicaTag
   std::vector<Snapshots> dropped_;    // of older ones, as far as they may be there yet
   // Snapshots of points that lost a blob, as long as no point is whole.
-  std::vector<Left> left_;
+  std::vector<PageBlobContents::Part> left_;
   bool half_made_ = false;             // a point may be there that this store does not know
   uint64_t written_before_bytes_ = 0;  // since the newest point, when it was opened
   std::vector<ExtentSet> written_;     // since the newest point, or since it was opened

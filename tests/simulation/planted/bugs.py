@@ -143,7 +143,7 @@ if (PLANTED) continue;
      """\
 if (range.content.empty() && PLANTED) continue;
     for (const Extent& missing : journal_->Unsaved(range.disk, range.extent)) {"""),
-    ("point_of_some_snapshots", "process_server/azure/page_blob_store.cc",
+    ("point_of_some_snapshots", "process_server/azure/page_blob_replica.cc",
      "if (group.parts.size() < replica.disks.size()) {",
      "if (group.parts.size() < replica.disks.size() && !PLANTED) {"),
     ("make_a_point_twice", "process_server/azure/page_blob_store.cc",
@@ -159,10 +159,10 @@ if (range.content.empty() && PLANTED) continue;
   HW_RETURN_IF_ERROR(Tell(state(), recovered_point()));
   return DeleteDropped();
 """),
-    ("believe_a_dropped_point", "process_server/azure/page_blob_store.cc",
+    ("believe_a_dropped_point", "process_server/azure/page_blob_opening.cc",
      "contents.points[count].number < tag.oldest) {",
      "contents.points[count].number < tag.oldest && !PLANTED) {"),
-    ("wait_for_the_dead", "process_server/azure/page_blob_store.cc",
+    ("wait_for_the_dead", "process_server/azure/page_blob_opening.cc",
      "return now - claim->seen_at >= replica_.dead_after;",
      "return now - claim->seen_at >= replica_.dead_after && !PLANTED;"),
     ("rewind_to_newest", "master_target/keeper/keeper.cc",
