@@ -184,7 +184,8 @@ absl::Status ReplicaStore::Take(const std::vector<absl::string_view>& sealed_bat
                                 const std::shared_ptr<Batches>& batches) {
   if (staged_.batch_bytes == 0) ResetStaged();
   absl::Status refused;
-  for (const absl::string_view sealed : sealed_batches) {
+  for (size_t i = 0; i < sealed_batches.size(); ++i) {
+    const absl::string_view sealed = sealed_batches[i];
     ParsedBatch& batch = batches->parsed.emplace_back();
     refused = ParseForDecoding(sealed, &batch);
     if (!refused.ok()) break;
@@ -197,7 +198,9 @@ absl::Status ReplicaStore::Take(const std::vector<absl::string_view>& sealed_bat
       if (!refused.ok()) break;
       continue;
     }
-    refused = DecodeBatch(keys_, &batch);
+    // Who sent it keeps a copy of its own until it is durable.
+    refused = DecodeBatch(keys_, &batch,
+                          batches->sealed.empty() ? MutableBytes() : batches->sealed[i].Sole());
     if (!refused.ok()) break;
     refused = TakeOne(batch);
     if (!refused.ok()) break;

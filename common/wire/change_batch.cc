@@ -371,7 +371,7 @@ absl::Status ParseForDecoding(absl::string_view sealed, ParsedBatch* out) {
   return ParseVerified(sealed, header, out);
 }
 
-absl::Status DecodeBatch(const DataKeys& keys, ParsedBatch* batch) {
+absl::Status DecodeBatch(const DataKeys& keys, ParsedBatch* batch, MutableBytes in_place) {
   const auto kind = static_cast<uint16_t>(batch->header.kind);
   AlignedBuffer decrypted;
   if (!batch->envelope.has_value()) {
@@ -384,16 +384,22 @@ absl::Status DecodeBatch(const DataKeys& keys, ParsedBatch* batch) {
     const size_t table = kBatchHeaderBytes + kBatchEnvelopeBytes;
     const size_t content = HasContent(kind) ? payload : sealed.size();
     const size_t content_bytes = sealed.size() - content;
-    decrypted = AlignedBuffer::Unwritten(AlignedBuffer::RoundUp(content_bytes));
+    MutableBytes out;
+    if (!in_place.empty()) {
+      out = in_place.subspan(content);
+    } else {
+      decrypted = AlignedBuffer::Unwritten(AlignedBuffer::RoundUp(content_bytes));
+      out = decrypted.Part(0, content_bytes);
+    }
     const absl::Status opened =
         Decrypt(*key, *batch->envelope,
                 {sealed.first(kChecksumOffset), sealed.subspan(table, content - table)},
-                sealed.subspan(content), decrypted.Part(0, content_bytes));
+                sealed.subspan(content), out);
     if (!opened.ok()) {
       return Corrupt(absl::StrCat("the one at ", batch->header.position.ToString(),
                                   " is not as its machine sealed it: ", opened.message()));
     }
-    if (HasContent(kind)) batch->payload = AsText(decrypted.Part(0, content_bytes));
+    if (HasContent(kind)) batch->payload = AsText(out);
   }
   if (batch->encoding == PayloadEncoding::kPlain) {
     batch->decoded = std::move(decrypted);

@@ -127,7 +127,8 @@ absl::Status ParseForDecoding(absl::string_view sealed, ParsedBatch* out);
 // with one of `keys`, if any, for this very header and these extents.
 // DATA_LOSS: it is not, there is no such key, or it is not encrypted and would have to be.
 // FAILED_PRECONDITION: there may be such a key: it is of a later generation than `keys`.
-absl::Status DecodeBatch(const DataKeys& keys, ParsedBatch* batch);
+// `in_place`: all of the sealed batch, when what is decrypted may be written over it.
+absl::Status DecodeBatch(const DataKeys& keys, ParsedBatch* batch, MutableBytes in_place = {});
 
 // The header alone, without verifying the checksum. For bytes that this process sealed or verified
 // before.

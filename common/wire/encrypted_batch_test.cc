@@ -61,6 +61,26 @@ TEST(EncryptedBatch, ComesBackAsItWasSealed) {
   }
 }
 
+TEST(EncryptedBatch, IsDecryptedWhereItLiesWhenNobodyElseHasIt) {
+  const std::string bytes = EncryptedSample();
+  BatchMemory memory(*BatchHeadBytes(SealedBatch(bytes)), bytes.size());
+  std::copy(bytes.begin(), bytes.end(), memory.Part(0, bytes.size()).begin());
+  SealedBatch sealed = memory.Take();
+  {
+    const SealedBatch another = sealed;
+    EXPECT_TRUE(sealed.Sole().empty());
+  }
+  EXPECT_TRUE(SealedBatch(bytes).Sole().empty()) << "where direct I/O does not take it";
+  const MutableBytes all = sealed.Sole();
+  ASSERT_EQ(AsText(all), bytes);
+  ParsedBatch batch, wanted;
+  ASSERT_TRUE(ParseForDecoding(sealed.view(), &batch).ok());
+  ASSERT_TRUE(DecodeBatch(kBatchKeys, &batch, all).ok());
+  ASSERT_TRUE(OpenBatch(bytes, kBatchKeys, &wanted).ok());
+  EXPECT_EQ(batch.payload, wanted.payload);
+  EXPECT_EQ(batch.payload.data(), sealed.view().data() + sealed.size() - batch.payload.size());
+}
+
 TEST(EncryptedBatch, WhatIsCompressedIsEncryptedAfterwards) {
   PayloadEncryptor encryptor(kBatchKey, NotRandom);
   BatchBuilder builder;

@@ -26,8 +26,8 @@ class SealedBatch {
   // The bytes at [offset, offset + length) of `memory`.
   SealedBatch(AlignedBuffer memory, size_t offset, size_t length) {
     auto owner = std::make_shared<const AlignedBuffer>(std::move(memory));
-    const MutableBytes part = owner->Part(offset, length);
-    bytes_ = {reinterpret_cast<const char*>(part.data()), part.size()};
+    part_ = owner->Part(offset, length);
+    bytes_ = AsText(part_);
     owner_ = std::move(owner);
   }
   // All before its payload, and the payload.
@@ -41,6 +41,9 @@ class SealedBatch {
   const HeldBytes* held() const;
   size_t size() const { return bytes_.size() + (held_ == nullptr ? 0 : held()->size()); }
   bool empty() const { return bytes_.empty(); }
+  // Its bytes, to be written over by who needs the batch no more: this is the only copy. Empty: it
+  // may not be.
+  MutableBytes Sole() { return owner_.use_count() == 1 ? part_ : MutableBytes(); }
   // Whether the connection that it came over vouched that it is what was sent. Only an encrypted
   // batch can do without: who opens it finds out.
   bool checked() const { return checked_; }
@@ -57,6 +60,7 @@ class SealedBatch {
   std::shared_ptr<const void> owner_;  // of every copy
   Held* held_ = nullptr;               // of owner_
   absl::string_view bytes_;
+  MutableBytes part_;  // the same, of an AlignedBuffer
   bool checked_ = true;
 };
 
