@@ -27,6 +27,8 @@ constexpr size_t kBesidePieceBytes = 256 * kKiB;
 // Of a shorter payload a copy costs less than a pipe.
 constexpr size_t kHeldBytesMin = 128 * kKiB;
 constexpr absl::Duration kBesideConnectTime = absl::Seconds(2);
+// A hello is answered at once, or when what the receiver does just now has ended.
+constexpr absl::Duration kReplyTimeout = absl::Seconds(60);
 // A connection beside that lasts so long works: longer than a payload that stands still there.
 constexpr absl::Duration kBesideWorks = absl::Minutes(10);
 
@@ -39,7 +41,9 @@ uint32_t HeadBytes(const SealedBatch& batch) {
 class DataChannelSenderCall : public SenderCall {
  public:
   DataChannelSenderCall(std::unique_ptr<TlsSocket> socket, DataChannelPeer peer)
-      : socket_(std::move(socket)), peer_(std::move(peer)), data_channel_(socket_.get()) {}
+      : socket_(std::move(socket)), peer_(std::move(peer)), data_channel_(socket_.get()) {
+    data_channel_.SetReadTimeouts(kReplyTimeout, kFrameTime);
+  }
   ~DataChannelSenderCall() override {
     if (peer_.beside == nullptr) return;
     const bool was_there = beside_ != nullptr;
@@ -48,10 +52,11 @@ class DataChannelSenderCall : public SenderCall {
     // A refusal may be of what was changed beside this call, or beside the one that brought it.
     if (refused_ || (was_there && !lasted && ended_by_peer_)) peer_.beside->Failed();
   }
+  absl::Duration quiet_max() const override { return QuietMax(peer_.silence_max); }
   bool Read(replication::v1::Downstream* message) override {
     DataChannel::Frame frame;
     const absl::Status read = data_channel_.Read(&frame);
-    if (!read.ok()) NoteEnd();
+    if (!read.ok()) NoteEnd(read);
     if (!read.ok() || !frame.batch.empty() || !message->ParseFromString(frame.message))
       return false;
     Look(*message);
@@ -59,7 +64,7 @@ class DataChannelSenderCall : public SenderCall {
   }
   bool Write(const UpstreamMessage& message) override {
     const absl::Status written = Send(message);
-    if (!written.ok()) NoteEnd();
+    if (!written.ok()) NoteEnd(written);
     return written.ok();
   }
   void Cancel() override {
@@ -101,12 +106,15 @@ class DataChannelSenderCall : public SenderCall {
       takes_unchecked_ = message.acknowledgement().takes_unchecked();
     } else if (message.has_hello_reply()) {
       takes_unchecked_ = message.hello_reply().acknowledgement().takes_unchecked();
+      data_channel_.SetReadTimeouts(
+          SilenceMax(message.hello_reply().version_minor(), peer_.silence_max), kFrameTime);
     } else if (message.has_refusal()) {
       refused_ = true;
     }
   }
-  void NoteEnd() {
-    if (!cancelled_) ended_by_peer_ = true;
+  void NoteEnd(const absl::Status& why) {
+    if (cancelled_ || ended_by_peer_.exchange(true)) return;
+    LogInfo("data_channel.ended", {{"peer", peer_.address}, {"why", why}});
   }
 
   const std::unique_ptr<TlsSocket> socket_;
@@ -207,7 +215,9 @@ absl::Status DataChannel::ReadBeside(const FrameHeader& header, Frame* frame) {
 
 absl::Status DataChannel::Read(Frame* frame) {
   std::string bytes(kFrameHeaderBytes, '\0');
+  socket_.SetReadTimeout(beginning_timeout_);
   HW_RETURN_IF_ERROR(socket_.Read(Writable(&bytes)));
+  socket_.SetReadTimeout(rest_timeout_);
   FieldReader reader(bytes);
   FrameHeader header;
   header.bytes = reader.U32();

@@ -46,6 +46,12 @@ class DataChannel {
     SealedBatch batch;
   };
   absl::Status Read(Frame* frame);
+  // How long Read() waits for the beginning of a frame, and then for the rest of it. Infinite at
+  // first. The reader's.
+  void SetReadTimeouts(absl::Duration beginning, absl::Duration rest) {
+    beginning_timeout_ = beginning;
+    rest_timeout_ = rest;
+  }
   absl::Status Write(const std::string& message);
   absl::Status Write(const SealedBatch& batch);
   // Its payload goes over `beside`. Requires: PayloadIsEncrypted().
@@ -58,13 +64,28 @@ class DataChannel {
   absl::StatusOr<SealedBatch> ReadPayload(std::string head, size_t bytes, Socket* beside);
   TlsSocket& socket_;
   const Reading reading_;
+  absl::Duration beginning_timeout_ = absl::InfiniteDuration();
+  absl::Duration rest_timeout_ = absl::InfiniteDuration();
 };
+
+// Both ends of a call show that they are there: who has nothing to say says an empty message after
+// a quarter of this, and who hears nothing for all of it ends the call. TCP cannot tell: what
+// answers its probes may be a proxy, whose other side is dead.
+inline constexpr absl::Duration kSilenceMax = absl::Seconds(20);
+// As long as a frame may take once it has begun: 1 MiB at 4 KiB/s.
+inline constexpr absl::Duration kFrameTime = absl::Minutes(4);
+inline absl::Duration QuietMax(absl::Duration silence_max) { return silence_max / 4; }
+// Of a peer that says in its hello, or in the reply to one, that it is of `version_minor`.
+inline absl::Duration SilenceMax(uint32_t version_minor, absl::Duration silence_max) {
+  return version_minor >= kShowsLifeSinceMinor ? silence_max : absl::InfiniteDuration();
+}
 
 struct DataChannelPeer {
   std::string address;  // host:port
   Role role = Role::kMasterTarget;
   // When to connect beside it. Null: never. Outlives the call.
   BesideTrials* beside = nullptr;
+  absl::Duration silence_max = kSilenceMax;
 };
 // Calls a data channel. Blocks until it is connected. UNAVAILABLE: it cannot be reached.
 absl::StatusOr<std::unique_ptr<SenderCall>> DialDataChannel(const TlsIdentity& identity,
@@ -82,7 +103,8 @@ class DataChannelServer {
     size_t calls_max = 1024;
     absl::Duration greeting_timeout = absl::Seconds(5);  // handshake, then hello
     absl::Duration beside_time = absl::Seconds(60);      // as DataChannel's
-    bool passes_on = false;                              // as DataChannel's
+    absl::Duration silence_max = kSilenceMax;
+    bool passes_on = false;  // as DataChannel's
     // Told of each connection that never became a stream, from any thread.
     std::function<void()> on_refused = [] {};
   };

@@ -30,7 +30,15 @@ class DataChannelReceiverCall : public ReceiverCall {
                                      return beside->Await(timeout);
                                    },
                                .beside_time = options.beside_time,
-                               .passes_on = options.passes_on}) {}
+                               .passes_on = options.passes_on}),
+        silence_max_(options.silence_max) {
+    data_channel_.SetReadTimeouts(options.greeting_timeout, options.greeting_timeout);
+  }
+  absl::Duration quiet_max() const override { return QuietMax(silence_max_); }
+  // Who calls has said hello.
+  void Greet(const replication::v1::Hello& hello) {
+    data_channel_.SetReadTimeouts(SilenceMax(hello.version_minor(), silence_max_), kFrameTime);
+  }
   bool Read(UpstreamMessage* message) override { return Receive(message).ok(); }
   absl::Status Receive(UpstreamMessage* message) {
     DataChannel::Frame frame;
@@ -56,6 +64,7 @@ class DataChannelReceiverCall : public ReceiverCall {
   TlsSocket& socket_;
   BesidePlace& beside_;
   DataChannel data_channel_;
+  const absl::Duration silence_max_;
   std::atomic<bool> cancelled_{false};
 };
 
@@ -144,20 +153,19 @@ class ThreadedDataChannelServer : public DataChannelServer {
       call->receiver = &receiver;
       if (!token.empty()) places_[token] = beside;
     }
-    const absl::Status served = Converse(socket.get(), &receiver);
+    const absl::Status served = Converse(&receiver);
     beside->Shutdown();
     absl::MutexLock lock(&mutex_);
     call->receiver = nullptr;
     places_.erase(token);
     return served;
   }
-  absl::Status Converse(TlsSocket* socket, DataChannelReceiverCall* receiver) {
-    socket->SetReadTimeout(options_.greeting_timeout);
+  absl::Status Converse(DataChannelReceiverCall* receiver) {
     UpstreamMessage first;
     HW_RETURN_IF_ERROR(receiver->Receive(&first));
     if (!first.message.has_hello())
       return absl::InvalidArgumentError("the first message must be a hello");
-    socket->SetReadTimeout(absl::InfiniteDuration());
+    receiver->Greet(first.message.hello());
     const absl::StatusOr<HostedInbox> host = find_(first.message.hello().machine_id());
     if (!host.ok()) return host.status();
     RunReceiver(*host, std::move(first), receiver, /*data_channel_port=*/0);

@@ -1,6 +1,7 @@
 // The data channel with real sockets and certificates: what it carries, who may call, and what a
 // hostile peer gets.
 #include <atomic>
+#include <climits>
 #include <functional>
 #include <memory>
 #include <vector>
@@ -10,6 +11,7 @@
 #include "common/clock/clock.h"
 #include "common/data_channel/data_channel_call.h"
 #include "common/exec/strand.h"
+#include "common/replication/queued_writer.h"
 #include "common/wire/change_batch.h"
 #include "gtest/gtest.h"
 #include "tests/golden/golden.h"
@@ -84,6 +86,7 @@ class DataChannelTest : public ::testing::Test {
          .calls_max = calls_max,
          .greeting_timeout = absl::Milliseconds(400),
          .beside_time = beside_time_,
+         .silence_max = silence_max_,
          .passes_on = passes_on_,
          .on_refused =
              [this] {
@@ -99,19 +102,21 @@ class DataChannelTest : public ::testing::Test {
   }
   std::string address() const { return absl::StrCat("127.0.0.1:", server_->port()); }
 
-  static replication::v1::Upstream Hello() {
+  static replication::v1::Upstream Hello(uint32_t minor = 0) {
     replication::v1::Upstream message;
     message.mutable_hello()->set_version_major(kReplicationVersionMajor);
+    message.mutable_hello()->set_version_minor(minor);
     message.mutable_hello()->set_machine_id("m1");
     return message;
   }
   // A call that was greeted, or null.
-  std::unique_ptr<SenderCall> Greeted(BesideTrials* beside = nullptr) {
-    auto call = DialDataChannel(Agent(), {address(), Role::kProcessServer, beside});
+  std::unique_ptr<SenderCall> Greeted(BesideTrials* beside = nullptr, uint32_t minor = 0,
+                                      absl::Duration silence_max = kSilenceMax) {
+    auto call = DialDataChannel(Agent(), {address(), Role::kProcessServer, beside, silence_max});
     if (!call.ok()) return nullptr;
     Downstream reply;
     const bool greeted =
-        (*call)->Write({Hello(), {}}) && (*call)->Read(&reply) && reply.has_hello_reply();
+        (*call)->Write({Hello(minor), {}}) && (*call)->Read(&reply) && reply.has_hello_reply();
     return greeted ? *std::move(call) : nullptr;
   }
   std::unique_ptr<TlsSocket> Raw(const std::string& protocol = kDataChannelProtocol) {
@@ -149,6 +154,7 @@ class DataChannelTest : public ::testing::Test {
   const CertificateAuthority authority_;
   OpenInbox inbox_;
   absl::Duration beside_time_ = absl::Seconds(60);
+  absl::Duration silence_max_ = kSilenceMax;
   bool passes_on_ = false;
   absl::Mutex mutex_;
   int refused_ ABSL_GUARDED_BY(mutex_) = 0;
@@ -271,6 +277,49 @@ TEST_F(DataChannelTest, CallsThatStallMakeRoomForOthers) {
   std::unique_ptr<SenderCall> call;
   for (int attempt = 0; attempt < 50 && call == nullptr; ++attempt) call = Greeted();
   EXPECT_NE(call, nullptr);
+}
+
+// Reads until the call is over. How often nothing was said.
+int ReadToTheEnd(SenderCall& call, int quiet_max = INT_MAX) {
+  Downstream message;
+  int quiet = 0;
+  while (quiet < quiet_max && call.Read(&message))
+    quiet += message.message_case() == Downstream::MESSAGE_NOT_SET ? 1 : 0;
+  return quiet;
+}
+
+TEST_F(DataChannelTest, ACallOnWhichNothingHappensGoesOn) {
+  silence_max_ = absl::Seconds(2);
+  Start();
+  const std::unique_ptr<SenderCall> call =
+      Greeted(nullptr, kReplicationVersionMinor, absl::Seconds(2));
+  ASSERT_NE(call, nullptr);
+  QueuedWriter<UpstreamMessage, SenderCall> writer(
+      call.get(), [] {}, call->quiet_max());
+  writer.Write({});
+  EXPECT_EQ(ReadToTheEnd(*call, 6), 6) << "for three seconds";
+  writer.Write({{}, Batch(1, 4096)});
+  inbox_.AwaitStored(1);
+}
+
+TEST_F(DataChannelTest, ASenderThatIsSilentIsTakenForDead) {
+  silence_max_ = absl::Milliseconds(400);
+  Start();
+  const std::unique_ptr<SenderCall> call = Greeted(nullptr, kReplicationVersionMinor);
+  ASSERT_NE(call, nullptr);
+  EXPECT_GT(ReadToTheEnd(*call), 0) << "the receiver shows that it is there";
+  const std::unique_ptr<SenderCall> older = Greeted(nullptr, kShowsLifeSinceMinor - 1);
+  ASSERT_NE(older, nullptr);
+  EXPECT_EQ(ReadToTheEnd(*older, 8), 8) << "one that is older may be";
+}
+
+TEST_F(DataChannelTest, AReceiverThatIsSilentIsTakenForDead) {
+  silence_max_ = absl::InfiniteDuration();
+  Start();
+  const std::unique_ptr<SenderCall> call =
+      Greeted(nullptr, kReplicationVersionMinor, absl::Milliseconds(400));
+  ASSERT_NE(call, nullptr);
+  EXPECT_EQ(ReadToTheEnd(*call), 0);
 }
 
 TEST_F(DataChannelTest, AStopEndsItsCalls) {

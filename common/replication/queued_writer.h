@@ -9,6 +9,7 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "absl/time/time.h"
 
 namespace homeward {
 
@@ -18,8 +19,13 @@ namespace homeward {
 template <typename Message, typename Stream>
 class QueuedWriter {
  public:
-  QueuedWriter(Stream* stream, std::function<void()> on_end)
-      : stream_(*stream), on_end_(std::move(on_end)), thread_([this] { Run(); }) {}
+  // Where nothing was written for `quiet_max` since the first message, an empty one is.
+  QueuedWriter(Stream* stream, std::function<void()> on_end,
+               absl::Duration quiet_max = absl::InfiniteDuration())
+      : stream_(*stream),
+        on_end_(std::move(on_end)),
+        quiet_max_(quiet_max),
+        thread_([this] { Run(); }) {}
   ~QueuedWriter() {
     End();
     thread_.join();
@@ -38,22 +44,28 @@ class QueuedWriter {
   bool HasWork() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) { return ended_ || !queue_.empty(); }
   void Run() {
     bool writable = true;
+    absl::Duration quiet = absl::InfiniteDuration();
     while (true) {
       Message message;
       {
         absl::MutexLock lock(&mutex_);
-        mutex_.Await(absl::Condition(this, &QueuedWriter::HasWork));
-        if (queue_.empty()) break;
-        message = std::move(queue_.front());
-        queue_.pop_front();
+        mutex_.AwaitWithTimeout(absl::Condition(this, &QueuedWriter::HasWork), quiet);
+        if (!queue_.empty()) {
+          message = std::move(queue_.front());
+          queue_.pop_front();
+        } else if (ended_) {
+          break;
+        }
       }
       if (writable) writable = stream_.Write(message);
+      quiet = quiet_max_;
     }
     on_end_();
   }
 
   Stream& stream_;
   const std::function<void()> on_end_;
+  const absl::Duration quiet_max_;
   absl::Mutex mutex_;
   std::deque<Message> queue_ ABSL_GUARDED_BY(mutex_);
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;

@@ -40,7 +40,10 @@ class Unhandled {
 
 class SenderLink : public UpstreamLink {
  public:
-  explicit SenderLink(SenderCall* call) : call_(*call), writer_(call, [] {}) {}
+  explicit SenderLink(SenderCall* call)
+      : call_(*call),
+        writer_(
+            call, [] {}, call->quiet_max()) {}
   void Send(Upstream message) override { writer_.Write({std::move(message), {}}); }
   void SendBatch(SealedBatch batch) override { writer_.Write({{}, std::move(batch)}); }
   void Close() override { call_.Cancel(); }
@@ -54,9 +57,12 @@ class ReceiverLink : public DownstreamLink {
  public:
   // A refusal ends the call, and the sender closes it then. One that does not is cut off.
   explicit ReceiverLink(ReceiverCall* call)
-      : writer_(call, [this, call] {
-          if (!read_ended_.WaitForNotificationWithTimeout(absl::Seconds(2))) call->Cancel();
-        }) {}
+      : writer_(
+            call,
+            [this, call] {
+              if (!read_ended_.WaitForNotificationWithTimeout(absl::Seconds(2))) call->Cancel();
+            },
+            call->quiet_max()) {}
   void Send(Downstream message) override { writer_.Write(std::move(message)); }
   void Close() override { writer_.End(); }
   void NoteReadEnded() { read_ended_.Notify(); }

@@ -19,6 +19,9 @@ struct UpstreamMessage {
 class SenderCall {
  public:
   virtual ~SenderCall() = default;
+  // When there is nothing to say for so long, an empty message is written, so that the other end
+  // can tell a quiet call from a dead one. Infinite: what carries the call sees to that.
+  virtual absl::Duration quiet_max() const { return absl::InfiniteDuration(); }
   // Both block; false: the call is over.
   virtual bool Read(replication::v1::Downstream* message) = 0;
   virtual bool Write(const UpstreamMessage& message) = 0;
@@ -30,6 +33,7 @@ class SenderCall {
 class ReceiverCall {
  public:
   virtual ~ReceiverCall() = default;
+  virtual absl::Duration quiet_max() const { return absl::InfiniteDuration(); }
   virtual bool Read(UpstreamMessage* message) = 0;
   virtual bool Write(const replication::v1::Downstream& message) = 0;
   virtual void Cancel() = 0;

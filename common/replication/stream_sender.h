@@ -13,9 +13,11 @@
 namespace homeward {
 
 inline constexpr uint32_t kReplicationVersionMajor = 1;
-inline constexpr uint32_t kReplicationVersionMinor = 9;
+inline constexpr uint32_t kReplicationVersionMinor = 10;
 // A sender of this version or later compresses what it seals, where the receiver says that it pays.
 inline constexpr uint32_t kCompressesSinceMinor = 9;
+// A peer of this version or later is never quiet for long on a data channel.
+inline constexpr uint32_t kShowsLifeSinceMinor = 10;
 
 StreamPosition FromProto(const replication::v1::Position& position);
 void ToProto(StreamPosition position, replication::v1::Position* out);

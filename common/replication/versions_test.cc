@@ -112,7 +112,7 @@ TEST(Versions, TheHelloOfTodayIsTheOneThatWasRecorded) {
   hello.set_fence(0x1122334455667788);
   sender.Connect(&link, hello);
   ASSERT_EQ(link.up.size(), 1u);
-  EXPECT_EQ(link.up[0].SerializeAsString(), Golden("replication_hello_v1_9.bin"));
+  EXPECT_EQ(link.up[0].SerializeAsString(), Golden("replication_hello_v1_10.bin"));
 }
 
 TEST(Versions, AStreamIsOfTheSessionWithTheFenceThatTheReceiverWasTold) {

@@ -24,10 +24,10 @@ TOUCHED_AT = 100_000  # of what follows the greeting
 
 class Wire:
     """Carries connections from 127.0.0.2 to the same port of 127.0.0.1. `does` is what becomes of those beside TLS:
-    carries, changes, cuts or refuses."""
+    carries, changes, cuts or refuses. What was there before `loses` is kept open, and nothing goes over it any more."""
 
     def __init__(self, ports):
-        self.does, self.touched, self.beside, self.seen_mark, self.greetings = "carries", 0, 0, False, []
+        self.does, self.touched, self.beside, self.seen_mark, self.greetings, self.lost = "carries", 0, 0, False, [], 0
         for port in ports:
             server = socket.create_server(("127.0.0.2", port))
             threading.Thread(target=self.accept, args=(server, port), daemon=True).start()
@@ -47,10 +47,15 @@ class Wire:
         first = client.recv(1, socket.MSG_PEEK)
         self.pump(client, target, beside=first not in (TLS_RECORD, b""))
 
+    def loses(self):
+        self.lost += 1
+
     def pump(self, source, sink, beside=False):
-        does, carried, last = self.does if beside else "carries", 0, b""
+        does, carried, last, lost = self.does if beside else "carries", 0, b"", self.lost
         try:
             while data := b"" if does == "refuses" else source.recv(65536):
+                if self.lost > lost:
+                    continue  # As where a proxy's other side has lost its power.
                 if beside and carried == 0:
                     self.greetings.append(data[:GREETING_BYTES])
                 self.seen_mark |= MARK in last + data
@@ -64,6 +69,8 @@ class Wire:
                 sink.sendall(data)
                 carried += len(data)
                 self.beside += len(data) if beside else 0
+            if self.lost > lost:
+                return  # Neither end learns that the other one has ended.
             self.touched += does == "refuses"
             # What is cut goes at once, both ways.
             ends = socket.SHUT_RDWR if beside else socket.SHUT_WR
@@ -78,28 +85,35 @@ class Test(Story):
     def machine(self, name):
         return self.cluster.try_json("machines", "show", name)
 
+    def image(self, name):
+        return self.directory / f"{name}.raw"
+
     def protected(self, name, does):
-        """A machine full of marks and their numbers is protected, while the wire does so, and comes home."""
+        """A machine full of marks and their numbers is protected, while the wire does so."""
         self.wire.does, before = does, self.wire.touched
-        image = self.directory / f"{name}.raw"
+        image = self.image(name)
         image.write_bytes(b"".join((MARK + b"%09d" % at) for at in range(DISK_BYTES // 32)))
         self.cluster.add_agent(name, f'disks {{ path: "{image}" nbd_socket: "{self.directory}/{name}.tap" }}\n').start()
         self.cluster.await_("the agent registers", lambda: self.machine(name).get("agent_connected"))
         self.cluster.cli("machines", "protect", name, "--point-interval", "1s", "--wait")
         self.check(f"{name}: what it sends is encrypted", bool(self.machine(name).get("data_key_id")))
         self.check(f"{name}: the wire {does}", does == "carries" or self.wire.touched > before, self.wire.touched)
+
+    def home(self, name):
         self.cluster.cli("machines", "failback", name, "--point", "latest", "--wait")
         flat = pathlib.Path(self.machine(name)["disk_paths"][0])
         flat = flat.with_name(flat.stem + "-flat.vmdk")
-        self.check(f"{name}: it comes home byte for byte", flat.read_bytes() == image.read_bytes())
+        self.check(f"{name}: it comes home byte for byte", flat.read_bytes() == self.image(name).read_bytes())
 
     def carried(self):
         self.protected("web-1", "carries")
+        self.home("web-1")
         self.check("most of it went beside TLS", self.wire.beside > DISK_BYTES // 2, self.wire.beside)
         self.check("who carries it sees nothing of it", not self.wire.seen_mark)
 
     def changed(self):
         self.protected("web-2", "changes")
+        self.home("web-2")
         named = [line for line in self.cluster.daemons["process_server"].log().splitlines()
                  if "relay.asked_again" in line and "as its machine sealed it" in line]
         self.check("a bit that was changed is noticed, and the machine named",
@@ -107,15 +121,30 @@ class Test(Story):
 
     def cut(self):
         self.protected("web-3", "cuts")
+        self.home("web-3")
         log = self.cluster.daemons["process_server"].log()
         self.check("a connection that was cut is named", "data_channel.lost_beside" in log, log)
 
     def refused(self):
         beside = self.wire.beside
         self.protected("web-4", "refuses")
+        self.home("web-4")
         self.check("where none can be had, all goes over TLS", self.wire.beside == beside, self.wire.beside - beside)
         log = self.cluster.daemons["web-4"].log()
         self.check("and the agent says so", "data_channel.not_beside" in log, log)
+
+    def points(self, name):
+        return {point["id"] for point in self.cluster.json("points", "list", name)["points"]}
+
+    def lost(self):
+        """Both ends still have their connections, and nothing comes."""
+        self.protected("web-5", "carries")
+        self.wire.loses()
+        before = self.points("web-5")
+        self.cluster.await_("points come again", lambda: self.points("web-5") - before, 90)
+        self.home("web-5")
+        log = self.cluster.daemons["web-5"].log()
+        self.check("a connection on which nothing comes any more is given up", "nothing was received in time" in log, log)
 
     def answer(self, greeting):
         """Of the process server, to somebody who connects by himself."""
@@ -146,7 +175,7 @@ compression: NONE
         relay.start()
         self.cluster.add_master_target(datastores=[self.directory / "datastore"]).start()
         self.cluster.await_servers(2)
-        self.tell(self.carried, self.changed, self.cut, self.refused, self.taken_up)
+        self.tell(self.carried, self.changed, self.cut, self.refused, self.lost, self.taken_up)
 
 
 if __name__ == "__main__":
