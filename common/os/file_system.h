@@ -19,7 +19,8 @@
 
 namespace homeward {
 
-// An open file. One thread at a time, except that reads may run beside each other.
+// An open file. One thread at a time, except that reads may run beside each other, and Sync()
+// beside everything: it is of what was written before it began.
 class File {
  public:
   virtual ~File() = default;

@@ -28,8 +28,8 @@ struct HostLoad {
 HostLoad ReadHostLoad();
 
 // Sets a process up for moving bulk data: memory of batches is used again instead of given back,
-// and as many descriptors as the system allows (each stream and each peer that stalls is one). Call
-// it first.
+// as many descriptors as the system allows (each stream and each peer that stalls is one), and
+// locks that cost no more than locking. Call it first.
 void TuneProcess();
 // Since this process began.
 absl::Duration ProcessAge();
