@@ -103,10 +103,7 @@ class ManyStreams(Row):
                 if machine.get("agent_connected")) == len(names), 300)
             servers = [cluster.daemons[name].process.pid for name in ("process_server", "master_target")]
             cpu = sum(map(cpu_seconds, servers))
-            cluster.cli("machines", "protect", *names)  # together
-            cluster.await_("all are protected", lambda: all(
-                job["state"] == "Succeeded" for job in cluster.try_json("jobs", "list", "--count", str(len(names))).get(
-                    "jobs", [{"state": "unknown"}])), 3600, 0.5)
+            cluster.cli("machines", "protect", *names, "--wait", limit=3600)  # together
             self.server_cpu = sum(map(cpu_seconds, servers)) - cpu
             jobs = cluster.json("jobs", "list", "--count", str(len(names)))["jobs"]
             begun = [seconds_of(job["created"]) for job in jobs]
