@@ -16,6 +16,7 @@ constexpr uint64_t kReadBytesMax = kMiB;  // at once, and of one undo record
 constexpr uint64_t kDigestReadBytes = 4 * kMiB;
 constexpr uint64_t kUndoHalfBytes = 2 * kMiB;  // of old content in memory
 constexpr uint64_t kRecoverGroupBytes = 16 * kMiB;
+constexpr int kWriters = 2;  // one writes, one syncs
 
 }  // namespace
 
@@ -26,6 +27,7 @@ Keeper::Keeper(std::unique_ptr<RecoveryJournal> journal, std::vector<ReplicaDisk
       delivery_bytes_(options.delivery_bytes),
       recover_ranges_max_(options.recover_ranges_max),
       journal_(std::move(journal)),
+      unsynced_(disks.size()),
       disks_(std::move(disks)),
       scrub_(disks_.size()) {}
 
@@ -47,21 +49,24 @@ absl::StatusOr<std::unique_ptr<Keeper>> Keeper::Open(FileSystem& files,
                       RecoveryJournal::Open(files, journal_directory, disk_bytes));
   std::unique_ptr<Keeper> keeper(
       new Keeper(std::move(journal), std::move(disks), std::move(disk_bytes), options));
-  if (options.make_strand) keeper->writer_ = options.make_strand("keeper");
+  if (options.make_strand) {
+    for (int i = 0; i < kWriters; ++i) keeper->writers_.push_back(options.make_strand("keeper"));
+  }
   return keeper;
 }
 
 Keeper::~Keeper() {
   Abandon();
-  if (writer_ != nullptr) writer_->Stop();
+  for (const auto& writer : writers_) writer->Stop();
 }
 
-// Written on the writer's strand, or by whoever waits for it before it has begun there.
+// Written on a writer's strand, or by whoever waits for it before it has begun there.
 class Keeper::Writing : public ReplicaStore::Delivery {
  public:
   Writing(Keeper* keeper, const std::vector<Range>& ranges)
       : keeper_(*keeper), work_(std::make_shared<Work>(ranges, keeper->journal_->protecting())) {
-    keeper_.writer_->Post([keeper, work = work_] {
+    Strand& writer = *keeper_.writers_[keeper_.next_writer_++ % keeper_.writers_.size()];
+    writer.Post([keeper, work = work_] {
       if (Do(keeper, work.get())) keeper->OnArrival();
     });
   }
@@ -115,13 +120,13 @@ class Keeper::Writing : public ReplicaStore::Delivery {
 };
 
 std::unique_ptr<ReplicaStore::Delivery> Keeper::Deliver(const std::vector<Range>& ranges) {
-  if (writer_ == nullptr) return nullptr;
+  if (writers_.empty()) return nullptr;
   Touch(ranges);
   return std::make_unique<Writing>(this, ranges);
 }
 
 uint64_t Keeper::delivery_bytes() const {
-  return writer_ == nullptr ? ReplicaStore::delivery_bytes() : delivery_bytes_;
+  return writers_.empty() ? ReplicaStore::delivery_bytes() : delivery_bytes_;
 }
 
 void Keeper::Touch(const std::vector<Range>& ranges) {
@@ -265,19 +270,49 @@ absl::Status Keeper::Write(const std::vector<Range>& ranges) {
 }
 
 absl::Status Keeper::SaveAndWrite(const std::vector<Range>& ranges, bool save_old) {
-  absl::MutexLock writing(&writing_mutex_);
-  if (save_old) {
-    HW_RETURN_IF_ERROR(SaveOld(ranges));
-    absl::MutexLock lock(&journal_mutex_);
-    HW_RETURN_IF_ERROR(journal_->SyncUndo());
+  uint64_t number = 0;
+  {
+    absl::MutexLock writing(&writing_mutex_);
+    if (save_old) {
+      HW_RETURN_IF_ERROR(SaveOld(ranges));
+      absl::MutexLock lock(&journal_mutex_);
+      HW_RETURN_IF_ERROR(journal_->SyncUndo());
+    }
+    {
+      absl::MutexLock lock(&written_mutex_);
+      number = ++begun_;
+    }
+    HW_RETURN_IF_ERROR(WriteRanges(ranges));
+    absl::MutexLock lock(&written_mutex_);
+    for (const Range& range : ranges) unsynced_[range.disk] = true;
+    written_ = number;
   }
-  HW_RETURN_IF_ERROR(WriteRanges(ranges));
-  std::vector<bool> touched(disks_.size());
-  for (const Range& range : ranges) touched[range.disk] = true;
+  return SyncUpTo(number);
+}
+
+absl::Status Keeper::SyncUpTo(uint64_t number) {
+  absl::MutexLock syncing(&syncing_mutex_);
+  if (number <= failed_up_to_) return failed_;
+  if (number <= synced_) return absl::OkStatus();
+  uint64_t written = 0;
+  std::vector<bool> unsynced(disks_.size());
+  {
+    absl::MutexLock lock(&written_mutex_);
+    written = written_;
+    unsynced_.swap(unsynced);
+  }
+  absl::Status synced;
   for (size_t i = 0; i < disks_.size(); ++i) {
-    if (touched[i]) HW_RETURN_IF_ERROR(disks_[i].file->Sync());
+    if (unsynced[i]) synced.Update(disks_[i].file->Sync());
   }
-  return absl::OkStatus();
+  if (synced.ok()) {
+    synced_ = written;
+    return synced;
+  }
+  failed_ = synced;
+  absl::MutexLock lock(&written_mutex_);
+  failed_up_to_ = begun_;  // Part of what is being written may be what failed.
+  return synced;
 }
 
 absl::Status Keeper::GoToPoint(absl::string_view point_id) {

@@ -21,8 +21,8 @@ class Keeper : public ReplicaStore {
  public:
   using MakeStrand = std::function<std::unique_ptr<Strand>(const std::string& name)>;
   struct Options {
-    // With it, what was begun is written on a strand of the keeper's own, while what follows is
-    // taken.
+    // With it, what was begun is written on strands of the keeper's own, while what follows is
+    // taken: one group while the one before is synced.
     MakeStrand make_strand = nullptr;
     uint64_t delivery_bytes = 8 * kMiB;  // of a group, when it is written there
     size_t recover_ranges_max = 4096;    // of a point, at a time
@@ -63,7 +63,7 @@ class Keeper : public ReplicaStore {
   absl::Status Write(const std::vector<Range>& ranges) override;
   std::unique_ptr<Delivery> Deliver(const std::vector<Range>& ranges) override;
   uint64_t delivery_bytes() const override;
-  size_t deliveries_max() const override { return 2; }
+  size_t deliveries_max() const override { return 4; }
   // Step 3.
   absl::Status Commit(const StreamState& state) override {
     absl::MutexLock lock(&journal_mutex_);
@@ -92,8 +92,10 @@ class Keeper : public ReplicaStore {
   // Nothing that was known of what is there is known of what will be.
   void Touch(const std::vector<Range>& ranges);
   void NoteWritten(const std::vector<Range>& ranges);
-  // On any thread, one at a time. With `save_old`, steps 1 and 2, otherwise step 2 alone.
+  // On any thread. With `save_old`, steps 1 and 2, otherwise step 2 alone.
   absl::Status SaveAndWrite(const std::vector<Range>& ranges, bool save_old);
+  // Of what was written: until all up to this one, and this, is durable.
+  absl::Status SyncUpTo(uint64_t number);
   absl::Status SaveOld(const std::vector<Range>& ranges);
   struct OldContent;
   // What of `ranges` is not saved in the open delta, in pieces.
@@ -109,14 +111,27 @@ class Keeper : public ReplicaStore {
   // journal is asked for and changed while nothing is under way, or is not the open delta.
   mutable absl::Mutex journal_mutex_;
   const std::unique_ptr<RecoveryJournal> journal_;
-  // Held by who writes, a delivery or Write(): one at a time, in no order. Who waits for a delivery
-  // may be about to write it while the writer is at the one behind it already. That this is right
-  // all the same, what is there at the end and what is saved of what was there, is because no two
-  // that are under way overlap: ReplicaStore waits before it begins one that would.
+  // Held by who saves and writes, a delivery or Write(): one at a time, in no order. Who waits for
+  // a delivery may be about to write it while the writer is at the one behind it already. That this
+  // is right all the same, what is there at the end and what is saved of what was there, is because
+  // no two that are under way overlap: ReplicaStore waits before it begins one that would.
   absl::Mutex writing_mutex_;
+  // Lock order: writing_mutex_, written_mutex_; syncing_mutex_, written_mutex_.
+  absl::Mutex written_mutex_;
+  // Groups, in the order of their writing.
+  uint64_t begun_ ABSL_GUARDED_BY(written_mutex_) = 0;
+  uint64_t written_ ABSL_GUARDED_BY(written_mutex_) = 0;
+  std::vector<bool> unsynced_ ABSL_GUARDED_BY(written_mutex_);  // disks
+  absl::Mutex syncing_mutex_;
+  uint64_t synced_ ABSL_GUARDED_BY(syncing_mutex_) = 0;  // all up to this one
+  // The kernel tells of a failed write once: whoever syncs next may hear of another's.
+  uint64_t failed_up_to_ ABSL_GUARDED_BY(syncing_mutex_) = 0;
+  absl::Status failed_ ABSL_GUARDED_BY(syncing_mutex_);
   std::vector<ReplicaDisk> disks_;  // files: of who writes; otherwise while nothing is under way
   Scrub scrub_;
-  std::unique_ptr<Strand> writer_;  // null: nothing is under way when Begin() returns
+  // Empty: nothing is under way when Begin() returns.
+  std::vector<std::unique_ptr<Strand>> writers_;
+  size_t next_writer_ = 0;
 };
 
 }  // namespace homeward

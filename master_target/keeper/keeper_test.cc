@@ -46,20 +46,24 @@ class KeeperTest : public ::testing::Test {
       if (!file.ok()) return file.status();
       disks.push_back({*std::move(file), kDiskBytes});
     }
+    writers_.clear();
     auto keeper = Keeper::Open(*disk_, "/retention/m1", std::move(disks), options_);
     if (!keeper.ok()) return keeper.status();
     keeper_ = *std::move(keeper);
     keeper_->SetOnArrival([this] { ++arrivals_; });
     return absl::OkStatus();
   }
-  // Keepers that are opened from now on write when RunHeld() of writer_ says so, or when somebody
+  // Keepers that are opened from now on write when RunHeld() says so, or when somebody
   // has to wait for it.
   void HoldWrites() {
     options_.make_strand = [this](const std::string&) {
       auto strand = std::make_unique<HeldStrand>();
-      writer_ = strand.get();
+      writers_.push_back(strand.get());
       return strand;
     };
+  }
+  void RunHeld() {
+    for (HeldStrand* writer : writers_) writer->RunHeld();
   }
 
   StreamPosition Next() { return {position_.epoch, ++position_.sequence}; }
@@ -120,7 +124,7 @@ class KeeperTest : public ::testing::Test {
   };
   std::unique_ptr<MemoryDisk> disk_;
   Keeper::Options options_;
-  HeldStrand* writer_ = nullptr;  // of the keeper that was opened last
+  std::vector<HeldStrand*> writers_;  // of the keeper that was opened last
   int arrivals_ = 0;
   std::mt19937_64 random_;
   std::unique_ptr<Keeper> keeper_;
@@ -298,7 +302,7 @@ TEST_F(KeeperTest, WhatIsUnderWayIsDurableWhenItIsSettledAndNotBefore) {
     EXPECT_EQ(keeper_->position(), before);
     ASSERT_TRUE(keeper_->Begin({batch}).ok());
     const int arrivals = arrivals_;
-    writer_->RunHeld();
+    RunHeld();
     EXPECT_EQ(arrivals_, arrivals + 1);
     EXPECT_EQ(keeper_->position(), before) << "it is on the disks, and nobody said so";
     ASSERT_TRUE(keeper_->Settle().ok());
@@ -319,7 +323,7 @@ TEST_F(KeeperTest, WhoWritesWhatHeWaitsForTellsOfItToo) {
   const int arrivals = arrivals_;
   ASSERT_TRUE(keeper_->Finish().ok());
   EXPECT_EQ(arrivals_, arrivals + 1);
-  writer_->RunHeld();
+  RunHeld();
   EXPECT_EQ(arrivals_, arrivals + 1);
 }
 
@@ -335,7 +339,7 @@ TEST_F(KeeperTest, AGroupWaitsForTheOneItWritesOver) {
   const StreamPosition waited_for = position_;
   ASSERT_TRUE(keeper_->Begin({Fill(0, {2048, 4096}, 'c')}).ok());
   EXPECT_EQ(keeper_->position(), waited_for);
-  writer_->RunHeld();
+  RunHeld();
   ASSERT_TRUE(keeper_->Settle().ok());
   EXPECT_EQ(keeper_->position(), position_);
   ExpectDisks(content_);
@@ -352,14 +356,14 @@ TEST_F(KeeperTest, WhatFollowsAGroupThatFindsTheDiskFullIsTakenAgain) {
     ASSERT_TRUE(Apply({Fill(0, {0, 8192}, 'a'), Mark()}).ok());
     const StreamPosition before = position_;
     const std::vector<SealedBatch> batches = {Fill(0, {0, 8192}, 'b'), Fill(1, {0, 512}, 'c'),
-                                              Fill(1, {512, 512}, 'd')};
+                                              Fill(0, {4096, 512}, 'd')};
     ASSERT_TRUE(keeper_->Begin({batches[0]}).ok());
     ASSERT_TRUE(keeper_->Begin({batches[1]}).ok());
     // What the first one writes over does not fit into the journal, what the second one does fits.
     const auto space = disk_->Space("/");
     disk_->set_capacity_bytes(space->total_bytes - space->free_bytes + 2048);
     const int arrivals = arrivals_;
-    writer_->RunHeld();
+    RunHeld();
     EXPECT_EQ(arrivals_, arrivals + 2);
     const absl::Status status = told == Told::kWhenSettling    ? keeper_->Settle()
                                 : told == Told::kWhenFinishing ? keeper_->Finish()
@@ -374,7 +378,7 @@ TEST_F(KeeperTest, WhatFollowsAGroupThatFindsTheDiskFullIsTakenAgain) {
 
     disk_->set_capacity_bytes(UINT64_MAX);
     for (const SealedBatch& batch : batches) ASSERT_TRUE(keeper_->Begin({batch}).ok());
-    writer_->RunHeld();
+    RunHeld();
     ASSERT_TRUE(keeper_->Finish().ok());
     disk_->Crash();
     ASSERT_TRUE(Open().ok());
@@ -399,7 +403,7 @@ TEST_F(KeeperTest, WhatFollowsAGroupThatFailedIsTakenAgainOnceItIsOpenedAnew) {
       const std::vector<SealedBatch> batches = {Fill(0, {0, 8192}, 'b'), Fill(1, {0, 8192}, 'c')};
       for (const SealedBatch& batch : batches) ASSERT_TRUE(keeper_->Begin({batch}).ok());
       fails == Fails::kReadOfOld ? disk_->FailReads(1) : disk_->FailSyncs(1);
-      writer_->RunHeld();
+      RunHeld();
       const absl::Status settled = keeper_->Settle();
       EXPECT_EQ(settled.code(), absl::StatusCode::kUnknown) << settled;
       EXPECT_EQ(keeper_->position(), before);
@@ -410,7 +414,7 @@ TEST_F(KeeperTest, WhatFollowsAGroupThatFailedIsTakenAgainOnceItIsOpenedAnew) {
       EXPECT_EQ(keeper_->position(), before);
       for (const ModelPoint& point : points_) ExpectView(point.id, point.content);
       for (const SealedBatch& batch : batches) ASSERT_TRUE(keeper_->Begin({batch}).ok());
-      writer_->RunHeld();
+      RunHeld();
       ASSERT_TRUE(keeper_->Settle().ok());
       disk_->Crash();
       ASSERT_TRUE(Open().ok());
@@ -495,10 +499,10 @@ TEST_F(KeeperTest, ACrashWhileWritesAreUnderWayLosesNothingAcknowledgedAndNoPoin
       if (step == dies_at) disk_->DieAfter(random_() % 12);
       switch (random_() % 8) {
         case 0:
-          writer_->RunHeld();
+          RunHeld();
           break;
         case 1:
-          writer_->RunHeld();
+          RunHeld();
           status = keeper_->Settle();
           break;
         case 2:

@@ -1,5 +1,5 @@
-// A keeper that writes on a thread of its own, on real files: groups are written while the next
-// ones are taken, and while a point's groups are read.
+// A keeper that writes on threads of its own, on real files: groups are written while the next ones
+// are taken, while others are synced, and while a point's groups are read.
 #include <stdlib.h>
 
 #include <filesystem>
@@ -14,6 +14,67 @@ namespace {
 
 constexpr uint64_t kDiskBytes = 48 * kMiB;
 
+// What happened to a disk, and what is to happen.
+struct DiskWatch {
+  absl::Mutex mutex;
+  int writes ABSL_GUARDED_BY(mutex) = 0, syncs ABSL_GUARDED_BY(mutex) = 0;
+  // The next sync waits until so many writes are done, and fails.
+  int fails_after_writes ABSL_GUARDED_BY(mutex) = 0;
+  bool HasWritten() const ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex) {
+    return writes >= fails_after_writes;
+  }
+};
+
+class WatchedFile : public File {
+ public:
+  WatchedFile(std::unique_ptr<File> below, DiskWatch* watch)
+      : below_(std::move(below)), watch_(*watch) {}
+  absl::Status Read(uint64_t offset, MutableBytes out) override {
+    return below_->Read(offset, out);
+  }
+  absl::Status ReadMany(absl::Span<const ReadInto> reads) override {
+    return below_->ReadMany(reads);
+  }
+  absl::Status BeginReadMany(absl::Span<const ReadInto> reads) override {
+    return below_->BeginReadMany(reads);
+  }
+  absl::Status AwaitReads() override { return below_->AwaitReads(); }
+  absl::Status Write(uint64_t offset, ConstBytes bytes) override {
+    return below_->Write(offset, bytes);
+  }
+  absl::Status WriteMany(absl::Span<const WriteFrom> writes) override {
+    absl::Status written = below_->WriteMany(writes);
+    absl::MutexLock lock(&watch_.mutex);
+    ++watch_.writes;
+    return written;
+  }
+  absl::Status WriteZeroes(uint64_t offset, uint64_t length) override {
+    return below_->WriteZeroes(offset, length);
+  }
+  absl::Status Sync() override {
+    {
+      absl::MutexLock lock(&watch_.mutex);
+      ++watch_.syncs;
+      if (watch_.fails_after_writes > 0) {
+        EXPECT_TRUE(watch_.mutex.AwaitWithTimeout(absl::Condition(&watch_, &DiskWatch::HasWritten),
+                                                  absl::Seconds(20)))
+            << "nothing is written while it is synced";
+        watch_.fails_after_writes = 0;
+        return absl::UnknownError("what was written is lost");
+      }
+    }
+    return below_->Sync();
+  }
+  absl::StatusOr<uint64_t> Size() override { return below_->Size(); }
+  absl::StatusOr<uint64_t> NextData(uint64_t offset) override { return below_->NextData(offset); }
+  absl::StatusOr<absl::Time> Modified() override { return below_->Modified(); }
+  absl::Status Truncate(uint64_t size_bytes) override { return below_->Truncate(size_bytes); }
+
+ private:
+  const std::unique_ptr<File> below_;
+  DiskWatch& watch_;
+};
+
 class KeeperThreadsTest : public ::testing::Test {
  protected:
   void SetUp() override {
@@ -23,9 +84,11 @@ class KeeperThreadsTest : public ::testing::Test {
     ASSERT_TRUE(file.ok() && (*file)->Truncate(kDiskBytes).ok());
     std::vector<ReplicaDisk> disks;
     disks.push_back(
-        {*RealFileSystem().Open(directory_ + "/disk", OpenMode::kReadWriteBulk), kDiskBytes});
+        {std::make_unique<WatchedFile>(
+             *RealFileSystem().Open(directory_ + "/disk", OpenMode::kReadWriteBulk), &watch_),
+         kDiskBytes});
     auto keeper = Keeper::Open(RealFileSystem(), directory_ + "/retention", std::move(disks),
-                               {.make_strand = MakeThreadStrand});
+                               {.make_strand = MakeThreadStrand, .delivery_bytes = kMiB});
     ASSERT_TRUE(keeper.ok()) << keeper.status();
     keeper_ = *std::move(keeper);
     keeper_->SetOnArrival([this] {
@@ -68,6 +131,7 @@ class KeeperThreadsTest : public ::testing::Test {
     return *ReadWholeFile(RealFileSystem(), directory_ + "/disk", kDiskBytes);
   }
 
+  DiskWatch watch_;
   std::string directory_, content_;
   std::mt19937_64 random_{1};
   uint64_t sequence_ = 0;
@@ -95,6 +159,29 @@ TEST_F(KeeperThreadsTest, WhatIsWrittenBesideIsAllThereAndEveryPointIsReached) {
     ASSERT_TRUE(keeper_->RecoverTo(older ? "first" : "second").ok());
     EXPECT_TRUE(OnDisk() == (older ? first : second));
   }
+}
+
+// A later sync of the same file would find nothing wrong: the kernel tells of a failure once.
+TEST_F(KeeperThreadsTest, ASyncThatFailsIsOfAllThatWasWrittenUntilThen) {
+  const StreamPosition before = keeper_->position();
+  {
+    absl::MutexLock lock(&watch_.mutex);
+    watch_.writes = watch_.syncs = 0;
+    watch_.fails_after_writes = 2;
+  }
+  for (uint64_t at : {0, 4}) {
+    BatchBuilder builder;
+    const MutableBytes place = builder.AddData(0, {at * kMiB, kMiB});
+    std::memset(place.data(), 1, place.size());
+    const BatchHeader header{BatchKind::kWrites, {1, ++sequence_}, 1};
+    ASSERT_TRUE(keeper_->Begin({builder.Seal(header)}).ok());
+  }
+  EXPECT_EQ(keeper_->Finish().code(), absl::StatusCode::kUnknown);
+  EXPECT_EQ(keeper_->position(), before);
+  EXPECT_EQ(keeper_->under_way_bytes(), 0u);
+  absl::MutexLock lock(&watch_.mutex);
+  EXPECT_EQ(watch_.writes, 2);
+  EXPECT_EQ(watch_.syncs, 1) << "of the second group nobody may say that it is there";
 }
 
 }  // namespace
