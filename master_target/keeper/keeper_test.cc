@@ -19,6 +19,7 @@ constexpr uint64_t kDiskBytes = 64 * kKiB;
 class KeeperTest : public ::testing::Test {
  protected:
   void Start(uint64_t seed) {
+    keeper_.reset();  // It may still write.
     disk_ = std::make_unique<MemoryDisk>(seed);
     random_.seed(seed);
     ASSERT_TRUE(disk_->MakeDirectories("/ds").ok());
