@@ -22,7 +22,6 @@ constexpr absl::string_view kMagic = "HWB1";
 constexpr absl::string_view kEncryptedMagic = "HWB2";  // an envelope stands behind the header
 constexpr size_t kChecksumOffset = 48;
 constexpr uint32_t kZeroesFlag = 1;
-constexpr size_t kMarkerIdBytesMax = 64;
 
 struct RawHeader {
   bool encrypted = false;

@@ -166,6 +166,7 @@ enum class Consistency : uint32_t {
   kWriteOrder = 3,   // between two writes that were captured in order
   kNotOneInstant = 4
 };
+inline constexpr size_t kMarkerIdBytesMax = 64;
 inline constexpr size_t kMarkerHowBytesMax = 512;
 struct Marker {
   PointKind kind = PointKind::kCrashConsistent;

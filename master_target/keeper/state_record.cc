@@ -6,6 +6,7 @@
 #include "absl/strings/str_cat.h"
 #include "common/base/check.h"
 #include "common/status/status_macros.h"
+#include "common/wire/change_batch.h"
 #include "common/wire/checksum.h"
 
 namespace homeward {
@@ -15,7 +16,6 @@ constexpr absl::string_view kMagic = "HWS1";
 // Each may be torn by a crash; the other one is whole then.
 constexpr uint64_t kSlots = 2;
 constexpr uint64_t kSlotBytes = 4 * kKiB;
-constexpr size_t kPointIdBytesMax = 64;
 constexpr size_t kBodyOffset = 16;  // behind magic, length and checksum
 
 std::string EncodeSlot(const StateRecord::Content& content) {
@@ -51,7 +51,7 @@ bool DecodeSlot(absl::string_view slot, StateRecord::Content* content) {
   content->delta_bytes = reader.U64();
   const bool known = DecodeState(reader.Raw(kStateBytes), &content->state);
   const uint32_t id_bytes = reader.U32();
-  if (id_bytes > kPointIdBytesMax) return false;
+  if (id_bytes > kMarkerIdBytesMax) return false;
   content->recovered_point = std::string(reader.Raw(id_bytes));
   return known && reader.ok();
 }
@@ -116,7 +116,7 @@ absl::StatusOr<std::unique_ptr<StateRecord>> StateRecord::Open(FileSystem& files
 
 absl::Status StateRecord::Write(Content content) {
   HW_RETURN_IF_ERROR(broken_);
-  HW_CHECK(content.recovered_point.size() <= kPointIdBytesMax);
+  HW_CHECK(content.recovered_point.size() <= kMarkerIdBytesMax);
   content.count = content_.has_value() ? content_->count + 1 : 1;
   // Never over the newest one. A file system that copies on write may have no room for it.
   const absl::Status written =
