@@ -269,11 +269,7 @@ TEST_F(DeliveriesTest, KeepsWhatItAcknowledgedThroughACrashAtEachRequest) {
       StreamPosition acknowledged;
       ModelPageBlobs first(&container_);
       bool crashed = false;
-      first.loss = [&](absl::string_view, const std::string&) {
-        if (first.requests < at) return Loss::kNone;
-        crashed = true;
-        return first.requests == at ? loss : Loss::kBefore;
-      };
+      DieAt(at, loss, &first, &crashed);
       {
         auto opened = OpenFarAway(first, "h1");
         for (const Step& step : script.steps) {

@@ -124,6 +124,16 @@ inline Script SomeStream() {
   return author.Take();
 }
 
+// The client's process dies at its request of that number, before or after the effect: nothing
+// later has one. `died` says whether it came to that.
+inline void DieAt(uint64_t request, ModelPageBlobs::Loss loss, ModelPageBlobs* client, bool* died) {
+  client->loss = [=](absl::string_view, const std::string&) {
+    if (client->requests < request) return ModelPageBlobs::Loss::kNone;
+    *died = true;
+    return client->requests == request ? loss : ModelPageBlobs::Loss::kBefore;
+  };
+}
+
 inline absl::Status Apply(ReplicaStore& store, const Step& step) {
   std::vector<absl::string_view> sealed;
   for (const SealedBatch& batch : step.batches) sealed.push_back(batch.view());

@@ -234,11 +234,7 @@ TEST_F(PageBlobStoreTest, WhatIsLeftOfThePointsOfADeletedBlobStaysUntilTheNextPo
         };
         ModelPageBlobs first(&container_);
         bool crashed = false;
-        first.loss = [&](absl::string_view, const std::string&) {
-          if (first.requests < at) return Loss::kNone;
-          crashed = true;
-          return first.requests == at ? loss : Loss::kBefore;
-        };
+        DieAt(at, loss, &first, &crashed);
         through = run(&first, "h1") && !crashed;
         if (through) break;
         ++crashes;

@@ -57,13 +57,6 @@ TEST_F(PageBlobStoreTest, KeepsWhatItAcknowledgedThroughACrashAtEachRequest) {
         StreamPosition acknowledged;
         std::vector<std::string> points;
         bool crashed = false;
-        const auto crash_at = [&](ModelPageBlobs* client, uint64_t request) {
-          client->loss = [client, request, loss, &crashed](absl::string_view, const std::string&) {
-            if (client->requests < request) return Loss::kNone;
-            crashed = true;
-            return client->requests == request ? loss : Loss::kBefore;
-          };
-        };
         const auto run = [&](ModelPageBlobs* client, const std::string& host) {
           PageBlobStore::Claim claim;
           auto opened = PageBlobStore::Open(*client, clock_, ReplicaOn(host), &claim);
@@ -90,13 +83,13 @@ TEST_F(PageBlobStoreTest, KeepsWhatItAcknowledgedThroughACrashAtEachRequest) {
           return true;
         };
         ModelPageBlobs first(&container_);
-        crash_at(&first, at);
+        DieAt(at, loss, &first, &crashed);
         through = run(&first, "h1") && !crashed;
         if (through) break;
         ++crashes;
         if (again > 0) {
           ModelPageBlobs second(&container_);
-          crash_at(&second, again);
+          DieAt(again, loss, &second, &crashed);
           if (run(&second, "h1")) break;  // It came through: the others do too.
         }
         ModelPageBlobs last(&container_);
