@@ -9,11 +9,13 @@ namespace {
 
 constexpr size_t kCollectedMin = 8;
 constexpr size_t kCollectedMax = 4096;
+constexpr uint64_t kRoomMin = 4 * kMiB;
+constexpr uint64_t kRoomForDirty = 4;  // times what is dirty before the freeze
 
 }  // namespace
 
 StillCopy::StillCopy(uint64_t bytes_max, size_t extents_max)
-    : pieces_(extents_max), parts_(extents_max), collected_(kCollectedMax), content_(bytes_max) {
+    : bytes_max_(bytes_max), pieces_(extents_max), parts_(extents_max), collected_(kCollectedMax) {
   Clear();
   parts_.clear();
 }
@@ -29,11 +31,21 @@ void StillCopy::Clear() {
 
 bool StillCopy::Begin(const std::vector<ExtentSet>& dirty) {
   Clear();
+  uint64_t bytes = 0;
   for (uint32_t disk = 0; disk < dirty.size(); ++disk) {
     if (dirty[disk].range_count() > pieces_.capacity() - pieces_.size()) return false;
     for (const Extent& range : dirty[disk].Ranges()) pieces_.push_back({disk, range});
+    bytes += dirty[disk].bytes();
   }
+  MakeRoom(std::max({kRoomMin, kRoomForDirty * bytes, 2 * bytes_wanted_}));
   return true;
+}
+
+void StillCopy::MakeRoom(uint64_t bytes) {
+  bytes = std::min(AlignedBuffer::RoundUp(bytes), bytes_max_);
+  if (bytes <= content_.size()) return;
+  content_ = AlignedBuffer();  // Never both.
+  content_ = AlignedBuffer(bytes);
 }
 
 absl::StatusOr<bool> StillCopy::Collect(const std::vector<WriteSource*>& sources) {
@@ -56,7 +68,10 @@ absl::StatusOr<StillCopy::Seen> StillCopy::Pass(const std::vector<WriteSource*>&
   }
   uint64_t bytes = content_bytes_;
   for (size_t i = read_; i < pieces_.size(); ++i) bytes += pieces_[i].extent.length;
-  if (bytes > content_.size()) return Seen::kTooMuch;
+  if (bytes > content_.size()) {
+    bytes_wanted_ = bytes;
+    return Seen::kTooMuch;
+  }
   while (read_ < pieces_.size()) HW_RETURN_IF_ERROR(ReadOfOneDisk(sources));
   HW_ASSIGN_OR_RETURN(const bool all, Collect(sources));
   if (!all) return Seen::kTooMuch;

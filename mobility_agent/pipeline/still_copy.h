@@ -19,21 +19,23 @@ namespace homeward {
 // of that pass: nothing that was read earlier has changed since, or the next pass would have read
 // it again.
 //
-// Not thread-safe. All its memory is made and touched at construction: the agent's own root file
-// system may be the one that stands still, and finding memory could wait for it.
+// Not thread-safe. All its memory is made and touched before the freeze, at construction and in
+// Begin(): the agent's own root file system may be the one that stands still, and finding memory
+// could wait for it. Few machines need all of it, so it grows with what is dirty.
 class StillCopy {
  public:
   enum class Seen {
     kNothing,  // no write during the pass: the copy is of one instant
     kWrites,   // another pass may be tried
-    kTooMuch   // there is not room for what has to be read
+    kTooMuch   // there was not room for what had to be read; the next Begin() makes more
   };
 
   StillCopy(uint64_t bytes_max, size_t extents_max);
 
   // Nothing was read.
   void Clear();
-  // Before the freeze: what is known to be dirty, by disk. False: there is not room for it.
+  // Before the freeze: what is known to be dirty, by disk. Makes room for it and for what is
+  // written until the thaw. False: there may not be as much.
   bool Begin(const std::vector<ExtentSet>& dirty);
   // Between freeze and thaw; allocates nothing when it is OK. The first pass also reads what the
   // sources have collected until then.
@@ -63,13 +65,17 @@ class StillCopy {
   // False: there is not room for all.
   absl::StatusOr<bool> Collect(const std::vector<WriteSource*>& sources);
   void GiveBack(size_t first, DirtyMap* dirty) const;
+  // Of content; never less than there was.
+  void MakeRoom(uint64_t bytes);
 
+  const uint64_t bytes_max_;
   std::vector<Piece> pieces_;             // never beyond its capacity
   std::vector<WriteSource::Part> parts_;  // likewise; of what is read at once
   std::vector<Extent> collected_;
-  const AlignedBuffer content_;  // of the pieces that were read, one behind the other
-  size_t read_ = 0;              // so many pieces
-  uint64_t content_bytes_ = 0;   // of them
+  AlignedBuffer content_;       // of the pieces that were read, one behind the other
+  uint64_t bytes_wanted_ = 0;   // of content, by the last pass that there was not room for
+  size_t read_ = 0;             // so many pieces
+  uint64_t content_bytes_ = 0;  // of them
   size_t passes_ = 0;
   size_t filled_ = 0;          // so many pieces are in batches
   uint64_t filled_bytes_ = 0;  // of content_

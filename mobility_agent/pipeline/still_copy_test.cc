@@ -75,6 +75,21 @@ TEST_F(StillCopyTest, WhatThereIsNoRoomForIsDirtyAgain) {
       ElementsAre(Extent{0, 10 * kSectorBytes}, Extent{100 * kSectorBytes, 10 * kSectorBytes}));
 }
 
+TEST_F(StillCopyTest, WhereThereWasNotRoomEnoughThereIsMoreTheNextTime) {
+  RamDisk disk(16 * kMiB);
+  const std::vector<WriteSource*> sources{&disk};
+  DirtyMap dirty(sources, 100);
+  StillCopy copy(/*bytes_max=*/16 * kMiB, /*extents_max=*/32);
+  const auto written_meanwhile = [&](uint64_t bytes) {
+    EXPECT_TRUE(copy.Begin(dirty.by_disk()));  // Nothing is dirty yet.
+    disk.Write(0, std::string(bytes, 'x'));
+    return *copy.Pass(sources);
+  };
+  EXPECT_EQ(written_meanwhile(5 * kMiB), StillCopy::Seen::kTooMuch);
+  EXPECT_EQ(written_meanwhile(5 * kMiB), StillCopy::Seen::kNothing);
+  EXPECT_EQ(written_meanwhile(10 * kMiB), StillCopy::Seen::kNothing);
+}
+
 TEST_F(StillCopyTest, WhatWasWrittenSinceTheLastPassIsNotInIt) {
   Dirty(0, "abcd");
   ASSERT_TRUE(copy_.Begin(dirty_.by_disk()));
