@@ -12,6 +12,7 @@ namespace homeward {
 namespace {
 
 constexpr uint64_t kMemoryRoomMin = kMiB;  // a batch
+constexpr uint64_t kFirstWayTicks = 50;    // that the first connection may take
 // How long nothing is taken unchecked after some of it had to be sent again: longer each time.
 constexpr uint64_t kCheckedTicksMin = 300, kCheckedTicksMax = 18000;
 constexpr uint64_t kWorksTicks = 600;  // after so long without that, it begins anew
@@ -92,7 +93,8 @@ absl::Status Relay::Take(SealedBatch sealed) {
   if (!next) return absl::OkStatus();
   order_.ResumeAfter(header.position);
   memory_bytes_ += sealed.size();
-  waiting_.push_back({header.position, ticks_, std::move(sealed)});
+  waiting_.push_back(
+      {header.position, ticks_, header.kind == BatchKind::kSyncChunk, std::move(sealed)});
   return absl::OkStatus();
 }
 
@@ -106,12 +108,11 @@ absl::Status Relay::Store(std::vector<SealedBatch> batches) {
   sender_.Pump();
   // Without a way on, or with too much on it, the disk is the place to wait. Who keeps to his
   // credit does not bring too much: its last batch may end beyond it.
-  if (!waiting_.empty() &&
-      (memory_bytes_ > memory_bytes_max_ + kBatchBytesMax || !sender_.streaming())) {
+  if (!waiting_.empty() && (memory_bytes_ > memory_bytes_max_ + kBatchBytesMax || !has_way_on())) {
     const absl::Status spooled = SpoolThrough(waiting_.back().position);
     if (!spooled.ok()) return spooled;
     // Whose part of the memory became smaller only has what was on its way to it.
-    if (!sender_.streaming() || memory_bytes_ > options_.memory_bytes_max + kBatchBytesMax)
+    if (!has_way_on() || memory_bytes_ > options_.memory_bytes_max + kBatchBytesMax)
       AskAgain("it has to wait for the master target");
   }
   return refused;
@@ -162,10 +163,9 @@ void Relay::Tick() {
   sender_.Pump();  // A bandwidth limit may have held it back.
   ++ticks_;
   if (!broken_.ok()) return;
-  const uint64_t after = sender_.streaming() ? options_.spool_after_ticks : 0;
   StreamPosition last;
   for (const Waiting& waiting : waiting_) {
-    if (ticks_ - waiting.arrived_at < after) break;
+    if (has_way_on() && ticks_ - WaitsSince(waiting) < options_.spool_after_ticks) break;
     last = waiting.position;
   }
   if (last.none()) return;
@@ -174,6 +174,14 @@ void Relay::Tick() {
   if (receiver_ != nullptr) receiver_->Acknowledge();
   if (!waiting_.empty() && waiting_.front().position <= last)
     AskAgain("it has to wait for the master target");
+}
+
+bool Relay::has_way_on() const {
+  return sender_.streaming() || (!streamed_ && ticks_ < kFirstWayTicks);
+}
+
+uint64_t Relay::WaitsSince(const Waiting& waiting) const {
+  return waiting.of_synchronisation ? std::max(waiting.arrived_at, taken_at_) : waiting.arrived_at;
 }
 
 uint64_t Relay::AvailableBytes() {
@@ -185,7 +193,7 @@ uint64_t Relay::AvailableBytes() {
   // While nothing had to wait long, what is forwarded is waited for: writing more to the disk than
   // memory takes would only slow all streams down.
   const uint64_t memory = std::max(memory_bytes_max_, kMemoryRoomMin);
-  if (sender_.streaming() && spool_->pending_bytes() == 0)
+  if (has_way_on() && spool_->pending_bytes() == 0)
     room = std::min(room, memory > memory_bytes_ ? memory - memory_bytes_ : 0);
   return room;
 }
@@ -205,6 +213,8 @@ absl::Status Relay::ResumeAfter(StreamPosition held) {
     return lost;
   }
   forwarded_ = held;
+  streamed_ = true;
+  taken_at_ = ticks_;
   return absl::OkStatus();
 }
 
@@ -249,6 +259,7 @@ absl::StatusOr<SealedBatch> Relay::NextBatch() {
 void Relay::OnAcknowledged(StreamPosition, StreamPosition durable) {
   if (durable <= durable_) return;
   durable_ = durable;
+  taken_at_ = ticks_;
   doubted_ = false;
   if (!broken_.ok()) return;
   // It came another way: what is still on its way here from before is late.

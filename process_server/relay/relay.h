@@ -103,11 +103,17 @@ class Relay : public Inbox, public Outbox {
   struct Waiting {
     StreamPosition position;
     uint64_t arrived_at = 0;  // ticks_
+    bool of_synchronisation = false;
     SealedBatch sealed;
   };
 
   Relay(FileSystem& files, Options options, std::unique_ptr<Spool> spool);
   absl::Status Take(SealedBatch sealed);
+  // There is one, or there was no time yet to make the first.
+  bool has_way_on() const;
+  // In ticks_. What a machine's disks hold anyway is in no hurry: it waits only while nothing of
+  // the stream is taken.
+  uint64_t WaitsSince(const Waiting& waiting) const;
   // Moves what waits in memory to the spool, up to `last`, and syncs. Ends before what is not
   // checked.
   absl::Status SpoolThrough(StreamPosition last);
@@ -136,6 +142,8 @@ class Relay : public Inbox, public Outbox {
   std::deque<Waiting> waiting_;  // in order, behind all that is in the spool
   uint64_t memory_bytes_ = 0;    // of waiting_
   uint64_t ticks_ = 0;
+  bool streamed_ = false;  // the master target was reached
+  uint64_t taken_at_ = 0;  // ticks_ when something became durable, or the master target was reached
   bool spool_full_ = false;  // the last attempt to move something there failed
   uint64_t forwarded_bytes_ = 0;
   uint64_t start_over_count_ = 0;

@@ -63,9 +63,10 @@ TEST(Relay, WithAFullSpoolNothingGathersInMemoryAndItGoesOnWhenThereIsRoom) {
     return builder.Seal({BatchKind::kWrites, {1, sequence}, 1});
   };
   ASSERT_TRUE(relay->Store({batch(0)}).ok());
+  // There is no way on, so all of it wants to the disk.
+  for (int tick = 0; tick < 50; ++tick) relay->Tick();
   const auto space = disk.Space("/");
   disk.set_capacity_bytes(space->total_bytes - space->free_bytes);
-  // There is no way on, so all of it wants to the disk.
   uint64_t sequence = 1;
   for (; relay->AvailableBytes() > 0 && sequence < 100; ++sequence)
     EXPECT_TRUE(absl::IsResourceExhausted(relay->Store({batch(sequence)})));
@@ -118,6 +119,78 @@ TEST(Relay, WhatIsForwardedInTimeIsWaitedForAndWhatIsNotGoesToTheSpool) {
   relay->Tick();
   EXPECT_EQ(relay->spooled(), (StreamPosition{1, 1}));
   EXPECT_EQ(relay->AvailableBytes(), 8 * kMiB) << "it is not: the disk is the place to wait";
+  relay->sender().Disconnect();
+}
+
+TEST(Relay, TheFirstConnectionIsWaitedForWithoutTheSpoolButNotForLong) {
+  MemoryDisk disk(1);
+  auto relay = *Relay::Open(disk, {.machine_id = "m",
+                                   .generation = 1,
+                                   .disk_bytes = {kMiB},
+                                   .spool = {"/spool", kMiB},
+                                   .memory_bytes_max = 2 * kMiB,
+                                   .spool_after_ticks = 3});
+  const auto store = [&](uint64_t sequence) {
+    const BatchHeader header{BatchKind::kWrites, {1, sequence}, 1};
+    return relay->Store({sequence == 0 ? SealEpochBegin({BatchKind::kEpochBegin, {1, 0}, 1}, {})
+                                       : BatchBuilder().Seal(header)});
+  };
+  ASSERT_TRUE(store(0).ok());
+  EXPECT_TRUE(relay->spooled().none());
+  EXPECT_LE(relay->AvailableBytes(), 2 * kMiB) << "no more than memory takes";
+  relay->Tick();
+  DeafLink link;
+  LetStream(relay.get(), &link);
+  ASSERT_TRUE(store(1).ok());
+  EXPECT_TRUE(relay->spooled().none());
+  relay->sender().Disconnect();
+  ASSERT_TRUE(store(2).ok());
+  EXPECT_EQ(relay->spooled(), (StreamPosition{1, 2})) << "one that was there is not waited for";
+
+  auto alone = *Relay::Open(disk, {.machine_id = "m",
+                                   .generation = 1,
+                                   .disk_bytes = {kMiB},
+                                   .spool = {"/alone", kMiB},
+                                   .spool_after_ticks = 3});
+  ASSERT_TRUE(alone->Store({SealEpochBegin({BatchKind::kEpochBegin, {1, 0}, 1}, {})}).ok());
+  alone->Tick();
+  EXPECT_TRUE(alone->spooled().none());
+  for (int tick = 0; tick < 50; ++tick) alone->Tick();
+  EXPECT_EQ(alone->spooled(), (StreamPosition{1, 0}));
+}
+
+TEST(Relay, ASynchronisationIsSpooledOnlyWhileNothingIsTaken) {
+  MemoryDisk disk(1);
+  auto relay = *Relay::Open(disk, {.machine_id = "m",
+                                   .generation = 1,
+                                   .disk_bytes = {kMiB},
+                                   .spool = {"/spool", kMiB},
+                                   .spool_after_ticks = 3});
+  DeafLink link;
+  LetStream(relay.get(), &link);
+  const auto batch = [](BatchKind kind, uint64_t sequence) {
+    BatchBuilder builder;
+    builder.AddData(0, {0, kSectorBytes});
+    return builder.Seal({kind, {1, sequence}, 1});
+  };
+  ASSERT_TRUE(relay->Store({SealEpochBegin({BatchKind::kEpochBegin, {1, 0}, 1}, {})}).ok());
+  for (uint64_t sequence = 1; sequence <= 4; ++sequence)
+    ASSERT_TRUE(relay->Store({batch(BatchKind::kSyncChunk, sequence)}).ok());
+  for (uint64_t sequence = 0; sequence < 3; ++sequence) {
+    for (int tick = 0; tick < 2; ++tick) relay->Tick();
+    relay->OnAcknowledged({1, sequence}, {1, sequence});
+  }
+  EXPECT_TRUE(relay->spooled().none()) << "the master target is slow, but it goes on";
+  for (int tick = 0; tick < 3; ++tick) relay->Tick();
+  EXPECT_EQ(relay->spooled(), (StreamPosition{1, 4})) << "now it does not";
+
+  // What was written meanwhile waits no longer than it does without a synchronisation.
+  relay->OnAcknowledged({1, 4}, {1, 4});
+  ASSERT_TRUE(relay->Store({batch(BatchKind::kWrites, 5), batch(BatchKind::kWrites, 6)}).ok());
+  for (int tick = 0; tick < 2; ++tick) relay->Tick();
+  relay->OnAcknowledged({1, 5}, {1, 5});
+  relay->Tick();
+  EXPECT_EQ(relay->spooled(), (StreamPosition{1, 6}));
   relay->sender().Disconnect();
 }
 
