@@ -156,7 +156,10 @@ class VmMover::Run {
     int faults = 0;
     while (true) {
       const absl::Status tried = Try();
-      if (tried.ok()) return End(StepResult::Done());
+      if (tried.ok()) {
+        if (removed_.has_value()) AwaitForgotten(*removed_);
+        return End(StepResult::Done());
+      }
       if (IsReached(tried)) last_reached = clock.Monotonic();
       faults = IsReached(tried) && !absl::IsAborted(tried) ? faults + 1 : 0;
       // A VM of which nobody knows whether it was started is not given up: it may run. One that
@@ -218,17 +221,14 @@ class VmMover::Run {
     HW_ASSIGN_OR_RETURN(const bool at_work,
                         vsphere::IsAtWork(*session, Known(VmsOf(move_, vms, targets)), limit));
     if (at_work) return absl::AbortedError("the vCenter is at work on the VM");
-    std::optional<vsphere::Ref> removed;
     for (int steps = 0; steps < kStepsMax; ++steps) {
       if (!Pause(absl::ZeroDuration())) return absl::CancelledError("another move is wanted");
       Fresh fresh;
       HW_RETURN_IF_ERROR(ReadFresh(*session, move_.vcenter, vms, targets, limit, &fresh));
       const MoveVms now = VmsOf(move_, fresh.vms, fresh.targets);
       const VmStep step = NextStep(move_, now);
-      if (step.kind == VmStep::Kind::kReached) {
-        if (removed.has_value()) AwaitForgotten(*removed);
+      if (step.kind == VmStep::Kind::kReached)
         return move_.folder.empty() ? absl::OkStatus() : RemoveFolder(*session, states, limit);
-      }
       if (step.kind == VmStep::Kind::kRefused)
         return ToStatus(step.problem, absl::StatusCode::kFailedPrecondition);
       const bool of_target = step.kind == VmStep::Kind::kChangeMasterTarget;
@@ -241,7 +241,7 @@ class VmMover::Run {
                                       ? Create(*session, *now.master_target, limit)
                                       : Perform(*session, which->ref, step, limit),
                                   what));
-      if (step.kind == VmStep::Kind::kDestroyVm) removed = which->ref;
+      if (step.kind == VmStep::Kind::kDestroyVm) removed_ = which->ref;
       // What it is called there is seen in the followed inventory, some time later.
       if (step.kind == VmStep::Kind::kCreateVm) return absl::OkStatus();
     }
@@ -364,6 +364,7 @@ class VmMover::Run {
   VmMover& mover_;
   const std::string machine_id_;
   const VmMove move_;
+  std::optional<vsphere::Ref> removed_;  // the thread's: a VM that was there when this began
   std::atomic<bool> cancelled_ = false;
   mutable absl::Mutex mutex_;
   StepResult result_ ABSL_GUARDED_BY(mutex_);
