@@ -17,9 +17,12 @@ class News {
     absl::MutexLock lock(&mutex_);
     told_ = true;
   }
-  // Blocks until somebody tells, or for as long as `timeout`. What was told before counts, once.
-  void Await(absl::Duration timeout) {
+  // Blocks for `pause`, so that what is told meanwhile is one piece of news, then until somebody
+  // tells, or for as long as `timeout`. What was told before counts, once.
+  void Await(absl::Duration pause, absl::Duration timeout) {
+    const auto never = [] { return false; };
     absl::MutexLock lock(&mutex_);
+    mutex_.AwaitWithTimeout(absl::Condition(&never), pause);
     mutex_.AwaitWithTimeout(absl::Condition(&told_), timeout);
     told_ = false;
   }
