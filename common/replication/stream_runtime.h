@@ -30,6 +30,8 @@ class StreamDialer {
   struct Peer {
     std::string address;         // host:port
     bool master_target = false;  // otherwise a process server
+    // Of its data channel, on the same host. 0: it is asked for. A wrong one costs a try.
+    uint32_t data_channel_port = 0;
     // Encrypted content may go beside TLS: what was changed there is found out before it is kept,
     // and comes again from here, or by way of here.
     bool beside = false;

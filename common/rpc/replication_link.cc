@@ -103,6 +103,7 @@ ReplicationClient::ReplicationClient(Strand* strand, StreamSender* sender,
       sender_(*sender),
       hello_(std::move(hello)),
       options_(std::move(options)),
+      data_channel_port_(options_.data_channel_port),
       thread_([this] { Run(); }) {}
 
 ReplicationClient::~ReplicationClient() {
@@ -158,8 +159,9 @@ void ReplicationClient::RunOnce() {
     if (dialled.ok()) channel = *std::move(dialled);
   }
   if (channel == nullptr) {
-    // Where the data channel is, or that there is none, is asked for anew.
+    // Where the data channel is, or that there is none, is asked for.
     data_channel_port_ = 0;
+    data_channel_asked_ = true;
     GrpcSenderCall call(options_, *identity);
     greeted_ = Converse(&call, [&](const replication::v1::HelloReply& reply) {
       if (reply.data_channel_port() == 0 || std::exchange(data_channel_in_vain_, false))
@@ -179,8 +181,9 @@ void ReplicationClient::RunOnce() {
   }
   if (channel == nullptr) return;
   greeted_ = Converse(channel.get(), nullptr);
-  // What lets a connection through and no stream is not tried twice in a row.
-  data_channel_in_vain_ = !greeted_;
+  // What lets a connection through and no stream is not tried twice in a row. Before the peer
+  // was asked it may have come too early.
+  data_channel_in_vain_ = !greeted_ && data_channel_asked_;
   if (!greeted_) data_channel_port_ = 0;
 }
 
@@ -192,6 +195,7 @@ std::unique_ptr<StreamLink> ReplicationDialer::Dial(Strand* strand, StreamSender
       ReplicationClient::Options{
           .address = peer.address,
           .server_role = peer.master_target ? Role::kMasterTarget : Role::kProcessServer,
+          .data_channel_port = peer.data_channel_port,
           .beside = peer.beside,
           .identity = identity_});
 }
@@ -252,7 +256,7 @@ grpc::Status ReplicationEndpoint::Replicate(
     LogWarn("replication.refused", {{"from", from}, {"why", host.status()}});
     return ToGrpc(host.status());
   }
-  RunReceiver(*host, std::move(first), &call, data_channel_ == nullptr ? 0 : data_channel_->port());
+  RunReceiver(*host, std::move(first), &call, data_channel_port());
   return grpc::Status::OK;
 }
 

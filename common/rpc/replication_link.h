@@ -32,7 +32,8 @@ class ReplicationClient : public StreamLink {
   struct Options {
     std::string address;  // host:port
     Role server_role = Role::kProcessServer;
-    bool beside = false;  // as StreamDialer::Peer::beside
+    uint32_t data_channel_port = 0;  // as StreamDialer::Peer has it
+    bool beside = false;             // likewise
     // Asked at each connection: a renewed certificate is used by the next one.
     std::function<absl::StatusOr<TlsIdentity>()> identity;
     absl::Duration retry_min = absl::Milliseconds(100);
@@ -60,8 +61,9 @@ class ReplicationClient : public StreamLink {
   SenderCall* call_ ABSL_GUARDED_BY(mutex_) = nullptr;
   // The thread's.
   bool greeted_ = false;
-  uint32_t data_channel_port_ = 0;     // of the data channel that carried the stream last
-  bool data_channel_in_vain_ = false;  // it connected, and no stream came of it
+  uint32_t data_channel_port_;         // as was told, then of the one that carried the stream last
+  bool data_channel_asked_ = false;    // the peer itself named it
+  bool data_channel_in_vain_ = false;  // it named one that connected, and no stream came of it
   BesideTrials beside_;
   std::thread thread_;  // last: starts when all above is there
 };
@@ -99,6 +101,10 @@ class ReplicationEndpoint : public replication::v1::ReplicationService::Service 
   // Takes calls over a data channel too, and offers it to those that come over gRPC. Before the
   // service is served. UNAVAILABLE: it cannot listen there.
   absl::Status StartDataChannel(const DataChannelOptions& options);
+  // 0: there is none.
+  uint32_t data_channel_port() const {
+    return data_channel_ == nullptr ? 0 : data_channel_->port();
+  }
   // Ends the data channel's calls. After the service was shut down.
   void StopDataChannel() { data_channel_.reset(); }
   // Connections and calls that never became a stream. Each is in the log, with who it was.

@@ -32,6 +32,15 @@ TEST_F(BrainTest, AMachineGoesTheWholeCircle) {
   EXPECT_EQ(Machine().state(), storage::v1::PROTECTED);
 }
 
+TEST_F(BrainTest, WhoSendsAStreamIsToldOfTheDataChannelAhead) {
+  Obey();
+  Obey();
+  Run("protect");
+  EXPECT_EQ(desired_[kMachine].agent().protection().data_channel_port(), kServerPort);
+  ASSERT_EQ(desired_[kServer].process_server().streams_size(), 1);
+  EXPECT_EQ(desired_[kServer].process_server().streams(0).data_channel_port(), kTargetPort);
+}
+
 TEST_F(BrainTest, AServerThatIsKilledAtAnyStepGoesOnWhereItWas) {
   for (unsigned seed = 1; seed <= 40; ++seed) {
     random_.seed(seed);

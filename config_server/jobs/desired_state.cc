@@ -53,6 +53,7 @@ control::v1::AgentDesired AgentDesiredOf(const Records& records, const Machine& 
   protection.set_fence(FenceOf(machine));
   for (const types::v1::Disk& disk : placement.disks()) protection.add_disks(disk.name());
   protection.set_address(server->registration().replication_address());
+  protection.set_data_channel_port(server->registration().data_channel_port());
   protection.set_direct(server->role() == types::v1::MASTER_TARGET);
   protection.set_fresh_replica(state.fresh());
   *protection.mutable_point_interval() = assignment.policy().point_interval();
@@ -97,6 +98,7 @@ control::v1::RelayedStream StreamDesiredOf(const Machine& machine, const Server&
   stream.set_replica_id(assignment.replica_id());
   stream.set_fence(FenceOf(machine));
   stream.set_master_target_address(target.registration().replication_address());
+  stream.set_data_channel_port(target.registration().data_channel_port());
   for (const types::v1::Disk& disk : assignment.placement().disks())
     stream.add_disk_bytes(disk.size_bytes());
   return stream;

@@ -17,6 +17,7 @@ storage::v1::Registration ToStorage(const control::v1::Registration& registratio
   stored.set_firmware(registration.firmware());
   stored.set_encrypts_streams(registration.encrypts_streams());
   stored.set_compresses_encrypted(registration.compresses_encrypted());
+  stored.set_data_channel_port(registration.data_channel_port());
   return stored;
 }
 

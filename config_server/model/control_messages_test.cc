@@ -25,6 +25,7 @@ control::v1::Registration Registered() {
   registration.set_firmware("efi");
   registration.set_encrypts_streams(true);
   registration.set_compresses_encrypted(true);
+  registration.set_data_channel_port(9444);
   return registration;
 }
 

@@ -127,6 +127,7 @@ class MasterTarget : public Daemon {
     registration.set_replication_address(config_.advertised_address().empty()
                                              ? config_.listen_address()
                                              : config_.advertised_address());
+    registration.set_data_channel_port(endpoint_.data_channel_port());
     // By them its VM is told from a copy of it.
     for (const std::string& uuid : attached_->Uuids()) registration.add_disks()->set_uuid(uuid);
     return registration;

@@ -168,14 +168,16 @@ void Protection::Reconcile() {
   if (address_.empty()) return;
   StreamSender* sender = nullptr;
   stream_->Run([&] { sender = &shipper_->sender(); });
-  link_ = runtime_.dialer->Dial(
-      stream_.get(), sender,
-      [this] {
-        replication::v1::Hello hello = shipper_->MakeHello();
-        hello.set_fence(desired_.fence());
-        return hello;
-      },
-      {.address = address_, .master_target = wanted.direct(), .beside = !wanted.direct()});
+  link_ = runtime_.dialer->Dial(stream_.get(), sender,
+                                [this] {
+                                  replication::v1::Hello hello = shipper_->MakeHello();
+                                  hello.set_fence(desired_.fence());
+                                  return hello;
+                                },
+                                {.address = address_,
+                                 .master_target = wanted.direct(),
+                                 .data_channel_port = wanted.data_channel_port(),
+                                 .beside = !wanted.direct()});
 }
 
 absl::Status Protection::Begin(const control::v1::Protection& desired) {

@@ -20,9 +20,12 @@ absl::StatusOr<std::shared_ptr<HostedRelay>> HostedRelay::Start(
   HostedRelay* const self = hosted.get();
   self->strand_ = runtime.make_strand("relay");
   self->strand_->Post([self] { self->Tick(); });
-  self->link_ = runtime.dialer->Dial(
-      self->strand_.get(), &self->relay_->sender(), [self] { return self->relay_->MakeHello(); },
-      {.address = stream.master_target_address(), .master_target = true, .beside = true});
+  self->link_ = runtime.dialer->Dial(self->strand_.get(), &self->relay_->sender(),
+                                     [self] { return self->relay_->MakeHello(); },
+                                     {.address = stream.master_target_address(),
+                                      .master_target = true,
+                                      .data_channel_port = stream.data_channel_port(),
+                                      .beside = true});
   return hosted;
 }
 

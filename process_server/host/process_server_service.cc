@@ -183,6 +183,7 @@ class ProcessServer : public Daemon {
     registration.set_replication_address(config_.advertised_address().empty()
                                              ? config_.listen_address()
                                              : config_.advertised_address());
+    registration.set_data_channel_port(endpoint_.data_channel_port());
     return registration;
   }
 

@@ -13,9 +13,10 @@ namespace {
 // Of batches on their way past the spool, all streams.
 constexpr uint64_t kMemoryBytesMax = 128 * kMiB;
 
-// But for the fence, which changes while the stream is the same.
-std::string WithoutFence(control::v1::RelayedStream stream) {
+// But for what changes while the stream is the same.
+std::string Unchanging(control::v1::RelayedStream stream) {
   stream.clear_fence();
+  stream.clear_data_channel_port();
   return stream.SerializeAsString();
 }
 
@@ -55,7 +56,7 @@ void Relays::Reconcile() {
     for (auto it = relays_.begin(); it != relays_.end();) {
       const auto found = wanted.find(it->first);
       const bool keep = found != wanted.end() && !it->second->broken() &&
-                        WithoutFence(*found->second) == WithoutFence(it->second->stream());
+                        Unchanging(*found->second) == Unchanging(it->second->stream());
       if (keep) {
         it->second->SetFence(found->second->fence());
         ++it;

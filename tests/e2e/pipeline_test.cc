@@ -193,6 +193,7 @@ class PipelineTest : public ::testing::Test {
         agent_strand_.get(), &shipper_->sender(), [this] { return shipper_->MakeHello(); },
         ReplicationClient::Options{.address = absl::StrCat("127.0.0.1:", relay_port_),
                                    .server_role = Role::kProcessServer,
+                                   .data_channel_port = told_port_,
                                    .identity = [this] { return Identity(Role::kAgent); },
                                    .retry_max = absl::Milliseconds(500)});
   }
@@ -266,6 +267,7 @@ class PipelineTest : public ::testing::Test {
   }
 
   bool data_channels_ = false;  // offered by process server and master target
+  uint32_t told_port_ = 0;      // to the agent
   RealClock clock_;
   std::string directory_;
   std::unique_ptr<CertificateAuthority> authority_;
@@ -367,6 +369,29 @@ TEST_F(PipelineTest, AStreamWhoseDataChannelIsGoneGoesOnOverGrpcAndBack) {
     MakePoint(channels ? "third.raw" : "second.raw");
   }
   ExpectVmdkEquals("third.raw");
+}
+
+TEST_F(PipelineTest, AnAgentThatWasToldOfTheDataChannelNeedNotAsk) {
+  WriteRandom(1, 0, 16 * kMiB);
+  data_channels_ = true;
+  StartKeeper();
+  StartRelay();
+  told_port_ = relay_endpoint_->data_channel_port();
+  relay_server_->Shutdown(absl::ToChronoTime(clock_.Now()));  // Nobody answers who asks.
+  StartAgent();
+  MakePoint("told.raw");
+  ExpectVmdkEquals("told.raw");
+}
+
+TEST_F(PipelineTest, AnAgentThatWasToldOfAnotherPortAsks) {
+  WriteRandom(1, 0, 16 * kMiB);
+  data_channels_ = true;
+  StartKeeper();
+  StartRelay();
+  told_port_ = keeper_endpoint_->data_channel_port();  // Of somebody who is no process server.
+  StartAgent();
+  MakePoint("asked.raw");
+  ExpectVmdkEquals("asked.raw");
 }
 
 class WhoMayCall : public PipelineTest {

@@ -24,6 +24,7 @@ inline constexpr char kMachine[] = "11111111111111111111111111111111";
 inline constexpr char kServer[] = "22222222222222222222222222222222";
 inline constexpr char kOtherServer[] = "44444444444444444444444444444444";
 inline constexpr char kTarget[] = "33333333333333333333333333333333";
+inline constexpr uint32_t kServerPort = 9444, kTargetPort = 9445;  // of their data channels
 
 class BrainFixture : public ::testing::Test {
  protected:
@@ -53,6 +54,8 @@ class BrainFixture : public ::testing::Test {
     registration.set_name(types::v1::ServerRole_Name(role));
     registration.set_os_type(types::v1::LINUX);
     registration.set_replication_address("10.0.0.1:9443");
+    registration.set_data_channel_port(role == types::v1::MASTER_TARGET ? kTargetPort
+                                                                        : kServerPort);
     registration.set_encrypts_streams(!older_.contains(id));
     registration.set_compresses_encrypted(!older_.contains(id) &&
                                           !compress_in_the_clear_.contains(id));
