@@ -2,7 +2,6 @@
 
 #include <netinet/in.h>
 #include <openssl/err.h>
-#include <openssl/pem.h>
 #include <openssl/ssl.h>
 #include <openssl/x509v3.h>
 #include <poll.h>
@@ -20,9 +19,11 @@
 #include "common/os/posix/unique_fd.h"
 #include "common/os/posix/wake_pipe.h"
 #include "common/status/status_macros.h"
+#include "common/tls/openssl.h"
 #include "common/tls/posix/tcp.h"
 #include "common/tls/posix/tcp_options.h"
 #include "common/tls/posix/tcp_socket.h"
+#include "common/tls/tls_context.h"
 
 namespace homeward {
 namespace {
@@ -32,15 +33,7 @@ namespace {
 constexpr size_t kGatherBytes = 64 * kKiB;
 constexpr size_t kRecordBytesMax = 17 * kKiB;
 
-template <typename T, void (*Free)(T*)>
-struct Freed {
-  void operator()(T* object) const { Free(object); }
-};
-using Context = std::unique_ptr<SSL_CTX, Freed<SSL_CTX, SSL_CTX_free>>;
-using Session = std::unique_ptr<SSL, Freed<SSL, SSL_free>>;
-using Certificate = std::unique_ptr<X509, Freed<X509, X509_free>>;
-using Key = std::unique_ptr<EVP_PKEY, Freed<EVP_PKEY, EVP_PKEY_free>>;
-using Bio = std::unique_ptr<BIO, Freed<BIO, BIO_free_all>>;
+using Session = std::unique_ptr<SSL, openssl::Freer<SSL_free>>;
 
 std::string SslError() {
   const unsigned long code = ERR_get_error();
@@ -49,53 +42,6 @@ std::string SslError() {
   char text[160];
   ERR_error_string_n(code, text, sizeof(text));
   return text;
-}
-
-Bio Memory(const std::string& text) {
-  return Bio(BIO_new_mem_buf(text.data(), static_cast<int>(text.size())));
-}
-
-absl::StatusOr<Context> MakeContext(const TlsIdentity& identity, bool server) {
-  Context context(SSL_CTX_new(server ? TLS_server_method() : TLS_client_method()));
-  SSL_CTX_set_min_proto_version(context.get(), TLS1_3_VERSION);
-  SSL_CTX_set_ciphersuites(
-      context.get(), "TLS_AES_128_GCM_SHA256:TLS_AES_256_GCM_SHA384:TLS_CHACHA20_POLY1305_SHA256");
-  SSL_CTX_set_num_tickets(context.get(), 0);
-  SSL_CTX_set_verify(context.get(), SSL_VERIFY_PEER | SSL_VERIFY_FAIL_IF_NO_PEER_CERT, nullptr);
-  SSL_CTX_set_read_ahead(context.get(), 1);
-  SSL_CTX_set_default_read_buffer_len(context.get(), kGatherBytes);
-  const Bio ca_text = Memory(identity.ca), certificate_text = Memory(identity.certificate),
-            key_text = Memory(identity.key);
-  const Certificate ca(PEM_read_bio_X509(ca_text.get(), nullptr, nullptr, nullptr));
-  const Certificate certificate(
-      PEM_read_bio_X509(certificate_text.get(), nullptr, nullptr, nullptr));
-  const Key key(PEM_read_bio_PrivateKey(key_text.get(), nullptr, nullptr, nullptr));
-  const bool usable = ca != nullptr && certificate != nullptr && key != nullptr &&
-                      X509_STORE_add_cert(SSL_CTX_get_cert_store(context.get()), ca.get()) == 1 &&
-                      SSL_CTX_use_certificate(context.get(), certificate.get()) == 1 &&
-                      SSL_CTX_use_PrivateKey(context.get(), key.get()) == 1;
-  if (!usable) return absl::InvalidArgumentError(absl::StrCat("TLS identity: ", SslError()));
-  return context;
-}
-
-// ALPN's form of names.
-std::string WireNames(const std::vector<std::string>& protocols) {
-  std::string out;
-  for (const std::string& protocol : protocols)
-    absl::StrAppend(&out, std::string(1, static_cast<char>(protocol.size())), protocol);
-  return out;
-}
-
-int ChooseProtocol(SSL*, const unsigned char** out, unsigned char* out_length,
-                   const unsigned char* offered, unsigned offered_length, void* ours) {
-  const std::string& names = *static_cast<const std::string*>(ours);
-  unsigned char* chosen = nullptr;
-  if (SSL_select_next_proto(
-          &chosen, out_length, reinterpret_cast<const unsigned char*>(names.data()),
-          static_cast<unsigned>(names.size()), offered, offered_length) != OPENSSL_NPN_NEGOTIATED)
-    return SSL_TLSEXT_ERR_ALERT_FATAL;
-  *out = chosen;
-  return SSL_TLSEXT_ERR_OK;
 }
 
 // OpenSSL writes its records here; they leave the process in one piece.
@@ -130,8 +76,10 @@ class Gathered {
 
 class OpenTlsSocket : public TlsSocket {
  public:
-  OpenTlsSocket(UniqueFd fd, Context context)
-      : fd_(std::move(fd)), context_(std::move(context)), ssl_(SSL_new(context_.get())) {
+  OpenTlsSocket(UniqueFd fd, std::shared_ptr<const TlsContext> context)
+      : fd_(std::move(fd)), context_(std::move(context)), ssl_(SSL_new(context_->get())) {
+    SSL_set_read_ahead(ssl_.get(), 1);
+    SSL_set_default_read_buffer_len(ssl_.get(), kGatherBytes);
     SSL_set0_rbio(ssl_.get(), BIO_new_socket(fd_.get(), BIO_NOCLOSE));
     SSL_set0_wbio(ssl_.get(), gathered_.MakeBio());
   }
@@ -156,7 +104,7 @@ class OpenTlsSocket : public TlsSocket {
   }
   // Whether the other side's certificate is of one of the roles; notes its host id.
   bool Knows(const std::vector<Role>& roles) {
-    const Certificate certificate(SSL_get1_peer_certificate(ssl_.get()));
+    const openssl::Certificate certificate(SSL_get1_peer_certificate(ssl_.get()));
     if (certificate == nullptr) return false;
     char name[256] = "";
     X509_NAME_get_text_by_NID(X509_get_subject_name(certificate.get()), NID_commonName, name,
@@ -240,7 +188,7 @@ class OpenTlsSocket : public TlsSocket {
   }
 
   const UniqueFd fd_;  // non-blocking
-  const Context context_;
+  const std::shared_ptr<const TlsContext> context_;
   tcp::WakeSize wake_size_;   // the reader's
   std::string peer_host_id_;  // constant after the handshake
   std::string protocol_;      // likewise
@@ -256,12 +204,8 @@ class OpenTlsSocket : public TlsSocket {
 
 class TcpArrival : public TlsListener::Arrival {
  public:
-  TcpArrival(UniqueFd fd, std::string address, const TlsListener::Options& options,
-             const std::string& wire_names)
-      : fd_(std::move(fd)),
-        address_(std::move(address)),
-        options_(options),
-        wire_names_(wire_names) {}
+  TcpArrival(UniqueFd fd, std::string address, const TlsListener::Options& options)
+      : fd_(std::move(fd)), address_(std::move(address)), options_(options) {}
 
   std::string address() const override { return address_; }
   absl::StatusOr<bool> BeginsTls(absl::Duration timeout) override {
@@ -279,8 +223,7 @@ class TcpArrival : public TlsListener::Arrival {
   std::unique_ptr<Socket> WithoutTls() override { return MakeTcpSocket(std::move(fd_)); }
   absl::StatusOr<std::unique_ptr<TlsSocket>> Handshake(const TlsIdentity& identity,
                                                        absl::Duration timeout) override {
-    HW_ASSIGN_OR_RETURN(Context context, MakeContext(identity, /*server=*/true));
-    SSL_CTX_set_alpn_select_cb(context.get(), &ChooseProtocol, &wire_names_);
+    HW_ASSIGN_OR_RETURN(auto context, TlsContext::OfServer(identity, options_.protocols));
     auto socket = std::make_unique<OpenTlsSocket>(std::move(fd_), std::move(context));
     HW_RETURN_IF_ERROR(socket->Handshake(/*server=*/true, timeout));
     if (!socket->Knows(options_.callers)) {
@@ -294,17 +237,12 @@ class TcpArrival : public TlsListener::Arrival {
   UniqueFd fd_;
   const std::string address_;
   const TlsListener::Options options_;
-  std::string wire_names_;
 };
 
 class TcpListener : public TlsListener {
  public:
   TcpListener(UniqueFd fd, WakePipe stop, uint32_t port, Options options)
-      : fd_(std::move(fd)),
-        stop_(std::move(stop)),
-        port_(port),
-        options_(std::move(options)),
-        wire_names_(WireNames(options_.protocols)) {}
+      : fd_(std::move(fd)), stop_(std::move(stop)), port_(port), options_(std::move(options)) {}
 
   uint32_t port() const override { return port_; }
   std::unique_ptr<Arrival> Accept() override {
@@ -325,8 +263,8 @@ class TcpListener : public TlsListener {
       char host[NI_MAXHOST] = "?", service[NI_MAXSERV] = "?";
       ::getnameinfo(reinterpret_cast<sockaddr*>(&from), length, host, sizeof(host), service,
                     sizeof(service), NI_NUMERICHOST | NI_NUMERICSERV);
-      return std::make_unique<TcpArrival>(std::move(fd), absl::StrCat(host, ":", service), options_,
-                                          wire_names_);
+      return std::make_unique<TcpArrival>(std::move(fd), absl::StrCat(host, ":", service),
+                                          options_);
     }
   }
   void Stop() override { stop_.Wake(); }
@@ -336,14 +274,13 @@ class TcpListener : public TlsListener {
   WakePipe stop_;
   const uint32_t port_;
   const Options options_;
-  const std::string wire_names_;
 };
 
 }  // namespace
 
 absl::StatusOr<std::unique_ptr<TlsSocket>> TlsSocket::Connect(const TlsIdentity& identity,
                                                               const ConnectOptions& options) {
-  HW_ASSIGN_OR_RETURN(Context context, MakeContext(identity, /*server=*/false));
+  HW_ASSIGN_OR_RETURN(auto context, TlsContext::OfClient(identity));
   HW_ASSIGN_OR_RETURN(UniqueFd fd, tcp::Connect(options.address, options.timeout));
   auto socket = std::make_unique<OpenTlsSocket>(std::move(fd), std::move(context));
   const std::string name = RoleDnsName(options.server_role), offer = WireNames(options.protocols);
