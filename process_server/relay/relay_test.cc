@@ -10,6 +10,10 @@
 namespace homeward {
 namespace {
 
+Relay::Options OneDisk() {
+  return {.machine_id = "m", .generation = 1, .disk_bytes = {kMiB}, .spool = {"/spool", kMiB}};
+}
+
 TEST(Bandwidth, TheMeanHoldsWhateverTheBatchSize) {
   ManualClock clock;
   Bandwidth bandwidth(clock, 1000);
@@ -49,12 +53,10 @@ TEST(Relay, DisksOfAnotherSizeThanWereProtectedAreRefused) {
 
 TEST(Relay, WithAFullSpoolNothingGathersInMemoryAndItGoesOnWhenThereIsRoom) {
   MemoryDisk disk(1);
-  auto relay = *Relay::Open(disk, {.machine_id = "m",
-                                   .generation = 1,
-                                   .disk_bytes = {kMiB},
-                                   .spool = {"/spool", kMiB},
-                                   .window_bytes = 64 * kKiB,
-                                   .memory_bytes_max = 32 * kKiB});
+  Relay::Options options = OneDisk();
+  options.window_bytes = 64 * kKiB;
+  options.memory_bytes_max = 32 * kKiB;
+  auto relay = *Relay::Open(disk, options);
   const auto batch = [](uint64_t sequence) {
     if (sequence == 0) return SealEpochBegin({BatchKind::kEpochBegin, {1, 0}, 1}, {});
     BatchBuilder builder;
@@ -99,12 +101,10 @@ void LetStream(Relay* relay, UpstreamLink* link) {
 
 TEST(Relay, WhatIsForwardedInTimeIsWaitedForAndWhatIsNotGoesToTheSpool) {
   MemoryDisk disk(1);
-  auto relay = *Relay::Open(disk, {.machine_id = "m",
-                                   .generation = 1,
-                                   .disk_bytes = {kMiB},
-                                   .spool = {"/spool", kMiB},
-                                   .memory_bytes_max = 2 * kMiB,
-                                   .spool_after_ticks = 3});
+  Relay::Options options = OneDisk();
+  options.memory_bytes_max = 2 * kMiB;
+  options.spool_after_ticks = 3;
+  auto relay = *Relay::Open(disk, options);
   DeafLink link;
   LetStream(relay.get(), &link);
   const SealedBatch begin = SealEpochBegin({BatchKind::kEpochBegin, {1, 0}, 1}, {});
@@ -124,12 +124,10 @@ TEST(Relay, WhatIsForwardedInTimeIsWaitedForAndWhatIsNotGoesToTheSpool) {
 
 TEST(Relay, TheFirstConnectionIsWaitedForWithoutTheSpoolButNotForLong) {
   MemoryDisk disk(1);
-  auto relay = *Relay::Open(disk, {.machine_id = "m",
-                                   .generation = 1,
-                                   .disk_bytes = {kMiB},
-                                   .spool = {"/spool", kMiB},
-                                   .memory_bytes_max = 2 * kMiB,
-                                   .spool_after_ticks = 3});
+  Relay::Options options = OneDisk();
+  options.memory_bytes_max = 2 * kMiB;
+  options.spool_after_ticks = 3;
+  auto relay = *Relay::Open(disk, options);
   const auto store = [&](uint64_t sequence) {
     const BatchHeader header{BatchKind::kWrites, {1, sequence}, 1};
     return relay->Store({sequence == 0 ? SealEpochBegin({BatchKind::kEpochBegin, {1, 0}, 1}, {})
@@ -147,11 +145,10 @@ TEST(Relay, TheFirstConnectionIsWaitedForWithoutTheSpoolButNotForLong) {
   ASSERT_TRUE(store(2).ok());
   EXPECT_EQ(relay->spooled(), (StreamPosition{1, 2})) << "one that was there is not waited for";
 
-  auto alone = *Relay::Open(disk, {.machine_id = "m",
-                                   .generation = 1,
-                                   .disk_bytes = {kMiB},
-                                   .spool = {"/alone", kMiB},
-                                   .spool_after_ticks = 3});
+  Relay::Options elsewhere = OneDisk();
+  elsewhere.spool = {"/alone", kMiB};
+  elsewhere.spool_after_ticks = 3;
+  auto alone = *Relay::Open(disk, elsewhere);
   ASSERT_TRUE(alone->Store({SealEpochBegin({BatchKind::kEpochBegin, {1, 0}, 1}, {})}).ok());
   alone->Tick();
   EXPECT_TRUE(alone->spooled().none());
@@ -161,11 +158,9 @@ TEST(Relay, TheFirstConnectionIsWaitedForWithoutTheSpoolButNotForLong) {
 
 TEST(Relay, ASynchronisationIsSpooledOnlyWhileNothingIsTaken) {
   MemoryDisk disk(1);
-  auto relay = *Relay::Open(disk, {.machine_id = "m",
-                                   .generation = 1,
-                                   .disk_bytes = {kMiB},
-                                   .spool = {"/spool", kMiB},
-                                   .spool_after_ticks = 3});
+  Relay::Options options = OneDisk();
+  options.spool_after_ticks = 3;
+  auto relay = *Relay::Open(disk, options);
   DeafLink link;
   LetStream(relay.get(), &link);
   const auto batch = [](BatchKind kind, uint64_t sequence) {
@@ -196,12 +191,10 @@ TEST(Relay, ASynchronisationIsSpooledOnlyWhileNothingIsTaken) {
 
 TEST(Relay, AFullSpoolStopsNobodyOnceNothingWaits) {
   MemoryDisk disk(1);
-  auto relay = *Relay::Open(disk, {.machine_id = "m",
-                                   .generation = 1,
-                                   .disk_bytes = {kMiB},
-                                   .spool = {"/spool", kMiB},
-                                   .memory_bytes_max = 0,
-                                   .spool_after_ticks = 1});
+  Relay::Options options = OneDisk();
+  options.memory_bytes_max = 0;
+  options.spool_after_ticks = 1;
+  auto relay = *Relay::Open(disk, options);
   DeafLink link;
   LetStream(relay.get(), &link);
   ASSERT_TRUE(relay->Store({SealEpochBegin({BatchKind::kEpochBegin, {1, 0}, 1}, {})}).ok());
@@ -216,11 +209,10 @@ TEST(Relay, AFullSpoolStopsNobodyOnceNothingWaits) {
 
 TEST(Relay, WhoKeepsToHisCreditFillsMemoryAndNotTheDisk) {
   MemoryDisk disk(1);
-  auto relay = *Relay::Open(disk, {.machine_id = "m",
-                                   .generation = 1,
-                                   .disk_bytes = {kMiB},
-                                   .spool = {"/spool", 64 * kMiB},
-                                   .memory_bytes_max = 4 * kMiB});
+  Relay::Options options = OneDisk();
+  options.spool = {"/spool", 64 * kMiB};
+  options.memory_bytes_max = 4 * kMiB;
+  auto relay = *Relay::Open(disk, options);
   DeafLink link;
   LetStream(relay.get(), &link);
   ASSERT_TRUE(relay->Store({SealEpochBegin({BatchKind::kEpochBegin, {1, 0}, 1}, {})}).ok());
@@ -273,11 +265,9 @@ class Answers : public DownstreamLink {
 
 TEST(Relay, OnlyTheAdmittedSessionStreamsAndWhoIsRefusedTakesNobodysPlace) {
   MemoryDisk disk(1);
-  auto relay = *Relay::Open(disk, {.machine_id = "m",
-                                   .generation = 1,
-                                   .disk_bytes = {kMiB},
-                                   .fence = 5,
-                                   .spool = {"/spool", kMiB}});
+  Relay::Options options = OneDisk();
+  options.fence = 5;
+  auto relay = *Relay::Open(disk, options);
   const auto hello = [](uint64_t fence) {
     replication::v1::Upstream message;
     message.mutable_hello()->set_version_major(kReplicationVersionMajor);
@@ -313,11 +303,9 @@ TEST(Relay, OnlyTheAdmittedSessionStreamsAndWhoIsRefusedTakesNobodysPlace) {
 class UncheckedTest : public ::testing::Test {
  protected:
   UncheckedTest() {
-    relay_ = *Relay::Open(disk_, {.machine_id = "m",
-                                  .generation = 1,
-                                  .disk_bytes = {kMiB},
-                                  .spool = {"/spool", kMiB},
-                                  .spool_after_ticks = 3});
+    Relay::Options options = OneDisk();
+    options.spool_after_ticks = 3;
+    relay_ = *Relay::Open(disk_, options);
     Call();
     GoOn();
     Store(SealEpochBegin({BatchKind::kEpochBegin, {1, 0}, 1}, {}, &encryptor_));
@@ -512,11 +500,9 @@ TEST(Relay, WhatTheLinkAsksForIsDoneOnceAndByWhoCan) {
   };
   for (const uint32_t minor : {kCompressesSinceMinor - 1, kCompressesSinceMinor}) {
     MemoryDisk disk(1);
-    auto relay = *Relay::Open(disk, {.machine_id = "m",
-                                     .generation = 1,
-                                     .disk_bytes = {kMiB},
-                                     .spool = {"/spool", kMiB},
-                                     .compression = PayloadEncoding::kZstd});
+    Relay::Options options = OneDisk();
+    options.compression = PayloadEncoding::kZstd;
+    auto relay = *Relay::Open(disk, options);
     replication::v1::Hello hello;
     hello.set_version_minor(minor);
     hello.set_machine_id("m");
