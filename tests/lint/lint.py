@@ -64,7 +64,7 @@ HOMES = {
     r"spdlog/": ["common/log/"],
     r"prometheus/": ["common/metrics/"],
     r"liburing": ["common/os/linux/"],
-    r"CLI/": ["common/daemon/posix/", "config_server/cli/"],
+    r"CLI/": ["common/daemon/posix/", "deploy/lab/link/", "config_server/cli/"],
     r"yaml-cpp/": ["config_server/cli/"],
     r"nlohmann/": ["common/azure/", "config_server/cli/"],
     r"systemd/": ["common/daemon/linux/"],
