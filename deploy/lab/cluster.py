@@ -184,9 +184,9 @@ registration_window {{ seconds: 900 }}
 state_directory: "{self.directory}/{name}/state"
 """
 
-    def add_process_server(self, name="process_server", extra="", cache_bytes=CACHE_BYTES):
+    def add_process_server(self, name="process_server", extra="", cache_bytes=CACHE_BYTES, host="127.0.0.1"):
         return self.daemon(name, "homeward-process-server", self.join(name) + f"""
-listen_address: "127.0.0.1:{free_port()}"
+listen_address: "{host}:{free_port()}"
 cache_bytes_max: {cache_bytes}
 """ + extra)
 
