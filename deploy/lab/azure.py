@@ -3,6 +3,7 @@ powered on or off. What is there is looked at with Azure's own SDK."""
 import json
 import os
 import pathlib
+import shlex
 import socket
 import ssl
 import subprocess
@@ -43,9 +44,10 @@ def post(url, order, trusted):
 class Program:
     """Prints one line of JSON when it is ready, and ends with this process."""
 
-    def __init__(self, log, *command):
+    def __init__(self, log, *command, prefix=()):
+        """`prefix`: what runs the command, as in another network namespace."""
         with open(log, "ab") as errors:
-            self.process = subprocess.Popen([str(part) for part in command], stdout=subprocess.PIPE, stderr=errors, text=True,
+            self.process = subprocess.Popen([*prefix, *(str(part) for part in command)], stdout=subprocess.PIPE, stderr=errors, text=True,
                                             preexec_fn=die_with_parent)
         line = self.process.stdout.readline()
         if not line:
@@ -60,10 +62,10 @@ class Program:
 class Storage(Program):
     """A storage account with one container."""
 
-    def __init__(self, binaries, directory, npm):
+    def __init__(self, binaries, directory, npm, listen="127.0.0.1:0", prefix=()):
         directory.mkdir(parents=True)
         super().__init__(directory / "log", binaries / "homeward-fake-azure-storage", "--npm", npm, "--directory", directory,
-                         "--account", ACCOUNT)
+                         "--account", ACCOUNT, "--listen", listen, prefix=prefix)
         self.url, self.key = self.ready["url"], self.ready["key"]
         host, port = self.ready["address"].rsplit(":", 1)
         self.certificate = directory / "certificate.pem"
@@ -86,21 +88,20 @@ class Storage(Program):
 
 
 class ResourceManager(Program):
-    """The Resource Manager of one subscription. Its VMs' guests are `guests`."""
+    """The Resource Manager of one subscription. `hooks`: what is run when a VM is powered "on" or "off"."""
 
-    def __init__(self, binaries, directory, storage, guests, operation_ms=500):
+    def __init__(self, binaries, directory, storage, hooks, operation_ms=500, listen="127.0.0.1:0", prefix=(), production="10.20.1.0/24"):
         directory.mkdir(parents=True)
         site = directory / "site.json"
         site.write_text(json.dumps({
             "operation_ms": operation_ms, "groups": [GROUP, "other"],
             "accounts": [{"group": GROUP, "name": ACCOUNT, "blob": storage.url.rsplit("/", 1)[0]}],
-            "accounts": [{"group": GROUP, "name": ACCOUNT, "blob": storage.url.rsplit("/", 1)[0]}],
-            "networks": [{"group": GROUP, "name": NETWORK, "prefixes": ["10.20.0.0/16"],
-                          "subnets": [{"name": "production", "prefix": "10.20.1.0/24"},
+            "networks": [{"group": GROUP, "name": NETWORK, "prefixes": [str(production), TEST_PREFIX + "0/24"],
+                          "subnets": [{"name": "production", "prefix": str(production)},
                                       {"name": "isolated", "prefix": TEST_PREFIX + "0/24"}]}]}))
         super().__init__(directory / "log", binaries / "homeward-fake-azure-arm", "--config", site, "--state", directory / "state",
-                         "--on-power-on", guests.hook("on"), "--on-power-off", guests.hook("off"),
-                         "--storage-key", storage.key, "--storage-account", ACCOUNT, "--storage-ca", storage.certificate)
+                         "--on-power-on", hooks["on"], "--on-power-off", hooks["off"], "--listen", listen,
+                         "--storage-key", storage.key, "--storage-account", ACCOUNT, "--storage-ca", storage.certificate, prefix=prefix)
         self.endpoint, self.certificate = self.ready["endpoint"], pathlib.Path(self.ready["ca_file"])
         self.storage = storage
         self.secret_file = directory / "secret"
@@ -161,13 +162,14 @@ class Sdk:
 
 
 class Guests:
-    """What happens in Azure's VMs. `on(vm)` and `off(vm)` are called, one at a time, on one thread, with the VM's
-    {"name", "id", "disks", "addresses"}; the VM is on, or off, when they return. They are told apart by name alone."""
+    """What happens in VMs. `on(vm)`, `off(vm)` and others are called with the VM's {"name", "id", "disks", "addresses"}; the VM is
+    on, or off, when they return. They are told apart by name alone. They are called one at a time, on one thread; with `at_once`
+    each on a thread of its own, which ends with it."""
 
-    def __init__(self, directory, on, off):
+    def __init__(self, directory, at_once=False, **events):
         directory.mkdir(parents=True, exist_ok=True)
         self.path = directory / "guests"
-        self.events = {"on": on, "off": off}
+        self.events, self.at_once = events, at_once
         self.failures = []
         self.listener = socket.socket(socket.AF_UNIX)
         self.listener.bind(str(self.path))
@@ -175,18 +177,25 @@ class Guests:
         # Not a pool: what a guest starts ends with the thread that started it.
         threading.Thread(target=self.serve, daemon=True).start()
 
-    def hook(self, event):
-        return f"{sys.executable} {LAB / 'azure_hook.py'} {self.path} {event}"
+    def hooks(self, *more):
+        """The commands that tell of a VM which is powered on, or off. `more`: whose VM it is."""
+        return {event: shlex.join([sys.executable, str(LAB / "guest_hook.py"), str(self.path), event, *more]) for event in self.events}
 
     def serve(self):
         while True:
             link, _ = self.listener.accept()
-            with link, link.makefile("rw") as text:
-                order = json.loads(text.readline())
-                answer = {}
-                try:
-                    self.events[order["event"]](order["vm"])
-                except Exception as why:  # the VM does not start, and whoever waits for it is told
-                    self.failures.append(f"{order['vm']['name']}, {order['event']}: {why}")
-                    answer = {"error": str(why)}
-                print(json.dumps(answer), file=text, flush=True)
+            if self.at_once:
+                threading.Thread(target=self.handle, args=(link,), daemon=True).start()
+            else:
+                self.handle(link)
+
+    def handle(self, link):
+        with link, link.makefile("rw") as text:
+            order = json.loads(text.readline())
+            answer = {}
+            try:
+                self.events[order["event"]](order["vm"])
+            except Exception as why:  # the VM does not start, and whoever waits for it is told
+                self.failures.append(f"{order['vm']['name']}, {order['event']}: {why}")
+                answer = {"error": str(why)}
+            print(json.dumps(answer), file=text, flush=True)

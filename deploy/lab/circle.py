@@ -83,10 +83,10 @@ class Circle(Story):
     def set_up(self, operation_ms=500):
         self.start_vcenter()
         self.flats = self.home_flats()
-        guests = Guests(self.work / "guests", self.on, self.off)
+        guests = Guests(self.work / "guests", on=self.on, off=self.off)
         self.guests = guests
         self.storage = Storage(self.binaries, self.work / "storage", self.storage_npm)
-        self.manager = ResourceManager(self.binaries, self.work / "manager", self.storage, guests, operation_ms)
+        self.manager = ResourceManager(self.binaries, self.work / "manager", self.storage, guests.hooks(), operation_ms)
         self.sdk = Sdk(self.storage, self.manager, self.storage_npm, self.manager_npm)
         self.cluster.add_process_server("process_server", self.storage.configuration(), cache_bytes=1 << 30).start()
         self.cluster.add_process_server("process_server_in_azure", cache_bytes=1 << 30).start()

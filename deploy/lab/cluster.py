@@ -146,15 +146,61 @@ class Daemon:
         return path.read_text(errors="replace") if path.exists() else ""
 
 
-class Cluster:
+class Operator:
+    """Who uses the command line, from this host."""
+
+    def __init__(self, binaries, address, identity):
+        self.binaries, self.address, self.identity = pathlib.Path(binaries), address, pathlib.Path(identity)
+
+    def command(self, *arguments):
+        return [str(self.binaries / "homeward"), "--server", self.address, "--identity", str(self.identity),
+                *arguments]
+
+    def cli(self, *arguments, limit=HANG_SECONDS):
+        done = subprocess.run(self.command(*arguments), capture_output=True, text=True, timeout=limit)
+        if done.returncode != 0:
+            raise Refused(done.returncode, (done.stderr + done.stdout).strip())
+        return done.stdout
+
+    def json(self, *arguments):
+        return json.loads(self.cli("--output", "json", *arguments))
+
+    def try_cli(self, *arguments):
+        try:
+            return self.cli(*arguments) or True
+        except Refused:
+            return False
+
+    def try_json(self, *arguments):
+        try:
+            return self.json(*arguments)
+        except Refused:
+            return {}
+
+    def await_(self, what, holds, limit=HANG_SECONDS, interval=0.1):
+        """Looks until `holds()` is true and returns that; TimeoutError names what was awaited. A `limit` can only be longer
+        than the usual one. Looks are less frequent the longer it takes, since each is a program that starts."""
+        limit = max(limit, HANG_SECONDS)
+        began = time.monotonic()
+        while True:
+            value = holds()
+            if value:
+                return value
+            waited = time.monotonic() - began
+            if waited > limit:
+                raise TimeoutError(f"{what}: not within {limit} s")
+            time.sleep(max(interval, min(waited / 4, 0.5)))
+
+
+class Cluster(Operator):
     enrol_command = "enrol"
 
     def __init__(self, binaries, directory, heartbeat="1s", extra="", host="127.0.0.1"):
-        self.binaries, self.directory = pathlib.Path(binaries), pathlib.Path(directory)
+        self.directory = pathlib.Path(directory)
+        super().__init__(binaries, f"{host}:{free_port()}", self.directory / "config_server" / "state" / "operator")
         self.daemons = {}
         # A stop that is asked for takes away what was made, as any other end does.
         signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))
-        self.address = f"{host}:{free_port()}"
         self.enrolment = self.directory / "enrolment"
         self.daemon("config_server", "homeward-config-server", f"""
 listen_address: "{self.address}"
@@ -200,45 +246,6 @@ cache_bytes_max: {cache_bytes}
         made = self.daemon(name, "homeward-agent", "")
         made.config.write_text(self.join(name).replace(f'name: "{name}"', f'name: "{machine}"') + config)
         return made
-
-    def command(self, *arguments):
-        return [str(self.binaries / "homeward"), "--server", self.address, "--identity",
-                f"{self.directory}/config_server/state/operator", *arguments]
-
-    def cli(self, *arguments, limit=HANG_SECONDS):
-        done = subprocess.run(self.command(*arguments), capture_output=True, text=True, timeout=limit)
-        if done.returncode != 0:
-            raise Refused(done.returncode, (done.stderr + done.stdout).strip())
-        return done.stdout
-
-    def json(self, *arguments):
-        return json.loads(self.cli("--output", "json", *arguments))
-
-    def try_cli(self, *arguments):
-        try:
-            return self.cli(*arguments) or True
-        except Refused:
-            return False
-
-    def try_json(self, *arguments):
-        try:
-            return self.json(*arguments)
-        except Refused:
-            return {}
-
-    def await_(self, what, holds, limit=HANG_SECONDS, interval=0.1):
-        """Looks until `holds()` is true and returns that; TimeoutError names what was awaited. A `limit` can only be longer
-        than the usual one. Looks are less frequent the longer it takes, since each is a program that starts."""
-        limit = max(limit, HANG_SECONDS)
-        began = time.monotonic()
-        while True:
-            value = holds()
-            if value:
-                return value
-            waited = time.monotonic() - began
-            if waited > limit:
-                raise TimeoutError(f"{what}: not within {limit} s")
-            time.sleep(max(interval, min(waited / 4, 0.5)))
 
     def told(self):
         """How each daemon is, and the end of what it said."""

@@ -106,7 +106,7 @@ def read_ledger(data):
     return records
 
 
-def write_on(target, base, limit, acknowledged, churn_bytes):
+def write_on(target, base, limit, acknowledged, churn_bytes, interval=0.02):
     """Writes the ledger, one synced record after another, and overwrites random blocks of a second file, until it is
     told to stop. Goes on with a ledger that is there. Each record that is on the disk is noted in `acknowledged`, outside of
     it."""
@@ -124,8 +124,8 @@ def write_on(target, base, limit, acknowledged, churn_bytes):
                 at = int.from_bytes(os.urandom(6), "big") % max(1, churn_bytes // 65536) * 65536
                 os.pwrite(churn, os.urandom(65536), at)
             sequence += 1
-            time.sleep(0.02)
+            time.sleep(interval)
 
 
 if __name__ == "__main__":
-    write_on(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], int(sys.argv[5]))
+    write_on(sys.argv[1], int(sys.argv[2]), int(sys.argv[3]), sys.argv[4], int(sys.argv[5]), *map(float, sys.argv[6:]))

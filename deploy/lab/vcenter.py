@@ -4,6 +4,7 @@ import json
 import signal
 import ssl
 import subprocess
+import threading
 import urllib.request
 
 from cluster import die_with_parent, straight
@@ -38,16 +39,21 @@ for line in sys.stdin:
 
 
 class Vcenter:
-    def __init__(self, binaries, directory, topology, listen="127.0.0.1:0"):
+    def __init__(self, binaries, directory, topology, listen="127.0.0.1:0", prefix=(), hooks=None):
+        """`prefix`: what runs it, as in another network namespace. `hooks`: commands for when a VM is powered
+        "on" or "off", or its guest is asked for a "shutdown"."""
         directory.mkdir(parents=True, exist_ok=True)
         path = directory / "topology.json"
         path.write_text(json.dumps({"accounts": [{"user": "homeward", "password": PASSWORD},
                                                  {"user": "viewer", "password": PASSWORD, "read_only": True}], **topology}))
-        self.process = subprocess.Popen([binaries / "homeward-fake-vcenter", "--topology", path, "--listen", listen],
+        flags = {"on": "--on-power-on", "off": "--on-power-off", "shutdown": "--on-shutdown"}
+        told = [word for event, command in (hooks or {}).items() for word in (flags[event], command)]
+        self.process = subprocess.Popen([*prefix, binaries / "homeward-fake-vcenter", "--topology", path, "--listen", listen, *told],
                                         stdout=subprocess.PIPE, text=True, preexec_fn=die_with_parent)
         ready = json.loads(self.process.stdout.readline())
         self.address, self.thumbprint = ready["address"], ready["thumbprint"]
         self.client = None
+        self.asking = threading.Lock()
 
     def stop(self):
         """Its loop devices go with it."""
@@ -60,11 +66,17 @@ class Vcenter:
     @contextlib.contextmanager
     def away(self):
         """It is down for as long as the block runs."""
-        self.process.send_signal(signal.SIGUSR1)
+        self.go_away()
         try:
             yield
         finally:
-            self.process.send_signal(signal.SIGUSR2)
+            self.come_back()
+
+    def go_away(self):
+        self.process.send_signal(signal.SIGUSR1)
+
+    def come_back(self):
+        self.process.send_signal(signal.SIGUSR2)
 
     def order(self, **order):
         request = urllib.request.Request(f"https://{self.address}/control", json.dumps(order).encode())
@@ -73,11 +85,12 @@ class Vcenter:
 
     def ask(self, program):
         """Runs Python with pyVmomi's `content`, `vms` by name, and done(task); returns what it prints as JSON."""
-        if self.client is None:
-            self.client = subprocess.Popen(["/usr/bin/python3", "-c", CLIENT, *self.address.split(":"), PASSWORD], stdin=subprocess.PIPE,
-                                           stdout=subprocess.PIPE, text=True, preexec_fn=die_with_parent)
-        print(json.dumps(program), file=self.client.stdin, flush=True)
-        reply = json.loads(self.client.stdout.readline())
+        with self.asking:
+            if self.client is None:
+                self.client = subprocess.Popen(["/usr/bin/python3", "-c", CLIENT, *self.address.split(":"), PASSWORD], stdin=subprocess.PIPE,
+                                               stdout=subprocess.PIPE, text=True, preexec_fn=die_with_parent)
+            print(json.dumps(program), file=self.client.stdin, flush=True)
+            reply = json.loads(self.client.stdout.readline())
         if reply["error"]:
             raise RuntimeError(f"pyVmomi: {reply['error'][-800:]}")
         return json.loads(reply["out"] or "null")

@@ -20,6 +20,9 @@ constexpr absl::Duration kRegistrationWindow = absl::Minutes(15);
 // A shorter one would measure the lab's own machine.
 constexpr absl::Duration kHeartbeatIntervalMin = absl::Milliseconds(100);
 
+// What writes in a machine of the lab, as an operator's application does (deploy/lab/guest).
+constexpr char kLedgerService[] = "ledger";
+
 class Files {
  public:
   Files(const v1::Topology& topology, const Places& places, double time_scale)
@@ -123,6 +126,12 @@ class Files {
     // The machine's own paths, whatever the lab's are.
     config.mutable_join()->set_enrolment_file("/etc/homeward/enrolment");
     if (config.state_directory().empty()) config.set_state_directory("/var/lib/homeward/agent");
+    if (!config.has_hooks()) {
+      for (const char* word : {"/usr/bin/systemctl", "stop", kLedgerService})
+        config.mutable_hooks()->add_quiesce(word);
+      for (const char* word : {"/usr/bin/systemctl", "start", kLedgerService})
+        config.mutable_hooks()->add_resume(word);
+    }
     if (config.registration().has_delay())
       ScaleDelay(config.mutable_registration()->mutable_delay());
     Add(machine.name(), "agent", machine.name(), config);

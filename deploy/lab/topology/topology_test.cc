@@ -150,6 +150,7 @@ TEST(Topology, ConfigurationsOfDaemonsAreWholeAndTheirClocksScaled) {
   EXPECT_EQ(agent.join().name(), "web-1");
   EXPECT_EQ(agent.registration().delay().uniform().min().seconds(), 1);
   EXPECT_EQ(agent.registration().delay().uniform().max().seconds(), 15);
+  EXPECT_EQ(agent.hooks().quiesce_size(), 3);
 }
 
 std::string ScenarioRefusal(const std::string& text) {

@@ -288,6 +288,18 @@ func (f *Front) sdk(w http.ResponseWriter, r *http.Request) {
 	case method.Name == "UnregisterVM" || method.Name == "ShutdownGuest":
 		if wrong := f.before(method); wrong != nil {
 			fault(answer, "", wrong)
+		} else if vm, ok := simulator.Map.Get(method.This).(*simulator.VirtualMachine); ok && method.Name == "ShutdownGuest" &&
+			f.site.guests.Shutdown != "" && vm.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOn {
+			// The call only asks the guest. The VM is off when that has done what it was asked.
+			request := r.Clone(context.Background())
+			go func() {
+				if f.site.guests.run(f.site.guests.Shutdown, vm) == nil {
+					f.site.guests.toolsAre(vm, types.VirtualMachineToolsRunningStatusGuestToolsNotRunning)
+					f.forward(httptest.NewRecorder(), request, body)
+					_ = f.after(method, nil)
+				}
+			}()
+			reply(answer, &types.ShutdownGuestResponse{})
 		} else {
 			f.forward(answer, r, body)
 			f.after(method, nil)
@@ -554,6 +566,12 @@ func (f *Front) perform(r *http.Request, body []byte, method *simulator.Method, 
 	if wrong := f.before(method); wrong != nil {
 		return nil, wrong
 	}
+	vm, _ := simulator.Map.Get(method.This).(*simulator.VirtualMachine)
+	if method.Name == "PowerOnVM_Task" && vm != nil {
+		if wrong := f.site.guests.turnOn(vm); wrong != nil {
+			return nil, wrong
+		}
+	}
 	answer := httptest.NewRecorder()
 	f.forward(answer, r, body)
 	found := taskReference.FindSubmatch(answer.Body.Bytes())
@@ -564,7 +582,11 @@ func (f *Front) perform(r *http.Request, body []byte, method *simulator.Method, 
 	if inner.Info.Error != nil {
 		return nil, inner.Info.Error.Fault
 	}
-	if err := f.after(method, inner.Info.Result); err != nil {
+	err := f.after(method, inner.Info.Result)
+	if method.Name == "PowerOffVM_Task" && vm != nil && err == nil {
+		err = f.site.guests.turnOff(vm)
+	}
+	if err != nil {
 		return nil, &types.GenericVmConfigFault{Reason: err.Error()}
 	}
 	return inner.Info.Result, nil

@@ -84,7 +84,7 @@ type DiskOf struct {
 	SizeMB     int64  `json:"size_mb"`
 	Controller int    `json:"controller"`
 	Unit       int32  `json:"unit"`
-	RDM        string `json:"rdm"` // physicalMode or virtualMode: a raw device mapping
+	RDM        string `json:"rdm"`  // physicalMode or virtualMode: a raw device mapping
 	UUID       string `json:"uuid"` // 32 hex digits, as copies by file have that of another; empty: its own
 }
 
@@ -103,6 +103,7 @@ type Site struct {
 	client   *vim25.Client
 	disks    *Disks
 	memoryMB map[string]int64 // by host
+	guests   Guests
 }
 
 // Close lets go of what the site made outside its datastores.

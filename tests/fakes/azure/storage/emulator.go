@@ -32,9 +32,9 @@ type Emulator struct {
 
 var listening = regexp.MustCompile(`listens on https://127\.0\.0\.1:([1-9][0-9]*)`)
 
-// StartEmulator returns when it answers. The process ends with this one, however that ends.
-func StartEmulator(npm, directory string, memory bool, account *Account) (*Emulator, error) {
-	certificate, key, err := makeCertificate()
+// StartEmulator returns when it answers. Its certificate is for `host` too. The process ends with this one, however that ends.
+func StartEmulator(npm, directory string, memory bool, account *Account, host string) (*Emulator, error) {
+	certificate, key, err := makeCertificate(host)
 	if err != nil {
 		return nil, err
 	}
@@ -115,8 +115,8 @@ func (emulator *Emulator) awaitReady(output io.Reader) error {
 // Stop ends it.
 func (emulator *Emulator) Stop() { emulator.process.Kill() }
 
-// A certificate for this host that is its own authority, and its key; both PEM.
-func makeCertificate() ([]byte, []byte, error) {
+// A certificate for this host and `host`, if that is an address, that is its own authority, and its key; both PEM.
+func makeCertificate(host string) ([]byte, []byte, error) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		return nil, nil, err
@@ -129,6 +129,9 @@ func makeCertificate() ([]byte, []byte, error) {
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(30 * 24 * time.Hour), IsCA: true, BasicConstraintsValid: true,
 		KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign, ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth},
 		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)}}
+	if address := net.ParseIP(host); address != nil {
+		template.IPAddresses = append(template.IPAddresses, address)
+	}
 	der, err := x509.CreateCertificate(rand.Reader, template, template, key.Public(), key)
 	if err != nil {
 		return nil, nil, err

@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"flag"
 	"fmt"
+	"net"
 	"os"
 	"os/signal"
 	"runtime"
@@ -37,7 +38,11 @@ func run(npm, directory string, memory bool, account, key, container, listen str
 	if err != nil {
 		return err
 	}
-	emulator, err := StartEmulator(npm, directory, memory, owner)
+	host, _, err := net.SplitHostPort(listen)
+	if err != nil {
+		return err
+	}
+	emulator, err := StartEmulator(npm, directory, memory, owner, host)
 	if err != nil {
 		return err
 	}

@@ -1,0 +1,162 @@
+"""Machines of a lab: virtual machines that boot for real, at home or in Azure, from the very disks that are there."""
+import hashlib
+import threading
+import time
+
+from cluster import seconds_of
+from guest import image
+from guest.guest import Guest
+from network import BRIDGE
+
+LEDGER_BYTES = 64 << 20
+SHUTDOWN_SECONDS = 60
+LEDGER_UNIT = """[Service]
+ExecStart=
+ExecStart=/usr/bin/python3 /usr/local/lib/lab/disks.py /var/lib/ledger/ledger 0 {limit} /dev/virtio-ports/ledger {churn} {interval}
+"""
+
+
+def mac_of(uuid):
+    """A VM's network card has the same address each time, in QEMU's range."""
+    return ":".join(["52", "54", "00", *(hashlib.sha256(uuid.encode()).hexdigest()[at:at + 2] for at in (0, 2, 4))])
+
+
+class Boot:
+    """One power-on of a machine, until it is off."""
+
+    def __init__(self, label, running, before, boot_id_before):
+        self.label, self.guest = label, running
+        self.powered_on = time.time()
+        self.acknowledged_before = before      # records of the ledger that it must find
+        self.boot_id_before = boot_id_before   # of the copy that was the machine until then
+        self.registered_at = None              # seconds since 1970
+
+    def found(self):
+        """How many records of its ledger it found when it booted, in an unbroken chain; None until it has added one."""
+        noted = self.guest.acknowledgements()
+        return noted[0][0] if noted else None
+
+    def records(self):
+        """How many there are that its guest has said are durable."""
+        noted = self.guest.acknowledgements()
+        return noted[-1][0] + 1 if noted else self.acknowledged_before
+
+
+class Machine:
+    """One machine of the topology. Its VM at home and the one in Azure may both be on."""
+
+    def __init__(self, lab, described):
+        self.lab, self.described, self.name = lab, described, described["name"]
+        self.directory = lab.directory / "machines" / self.name
+        self.directory.mkdir(parents=True)
+        self.lock = threading.RLock()
+        self.boots = []    # all of them, in order
+        self.running = {}  # by "vcenter" and "azure": the boot that goes on there
+        self.current = None  # the boot that is the machine: the last one that began while no other went on
+
+    # --- its VM at home
+
+    def vcenter(self):
+        return self.lab.vcenters[self.described["place"]["vcenter"]]
+
+    def install(self):
+        """Puts the system on its first disk, with what is its own."""
+        place = self.described["place"]
+        flat = self.lab.directory_of(place["vcenter"], place["datastore"]) / self.name / f"{self.name}-flat.vmdk"
+        image.copy(self.lab.image, flat)
+        workload = self.described["settings"]["workload"]
+        unit = LEDGER_UNIT.format(limit=LEDGER_BYTES, churn=int(workload.get("churn_mb", 0)) << 20, interval=workload["ledger_interval"].rstrip("s"))
+        image.personalise(flat, {
+            "/etc/hostname": (self.name + "\n", 0o644),
+            "/etc/homeward/agent.conf": (self.lab.configs[self.name, "agent"], 0o644),
+            "/etc/homeward/enrolment": (self.lab.enrolment, 0o600),
+            "/etc/systemd/system/ledger.service.d/lab.conf": (unit, 0o644),
+            "/usr/bin/homeward-agent": (self.lab.binaries / "homeward-agent", 0o755)})
+
+    def power(self, what):
+        self.vcenter().ask(f"done(vms[{self.name!r}].{what}())")
+
+    def power_on_at_home(self):
+        self.power("PowerOn")
+
+    def power_off_at_home(self):
+        self.power("PowerOff")
+
+    def delete_at_home(self):
+        """With its disks, by somebody else's client."""
+        if "vcenter" in self.running:
+            self.power_off_at_home()
+        self.power("Destroy")
+
+    # --- boots
+
+    def boot(self, vm):
+        """Its VM is powered on there."""
+        with self.lock:
+            number = len(self.boots) + 1
+            where = "home" if vm["kind"] == "vcenter" else "azure"
+            label = f"{where} {number}"
+            site = self.lab.site_of(vm)
+            settings = self.described["settings"]
+            running = Guest(self.name, self.directory / f"boot-{number}", vm["disks"], vm["id"], "vmware" if where == "home" else "azure",
+                            vm.get("uuids", ()), vm.get("mac") or mac_of(vm["id"]), BRIDGE, site.router.prefix, int(settings["memory_mb"]), settings["cpus"])
+            alone = not self.running
+            boot = Boot(label, running, self.current.records() if self.current else 0, self.lab.seen(self.name).get("admitted_copy", {}).get("boot_id", ""))
+            self.boots.append(boot)
+            self.running[vm["kind"]] = boot
+            if alone:
+                self.current = boot
+            delay = self.lab.delay_of(settings.get("network_ready"), f"{self.name} {number}")
+            running.start()
+            if delay:
+                running.set_link(False)
+                timer = threading.Timer(delay, self.plug_in, (running,))
+                timer.daemon = True
+                timer.start()
+        self.lab.tell(self.name, f"powered on ({label})")
+
+    def plug_in(self, running):
+        with self.lock:
+            if running.is_on():
+                running.set_link(True)
+
+    def off(self, vm, gently):
+        """Its VM is powered off there, or shut down."""
+        with self.lock:
+            boot = self.running.pop(vm["kind"], None)
+        if boot is None:
+            return
+        if gently:
+            boot.guest.shut_down(SHUTDOWN_SECONDS)
+        else:
+            boot.guest.kill()
+        self.lab.tell(self.name, f"off ({boot.label})")
+
+    # --- what became of them
+
+    def note_registration(self, seen):
+        """`seen`: what the configuration server knows of the machine."""
+        boot = self.current
+        copy = seen.get("admitted_copy", {}).get("boot_id", "")
+        if boot is None or boot.registered_at is not None or not seen.get("agent_connected") or not copy or copy == boot.boot_id_before:
+            return
+        boot.registered_at = max(seconds_of(seen["registered_at"]), boot.powered_on)
+        self.lab.tell(self.name, f"registered, {boot.registered_at - boot.powered_on:.1f} s after power-on ({boot.label})")
+
+    def has_registered(self, seen):
+        self.note_registration(seen)
+        return self.current is not None and self.current.registered_at is not None and seen.get("agent_connected", False)
+
+    def acknowledged_count(self):
+        return self.current.records() if self.current else 0
+
+    def last_words(self):
+        return self.current.guest.console()[-300:] if self.current else "it was never on"
+
+    def status(self):
+        on = ", ".join(boot.label for boot in self.running.values()) or "off"
+        return {"name": self.name, "told": f"{on}; {self.acknowledged_count()} records of its ledger"}
+
+    def close(self):
+        for boot in self.boots:
+            boot.guest.kill()
