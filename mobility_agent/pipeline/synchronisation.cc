@@ -14,6 +14,11 @@ namespace {
 
 constexpr size_t kQueriesMax = 32;
 constexpr uint64_t kDigestReadBytes = kMiB;
+// A reply may take so many times as long as the slowest one so far.
+constexpr int kPatience = 3;
+constexpr absl::Duration kPatienceMax = absl::Minutes(2);
+// Between two questions to one that is silent.
+constexpr absl::Duration kSilenceMax = absl::Seconds(10);
 constexpr size_t kRangesMax = std::numeric_limits<size_t>::max();  // nothing is collected
 
 }  // namespace
@@ -27,6 +32,7 @@ Synchronisation::Synchronisation(const Clock& clock, const Options& options,
       running_(start.running),
       fresh_(start.fresh),
       next_query_id_(start.first_query),
+      patience_(options.digest_timeout),
       differing_(sources, kRangesMax) {}
 
 void Synchronisation::Begin(StreamPosition base) {
@@ -99,7 +105,6 @@ absl::Status Synchronisation::ReadFresh(uint64_t batch_bytes, BatchBuilder* buil
 absl::Status Synchronisation::AskDigests(uint64_t epoch) {
   WriteSource* const source = sources_[place_.disk];
   Query query;
-  query.asked = clock_.Monotonic();
   query.message.set_query_id(next_query_id_++);
   query.message.set_epoch(epoch);
   query.message.set_disk(static_cast<uint32_t>(place_.disk));
@@ -121,9 +126,15 @@ absl::Status Synchronisation::AskDigests(uint64_t epoch) {
         Digest128(memory.Part(at, std::min(options_.digest_block_bytes, length - at))));
   }
   place_.offset = end;
-  ask_(query.message);
-  queries_.emplace(query.message.query_id(), std::move(query));
+  if (queries_.empty()) heard_ = clock_.Monotonic();
+  const uint64_t id = query.message.query_id();
+  Send(&queries_.emplace(id, std::move(query)).first->second);
   return absl::OkStatus();
+}
+
+void Synchronisation::Send(Query* query) {
+  query->order = next_order_++;
+  ask_(query->message);
 }
 
 void Synchronisation::OnReply(const replication::v1::DigestReply& reply) {
@@ -137,23 +148,39 @@ void Synchronisation::OnReply(const replication::v1::DigestReply& reply) {
         std::min(query.block_bytes(), sources_[query.disk()]->size_bytes() - offset);
     differing_.Add(query.disk(), {offset, length});
   }
+  answered_order_ = std::max(answered_order_, it->second.order);
   queries_.erase(it);
+  const absl::Duration now = clock_.Monotonic();
+  if (replies_since_probe_) ++*replies_since_probe_;
+  // The first reply after a silence says nothing of how long replies take.
+  if (replies_since_probe_ != 1)
+    patience_ = std::clamp(std::max(patience_ / 2, kPatience * (now - heard_)),
+                           options_.digest_timeout, kPatienceMax);
+  heard_ = now;
 }
 
 void Synchronisation::AskAgain(uint64_t epoch) {
+  if (queries_.empty()) return;
   const absl::Duration now = clock_.Monotonic();
+  const bool silent = now - std::max(heard_, probed_) >= patience_;
+  const bool all = connected_anew_ || (silent && replies_since_probe_ == 1);
+  const uint64_t answered = answered_order_;
+  // The digests may be of an older epoch: what was written since is in the map of changes.
+  for (auto& [id, query] : queries_) query.message.set_epoch(epoch);
   for (auto& [id, query] : queries_) {
-    if (now - query.asked < options_.digest_timeout) continue;
-    query.asked = now;
-    // The digests may be of an older epoch: what was written since is in the map of changes.
-    query.message.set_epoch(epoch);
-    ask_(query.message);
+    if (all || query.order < answered) Send(&query);
   }
+  if (silent && !all) {
+    ask_(queries_.begin()->second.message);
+    patience_ = std::max(patience_, std::min(2 * patience_, kSilenceMax));
+  }
+  if (!silent && !all) return;
+  probed_ = now;
+  replies_since_probe_ = all ? std::nullopt : std::make_optional(0);
+  connected_anew_ = false;
 }
 
-void Synchronisation::OnConnected() {
-  for (auto& [id, query] : queries_) query.asked = -absl::InfiniteDuration();
-}
+void Synchronisation::OnConnected() { connected_anew_ = !queries_.empty(); }
 
 Synchronisation::Progress Synchronisation::progress() const {
   Progress progress;

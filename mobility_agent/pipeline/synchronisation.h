@@ -5,6 +5,7 @@
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <vector>
 
 #include "absl/status/status.h"
@@ -23,7 +24,8 @@ class Synchronisation {
   struct Options {
     uint64_t digest_block_bytes = 16 * kKiB;  // differences are found, and zeroes left out, by it
     uint32_t digest_blocks_max = 256;         // by question
-    absl::Duration digest_timeout = absl::Seconds(3);  // then it is asked again
+    // So long without any reply, and one question is asked again. Longer where replies take longer.
+    absl::Duration digest_timeout = absl::Seconds(3);
   };
   struct Progress {
     uint64_t done_bytes = 0;
@@ -66,7 +68,11 @@ class Synchronisation {
   absl::Status Fill(uint64_t epoch, uint64_t batch_bytes, BatchBuilder* builder);
   // Unknown numbers are ignored: answered twice, or asked by a synchronisation that is over.
   void OnReply(const replication::v1::DigestReply& reply);
-  // Asks again what has waited for its reply for too long.
+  // Asks again what is lost. The other side answers in the order in which it is asked, so that is
+  // what a later question's reply has overtaken. After a silence one question finds out whether
+  // somebody is there; if it is the only one that is answered, the others are lost. What only waits
+  // its turn is not asked again: a replica that is read over a slow line would be asked faster than
+  // it can answer.
   void AskAgain(uint64_t epoch);
   // There is a new connection: what is open may be lost, and AskAgain() asks for all of it.
   void OnConnected();
@@ -78,8 +84,9 @@ class Synchronisation {
  private:
   struct Query {
     replication::v1::DigestQuery message;
-    absl::Duration asked;
+    uint64_t order = 0;  // of being asked
   };
+  void Send(Query* query);
   bool AtEnd() const { return place_.disk == sources_.size(); }
   absl::Status Compare(uint64_t epoch, uint64_t batch_bytes, BatchBuilder* builder);
   absl::Status AskDigests(uint64_t epoch);
@@ -97,6 +104,14 @@ class Synchronisation {
   DiskPlace place_;  // what is before it was compared, or asked for
   std::map<uint64_t, Query> queries_;
   uint64_t next_query_id_;
+  uint64_t next_order_ = 1;
+  uint64_t answered_order_ = 0;  // the latest of which a reply came
+  bool connected_anew_ = false;
+  // Of the question that is to find out: how many replies came since.
+  std::optional<int> replies_since_probe_;
+  absl::Duration heard_;     // when the last reply came, or the first question without one went
+  absl::Duration probed_;    // when it was asked last whether somebody is there
+  absl::Duration patience_;  // how long no reply is nothing to worry about
   DirtyMap differing_;
 };
 

@@ -82,16 +82,62 @@ TEST_F(SynchronisationTest, WhatIsNotAnsweredIsAskedAgainInTheEpochOfThen) {
   sync_->AskAgain(6);
   EXPECT_TRUE(asked_.empty()) << "it may still come";
   Reply(70, {});
+  clock_.now += absl::Seconds(5);
+  sync_->AskAgain(6);
+  EXPECT_TRUE(asked_.empty()) << "one reply took two seconds, so another may take six";
   clock_.now += absl::Seconds(1);
   sync_->AskAgain(6);
-  ASSERT_EQ(asked_.size(), 2u);
+  ASSERT_EQ(asked_.size(), 1u) << "one finds out";
   EXPECT_EQ(asked_[0].query_id(), 71u);
   EXPECT_EQ(asked_[0].epoch(), 6u);
   sync_->AskAgain(6);
-  EXPECT_EQ(asked_.size(), 2u) << "the time begins anew";
+  EXPECT_EQ(asked_.size(), 1u) << "the time begins anew";
+  Reply(71, {});
+  clock_.now += absl::Seconds(10);
+  sync_->AskAgain(6);
+  ASSERT_EQ(asked_.size(), 2u);
+  EXPECT_EQ(asked_[1].query_id(), 72u) << "only that was answered, so the others are lost";
   sync_->OnConnected();
   sync_->AskAgain(6);
-  EXPECT_EQ(asked_.size(), 4u) << "at once on a new connection";
+  EXPECT_EQ(asked_.size(), 3u) << "at once on a new connection";
+}
+
+TEST_F(SynchronisationTest, AReplicaThatAnswersSlowlyIsNotAskedTheSameAgain) {
+  // Each reply takes longer than the time after which a silent replica is asked again.
+  Fill();
+  clock_.now += absl::Seconds(4);
+  sync_->AskAgain(5);
+  EXPECT_EQ(asked_.size(), 4u) << "nothing is known of it yet";
+  for (const uint64_t query : {70, 71}) {
+    Reply(query, {});
+    clock_.now += absl::Seconds(4);
+    sync_->AskAgain(5);
+  }
+  EXPECT_EQ(asked_.size(), 4u) << "it only takes its time";
+}
+
+TEST_F(SynchronisationTest, WhatALaterReplyHasOvertakenIsAskedAgainAtOnce) {
+  Fill();
+  asked_.clear();
+  Reply(71, {});
+  sync_->AskAgain(5);
+  ASSERT_EQ(asked_.size(), 1u) << "the first is lost; the third waits its turn";
+  EXPECT_EQ(asked_[0].query_id(), 70u);
+  sync_->AskAgain(5);
+  EXPECT_EQ(asked_.size(), 1u);
+}
+
+TEST_F(SynchronisationTest, ASilentReplicaIsAskedLessAndLessOften) {
+  Fill();
+  asked_.clear();
+  std::vector<int> seconds;
+  for (int second = 1; second < 49; ++second) {
+    clock_.now += absl::Seconds(1);
+    sync_->AskAgain(5);
+    if (!asked_.empty()) seconds.push_back(second);
+    asked_.clear();
+  }
+  EXPECT_THAT(seconds, ElementsAre(3, 9, 19, 29, 39));
 }
 
 TEST_F(SynchronisationTest, AFreshReplicaIsSentAllThatIsNotZeroAndAskedNothing) {
