@@ -24,6 +24,8 @@ namespace {
 
 constexpr char kScsiHosts[] = "/sys/class/scsi_host";
 constexpr size_t kUuidCharacters = 32;
+constexpr char kVmwarePrefix[] = "6000c29";  // of the UUIDs of all its disks
+constexpr int kPageHeaderBytes = 4;          // SPC-4, 7.8: of each page of vital product data
 
 absl::Status WriteControl(const std::string& path, const std::string& text) {
   const UniqueFd file(open(path.c_str(), O_WRONLY | O_CLOEXEC));
@@ -41,6 +43,15 @@ std::string BlockNameOf(const std::string& path) {
     return "";
   }
   return std::filesystem::path(real).filename();
+}
+
+std::string HexDigitsOf(absl::string_view text) {
+  std::string digits;
+  for (const char c : text) {
+    if (absl::ascii_isxdigit(static_cast<unsigned char>(c)))
+      digits.push_back(absl::ascii_tolower(static_cast<unsigned char>(c)));
+  }
+  return digits;
 }
 
 class LinkedDisks : public AttachedDisks {
@@ -121,16 +132,21 @@ uint32_t LogicalSectorBytesOf(const std::string& path) {
 std::string DiskUuidOf(const std::string& path) {
   const std::string name = BlockNameOf(path);
   if (name.empty()) return "";
+  const std::string device = absl::StrCat("/sys/class/block/", name, "/device");
   // naa.6000c29..., of the device's identification page.
-  std::ifstream file(absl::StrCat("/sys/class/block/", name, "/device/wwid"));
+  std::ifstream file(device + "/wwid");
   std::string id;
   file >> id;
-  std::string uuid;
-  for (const char c : absl::string_view(id).substr(id.find('.') + 1)) {
-    if (absl::ascii_isxdigit(static_cast<unsigned char>(c)))
-      uuid.push_back(absl::ascii_tolower(static_cast<unsigned char>(c)));
-  }
-  return absl::StartsWith(id, "naa.") && uuid.size() == kUuidCharacters ? uuid : "";
+  if (std::string uuid = HexDigitsOf(absl::string_view(id).substr(id.find('.') + 1));
+      absl::StartsWith(id, "naa.") && uuid.size() == kUuidCharacters)
+    return uuid;
+  // VMware has it as the disk's serial number too, and an emulated disk there only.
+  std::ifstream page(device + "/vpd_pg80", std::ios::binary);
+  page.ignore(kPageHeaderBytes);
+  std::string serial;
+  page >> serial;
+  std::string uuid = HexDigitsOf(serial);
+  return absl::StartsWith(uuid, kVmwarePrefix) && uuid.size() == kUuidCharacters ? uuid : "";
 }
 
 }  // namespace homeward
