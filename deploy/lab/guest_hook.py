@@ -9,8 +9,8 @@ import sys
 
 # What the two say of a VM, in the environment.
 NAMES = {"azure": {"name": "AZURE_VM_NAME", "id": "AZURE_VM_ID", "disks": "AZURE_VM_DISKS", "addresses": "AZURE_VM_ADDRESSES"},
-         "vcenter": {"name": "VM_NAME", "id": "VM_UUID", "disks": "VM_DISKS", "uuids": "VM_DISK_UUIDS", "mac": "VM_MAC"}}
-LISTS = {"disks": ":", "uuids": ":", "addresses": ","}
+         "vcenter": {"name": "VM_NAME", "id": "VM_UUID", "disks": "VM_DISKS", "uuids": "VM_DISK_UUIDS", "mac": "VM_MAC", "how": "VM_OFF"}}
+LISTS = {"disks": ":", "uuids": ":", "addresses": ",", "mac": ","}
 
 kind = sys.argv[3] if len(sys.argv) > 3 else "azure"
 vm = {"kind": kind, "where": sys.argv[4] if len(sys.argv) > 4 else ""}

@@ -104,7 +104,7 @@ class Laboratory(Operator):
         super().__init__(self.binaries, f"{self.config_host().address}:443", self.config_host().directory / "state" / "config-server" / "operator")
         self.lasting_thread = concurrent.futures.ThreadPoolExecutor(max_workers=1)
         # Both tell of machines that are powered on and off, and wait until that has happened.
-        self.events = Guests(self.directory / "events", at_once=True, on=self.powered_on, off=self.powered_off, shutdown=self.shut_down)
+        self.events = Guests(self.directory / "events", at_once=True, on=self.powered_on, off=self.powered_off)
         for host in self.hosts.values():
             if "vcenter" in host.described:
                 self.start_vcenter(host)
@@ -168,8 +168,9 @@ class Laboratory(Operator):
         inventory = {"datacenters": [{"name": "dc1", "hosts": [
             {"name": one["name"], "memory_mb": int(one.get("memory_mb", 0))} for one in described["esx_hosts"]],
             "datastores": stores, "vms": vms}]}
+        hooks = self.events.hooks("vcenter", host.name)
         self.vcenters[host.name] = Vcenter(self.binaries, host.directory / "vcenter", inventory, f"{host.address}:{VCENTER_PORT}",
-                                           prefix=host.namespace.prefix, hooks=self.events.hooks("vcenter", host.name))
+                                           host.namespace.prefix, hooks["on"], hooks["off"])
         self.vcenters[host.name].ask("pass")  # its client lasts as long as this thread
 
     def vm_of_target(self, host):
@@ -260,15 +261,10 @@ class Laboratory(Operator):
         return self.lasting_thread.submit(does, *arguments).result()
 
     def powered_off(self, vm):
-        """Azure turns a VM off as its owner would; a vCenter's power-off is that of the plug."""
+        """Azure asks the guest to shut down; a vCenter says whether it does."""
         machine = self.machine_of(vm)
         if machine is not None:
-            machine.off(vm, gently=vm["kind"] == "azure")
-
-    def shut_down(self, vm):
-        machine = self.machine_of(vm)
-        if machine is not None:
-            machine.off(vm, gently=True)
+            machine.off(vm, gently=vm["kind"] == "azure" or vm["how"] == "guest")
 
     def machine_of(self, vm):
         """A VM of a machine is named after it, at home and in Azure."""

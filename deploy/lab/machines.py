@@ -99,7 +99,7 @@ class Machine:
             site = self.lab.site_of(vm)
             settings = self.described["settings"]
             running = Guest(self.name, self.directory / f"boot-{number}", vm["disks"], vm["id"], "vmware" if where == "home" else "azure",
-                            vm.get("uuids", ()), vm.get("mac") or mac_of(vm["id"]), BRIDGE, site.router.prefix, int(settings["memory_mb"]), settings["cpus"])
+                            vm.get("uuids", ()), next(filter(None, vm.get("mac", [])), mac_of(vm["id"])), BRIDGE, site.router.prefix, int(settings["memory_mb"]), settings["cpus"])
             alone = not self.running
             boot = Boot(label, running, self.current.records() if self.current else 0, self.lab.seen(self.name).get("admitted_copy", {}).get("boot_id", ""))
             self.boots.append(boot)

@@ -39,16 +39,15 @@ for line in sys.stdin:
 
 
 class Vcenter:
-    def __init__(self, binaries, directory, topology, listen="127.0.0.1:0", prefix=(), hooks=None):
-        """`prefix`: what runs it, as in another network namespace. `hooks`: commands for when a VM is powered
-        "on" or "off", or its guest is asked for a "shutdown"."""
+    def __init__(self, binaries, directory, topology, listen="127.0.0.1:0", prefix=(), on_power_on="", on_power_off=""):
+        """`prefix`: what runs it, as in another network namespace. `on_power_on`, `on_power_off`: commands that start and end guests
+        that are real."""
         directory.mkdir(parents=True, exist_ok=True)
         path = directory / "topology.json"
         path.write_text(json.dumps({"accounts": [{"user": "homeward", "password": PASSWORD},
                                                  {"user": "viewer", "password": PASSWORD, "read_only": True}], **topology}))
-        flags = {"on": "--on-power-on", "off": "--on-power-off", "shutdown": "--on-shutdown"}
-        told = [word for event, command in (hooks or {}).items() for word in (flags[event], command)]
-        self.process = subprocess.Popen([*prefix, binaries / "homeward-fake-vcenter", "--topology", path, "--listen", listen, *told],
+        self.process = subprocess.Popen([*prefix, binaries / "homeward-fake-vcenter", "--topology", path, "--listen", listen,
+                                         "--on-power-on", on_power_on, "--on-power-off", on_power_off],
                                         stdout=subprocess.PIPE, text=True, preexec_fn=die_with_parent)
         ready = json.loads(self.process.stdout.readline())
         self.address, self.thumbprint = ready["address"], ready["thumbprint"]

@@ -26,6 +26,7 @@ import (
 	"time"
 
 	"github.com/vmware/govmomi/simulator"
+	"github.com/vmware/govmomi/vim25/methods"
 	"github.com/vmware/govmomi/vim25/soap"
 	"github.com/vmware/govmomi/vim25/types"
 	"github.com/vmware/govmomi/vim25/xml"
@@ -285,21 +286,11 @@ func (f *Front) sdk(w http.ResponseWriter, r *http.Request) {
 		f.beginTask(answer, r, body, method, rule)
 	case rule != nil && rule.Fault != "" && rule.Fault != "drop_reply":
 		fault(answer, "", makeFault(rule.Fault))
+	case method.Name == "ShutdownGuest" && f.site.hooks.OnPowerOff != "":
+		f.shutDownGuest(answer, r, body, method)
 	case method.Name == "UnregisterVM" || method.Name == "ShutdownGuest":
 		if wrong := f.before(method); wrong != nil {
 			fault(answer, "", wrong)
-		} else if vm, ok := simulator.Map.Get(method.This).(*simulator.VirtualMachine); ok && method.Name == "ShutdownGuest" &&
-			f.site.guests.Shutdown != "" && vm.Runtime.PowerState == types.VirtualMachinePowerStatePoweredOn {
-			// The call only asks the guest. The VM is off when that has done what it was asked.
-			request := r.Clone(context.Background())
-			go func() {
-				if f.site.guests.run(f.site.guests.Shutdown, vm) == nil {
-					f.site.guests.toolsAre(vm, types.VirtualMachineToolsRunningStatusGuestToolsNotRunning)
-					f.forward(httptest.NewRecorder(), request, body)
-					_ = f.after(method, nil)
-				}
-			}()
-			reply(answer, &types.ShutdownGuestResponse{})
 		} else {
 			f.forward(answer, r, body)
 			f.after(method, nil)
@@ -563,14 +554,16 @@ func (f *Front) perform(r *http.Request, body []byte, method *simulator.Method, 
 	if rule != nil && rule.Fault != "" && rule.Fault != "drop_reply" {
 		return nil, makeFault(rule.Fault)
 	}
+	if vm, ok := simulator.Map.Get(method.This).(*simulator.VirtualMachine); ok && changesPower(method) {
+		lock := f.site.hooks.lock(vm.Self)
+		lock.Lock()
+		defer lock.Unlock()
+	}
 	if wrong := f.before(method); wrong != nil {
 		return nil, wrong
 	}
-	vm, _ := simulator.Map.Get(method.This).(*simulator.VirtualMachine)
-	if method.Name == "PowerOnVM_Task" && vm != nil {
-		if wrong := f.site.guests.turnOn(vm); wrong != nil {
-			return nil, wrong
-		}
+	if wrong := f.changePower(method); wrong != nil {
+		return nil, wrong
 	}
 	answer := httptest.NewRecorder()
 	f.forward(answer, r, body)
@@ -582,14 +575,36 @@ func (f *Front) perform(r *http.Request, body []byte, method *simulator.Method, 
 	if inner.Info.Error != nil {
 		return nil, inner.Info.Error.Fault
 	}
-	err := f.after(method, inner.Info.Result)
-	if method.Name == "PowerOffVM_Task" && vm != nil && err == nil {
-		err = f.site.guests.turnOff(vm)
-	}
-	if err != nil {
+	if err := f.after(method, inner.Info.Result); err != nil {
 		return nil, &types.GenericVmConfigFault{Reason: err.Error()}
 	}
 	return inner.Info.Result, nil
+}
+
+// shutDownGuest only asks: the VM is off when its guest has ended, and stays on when that does not end.
+func (f *Front) shutDownGuest(w http.ResponseWriter, r *http.Request, body []byte, method *simulator.Method) {
+	vm, ok := simulator.Map.Get(method.This).(*simulator.VirtualMachine)
+	wrong := f.before(method)
+	if !ok || wrong == nil && !isOn(vm) {
+		f.forward(w, r, body) // which refuses it
+		return
+	}
+	if wrong != nil {
+		fault(w, "", wrong)
+		return
+	}
+	go func() {
+		lock := f.site.hooks.lock(vm.Self)
+		lock.Lock()
+		defer lock.Unlock()
+		if !isOn(vm) || f.site.hooks.powerOff(vm, "guest") != nil {
+			return
+		}
+		// As the site itself: whoever asked may have logged out.
+		_, _ = methods.ShutdownGuest(context.Background(), f.site.client, method.Body.(*types.ShutdownGuest))
+		_ = f.after(method, nil)
+	}()
+	reply(w, &types.ShutdownGuestResponse{})
 }
 
 func sentence(wrong types.BaseMethodFault) string {

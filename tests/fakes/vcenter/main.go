@@ -15,23 +15,21 @@ import (
 func main() {
 	topology := flag.String("topology", "", "JSON file: what the inventory holds (README.md)")
 	listen := flag.String("listen", "127.0.0.1:0", "address of the SDK and of /control")
+	on := flag.String("on-power-on", "", "command that is run when a VM is powered on")
+	off := flag.String("on-power-off", "", "command that is run when a VM is powered off")
 	quiet := flag.Bool("quiet", true, "say nothing of what the library logs")
-	var guests Guests
-	flag.StringVar(&guests.On, "on-power-on", "", "command that is run when a VM is powered on")
-	flag.StringVar(&guests.Off, "on-power-off", "", "command that is run when a VM is powered off")
-	flag.StringVar(&guests.Shutdown, "on-shutdown", "", "command that is run when a guest is asked to shut down; the VM is off when it has ended")
 	flag.Parse()
 	if *quiet {
 		null, _ := os.OpenFile(os.DevNull, os.O_WRONLY, 0)
 		log.SetOutput(null)
 	}
-	if err := run(*topology, *listen, guests); err != nil {
+	if err := serve(*topology, *listen, &Hooks{OnPowerOn: *on, OnPowerOff: *off}); err != nil {
 		fmt.Fprintln(os.Stderr, "vcenter:", err)
 		os.Exit(1)
 	}
 }
 
-func run(path string, listen string, guests Guests) error {
+func serve(path string, listen string, hooks *Hooks) error {
 	text, err := os.ReadFile(path)
 	if err != nil {
 		return err
@@ -40,12 +38,11 @@ func run(path string, listen string, guests Guests) error {
 	if err := json.Unmarshal(text, &wanted); err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
-	site, err := Build(&wanted)
+	site, err := Build(&wanted, hooks)
 	if err != nil {
 		return fmt.Errorf("%s: %w", path, err)
 	}
 	defer site.Close()
-	site.guests = guests
 	front, err := NewFront(site, wanted.Accounts, listen)
 	if err != nil {
 		return err

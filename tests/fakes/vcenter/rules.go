@@ -38,6 +38,30 @@ func (f *Front) before(method *simulator.Method) types.BaseMethodFault {
 	return nil
 }
 
+// changesPower says whether the method turns a VM on or off.
+func changesPower(method *simulator.Method) bool {
+	return method.Name == "PowerOnVM_Task" || method.Name == "PowerOffVM_Task"
+}
+
+// changePower has the lab do to the VM's guest what the method does to the VM, before it is done. A VM that is already as it is to
+// be, the library refuses.
+func (f *Front) changePower(method *simulator.Method) types.BaseMethodFault {
+	vm, ok := simulator.Map.Get(method.This).(*simulator.VirtualMachine)
+	if !ok {
+		return nil
+	}
+	var err error
+	if method.Name == "PowerOnVM_Task" && !isOn(vm) {
+		err = f.site.hooks.powerOn(vm)
+	} else if method.Name == "PowerOffVM_Task" && isOn(vm) {
+		err = f.site.hooks.powerOff(vm, "power")
+	}
+	if err != nil {
+		return &types.GenericVmConfigFault{Reason: err.Error()}
+	}
+	return nil
+}
+
 // after does what the library leaves undone.
 func (f *Front) after(method *simulator.Method, result types.AnyType) error {
 	reference := method.This
@@ -60,6 +84,8 @@ func (f *Front) after(method *simulator.Method, result types.AnyType) error {
 		vm.Config.ExtraConfig = lastOfEach(vm.Config.ExtraConfig)
 		vm.Config.ChangeVersion = fmt.Sprint(f.changes.Add(1))
 		simulator.Map.Update(vm, []types.PropertyChange{{Name: "config.changeVersion", Val: vm.Config.ChangeVersion}})
+	case *types.PowerOnVM_Task, *types.PowerOffVM_Task, *types.ShutdownGuest:
+		f.site.hooks.noteTools(vm, isOn(vm))
 	case *types.CreateSnapshot_Task:
 		return disks.BeginDeltas(vm)
 	case *types.RemoveAllSnapshots_Task:

@@ -103,7 +103,7 @@ type Site struct {
 	client   *vim25.Client
 	disks    *Disks
 	memoryMB map[string]int64 // by host
-	guests   Guests
+	hooks    *Hooks
 }
 
 // Close lets go of what the site made outside its datastores.
@@ -113,7 +113,7 @@ func (s *Site) Close() { s.disks.Close() }
 func (s *Site) InstanceUUID() string { return s.client.ServiceContent.About.InstanceUuid }
 
 // Build makes the inventory.
-func Build(wanted *Topology) (*Site, error) {
+func Build(wanted *Topology, hooks *Hooks) (*Site, error) {
 	model := &simulator.Model{ServiceContent: vpx.ServiceContent, RootFolder: vpx.RootFolder}
 	if wanted.SingleHost {
 		model = &simulator.Model{ServiceContent: esx.ServiceContent, RootFolder: esx.RootFolder}
@@ -124,7 +124,7 @@ func Build(wanted *Topology) (*Site, error) {
 	if err := model.Create(); err != nil {
 		return nil, err
 	}
-	site := &Site{service: model.Service, model: model, memoryMB: map[string]int64{}}
+	site := &Site{service: model.Service, model: model, memoryMB: map[string]int64{}, hooks: hooks}
 	ctx := context.Background()
 	client, err := vim25.NewClient(ctx, model.Service)
 	if err != nil {
@@ -332,6 +332,9 @@ func (s *Site) addVM(ctx context.Context, folder *object.Folder, host *object.Ho
 		return err
 	}
 	if wanted.PoweredOn {
+		if err := s.hooks.powerOn(vm); err != nil {
+			return err
+		}
 		task, err := object.NewVirtualMachine(s.client, vm.Self).PowerOn(ctx)
 		if err != nil {
 			return err
@@ -339,6 +342,7 @@ func (s *Site) addVM(ctx context.Context, folder *object.Folder, host *object.Ho
 		if err := task.Wait(ctx); err != nil {
 			return err
 		}
+		s.hooks.noteTools(vm, true)
 	}
 	return s.disks.Present(vm)
 }
