@@ -16,6 +16,7 @@ import disks
 from azure import Guests, ResourceManager, Storage, install_clients
 from cluster import Daemon, Operator, Refused
 from failback import be_alone_on_the_network, be_alone_with_mounts
+from guest import image
 from machines import Machine
 from network import Here, Link, Namespace, Site
 from report import page
@@ -47,12 +48,12 @@ def seconds(duration):
 
 def prepared(binaries, cache, with_azure):
     """What labs on this machine need and have from the network once: the disk image of a machine, and clients of Azure."""
-    cache.mkdir(parents=True, exist_ok=True)
-    image = cache / "machine.img"
-    made = subprocess.run([pathlib.Path(__file__).parent / "guest" / "build-image", image, "--agent", binaries / "homeward-agent"], stderr=subprocess.PIPE, text=True)
-    if made.returncode != 0:
-        raise Wrong(f"the disk image of the lab's machines: {made.stderr.strip()}")
-    return image, install_clients() if with_azure else ()
+    base = cache / "machine.img"
+    try:
+        image.build(base, binaries / "homeward-agent")
+    except subprocess.CalledProcessError as why:
+        raise Wrong("the disk image of the lab's machines could not be made; what failed is said above") from why
+    return base, install_clients() if with_azure else ()
 
 
 class Host:

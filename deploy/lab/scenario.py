@@ -112,9 +112,16 @@ class Run:
                 action = step[kind]
                 if isinstance(action, dict):
                     action = {key: value.replace("{machine}", machine) if isinstance(value, str) else value for key, value in action.items()}
-                subject = machine or (action.get("machine") or action.get("host") or "" if isinstance(action, dict) else "")
+                subject = machine or self.subject_of(action)
                 with self.timeline.phase(step["name"].replace("{machine}", machine), subject):
                     getattr(self, f"do_{kind}")(action, deadline)
+
+    def subject_of(self, action):
+        """Whose lane of the report it is in."""
+        if not isinstance(action, dict):
+            return ""
+        named = [word for word in shlex.split(action.get("line", "")) if word in self.lab.machines]
+        return action.get("machine") or action.get("host") or (named[0] if named else "")
 
     def until(self, what, holds, deadline):
         """Looks until it is so. Failed names what was awaited, and what was seen last."""
@@ -135,17 +142,17 @@ class Run:
                 break
             if command.get("refused", "") not in refusal or "refused" not in command:
                 raise Failed(f"homeward {command['line']}: {refusal}")
+            refusals += 1
+            self.timeline.refusal(self.subject_of(command), command["refused"], refusal.splitlines()[0])
             if "retry_every" not in command:
                 return
-            refusals += 1
-            self.timeline.refusal(words[-1] if len(words) < 3 else words[2], command["refused"], refusal.splitlines()[0])
             if time.monotonic() > deadline:
                 raise Failed(f"homeward {command['line']}: still refused: {refusal.splitlines()[0]}")
             time.sleep(seconds(command["retry_every"]) / self.scale)
         if "retry_every" in command:
             if refusals < command.get("refusals_min", 0):
                 raise Failed(f"homeward {command['line']}: refused {refusals} times before it was accepted, expected {command['refusals_min']}")
-            self.timeline.acceptance(words[2] if len(words) > 2 else "", command["refused"])
+            self.timeline.acceptance(self.subject_of(command), command["refused"])
         elif "refused" in command:
             raise Failed(f"homeward {command['line']}: accepted, expected {command['refused']}")
 

@@ -13,6 +13,7 @@ import traceback
 CONTROL = "control"
 LOG = "lab.log"
 ORDER_BYTES_MAX = 1 << 20
+WRONG = 3  # how the lab's process ends when it has said why
 
 
 class NoLab(Exception):
@@ -93,9 +94,10 @@ def begin(directory, command):
         if line.startswith("ready"):
             return process
         print(line, end="", flush=True)
-    process.wait()
-    said = (directory / LOG).read_text(errors="replace").strip().splitlines()
-    raise RuntimeError(said[-1] if said else f"the lab ended with {process.returncode}")
+    if process.wait() != WRONG:
+        said = (directory / LOG).read_text(errors="replace").strip().splitlines()
+        raise RuntimeError(f"it did not come up: {said[-1] if said else f'it ended with {process.returncode}'}; see {directory / LOG}")
+    raise RuntimeError("it did not come up")
 
 
 def until_told(supervisor):

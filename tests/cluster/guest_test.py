@@ -252,7 +252,7 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--binaries", type=lambda text: pathlib.Path(text).resolve(), required=True)
     binaries = parser.parse_args().binaries
-    base = binaries.parents[1] / "guest.raw"
+    base = binaries.parents[1] / "lab" / "machine.img"  # as labs have it
     began = time.monotonic()
     image.build(base, binaries / "homeward-agent")  # while the network is there
     print(f"     the image: {round(time.monotonic() - began, 1)} s, {base.stat().st_blocks >> 11} MiB allocated", flush=True)
