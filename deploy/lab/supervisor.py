@@ -86,10 +86,12 @@ class Supervisor:
                 tell(error=f"{why}" or type(why).__name__)
 
 
-def begin(directory, command):
-    """Starts `command`, which becomes the lab's process, apart from this terminal; waits until it serves, or raises what it said."""
+def begin(directory, command, lock):
+    """Starts `command`, which becomes the lab's process, apart from this terminal; waits until it serves, or raises what it said.
+    `lock`: a descriptor that it keeps."""
     with open(directory / LOG, "ab") as log:
-        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, start_new_session=True, text=True)
+        process = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=log, start_new_session=True, text=True,
+                                   pass_fds=[lock])
     for line in process.stdout:
         if line.startswith("ready"):
             return process
@@ -112,10 +114,18 @@ def end(directory, limit=60):
     """Ends the lab there and waits until it has ended."""
     pid = ask(directory, order="down")
     deadline = time.monotonic() + limit
-    while pathlib.Path(f"/proc/{pid}").exists():
+    while lives(pid):
         if time.monotonic() > deadline:
             os.kill(pid, signal.SIGKILL)
         time.sleep(0.05)
+
+
+def lives(pid):
+    """A child that has ended, and that nobody has waited for, is dead."""
+    try:
+        return pathlib.Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()[0] != "Z"
+    except FileNotFoundError:
+        return False
 
 
 def say(line):

@@ -46,9 +46,9 @@ class Test:
         if not holds:
             self.failed.append(what)
 
-    def lab(self, *words, code=0):
+    def lab(self, *words, code=0, directory=None):
         """Runs `lab`, and returns what it said."""
-        done = subprocess.run([LAB / "lab", "--directory", self.work / "lab", *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+        done = subprocess.run([LAB / "lab", "--directory", directory or self.work / "lab", *map(str, words)], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
                               timeout=HANG_SECONDS)
         self.check(f"lab {words[0]} ends with {code}", done.returncode == code, f"{done.returncode}: {done.stdout[-3000:]}")
         return done.stdout
@@ -109,6 +109,7 @@ class Test:
         status = json.loads(self.lab("status", "--json"))
         self.check("all servers are connected", len([one for one in status["servers"] if one["connected"]]) == 3, status["servers"])
         self.check("a second one in its place is refused", "one is up" in self.lab("up", "single-host", "--binaries", self.binaries, code=1))
+        self.check("and one among somebody's files", "no lab's" in self.lab("up", "single-host", "--binaries", self.binaries, code=1, directory=self.work))
         self.check("a host has its address, and no other", "10.2.0.10" in self.lab("exec", "far", "ip", "-4", "-o", "address", "show", "scope", "global"))
         self.check("the operator sees who is there", "far" in self.lab("homeward", "servers", "list"))
         self.check("what a daemon said is shown", "daemon.ready" in self.lab("logs", "mt", "master-target"))
