@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cmath>
 #include <random>
 #include <utility>
 
@@ -13,6 +12,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/synchronization/mutex.h"
 #include "common/base/name.h"
+#include "common/config/delay.h"
 #include "common/control/control_client.h"
 #include "common/log/log.h"
 #include "common/problem/problem.h"
@@ -52,6 +52,8 @@ class Agent : public Daemon {
                           ReadWholeFile(environment_.files, config_.boot_id_file(), 4 * kKiB));
       boot_id_ = std::string(absl::StripAsciiWhitespace(text));
     }
+    HW_ASSIGN_OR_RETURN(const DelaySource delay,
+                        DelaySource::Open(environment_.files, config_.registration().delay()));
     HW_ASSIGN_OR_RETURN(membership_,
                         JoinFabric(environment_.files, Joining(), environment_.stopping));
     dialer_ = std::make_unique<ReplicationDialer>(
@@ -78,8 +80,7 @@ class Agent : public Daemon {
         environment_.files, environment_.clock,
         ControlClient::Options{.address = config_.join().config_server(),
                                .identity = membership_.files,
-                               .registration_delay = DrawRegistrationDelay(
-                                   config_.registration().delay(), std::random_device{}()),
+                               .registration_delay = delay.Draw(std::random_device{}()),
                                .news = &news_},
         ControlClient::Callbacks{
             .registration = [this] { return MakeRegistration(); },
@@ -238,30 +239,6 @@ void CheckHook(const std::string& key,
   if (!arguments.empty()) RequireAbsolutePath(absl::StrCat(key, "[0]"), arguments[0], problems);
 }
 
-void CheckDelay(const config::v1::Delay& delay, ConfigProblems* problems) {
-  const std::string key = "registration.delay";
-  switch (delay.kind_case()) {
-    case config::v1::Delay::kFixed:
-      if (FromProto(delay.fixed()) < absl::ZeroDuration())
-        problems->Add(key + ".fixed", "must not be negative");
-      break;
-    case config::v1::Delay::kUniform:
-      if (FromProto(delay.uniform().min()) < absl::ZeroDuration() ||
-          FromProto(delay.uniform().max()) < FromProto(delay.uniform().min())) {
-        problems->Add(key + ".uniform", "needs 0 <= min <= max");
-      }
-      break;
-    case config::v1::Delay::kLogNormal:
-      if (FromProto(delay.log_normal().median()) <= absl::ZeroDuration())
-        problems->Add(key + ".log_normal.median", "must be longer than zero");
-      if (!(delay.log_normal().sigma() >= 0))
-        problems->Add(key + ".log_normal.sigma", "must not be negative");
-      break;
-    case config::v1::Delay::KIND_NOT_SET:
-      problems->Add(key, "needs one of fixed, uniform, log_normal");
-  }
-}
-
 }  // namespace
 
 void CheckAgentConfig(const google::protobuf::Message& message, ConfigProblems* problems) {
@@ -307,7 +284,8 @@ void CheckAgentConfig(const google::protobuf::Message& message, ConfigProblems* 
       GuestLocationNamed(config.guest().location()) == GuestLocation::kOther) {
     problems->Add("guest.location", "must be azure or vmware, or be left out");
   }
-  if (config.registration().has_delay()) CheckDelay(config.registration().delay(), problems);
+  if (config.registration().has_delay())
+    RequireDelay("registration.delay", config.registration().delay(), problems);
   CheckHook("hooks.quiesce", config.hooks().quiesce(), problems);
   CheckHook("hooks.pre_freeze", config.hooks().pre_freeze(), problems);
   CheckHook("hooks.post_thaw", config.hooks().post_thaw(), problems);
@@ -325,29 +303,6 @@ std::string BootFirmware(FileSystem& files) {
   const absl::StatusOr<std::vector<std::string>> told = files.List("/sys/firmware");
   if (!told.ok() || told->empty()) return "";
   return absl::c_linear_search(*told, "efi") ? "efi" : "bios";
-}
-
-absl::Duration DrawRegistrationDelay(const config::v1::Delay& delay, uint64_t random_seed) {
-  std::mt19937_64 random(delay.seed() != 0 ? delay.seed() : random_seed);
-  switch (delay.kind_case()) {
-    case config::v1::Delay::kFixed:
-      return FromProto(delay.fixed());
-    case config::v1::Delay::kUniform: {
-      const absl::Duration min = FromProto(delay.uniform().min());
-      const absl::Duration max = FromProto(delay.uniform().max());
-      return min + (max - min) * std::uniform_real_distribution<>(0, 1)(random);
-    }
-    case config::v1::Delay::kLogNormal: {
-      const absl::Duration median = FromProto(delay.log_normal().median());
-      const absl::Duration drawn =
-          median * std::lognormal_distribution<>(0, delay.log_normal().sigma())(random);
-      return delay.log_normal().has_max() ? std::min(drawn, FromProto(delay.log_normal().max()))
-                                          : drawn;
-    }
-    case config::v1::Delay::KIND_NOT_SET:
-      return absl::ZeroDuration();
-  }
-  return absl::ZeroDuration();
 }
 
 absl::StatusOr<std::string> EnrolAnewAtNextStart(const google::protobuf::Message& config) {

@@ -22,10 +22,6 @@ absl::StatusOr<std::string> EnrolAnewAtNextStart(const google::protobuf::Message
 // is not to be seen, as in a container.
 std::string BootFirmware(FileSystem& files);
 
-// How long this start waits before it registers. `random_seed` is used where the configuration has
-// no seed.
-absl::Duration DrawRegistrationDelay(const config::v1::Delay& delay, uint64_t random_seed);
-
 }  // namespace homeward
 
 #endif  // HOMEWARD_MOBILITY_AGENT_HOST_AGENT_H_

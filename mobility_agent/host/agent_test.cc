@@ -1,46 +1,13 @@
 #include "mobility_agent/host/agent.h"
 
-#include <algorithm>
 #include <filesystem>
 #include <fstream>
-#include <vector>
 
-#include "common/wire/time_proto.h"
 #include "gtest/gtest.h"
 #include "tests/fakes/memory_disk.h"
 
 namespace homeward {
 namespace {
-
-TEST(RegistrationDelay, IsFixedOrDrawnAndTheSameForTheSameSeed) {
-  config::v1::Delay delay;
-  EXPECT_EQ(DrawRegistrationDelay(delay, 1), absl::ZeroDuration());
-  *delay.mutable_fixed() = ToProto(absl::Minutes(15));
-  EXPECT_EQ(DrawRegistrationDelay(delay, 1), absl::Minutes(15));
-  *delay.mutable_uniform()->mutable_min() = ToProto(absl::Seconds(10));
-  *delay.mutable_uniform()->mutable_max() = ToProto(absl::Seconds(20));
-  for (uint64_t seed = 1; seed < 100; ++seed) {
-    const absl::Duration drawn = DrawRegistrationDelay(delay, seed);
-    EXPECT_GE(drawn, absl::Seconds(10));
-    EXPECT_LE(drawn, absl::Seconds(20));
-    EXPECT_EQ(DrawRegistrationDelay(delay, seed), drawn);
-  }
-  delay.set_seed(7);
-  EXPECT_EQ(DrawRegistrationDelay(delay, 1), DrawRegistrationDelay(delay, 2));
-}
-
-TEST(RegistrationDelay, ALogNormalOneHasItsMedianAndItsLimit) {
-  config::v1::Delay delay;
-  *delay.mutable_log_normal()->mutable_median() = ToProto(absl::Seconds(100));
-  delay.mutable_log_normal()->set_sigma(0.5);
-  *delay.mutable_log_normal()->mutable_max() = ToProto(absl::Seconds(200));
-  std::vector<absl::Duration> drawn;
-  for (uint64_t seed = 1; seed <= 1001; ++seed) drawn.push_back(DrawRegistrationDelay(delay, seed));
-  std::sort(drawn.begin(), drawn.end());
-  EXPECT_GT(drawn[500], absl::Seconds(85));
-  EXPECT_LT(drawn[500], absl::Seconds(115));
-  EXPECT_EQ(drawn.back(), absl::Seconds(200));
-}
 
 TEST(BootFirmware, IsEfiWhereTheKernelWasToldOfIt) {
   MemoryDisk disk(1);
