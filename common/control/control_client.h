@@ -25,17 +25,20 @@ namespace homeward {
 // outlives it.
 class ControlClient {
  public:
+  static constexpr absl::Duration kObserveInterval = absl::Milliseconds(250);
+  static constexpr absl::Duration kRetryMin = absl::Milliseconds(200);
+  static constexpr absl::Duration kRetryMax = absl::Seconds(15);
   struct Options {
     std::string address;
     IdentityFiles identity;
     // Before the first registration of this start.
     absl::Duration registration_delay = absl::ZeroDuration();
     // What changed is reported this soon; what did not, with the server's heartbeat interval.
-    absl::Duration observe_interval = absl::Milliseconds(250);
+    absl::Duration observe_interval = kObserveInterval;
     // When something is told here, it is reported at once: what jobs wait for. Outlives the client.
     News* news = nullptr;
-    absl::Duration retry_min = absl::Milliseconds(200);
-    absl::Duration retry_max = absl::Seconds(15);
+    absl::Duration retry_min = kRetryMin;
+    absl::Duration retry_max = kRetryMax;
   };
   struct Callbacks {
     std::function<control::v1::Registration()> registration;

@@ -7,6 +7,7 @@
 #include "absl/cleanup/cleanup.h"
 #include "absl/synchronization/notification.h"
 #include "common/control/control_client.h"
+#include "common/control/reconnect.h"
 #include "common/log/log.h"
 #include "common/os/host.h"
 #include "common/rpc/problem_status.h"
@@ -55,11 +56,8 @@ void ControlClient::Run() {
     LogInfo("registration.delayed", {{"delay", options_.registration_delay}});
     if (WaitOrStop(options_.registration_delay)) return;
   }
-  absl::Duration delay = options_.retry_min;
-  while (true) {
-    const bool greeted = RunOnce();
-    delay = greeted ? options_.retry_min : std::min(delay * 2, options_.retry_max);
-    if (WaitOrStop(delay * (0.5 + std::uniform_real_distribution<>(0, 0.5)(random)))) return;
+  Reconnect reconnect(options_.retry_min, options_.retry_max);
+  while (!WaitOrStop(reconnect.Next(RunOnce(), &random))) {
   }
 }
 
