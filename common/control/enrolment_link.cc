@@ -154,6 +154,7 @@ control::v1::Registration DescribeHost(const JoinOptions& options, const Members
   registration.set_os_name(facts.os_name);
   for (const std::string& mac : facts.mac_addresses) registration.add_mac_addresses(mac);
   *registration.mutable_booted_at() = ToProto(RealClock().Now() - facts.uptime);
+  *registration.mutable_up_for() = ToProto(facts.uptime);
   return registration;
 }
 

@@ -5,12 +5,15 @@
 
 #include "absl/strings/str_cat.h"
 #include "common/rpc/problem_status.h"
+#include "common/tls/lean_connections.h"
 #include "common/wire/change_batch.h"
 
 namespace homeward {
 namespace {
 
 constexpr int kMessageBytesMax = static_cast<int>(kBatchBytesMax) + 64 * 1024;
+// Of TLS. gRPC has a buffer of that size for each connection; its default is 16 KiB.
+constexpr int kSmallFrameBytes = 2048;
 constexpr unsigned kIdentityRefreshSeconds = 5;
 constexpr int kHandshakeMillisecondsMax = kHandshakeSecondsMax * 1000;
 
@@ -74,7 +77,7 @@ std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address, Role role
   return grpc::CreateCustomChannel(address, grpc::SslCredentials(options), MakeArguments(role));
 }
 
-absl::StatusOr<std::string> Authorize(const grpc::ServerContext& context,
+absl::StatusOr<std::string> Authorize(const grpc::ServerContextBase& context,
                                       const std::vector<Role>& roles) {
   const auto auth = context.auth_context();
   std::string host_id, names;
@@ -101,6 +104,10 @@ absl::StatusOr<std::unique_ptr<grpc::Server>> StartServer(const ServerOptions& o
   // Otherwise two servers of one host could have the same port, and each would get some of the
   // connections.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);
+  if (options.many_connections) {
+    UseLeanConnections();
+    builder.AddChannelArgument(GRPC_ARG_TSI_MAX_FRAME_SIZE, kSmallFrameBytes);
+  }
   for (grpc::Service* service : options.services) builder.RegisterService(service);
   std::unique_ptr<grpc::Server> server = builder.BuildAndStart();
   if (server != nullptr) return server;

@@ -30,6 +30,8 @@ struct ServerOptions {
   IdentityFiles identity;
   std::vector<grpc::Service*> services;  // outlive the server
   bool enrolling = false;
+  // There will be thousands of connections with little to say: each has small buffers.
+  bool many_connections = false;
 };
 // UNAVAILABLE when it cannot listen there.
 absl::StatusOr<std::unique_ptr<grpc::Server>> StartServer(const ServerOptions& options);
@@ -42,7 +44,7 @@ std::shared_ptr<grpc::Channel> MakeChannel(const std::string& address, Role role
 
 // The caller's host id. PERMISSION_DENIED, naming the caller, unless its certificate has one of
 // `roles`.
-absl::StatusOr<std::string> Authorize(const grpc::ServerContext& context,
+absl::StatusOr<std::string> Authorize(const grpc::ServerContextBase& context,
                                       const std::vector<Role>& roles);
 
 // A problem in the status goes along.

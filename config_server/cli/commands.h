@@ -17,6 +17,7 @@ void AddInventoryCommands(CommandLine* line);
 void AddJobCommands(CommandLine* line);
 // health, events and version.
 void AddHealthCommands(CommandLine* line);
+void AddFleetCommands(CommandLine* line);
 void AddEnrolmentCommands(CommandLine* line);
 void AddCompletionCommand(CommandLine* line);
 
@@ -29,6 +30,7 @@ inline void AddAllCommands(CommandLine* line) {
   AddInventoryCommands(line);
   AddJobCommands(line);
   AddHealthCommands(line);
+  AddFleetCommands(line);
   AddEnrolmentCommands(line);
   AddCompletionCommand(line);
 }

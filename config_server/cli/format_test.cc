@@ -65,5 +65,38 @@ TEST(FormatTest, AVcenterThatWasNeverReachedHasNoTime) {
   EXPECT_THAT(FormatVcenters(vcenters), Not(HasSubstr("1970")));
 }
 
+TEST(FormatTest, RegistrationsAreAMachineALineThenPercentilesAndBars) {
+  admin::v1::ListRegistrationsResponse response;
+  EXPECT_EQ(FormatRegistrations(response), "no boot is known from power-on to registration\n");
+  admin::v1::MachineRegistrations& waits = *response.add_machines();
+  waits.set_name("db-1");
+  *waits.mutable_waits_since() = ATime();
+  admin::v1::MachineRegistrations& machine = *response.add_machines();
+  machine.set_name("web-1");
+  admin::v1::Boot& boot = *machine.add_boots();
+  *boot.mutable_registered() = ATime();
+  *boot.mutable_took() = ToProto(absl::Seconds(75));
+  boot.set_known_by("job");
+  admin::v1::RegistrationTimes& times = *response.mutable_all();
+  times.set_count(101);
+  *times.mutable_p50() = ToProto(absl::Milliseconds(4200));
+  *times.mutable_max() = *boot.mutable_took();
+  *machine.mutable_times() = times;
+  admin::v1::RegistrationBucket* bucket = response.add_histogram();
+  *bucket->mutable_limit() = ToProto(absl::Seconds(5));
+  bucket->set_count(100);
+  bucket = response.add_histogram();
+  *bucket->mutable_limit() = ToProto(absl::Seconds(90));
+  bucket->set_count(1);
+  response.set_machines_total(7);
+  const std::string text = FormatRegistrations(response);
+  EXPECT_THAT(text, HasSubstr(absl::StrCat("not registered since ", kShownTime)));
+  EXPECT_THAT(text, HasSubstr("1m15s"));
+  EXPECT_THAT(text, HasSubstr("and 5 more machines"));
+  EXPECT_THAT(text, HasSubstr("101 boots, from power-on to registered: p50 4.2s"));
+  EXPECT_THAT(text, HasSubstr(absl::StrCat("to 5s     100  ", std::string(50, '#'), "\n")));
+  EXPECT_THAT(text, HasSubstr("to 1m30s       1  #\n"));
+}
+
 }  // namespace
 }  // namespace homeward

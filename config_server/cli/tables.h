@@ -41,6 +41,8 @@ std::string FormatJob(const admin::v1::Job& job);
 std::string FormatHealth(const admin::v1::Health& health);
 std::string FormatEvents(const admin::v1::ListEventsResponse& response);
 
+std::string FormatRegistrations(const admin::v1::ListRegistrationsResponse& response);
+
 }  // namespace homeward
 
 #endif  // HOMEWARD_CONFIG_SERVER_CLI_TABLES_H_

@@ -97,7 +97,8 @@ class ConfigServer : public Daemon {
     HW_ASSIGN_OR_RETURN(server_, StartServer({.address = config_.listen_address(),
                                               .identity = identity_,
                                               .services = {control_.get(), admin_.get()},
-                                              .enrolling = true}));
+                                              .enrolling = true,
+                                              .many_connections = true}));
     strand_->Post([this] { KeepStepping(); });
     return absl::OkStatus();
   }

@@ -9,6 +9,7 @@
 #include "common/rpc/problem_status.h"
 #include "common/status/status_macros.h"
 #include "common/wire/time_proto.h"
+#include "config_server/model/boots.h"
 #include "config_server/model/control_messages.h"
 #include "config_server/model/copies.h"
 #include "config_server/model/vm_search.h"
@@ -86,6 +87,7 @@ absl::StatusOr<uint64_t> Registrations::Register(const control::v1::Registration
   const bool counts = machine.state() != storage::v1::FAILING_BACK ||
                       machine.assignment().state().phase() != storage::v1::RECOVER;
   if (counts) {
+    NoteBoot(registration, clock_.Now(), &machine);
     *machine.mutable_registration() = stored;
     *machine.mutable_registered_at() = ToProto(clock_.Now());
   }

@@ -112,6 +112,8 @@ class Operations {
                          admin::v1::RepairFindings* response) const;
   absl::Status GetHealth(const admin::v1::GetHealthRequest& request,
                          admin::v1::Health* response) const;
+  absl::Status ListRegistrations(const admin::v1::ListRegistrationsRequest& request,
+                                 admin::v1::ListRegistrationsResponse* response) const;
   absl::Status ListEvents(const admin::v1::ListEventsRequest& request,
                           admin::v1::ListEventsResponse* response) const;
   absl::Status GetVersion(const admin::v1::GetVersionRequest& request,

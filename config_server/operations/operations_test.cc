@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <functional>
 
+#include "common/wire/time_proto.h"
 #include "config_server/operations/policy.h"
 #include "gtest/gtest.h"
 #include "tests/fakes/brain_fixture.h"
@@ -311,6 +312,48 @@ TEST_F(OperationsTest, AnAzureSiteThatAMachineNeedsIsNotRemoved) {
   EXPECT_FALSE(brain_->store().Get<storage::v1::AzureSite>("west").has_value());
   EXPECT_FALSE(brain_->store().Get<storage::v1::AzureSecret>("west").has_value());
   EXPECT_EQ(Audited().size(), 1u);
+}
+
+TEST_F(OperationsTest, RegistrationsAreOfAllMachinesOrOfOne) {
+  const auto put = [this](const std::string& id, const std::string& name,
+                          std::vector<absl::Duration> took) {
+    storage::v1::Machine machine;
+    machine.set_machine_id(id);
+    machine.mutable_registration()->set_name(name);
+    for (const absl::Duration one : took) {
+      storage::v1::Boot& boot = *machine.add_boots();
+      *boot.mutable_registered() = ToProto(clock_.Now());
+      *boot.mutable_powered_on() = ToProto(clock_.Now() - one);
+      clock_.Advance(absl::Minutes(10));
+    }
+    Store::Transaction transaction;
+    transaction.Put(id, machine);
+    strand_->Run([&] { ASSERT_TRUE(brain_->store().Commit(transaction).ok()); });
+  };
+  put("m1", "quick", {absl::Seconds(2), absl::Seconds(4)});
+  put("m2", "slow", {absl::Seconds(3), absl::Minutes(2)});
+  put("m3", "never", {});
+  const auto ask = [this](const admin::v1::ListRegistrationsRequest& request) {
+    admin::v1::ListRegistrationsResponse response;
+    EXPECT_TRUE(operations_.Do(kOperator, &Operations::ListRegistrations, request, &response).ok());
+    return response;
+  };
+  admin::v1::ListRegistrationsRequest request;
+  const admin::v1::ListRegistrationsResponse all = ask(request);
+  ASSERT_EQ(all.machines_size(), 2) << "of the third nothing is known";
+  EXPECT_EQ(all.machines(0).name(), "slow");
+  EXPECT_EQ(all.all().count(), 4u);
+  EXPECT_EQ(FromProto(all.all().p50()), absl::Seconds(3));
+  EXPECT_EQ(FromProto(all.all().max()), absl::Minutes(2));
+  request.set_count_max(1);
+  EXPECT_EQ(ask(request).machines_size(), 1);
+  EXPECT_EQ(ask(request).machines_total(), 2u);
+  EXPECT_EQ(ask(request).all().count(), 4u) << "of those that are not listed too";
+  request.set_machine("quick");
+  EXPECT_EQ(FromProto(ask(request).all().max()), absl::Seconds(4));
+  request.clear_machine();
+  *request.mutable_within() = ToProto(absl::Minutes(15));
+  EXPECT_EQ(ask(request).all().count(), 1u) << "the others are longer ago";
 }
 
 }  // namespace

@@ -25,6 +25,7 @@ class AdminService : public admin::v1::AdminService::Service {
   HOMEWARD_ADMIN_METHOD(ListJobs, ListJobsRequest, ListJobsResponse)
   HOMEWARD_ADMIN_METHOD(GetJob, GetJobRequest, Job)
   HOMEWARD_ADMIN_METHOD(GetHealth, GetHealthRequest, Health)
+  HOMEWARD_ADMIN_METHOD(ListRegistrations, ListRegistrationsRequest, ListRegistrationsResponse)
   HOMEWARD_ADMIN_METHOD(ListEvents, ListEventsRequest, ListEventsResponse)
   HOMEWARD_ADMIN_METHOD(GetVersion, GetVersionRequest, Version)
   HOMEWARD_ADMIN_METHOD(Protect, ProtectRequest, Job)

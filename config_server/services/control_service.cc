@@ -1,11 +1,16 @@
 #include "config_server/services/control_service.h"
 
+#include <deque>
+#include <memory>
+#include <utility>
+
+#include "absl/base/thread_annotations.h"
 #include "absl/strings/escaping.h"
+#include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
-#include "absl/synchronization/notification.h"
+#include "absl/synchronization/mutex.h"
 #include "common/base/name.h"
 #include "common/log/log.h"
-#include "common/replication/queued_writer.h"
 #include "common/rpc/credentials.h"
 #include "common/wire/time_proto.h"
 
@@ -29,7 +34,130 @@ std::string HostOfPeer(const std::string& peer) {
   return absl::StrReplaceAll(peer.substr(begin, end - begin), {{"%5B", "["}, {"%5D", "]"}});
 }
 
+// Whose registration it is, once all that needs no record was found right.
+absl::StatusOr<std::string> CheckRegistration(const grpc::ServerContextBase& context,
+                                              const Up& first) {
+  const control::v1::Registration& registration = first.registration();
+  if (!first.has_registration() || registration.role() == types::v1::SERVER_ROLE_UNSPECIFIED)
+    return absl::InvalidArgumentError("the first message must be a registration");
+  if (const std::string wrong = WrongInName(registration.name(), kHostNameBytesMax);
+      !wrong.empty()) {
+    return absl::InvalidArgumentError(
+        absl::StrCat("the host's name \"", absl::Utf8SafeCHexEscape(registration.name()), "\" ",
+                     wrong, "; give another one: join.name in its configuration"));
+  }
+  const absl::StatusOr<std::string> host_id = Authorize(context, {RoleOf(registration.role())});
+  if (!host_id.ok() || *host_id == registration.host_id()) return host_id;
+  return absl::PermissionDeniedError(absl::StrCat(
+      "host ", *host_id, " registers as ", registration.host_id(), ": a copied certificate?"));
+}
+
 }  // namespace
+
+// One call of Connect. It keeps itself until the call is done, and the fleet keeps it as long as it
+// may send to it. Reactions come from the network's threads; all that touches the brain is posted
+// to the strand, one message at a time, so whoever sends too much waits.
+class ControlService::Session : public grpc::ServerBidiReactor<Up, Down> {
+ public:
+  Session(ControlService* service, grpc::CallbackServerContext* context)
+      : service_(*service), context_(*context) {}
+
+  void Start(const std::shared_ptr<Session>& self) {
+    self_ = self;
+    StartRead(&in_);
+  }
+
+  void OnReadDone(bool ok) override {
+    if (!ok) return End(grpc::Status::OK);
+    if (host_id_.empty()) {
+      const absl::StatusOr<std::string> host_id = CheckRegistration(context_, in_);
+      if (!host_id.ok()) return End(ToGrpc(host_id.status()));
+      host_id_ = *host_id;
+      service_.strand_.Post([self = self_] { self->Register(self); });
+    } else {
+      service_.strand_.Post([self = self_] { self->Hear(); });
+    }
+  }
+  void OnWriteDone(bool ok) override {
+    absl::MutexLock lock(&mutex_);
+    writing_ = false;
+    if (ok) WriteNext();
+  }
+  void OnCancel() override { End(grpc::Status::CANCELLED); }
+  void OnDone() override {
+    service_.strand_.Post([self = std::move(self_)] {
+      self->service_.brain_.fleet().Disconnect(self->host_id_, self->number_);
+    });
+  }
+
+ private:
+  // On the strand.
+  void Register(const std::shared_ptr<Session>& self) {
+    Brain& brain = service_.brain_;
+    const absl::StatusOr<uint64_t> number = brain.Register(
+        in_.registration(), {.send = [self](const Down& down) { self->Write(down); },
+                             .end = [self](const absl::Status& why) { self->End(ToGrpc(why)); },
+                             .address = HostOfPeer(context_.peer())});
+    if (!number.ok()) {
+      LogWarn("session.refused", {{"host_id", host_id_}, {"error", number.status()}});
+      return End(ToGrpc(number.status()));
+    }
+    number_ = *number;
+    Down down;
+    down.mutable_registered()->set_config_server_id(service_.config_server_id_);
+    *down.mutable_registered()->mutable_heartbeat_interval() =
+        ToProto(brain.settings().heartbeat_interval);
+    Write(down);
+    service_.StepSoon();
+    ReadNext();
+  }
+  // On the strand.
+  void Hear() {
+    const bool current =
+        !in_.has_heartbeat() || service_.brain_.fleet().Hear(host_id_, number_, in_.heartbeat());
+    service_.StepSoon();
+    if (current) ReadNext();  // Who was replaced was told so.
+  }
+
+  void ReadNext() {
+    absl::MutexLock lock(&mutex_);
+    if (!ended_) StartRead(&in_);
+  }
+  void Write(const Down& down) {
+    absl::MutexLock lock(&mutex_);
+    // What is desired is all of it: the newest alone waits.
+    if (!queue_.empty() && queue_.back().has_desired() && down.has_desired()) queue_.pop_back();
+    queue_.push_back(down);
+    WriteNext();
+  }
+  void WriteNext() ABSL_EXCLUSIVE_LOCKS_REQUIRED(mutex_) {
+    if (ended_ || writing_ || queue_.empty()) return;
+    out_ = std::move(queue_.front());
+    queue_.pop_front();
+    writing_ = true;
+    StartWrite(&out_);
+  }
+  // The first one counts.
+  void End(const grpc::Status& status) {
+    absl::MutexLock lock(&mutex_);
+    if (ended_) return;
+    ended_ = true;
+    if (writing_) context_.TryCancel();  // A write that still waits must not hold us.
+    Finish(status);
+  }
+
+  ControlService& service_;
+  grpc::CallbackServerContext& context_;
+  std::shared_ptr<Session> self_;  // until OnDone()
+  Up in_;                // the network's while it reads, then the strand's until the next read
+  std::string host_id_;  // set before anything is on the strand
+  uint64_t number_ = 0;  // on the strand; 0: not registered
+  Down out_;             // the network's while `writing_`
+  absl::Mutex mutex_;
+  bool ended_ ABSL_GUARDED_BY(mutex_) = false;
+  bool writing_ ABSL_GUARDED_BY(mutex_) = false;
+  std::deque<Down> queue_ ABSL_GUARDED_BY(mutex_);  // two at the most
+};
 
 grpc::Status ControlService::Enrol(grpc::ServerContext*, const control::v1::EnrolRequest* request,
                                    control::v1::EnrolResponse* response) {
@@ -55,63 +183,10 @@ grpc::Status ControlService::Renew(grpc::ServerContext* context,
   return ToGrpc(Authorize(*context, Parts()).status());
 }
 
-grpc::Status ControlService::Connect(grpc::ServerContext* context,
-                                     grpc::ServerReaderWriter<Down, Up>* stream) {
-  Up up;
-  if (!stream->Read(&up)) return grpc::Status::OK;
-  const control::v1::Registration& registration = up.registration();
-  if (!up.has_registration() || registration.role() == types::v1::SERVER_ROLE_UNSPECIFIED)
-    return ToGrpc(absl::InvalidArgumentError("the first message must be a registration"));
-  if (const std::string wrong = WrongInName(registration.name(), kHostNameBytesMax);
-      !wrong.empty()) {
-    return ToGrpc(absl::InvalidArgumentError(
-        absl::StrCat("the host's name \"", absl::Utf8SafeCHexEscape(registration.name()), "\" ",
-                     wrong, "; give another one: join.name in its configuration")));
-  }
-  const absl::StatusOr<std::string> host_id = Authorize(*context, {RoleOf(registration.role())});
-  if (!host_id.ok()) return ToGrpc(host_id.status());
-  if (*host_id != registration.host_id()) {
-    return ToGrpc(absl::PermissionDeniedError(absl::StrCat(
-        "host ", *host_id, " registers as ", registration.host_id(), ": a copied certificate?")));
-  }
-  absl::Status ended_why;  // on the strand
-  absl::StatusOr<uint64_t> session = 0;
-  {
-    QueuedWriter<Down, grpc::ServerReaderWriter<Down, Up>> writer(stream, [] {});
-    strand_.Run([&] {
-      session =
-          brain_.Register(registration, {.send = [&](const Down& down) { writer.Write(down); },
-                                         .end =
-                                             [&](const absl::Status& why) {
-                                               ended_why = why;
-                                               context->TryCancel();
-                                             },
-                                         .address = HostOfPeer(context->peer())});
-      if (!session.ok()) return;
-      Down down;
-      down.mutable_registered()->set_config_server_id(
-          brain_.store().Get<storage::v1::Meta>(Store::kOnly)->config_server_id());
-      *down.mutable_registered()->mutable_heartbeat_interval() =
-          ToProto(brain_.settings().heartbeat_interval);
-      writer.Write(down);
-      brain_.Step();
-    });
-    if (!session.ok()) {
-      LogWarn("session.refused", {{"host_id", *host_id}, {"error", session.status()}});
-      return ToGrpc(session.status());
-    }
-    while (stream->Read(&up)) {
-      bool current = true;
-      strand_.Run([&] {
-        current = !up.has_heartbeat() || brain_.fleet().Hear(*host_id, *session, up.heartbeat());
-        StepSoon();
-      });
-      if (!current) break;
-    }
-    strand_.Run([&] { brain_.fleet().Disconnect(*host_id, *session); });
-    context->TryCancel();  // A write that still waits must not hold us.
-  }
-  return ToGrpc(ended_why);
+grpc::ServerBidiReactor<Up, Down>* ControlService::Connect(grpc::CallbackServerContext* context) {
+  auto session = std::make_shared<Session>(this, context);
+  session->Start(session);
+  return session.get();
 }
 
 void ControlService::StepSoon() {

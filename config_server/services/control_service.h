@@ -10,21 +10,29 @@
 
 namespace homeward {
 
-// Called from the network's threads; all else happens on `strand`. What it is given outlives it.
-class ControlService : public control::v1::ControlService::Service {
+// Called from the network's threads; all else happens on `strand`. What it is given outlives it. A
+// session has no thread of its own: there are thousands of them.
+class ControlService : public control::v1::ControlService::WithCallbackMethod_Connect<
+                           control::v1::ControlService::Service> {
  public:
   ControlService(const Clock* clock, Strand* strand, Brain* brain, Registrar* registrar)
-      : clock_(*clock), strand_(*strand), brain_(*brain), registrar_(*registrar) {}
+      : clock_(*clock),
+        strand_(*strand),
+        brain_(*brain),
+        registrar_(*registrar),
+        config_server_id_(brain->store().Get<storage::v1::Meta>(Store::kOnly)->config_server_id()) {
+  }
 
   grpc::Status Enrol(grpc::ServerContext* context, const control::v1::EnrolRequest* request,
                      control::v1::EnrolResponse* response) override;
   grpc::Status Renew(grpc::ServerContext* context, const control::v1::RenewRequest* request,
                      control::v1::EnrolResponse* response) override;
-  grpc::Status Connect(
-      grpc::ServerContext* context,
-      grpc::ServerReaderWriter<control::v1::Down, control::v1::Up>* stream) override;
+  grpc::ServerBidiReactor<control::v1::Up, control::v1::Down>* Connect(
+      grpc::CallbackServerContext* context) override;
 
  private:
+  class Session;
+
   // One step of the brain for all that is heard in a moment: its cost grows with the fleet, and so
   // does what is heard. On the strand, which it keeps busy for a tenth of the time at most.
   void StepSoon();
@@ -33,6 +41,7 @@ class ControlService : public control::v1::ControlService::Service {
   Strand& strand_;
   Brain& brain_;
   Registrar& registrar_;
+  const std::string config_server_id_;
   bool step_is_due_ = false;  // on the strand, as the next
   absl::Duration last_step_lasted_;
 };

@@ -25,6 +25,11 @@ TICKS = os.sysconf("SC_CLK_TCK")
 # Beside one for each connection: what is listened on, the store, libraries.
 OTHER_DESCRIPTORS = 500
 POLL_SECONDS = 0.25
+# What a configuration server must do for 10,000 agents, and so for any fewer.
+RESTART_SECONDS_MAX, PEAK_MIB_MAX, STEADY_CORES_MAX = 60, 1536, 0.5
+COLUMNS = (("phase", "phase"), ("registered", "registered"), ("last_s", "last, s"), ("p50_s", "p50"), ("p95_s", "p95"), ("p99_s", "p99"),
+           ("attempts", "attempts"), ("need_a_human", "need a human"), ("cs_cpu_s", "CS CPU s"), ("cs_cores", "CS cores"),
+           ("agents_cpu_s", "agents CPU s"), ("cs_rss_mib", "CS MiB"), ("cs_threads", "CS threads"))
 
 
 class Site:
@@ -135,12 +140,13 @@ class Fleet:
                                extra="certificate_validity { seconds: 31536000 }\n")
         self.server, self.directory = self.cluster.daemons["config_server"], directory
         self.rows, self.missed, self.peak_kib = [], [], 0
-        self.agents = None
+        self.agents, self.site, self.counts = None, None, []
 
     def class_files(self):
         """Of each class two, where a part of it is in the site: COUNT:FILE."""
         classes = [text.partition(":")[::2] for text in self.arguments.classes or [f"{self.arguments.agents}:"]]
-        total, made = sum(int(count) for count, _ in classes), []
+        self.counts = [int(count) for count, _ in classes]
+        total, made = sum(self.counts), []
         at_site = total * self.arguments.site_percent // 100
         self.site = Site(self.cluster.address) if at_site else None
         for index, (count, delay) in enumerate(classes):
@@ -209,11 +215,23 @@ state_directory: "{self.directory}/agents/{name}"
         self.agents.ask("enrol")
         print(f"enrolled: {total} agents in {time.monotonic() - began:.1f} s, CS CPU {self.cpu()[0] - before[0]:.1f} s", flush=True)
         self.timed("boot storm", total, lambda: self.agents.ask("power_on"))
+        self.storm_began = time.monotonic()
         self.timed("boot storm again", total, lambda: self.agents.ask("power_on"))
+        self.registrations(total)
         self.steady(total)
         if self.site:
             self.cut_site(total)
         self.restart(total)
+
+    def registrations(self, total):
+        """What the server itself says of the last storm is what the agents saw."""
+        seen = sorted(self.agents.ask("report")["seconds"])
+        since = f"{time.monotonic() - self.storm_began:.1f}s"
+        told = self.cluster.json("fleet", "registrations", "--count", "3", "--within", since)["all"]
+        p99 = float(told["p99"].rstrip("s"))
+        self.must(f"fleet registrations: {told} of {total} machines", int(told["count"]) == total)
+        self.must(f"fleet registrations: p99 {p99} s, seen {seen[-1]} s", p99 <= seen[-1] + 1)
+        print(self.cluster.cli("fleet", "registrations", "--count", "3", "--within", since), flush=True)
 
     def steady(self, total):
         time.sleep(self.arguments.heartbeat)  # What the storm left is over by then.
@@ -225,7 +243,7 @@ state_directory: "{self.directory}/agents/{name}"
                          heartbeats_per_s=round(report["heartbeats"] / took, 1), cs_cores=round((after[0] - before[0]) / took, 3),
                          agents_cores=round((after[1] - before[1]) / took, 3))
         self.must("steady: all stay registered", row["registered"] == total)
-        return row
+        self.must(f"steady: less than {STEADY_CORES_MAX} cores", row["cs_cores"] < STEADY_CORES_MAX)
 
     def cut_site(self, total):
         self.agents.ask("mark")
@@ -245,15 +263,34 @@ state_directory: "{self.directory}/agents/{name}"
         self.server.process.kill()
         self.server.process.wait()
         self.server.process = None
+        if self.arguments.down_seconds:
+            time.sleep(self.arguments.down_seconds)
+            self.agents.ask("mark")
+            began = time.monotonic()
         self.cluster.start_config_server()
         answered = time.monotonic() - began
         report = self.await_registered(total, "restart")
-        self.phase("restart", began, report, answered_s=round(answered, 2), cs_cpu_s=round(cpu_seconds(self.server.process.pid), 2),
+        row = self.phase("restart", began, report, answered_s=round(answered, 2), cs_cpu_s=round(cpu_seconds(self.server.process.pid), 2),
                    agents_cpu_s=round(cpu_seconds(self.agents.process.pid) - before, 2))
+        self.must(f"restart: all are back within {RESTART_SECONDS_MAX} s", row["last_s"] is not None and row["last_s"] <= RESTART_SECONDS_MAX)
 
     def must(self, what, holds):
         if not holds:
             self.missed.append(what)
+
+    def show(self, total):
+        """A table for docs/operations/scale.md, and RESULT."""
+        self.peak_kib = max(self.peak_kib, self.server.peak_kib)
+        peak_mib = round(self.peak_kib / 1024)
+        self.must(f"memory of the configuration server: {peak_mib} MiB, at most {PEAK_MIB_MAX}", peak_mib < PEAK_MIB_MAX)
+        shown = [column for column in COLUMNS if any(column[0] in row for row in self.rows)]
+        print("\n| " + " | ".join(title for _, title in shown) + " |\n" + "|---" * len(shown) + "|")
+        for row in self.rows:
+            print("| " + " | ".join("" if row.get(key) is None else str(row[key]) for key, _ in shown) + " |")
+        for missed in self.missed:
+            print(f"MISSED {missed}")
+        print("RESULT " + json.dumps({"agents": total, "heartbeat_s": self.arguments.heartbeat, "cs_peak_mib": peak_mib,
+                                      "cores": os.cpu_count(), "phases": self.rows, "missed": self.missed}))
 
     def close(self):
         if self.agents is not None:
@@ -286,6 +323,7 @@ def main():
     parser.add_argument("--site-percent", type=int, default=20, help="of the agents, are in the site that is cut; 0: none is")
     parser.add_argument("--cut", choices=("silent", "reset"), default="silent")
     parser.add_argument("--cut-seconds", type=float, default=60)
+    parser.add_argument("--down-seconds", type=float, default=0, help="between the server's end and its start; then it is counted from there")
     parser.add_argument("--limit", type=float, default=HANG_SECONDS, help="seconds that a phase may take at the most")
     arguments = parser.parse_args()
     directory = arguments.directory or scratch("fleet")
@@ -300,8 +338,7 @@ def main():
         fleet.close()
         if not arguments.directory:
             shutil.rmtree(directory, ignore_errors=True)
-    fleet.peak_kib = max(fleet.peak_kib, fleet.server.peak_kib)
-    print(json.dumps({"missed": fleet.missed, "peak_mib": fleet.peak_kib / 1024}))
+    fleet.show(sum(fleet.counts))
     sys.exit(1 if fleet.missed else 0)
 
 

@@ -24,6 +24,7 @@
 #include "common/os/file_system.h"
 #include "common/os/host.h"
 #include "common/status/status_macros.h"
+#include "common/tls/lean_connections.h"
 #include "tests/fleet/population.h"
 
 namespace homeward {
@@ -121,6 +122,7 @@ int main(int argc, char** argv) {
     return 2;
   }
   homeward::TuneProcess();
+  homeward::UseLeanConnections();
   homeward::SetLogLevel(homeward::LogLevel::kWarn);
   const absl::Status ran = homeward::Run({argv + 1, argv + argc});
   if (!ran.ok()) std::fprintf(stderr, "homeward-fleet: %s\n", ran.ToString().c_str());

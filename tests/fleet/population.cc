@@ -103,6 +103,7 @@ void Population::PowerOn() {
 
 void Population::PowerOnAgent(Agent* agent) {
   if (agent->link != nullptr) agent->link->Cancel();
+  agent->channel = nullptr;
   ++agent->life;
   agent->powered_on = clock_.Monotonic();
   agent->registered_after = -1;
@@ -157,12 +158,14 @@ void Population::Connect(Agent* agent) {
   agent->revision = agent->reported_revision = 0;
   agent->last_report = clock_.Monotonic();
   const absl::Duration since = clock_.Monotonic() - agent->powered_on;
-  *agent->registration.mutable_running_for() = ToProto(since - agent->waited);
+  *agent->registration.mutable_running_for() = ToProto(since);
   *agent->registration.mutable_booted_at() = ToProto(clock_.Now() - since);
+  *agent->registration.mutable_up_for() = ToProto(since);
   Heartbeat first;
   first.mutable_agent();
-  agent->link = SessionLink::Open(agent->joining.join.config_server(), agent->identity,
-                                  agent->registration, std::move(first),
+  if (agent->channel == nullptr)
+    agent->channel = MakeAgentChannel(agent->joining.join.config_server(), agent->identity);
+  agent->link = SessionLink::Open(agent->channel, agent->registration, std::move(first),
                                   {.heard =
                                        [this, agent, life](const Down& down) {
                                          strand_->Post([this, agent, life, down] {

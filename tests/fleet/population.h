@@ -77,7 +77,8 @@ class Population {
     absl::Duration powered_on = {};
     absl::Duration waited = {};  // its delay, of this boot
     Reconnect reconnect;
-    std::shared_ptr<SessionLink> link = nullptr;  // null: none
+    std::shared_ptr<grpc::Channel> channel = nullptr;  // null: not since this boot
+    std::shared_ptr<SessionLink> link = nullptr;       // null: none
     uint64_t life = 0;     // of the session, or of the wait for it: what is of another one is over
     bool greeted = false;  // in this session
     absl::Duration heartbeat_interval = absl::Seconds(1);
