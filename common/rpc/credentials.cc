@@ -16,6 +16,9 @@ constexpr int kMessageBytesMax = static_cast<int>(kBatchBytesMax) + 64 * 1024;
 constexpr int kSmallFrameBytes = 2048;
 constexpr unsigned kIdentityRefreshSeconds = 5;
 constexpr int kHandshakeMillisecondsMax = kHandshakeSecondsMax * 1000;
+// Of a configuration server. A fleet comes back all at once, and all handshakes go on together:
+// where they ended unfinished they would begin anew together, and none would ever end.
+constexpr int kFleetHandshakeMillisecondsMax = 60 * 1000;
 
 grpc::ChannelArguments MakeArguments(Role role) {
   grpc::ChannelArguments arguments;
@@ -26,7 +29,9 @@ grpc::ChannelArguments MakeArguments(Role role) {
   arguments.SetInt(GRPC_ARG_INITIAL_RECONNECT_BACKOFF_MS, 100);
   arguments.SetInt(GRPC_ARG_MAX_RECONNECT_BACKOFF_MS, 500);
   // Whatever its name says, this is how long one attempt may take, handshake and all.
-  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, kHandshakeMillisecondsMax);
+  arguments.SetInt(GRPC_ARG_MIN_RECONNECT_BACKOFF_MS, role == Role::kConfigServer
+                                                          ? kFleetHandshakeMillisecondsMax
+                                                          : kHandshakeMillisecondsMax);
   // Components reach each other directly. Unless told, gRPC asks the proxy that the environment
   // names.
   arguments.SetInt(GRPC_ARG_ENABLE_HTTP_PROXY, 0);
@@ -100,7 +105,9 @@ absl::StatusOr<std::unique_ptr<grpc::Server>> StartServer(const ServerOptions& o
   builder.AddListeningPort(options.address,
                            MakeServerCredentials(options.identity, options.enrolling));
   builder.SetMaxReceiveMessageSize(kMessageBytesMax);
-  builder.AddChannelArgument(GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS, kHandshakeMillisecondsMax);
+  builder.AddChannelArgument(
+      GRPC_ARG_SERVER_HANDSHAKE_TIMEOUT_MS,
+      options.many_connections ? kFleetHandshakeMillisecondsMax : kHandshakeMillisecondsMax);
   // Otherwise two servers of one host could have the same port, and each would get some of the
   // connections.
   builder.AddChannelArgument(GRPC_ARG_ALLOW_REUSEPORT, 0);

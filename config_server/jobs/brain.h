@@ -3,6 +3,7 @@
 #ifndef HOMEWARD_CONFIG_SERVER_JOBS_BRAIN_H_
 #define HOMEWARD_CONFIG_SERVER_JOBS_BRAIN_H_
 
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -37,6 +38,8 @@ class Brain {
                                     Fleet::Session session) {
     return registrations_.Register(registration, std::move(session));
   }
+  // As in Store. For registrations of many components that come in a moment.
+  void Together(const std::function<void()>& commits) { records_.Together(commits); }
   // As in Registrations, and NOT_FOUND or INVALID_ARGUMENT where nothing, or more than one, is
   // called that.
   absl::StatusOr<storage::v1::Machine> AcceptCopy(const std::string& id_or_name,

@@ -3,6 +3,7 @@
 #include <deque>
 #include <memory>
 #include <utility>
+#include <vector>
 
 #include "absl/base/thread_annotations.h"
 #include "absl/strings/escaping.h"
@@ -73,7 +74,8 @@ class ControlService::Session : public grpc::ServerBidiReactor<Up, Down> {
       const absl::StatusOr<std::string> host_id = CheckRegistration(context_, in_);
       if (!host_id.ok()) return End(ToGrpc(host_id.status()));
       host_id_ = *host_id;
-      service_.strand_.Post([self = self_] { self->Register(self); });
+      address_ = HostOfPeer(context_.peer());
+      service_.strand_.Post([self = self_] { self->service_.RegisterSoon(self); });
     } else {
       service_.strand_.Post([self = self_] { self->Hear(); });
     }
@@ -85,32 +87,39 @@ class ControlService::Session : public grpc::ServerBidiReactor<Up, Down> {
   }
   void OnCancel() override { End(grpc::Status::CANCELLED); }
   void OnDone() override {
+    // The call is no more, nor its context.
     service_.strand_.Post([self = std::move(self_)] {
-      self->service_.brain_.fleet().Disconnect(self->host_id_, self->number_);
+      self->gone_ = true;
+      if (self->number_ != 0)
+        self->service_.brain_.fleet().Disconnect(self->host_id_, self->number_);
     });
   }
 
- private:
-  // On the strand.
+  // On the strand, as the next. Answer() follows when what was registered is durable.
   void Register(const std::shared_ptr<Session>& self) {
-    Brain& brain = service_.brain_;
-    const absl::StatusOr<uint64_t> number = brain.Register(
+    if (gone_) return;
+    registered_ = service_.brain_.Register(
         in_.registration(), {.send = [self](const Down& down) { self->Write(down); },
                              .end = [self](const absl::Status& why) { self->End(ToGrpc(why)); },
-                             .address = HostOfPeer(context_.peer())});
-    if (!number.ok()) {
-      LogWarn("session.refused", {{"host_id", host_id_}, {"error", number.status()}});
-      return End(ToGrpc(number.status()));
+                             .address = address_});
+  }
+  void Answer() {
+    if (gone_) return;
+    if (!registered_.ok()) {
+      LogWarn("session.refused", {{"host_id", host_id_}, {"error", registered_.status()}});
+      return End(ToGrpc(registered_.status()));
     }
-    number_ = *number;
+    number_ = *registered_;
     Down down;
     down.mutable_registered()->set_config_server_id(service_.config_server_id_);
     *down.mutable_registered()->mutable_heartbeat_interval() =
-        ToProto(brain.settings().heartbeat_interval);
+        ToProto(service_.brain_.settings().heartbeat_interval);
     Write(down);
     service_.StepSoon();
     ReadNext();
   }
+
+ private:
   // On the strand.
   void Hear() {
     const bool current =
@@ -149,9 +158,11 @@ class ControlService::Session : public grpc::ServerBidiReactor<Up, Down> {
   ControlService& service_;
   grpc::CallbackServerContext& context_;
   std::shared_ptr<Session> self_;  // until OnDone()
-  Up in_;                // the network's while it reads, then the strand's until the next read
-  std::string host_id_;  // set before anything is on the strand
-  uint64_t number_ = 0;  // on the strand; 0: not registered
+  Up in_;  // the network's while it reads, then the strand's until the next read
+  std::string host_id_, address_;  // set before anything is on the strand
+  bool gone_ = false;              // on the strand, as the next
+  absl::StatusOr<uint64_t> registered_ = 0;
+  uint64_t number_ = 0;  // 0: not registered
   Down out_;             // the network's while `writing_`
   absl::Mutex mutex_;
   bool ended_ ABSL_GUARDED_BY(mutex_) = false;
@@ -187,6 +198,18 @@ grpc::ServerBidiReactor<Up, Down>* ControlService::Connect(grpc::CallbackServerC
   auto session = std::make_shared<Session>(this, context);
   session->Start(session);
   return session.get();
+}
+
+void ControlService::RegisterSoon(std::shared_ptr<Session> session) {
+  registering_.push_back(std::move(session));
+  if (registering_.size() > 1) return;
+  strand_.Post([this] {
+    const std::vector<std::shared_ptr<Session>> sessions = std::exchange(registering_, {});
+    brain_.Together([&] {
+      for (const std::shared_ptr<Session>& one : sessions) one->Register(one);
+    });
+    for (const std::shared_ptr<Session>& one : sessions) one->Answer();
+  });
 }
 
 void ControlService::StepSoon() {

@@ -2,6 +2,10 @@
 #ifndef HOMEWARD_CONFIG_SERVER_SERVICES_CONTROL_SERVICE_H_
 #define HOMEWARD_CONFIG_SERVER_SERVICES_CONTROL_SERVICE_H_
 
+#include <memory>
+#include <string>
+#include <vector>
+
 #include "common/clock/clock.h"
 #include "common/exec/strand.h"
 #include "config_server/jobs/brain.h"
@@ -36,13 +40,17 @@ class ControlService : public control::v1::ControlService::WithCallbackMethod_Co
   // One step of the brain for all that is heard in a moment: its cost grows with the fleet, and so
   // does what is heard. On the strand, which it keeps busy for a tenth of the time at most.
   void StepSoon();
+  // Those that ask in a moment are registered together: a sync of the store for each would be what
+  // a fleet that comes back waits for. On the strand.
+  void RegisterSoon(std::shared_ptr<Session> session);
 
   const Clock& clock_;
   Strand& strand_;
   Brain& brain_;
   Registrar& registrar_;
   const std::string config_server_id_;
-  bool step_is_due_ = false;  // on the strand, as the next
+  std::vector<std::shared_ptr<Session>> registering_;  // on the strand, as the next
+  bool step_is_due_ = false;
   absl::Duration last_step_lasted_;
 };
 

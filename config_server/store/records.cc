@@ -109,6 +109,12 @@ void Records::Commit(const Store::Transaction& transaction) {
   HW_CHECK(committed.ok());
 }
 
+void Records::Together(const std::function<void()>& commits) {
+  const absl::Status synced = store_->Together(commits);
+  if (!synced.ok()) LogError("store.failed", {{"error", synced}});
+  HW_CHECK(synced.ok());
+}
+
 void Records::PutEvent(Store::Transaction* transaction, storage::v1::Event event,
                        uint64_t forgotten_generation) {
   std::optional<storage::v1::Meta> meta = store_->Get<storage::v1::Meta>(Store::kOnly);

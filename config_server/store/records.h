@@ -4,6 +4,7 @@
 #ifndef HOMEWARD_CONFIG_SERVER_STORE_RECORDS_H_
 #define HOMEWARD_CONFIG_SERVER_STORE_RECORDS_H_
 
+#include <functional>
 #include <memory>
 #include <set>
 #include <string>
@@ -43,6 +44,8 @@ class Records {
 
   // A store that cannot be written to ends the process: what was decided must not be forgotten.
   void Commit(const Store::Transaction& transaction);
+  // As Store::Together().
+  void Together(const std::function<void()>& commits);
   // Adds the event to the transaction, and to the log. `forgotten_generation`: of a machine that
   // the transaction removes.
   void PutEvent(Store::Transaction* transaction, storage::v1::Event event,

@@ -106,7 +106,7 @@ class RocksStore : public Store {
                      ". Start the newer one, or restore the backup from before its upgrade."));
   }
 
-  absl::Status Write(const Transaction& transaction) override {
+  absl::Status Write(const Transaction& transaction, bool synced) override {
     rocksdb::WriteBatch batch;
     for (const auto& [key, value] : transaction.changes()) {
       if (value.has_value()) {
@@ -117,11 +117,13 @@ class RocksStore : public Store {
     }
     batch.Put(kRevisionKey, absl::StrCat(revision_ + 1));
     rocksdb::WriteOptions options;
-    options.sync = true;
+    options.sync = synced;
     HW_RETURN_IF_ERROR(FromRocks(db_->Write(options, &batch), "write to the store"));
     ++revision_;
     return absl::OkStatus();
   }
+
+  absl::Status Sync() override { return FromRocks(db_->FlushWAL(/*sync=*/true), "sync the store"); }
 
   std::optional<std::string> Read(const std::string& key) const override {
     std::string value;
@@ -159,9 +161,17 @@ absl::StatusOr<std::unique_ptr<Store>> OpenRocksStore(const std::string& directo
 }
 
 absl::Status Store::Commit(const Transaction& transaction) {
-  HW_RETURN_IF_ERROR(Write(transaction));
+  HW_RETURN_IF_ERROR(Write(transaction, /*synced=*/!together_));
   for (const Watcher& watcher : watchers_) watcher(transaction);
   return absl::OkStatus();
+}
+
+absl::Status Store::Together(const std::function<void()>& commits) {
+  HW_CHECK(!together_);
+  together_ = true;
+  commits();
+  together_ = false;
+  return Sync();
 }
 
 absl::StatusOr<std::unique_ptr<Store>> Store::Open(const std::string& directory) {

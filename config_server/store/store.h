@@ -94,6 +94,10 @@ class Store {
   };
   // All or nothing; durable on return. A failure is fatal to the store: stop the server.
   absl::Status Commit(const Transaction& transaction);
+  // What is committed meanwhile is durable when this returns, with one sync for all of it, and a
+  // crash keeps a first part of it. Nothing that follows from it may be told to anybody before. A
+  // failure is as one of Commit().
+  absl::Status Together(const std::function<void()>& commits);
 
   template <typename Record>
   std::optional<Record> Get(absl::string_view key) const {
@@ -137,12 +141,15 @@ class Store {
   static std::string KeyOf(absl::string_view key) {
     return absl::StrCat(RecordKind<Record>::kPrefix, "/", key);
   }
-  virtual absl::Status Write(const Transaction& transaction) = 0;
+  // Durable on return where it is `synced`, and otherwise with the next Sync().
+  virtual absl::Status Write(const Transaction& transaction, bool synced) = 0;
+  virtual absl::Status Sync() = 0;
   virtual std::optional<std::string> Read(const std::string& key) const = 0;
   virtual void Scan(const std::string& prefix, bool backwards,
                     const std::function<bool(const std::string&)>& visit) const = 0;
 
   std::vector<Watcher> watchers_;
+  bool together_ = false;
 };
 
 }  // namespace homeward

@@ -18,11 +18,18 @@ namespace homeward {
 using control::v1::Down;
 using control::v1::Heartbeat;
 
-Population::Population(FileSystem& files, const Clock& clock)
-    : files_(files),
-      clock_(clock),
-      random_(std::random_device{}()),
-      strand_(MakeThreadStrand("population")) {}
+namespace {
+
+constexpr int kParts = 4;
+
+}  // namespace
+
+Population::Population(FileSystem& files, const Clock& clock) : files_(files), clock_(clock) {
+  for (int i = 0; i < kParts; ++i) {
+    parts_.push_back(std::make_unique<Part>());
+    parts_.back()->strand = MakeThreadStrand("population");
+  }
+}
 
 absl::StatusOr<std::unique_ptr<Population>> Population::Make(
     FileSystem& files, const Clock& clock, const std::vector<AgentClass>& classes) {
@@ -41,6 +48,8 @@ absl::StatusOr<std::unique_ptr<Population>> Population::Make(
           .delay = made->delays_.back().get(),
           .reconnect = {ControlClient::kRetryMin, ControlClient::kRetryMax}});
       agent->joining.join.set_name(absl::StrFormat("%s-%05d", of.config.join().name(), number));
+      agent->part = made->parts_[made->agents_.size() % kParts].get();
+      agent->part->agents.push_back(agent.get());
       made->agents_.push_back(std::move(agent));
     }
   }
@@ -48,15 +57,19 @@ absl::StatusOr<std::unique_ptr<Population>> Population::Make(
 }
 
 Population::~Population() {
-  strand_->Run([this] {
-    stopping_ = true;
-    for (const auto& agent : agents_) {
-      if (agent->link != nullptr) agent->link->Cancel();
-    }
-  });
-  bool open = true;
-  while (open) strand_->Run([&] { open = sessions_ > 0; });
-  strand_->Stop();
+  for (const auto& part : parts_) {
+    part->strand->Run([&] {
+      part->stopping = true;
+      for (Agent* const agent : part->agents) {
+        if (agent->link != nullptr) agent->link->Cancel();
+      }
+    });
+  }
+  for (const auto& part : parts_) {
+    bool open = true;
+    while (open) part->strand->Run([&] { open = part->sessions > 0; });
+    part->strand->Stop();
+  }
 }
 
 absl::Status Population::Enrol(uint64_t at_once, const absl::Notification& stopping) {
@@ -92,21 +105,28 @@ absl::Status Population::Enrol(uint64_t at_once, const absl::Notification& stopp
   return absl::OkStatus();
 }
 
+void Population::Begin(Part* part, absl::Duration marked) {
+  part->attempts = part->heartbeats = 0;
+  part->ended.clear();
+  for (Agent* const agent : part->agents) {
+    agent->counted_from = marked;
+    agent->registered_after = -1;
+  }
+}
+
 void Population::PowerOn() {
-  strand_->Run([this] {
-    marked_ = absl::ZeroDuration();
-    attempts_ = heartbeats_ = 0;
-    ended_.clear();
-    for (const auto& agent : agents_) PowerOnAgent(agent.get());
-  });
+  for (const auto& part : parts_) {
+    part->strand->Run([&] {
+      Begin(part.get(), absl::ZeroDuration());
+      for (Agent* const agent : part->agents) PowerOnAgent(agent);
+    });
+  }
 }
 
 void Population::PowerOnAgent(Agent* agent) {
   if (agent->link != nullptr) agent->link->Cancel();
-  agent->channel = nullptr;
   ++agent->life;
-  agent->powered_on = clock_.Monotonic();
-  agent->registered_after = -1;
+  agent->powered_on = agent->counted_from = clock_.Monotonic();
   agent->greeted = false;
   agent->refused.clear();
   agent->registration.set_boot_id(RandomUuid());
@@ -116,44 +136,41 @@ void Population::PowerOnAgent(Agent* agent) {
 }
 
 void Population::Mark() {
-  strand_->Run([this] {
-    marked_ = clock_.Monotonic();
-    attempts_ = heartbeats_ = 0;
-    ended_.clear();
-    for (const auto& agent : agents_) agent->registered_after = -1;
-  });
+  for (const auto& part : parts_) part->strand->Run([&] { Begin(part.get(), clock_.Monotonic()); });
 }
 
 FleetReport Population::Report() {
   FleetReport report;
-  strand_->Run([&] {
-    report.agents = agents_.size();
-    report.attempts = attempts_;
-    report.heartbeats = heartbeats_;
-    report.ended = ended_;
-    for (const auto& agent : agents_) {
-      report.registered += agent->greeted ? 1 : 0;
-      if (!agent->refused.empty())
-        report.need_a_human.push_back(
-            absl::StrCat(agent->registration.name(), ": ", agent->refused));
-      if (agent->registered_after < 0) continue;
-      report.seconds.push_back(agent->registered_after);
-      report.delays.push_back(absl::ToDoubleSeconds(agent->waited));
-    }
-  });
+  report.agents = agents_.size();
+  for (const auto& part : parts_) part->strand->Run([&] { AddTo(&report, *part); });
   return report;
 }
 
+void Population::AddTo(FleetReport* report, const Part& part) const {
+  report->attempts += part.attempts;
+  report->heartbeats += part.heartbeats;
+  for (const auto& [why, count] : part.ended) report->ended[why] += count;
+  for (const Agent* const agent : part.agents) {
+    report->registered += agent->greeted ? 1 : 0;
+    if (!agent->refused.empty())
+      report->need_a_human.push_back(
+          absl::StrCat(agent->registration.name(), ": ", agent->refused));
+    if (agent->registered_after < 0) continue;
+    report->seconds.push_back(agent->registered_after);
+    report->delays.push_back(absl::ToDoubleSeconds(agent->waited));
+  }
+}
+
 void Population::After(absl::Duration delay, Agent* agent, void (Population::*what)(Agent*)) {
-  strand_->PostAfter(delay, [this, agent, what, life = agent->life] {
-    if (!stopping_ && agent->life == life) (this->*what)(agent);
+  agent->part->strand->PostAfter(delay, [this, agent, what, life = agent->life] {
+    if (!agent->part->stopping && agent->life == life) (this->*what)(agent);
   });
 }
 
 void Population::Connect(Agent* agent) {
   const uint64_t life = ++agent->life;
-  ++attempts_;
-  ++sessions_;
+  ++agent->part->attempts;
+  ++agent->part->sessions;
   agent->greeted = false;
   agent->revision = agent->reported_revision = 0;
   agent->last_report = clock_.Monotonic();
@@ -163,19 +180,18 @@ void Population::Connect(Agent* agent) {
   *agent->registration.mutable_up_for() = ToProto(since);
   Heartbeat first;
   first.mutable_agent();
-  if (agent->channel == nullptr)
-    agent->channel = MakeAgentChannel(agent->joining.join.config_server(), agent->identity);
-  agent->link = SessionLink::Open(agent->channel, agent->registration, std::move(first),
+  agent->link = SessionLink::Open(agent->joining.join.config_server(), agent->identity,
+                                  agent->registration, std::move(first),
                                   {.heard =
                                        [this, agent, life](const Down& down) {
-                                         strand_->Post([this, agent, life, down] {
+                                         agent->part->strand->Post([this, agent, life, down] {
                                            if (agent->life == life) Heard(agent, down);
                                          });
                                        },
                                    .ended =
                                        [this, agent, life](const absl::Status& why) {
-                                         strand_->Post([this, agent, life, why] {
-                                           --sessions_;
+                                         agent->part->strand->Post([this, agent, life, why] {
+                                           --agent->part->sessions;
                                            if (agent->life == life) Ended(agent, why);
                                          });
                                        }});
@@ -187,8 +203,7 @@ void Population::Heard(Agent* agent, const Down& down) {
     agent->refused.clear();
     agent->heartbeat_interval = FromProto(down.registered().heartbeat_interval());
     if (agent->registered_after < 0) {
-      const absl::Duration from = marked_ == absl::ZeroDuration() ? agent->powered_on : marked_;
-      agent->registered_after = absl::ToDoubleSeconds(clock_.Monotonic() - from);
+      agent->registered_after = absl::ToDoubleSeconds(clock_.Monotonic() - agent->counted_from);
     }
     After(agent->heartbeat_interval, agent, &Population::KeepReporting);
   } else if (down.has_desired()) {
@@ -206,7 +221,7 @@ void Population::Report(Agent* agent) {
   heartbeat.set_resident_bytes_max(PeakResidentBytes());
   agent->reported_revision = agent->revision;
   agent->last_report = clock_.Monotonic();
-  ++heartbeats_;
+  ++agent->part->heartbeats;
   agent->link->Report(std::move(heartbeat));
 }
 
@@ -218,13 +233,13 @@ void Population::KeepReporting(Agent* agent) {
 
 void Population::Ended(Agent* agent, const absl::Status& why) {
   const std::optional<types::v1::Problem> problem = ProblemOf(why);
-  ++ended_[problem.has_value() ? problem->id() : absl::StatusCodeToString(why.code())];
+  ++agent->part->ended[problem.has_value() ? problem->id() : absl::StatusCodeToString(why.code())];
   if (problem.has_value() && !problem->retryable()) agent->refused = problem->id();
   agent->link = nullptr;
   const bool greeted = agent->greeted;
   agent->greeted = false;
   ++agent->life;
-  After(agent->reconnect.Next(greeted, &random_), agent, &Population::Connect);
+  After(agent->reconnect.Next(greeted, &agent->part->random), agent, &Population::Connect);
 }
 
 }  // namespace homeward

@@ -67,7 +67,9 @@ class Population {
   FleetReport Report();
 
  private:
+  struct Part;
   struct Agent {
+    Part* part = nullptr;
     uint64_t number = 0;  // in its class, from 1
     JoinOptions joining;
     const DelaySource* delay = nullptr;
@@ -77,18 +79,32 @@ class Population {
     absl::Duration powered_on = {};
     absl::Duration waited = {};  // its delay, of this boot
     Reconnect reconnect;
-    std::shared_ptr<grpc::Channel> channel = nullptr;  // null: not since this boot
-    std::shared_ptr<SessionLink> link = nullptr;       // null: none
+    std::shared_ptr<SessionLink> link = nullptr;  // null: none
     uint64_t life = 0;     // of the session, or of the wait for it: what is of another one is over
     bool greeted = false;  // in this session
     absl::Duration heartbeat_interval = absl::Seconds(1);
     absl::Duration last_report = {};
     uint64_t revision = 0, reported_revision = 0;
+    absl::Duration counted_from = {};
     double registered_after = -1;  // of FleetReport.seconds; less than 0: not yet
     std::string refused = {};      // with what; empty: not since it last registered
   };
 
+  // Some of the agents, with a strand for what they do: one alone would be slower than a server.
+  struct Part {
+    std::vector<Agent*> agents;  // on the strand, as the next
+    std::mt19937_64 random{std::random_device{}()};
+    bool stopping = false;
+    uint64_t sessions = 0;  // open ones
+    uint64_t attempts = 0, heartbeats = 0;
+    std::map<std::string, uint64_t> ended;
+    std::unique_ptr<Strand> strand;
+  };
+
   Population(FileSystem& files, const Clock& clock);
+  // Counts anew, from `marked` on; zero: from each agent's power-on.
+  static void Begin(Part* part, absl::Duration marked);
+  void AddTo(FleetReport* report, const Part& part) const;
   void PowerOnAgent(Agent* agent);
   void Connect(Agent* agent);
   void Heard(Agent* agent, const control::v1::Down& down);
@@ -102,14 +118,8 @@ class Population {
   FileSystem& files_;
   const Clock& clock_;
   std::vector<std::unique_ptr<DelaySource>> delays_;
-  std::vector<std::unique_ptr<Agent>> agents_;  // on strand_, as the next
-  std::mt19937_64 random_;
-  absl::Duration marked_;  // zero: count from each agent's power-on
-  bool stopping_ = false;
-  uint64_t sessions_ = 0;  // open ones
-  uint64_t attempts_ = 0, heartbeats_ = 0;
-  std::map<std::string, uint64_t> ended_;
-  std::unique_ptr<Strand> strand_;
+  std::vector<std::unique_ptr<Agent>> agents_;  // each on its part's strand
+  std::vector<std::unique_ptr<Part>> parts_;
 };
 
 }  // namespace homeward

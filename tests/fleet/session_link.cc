@@ -19,10 +19,10 @@ using control::v1::Up;
 
 class CallbackLink : public SessionLink, public grpc::ClientBidiReactor<Up, Down> {
  public:
-  CallbackLink(std::shared_ptr<grpc::Channel> channel, control::v1::Registration registration,
-               Heartbeat first, Events events)
+  CallbackLink(const std::string& address, const TlsIdentity& identity,
+               control::v1::Registration registration, Heartbeat first, Events events)
       : events_(std::move(events)),
-        channel_(std::move(channel)),
+        channel_(MakeChannel(address, Role::kConfigServer, identity)),
         stub_(control::v1::ControlService::NewStub(channel_)),
         waiting_(std::move(first)) {
     *out_.mutable_registration() = std::move(registration);
@@ -89,15 +89,11 @@ class CallbackLink : public SessionLink, public grpc::ClientBidiReactor<Up, Down
 
 }  // namespace
 
-std::shared_ptr<grpc::Channel> MakeAgentChannel(const std::string& address,
-                                                const TlsIdentity& identity) {
-  return MakeChannel(address, Role::kConfigServer, identity);
-}
-
-std::shared_ptr<SessionLink> SessionLink::Open(std::shared_ptr<grpc::Channel> channel,
+std::shared_ptr<SessionLink> SessionLink::Open(const std::string& address,
+                                               const TlsIdentity& identity,
                                                control::v1::Registration registration,
                                                Heartbeat first, Events events) {
-  auto link = std::make_shared<CallbackLink>(std::move(channel), std::move(registration),
+  auto link = std::make_shared<CallbackLink>(address, identity, std::move(registration),
                                              std::move(first), std::move(events));
   link->Start(link);
   return link;

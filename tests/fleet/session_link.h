@@ -11,17 +11,7 @@
 #include "common/tls/identity.h"
 #include "homeward/control/v1/control.pb.h"
 
-namespace grpc {
-class Channel;
-}
-
 namespace homeward {
-
-// A way to the configuration server, as an agent has it. It connects when it is used, and again
-// when it is used after that was lost. To read keys and certificates takes OpenSSL 3.0 longer than
-// a handshake, and a real agent does it on a processor of its own: this is made once for each boot.
-std::shared_ptr<grpc::Channel> MakeAgentChannel(const std::string& address,
-                                                const TlsIdentity& identity);
 
 // Thread-safe. ControlClient, which the agent uses, has two threads for each session: 20,000 of
 // them for a fleet. This one speaks the same messages over gRPC's callbacks.
@@ -34,7 +24,7 @@ class SessionLink {
     std::function<void(const absl::Status&)> ended;
   };
   // Connects, and sends the registration and the first heartbeat. It keeps itself until `ended`.
-  static std::shared_ptr<SessionLink> Open(std::shared_ptr<grpc::Channel> channel,
+  static std::shared_ptr<SessionLink> Open(const std::string& address, const TlsIdentity& identity,
                                            control::v1::Registration registration,
                                            control::v1::Heartbeat first, Events events);
   virtual ~SessionLink() = default;

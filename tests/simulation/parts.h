@@ -253,13 +253,14 @@ class SimulatedStore : public Store {
   uint64_t revision() const override { return records_.revision; }
 
  private:
-  absl::Status Write(const Transaction& transaction) override {
+  absl::Status Write(const Transaction& transaction, bool) override {
     const bool dies = records_.commits_left-- == 0;
     if (dies && records_.dies_before) throw ServerDied();
     Apply(transaction);
     if (dies) throw ServerDied();
     return absl::OkStatus();
   }
+  absl::Status Sync() override { return absl::OkStatus(); }
   void Apply(const Transaction& transaction) {
     for (const auto& [key, value] : transaction.changes()) {
       if (value.has_value()) {
