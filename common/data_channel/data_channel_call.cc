@@ -172,7 +172,7 @@ absl::Status DataChannel::WriteBeside(const SealedBatch& batch, Socket* beside) 
 absl::StatusOr<SealedBatch> DataChannel::ReadPayload(std::string head, size_t bytes,
                                                      Socket* beside) {
   std::unique_ptr<HeldBytes> held;
-  if (reading_.passes_on && bytes >= kHeldBytesMin) {
+  if (passes_on_ && bytes >= kHeldBytesMin) {
     beside->SetReadTimeout(reading_.beside_time * ((bytes - 1) / kBesidePieceBytes + 1));
     HW_ASSIGN_OR_RETURN(held, beside->Hold(bytes));
     if (held != nullptr && held->size() == bytes)

@@ -30,8 +30,6 @@ class DataChannel {
     // For 256 KiB of what is read there. Who sends is not waited for longer, and is alive on the
     // data channel.
     absl::Duration beside_time = absl::Seconds(60);
-    // What comes beside is for somebody else, and need not come to memory.
-    bool passes_on = false;
   };
   // `socket` outlives it.
   explicit DataChannel(TlsSocket* socket) : DataChannel(socket, Reading()) {}
@@ -52,6 +50,8 @@ class DataChannel {
     beginning_timeout_ = beginning;
     rest_timeout_ = rest;
   }
+  // Whether what comes beside it is for somebody else, and need not come to memory. The reader's.
+  void SetPassesOn(bool passes_on) { passes_on_ = passes_on; }
   absl::Status Write(const std::string& message);
   absl::Status Write(const SealedBatch& batch);
   // Its payload goes over `beside`. Requires: PayloadIsEncrypted().
@@ -66,6 +66,7 @@ class DataChannel {
   const Reading reading_;
   absl::Duration beginning_timeout_ = absl::InfiniteDuration();
   absl::Duration rest_timeout_ = absl::InfiniteDuration();
+  bool passes_on_ = false;
 };
 
 // Both ends of a call show that they are there: who has nothing to say says an empty message after
@@ -104,7 +105,6 @@ class DataChannelServer {
     absl::Duration greeting_timeout = absl::Seconds(5);  // handshake, then hello
     absl::Duration beside_time = absl::Seconds(60);      // as DataChannel's
     absl::Duration silence_max = kSilenceMax;
-    bool passes_on = false;  // as DataChannel's
     // Told of each connection that never became a stream, from any thread.
     std::function<void()> on_refused = [] {};
   };

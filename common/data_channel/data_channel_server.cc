@@ -29,8 +29,7 @@ class DataChannelReceiverCall : public ReceiverCall {
                                    [beside, timeout = options.greeting_timeout] {
                                      return beside->Await(timeout);
                                    },
-                               .beside_time = options.beside_time,
-                               .passes_on = options.passes_on}),
+                               .beside_time = options.beside_time}),
         silence_max_(options.silence_max) {
     data_channel_.SetReadTimeouts(options.greeting_timeout, options.greeting_timeout);
   }
@@ -39,6 +38,7 @@ class DataChannelReceiverCall : public ReceiverCall {
   void Greet(const replication::v1::Hello& hello) {
     data_channel_.SetReadTimeouts(SilenceMax(hello.version_minor(), silence_max_), kFrameTime);
   }
+  void SetPassesOn(bool passes_on) { data_channel_.SetPassesOn(passes_on); }
   bool Read(UpstreamMessage* message) override { return Receive(message).ok(); }
   absl::Status Receive(UpstreamMessage* message) {
     DataChannel::Frame frame;
@@ -168,6 +168,7 @@ class ThreadedDataChannelServer : public DataChannelServer {
     receiver->Greet(first.message.hello());
     const absl::StatusOr<HostedInbox> host = find_(first.message.hello().machine_id());
     if (!host.ok()) return host.status();
+    receiver->SetPassesOn(host->passes_on);
     RunReceiver(*host, std::move(first), receiver, /*data_channel_port=*/0);
     return absl::OkStatus();
   }

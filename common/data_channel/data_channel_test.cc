@@ -87,7 +87,6 @@ class DataChannelTest : public ::testing::Test {
          .greeting_timeout = absl::Milliseconds(400),
          .beside_time = beside_time_,
          .silence_max = silence_max_,
-         .passes_on = passes_on_,
          .on_refused =
              [this] {
                absl::MutexLock lock(&mutex_);
@@ -95,7 +94,7 @@ class DataChannelTest : public ::testing::Test {
              }},
         [this](const std::string& machine_id) -> absl::StatusOr<HostedInbox> {
           if (machine_id != "m1") return absl::NotFoundError(machine_id);
-          return HostedInbox{strand_.get(), &inbox_, nullptr, nullptr, nullptr};
+          return HostedInbox{.strand = strand_.get(), .inbox = &inbox_, .passes_on = passes_on_};
         });
     ASSERT_TRUE(server.ok()) << server.status();
     server_ = *std::move(server);

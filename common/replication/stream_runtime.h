@@ -51,6 +51,8 @@ struct HostedInbox {
   std::function<void(StreamReceiver*)>
       release;                       // on the strand, after the last message; may be empty
   std::shared_ptr<void> keep_alive;  // held by the call: strand and inbox live as long
+  // What is encrypted is for somebody else, and need not come to memory.
+  bool passes_on = false;
 };
 
 // Copied freely; what it refers to outlives every copy.

@@ -213,7 +213,6 @@ absl::Status ReplicationEndpoint::StartDataChannel(const DataChannelOptions& opt
                                                 .callers = callers_,
                                                 .identity = options.identity,
                                                 .greeting_timeout = greeting_timeout_,
-                                                .passes_on = options.passes_on,
                                                 .on_refused = [this] { ++refused_; }},
                                                find_));
   LogInfo("data_channel.listens", {{"address", address}, {"port", data_channel_->port()}});

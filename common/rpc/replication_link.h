@@ -96,7 +96,6 @@ class ReplicationEndpoint : public replication::v1::ReplicationService::Service 
     std::string data_channel_address;
     // Read anew for each call.
     std::function<absl::StatusOr<TlsIdentity>()> identity;
-    bool passes_on = false;  // what is encrypted, to whoever opens it
   };
   // Takes calls over a data channel too, and offers it to those that come over gRPC. Before the
   // service is served. UNAVAILABLE: it cannot listen there.

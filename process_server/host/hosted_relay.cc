@@ -42,9 +42,11 @@ void HostedRelay::Retire() {
 }
 
 HostedInbox HostedRelay::inbox() {
-  return {strand_.get(), relay_.get(),
-          [this](StreamReceiver* receiver) { relay_->AttachReceiver(receiver); },
-          [this](StreamReceiver* receiver) { relay_->DetachReceiver(receiver); }, nullptr};
+  return {.strand = strand_.get(),
+          .inbox = relay_.get(),
+          .attach = [this](StreamReceiver* receiver) { relay_->AttachReceiver(receiver); },
+          .release = [this](StreamReceiver* receiver) { relay_->DetachReceiver(receiver); },
+          .passes_on = true};
 }
 
 void HostedRelay::SetBytesMax(uint64_t spool_bytes, uint64_t memory_bytes) {

@@ -74,8 +74,7 @@ class ProcessServer : public Daemon {
     HW_RETURN_IF_ERROR(endpoint_.StartDataChannel(
         {.listen_address = config_.listen_address(),
          .data_channel_address = config_.data_channel_address(),
-         .identity = [this] { return ReadIdentity(environment_.files, membership_.files); },
-         .passes_on = true}));
+         .identity = [this] { return ReadIdentity(environment_.files, membership_.files); }}));
     HW_ASSIGN_OR_RETURN(server_, StartServer({.address = config_.listen_address(),
                                               .identity = membership_.files,
                                               .services = {&endpoint_}}));
