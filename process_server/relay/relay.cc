@@ -13,14 +13,6 @@ namespace {
 
 constexpr uint64_t kMemoryRoomMin = kMiB;  // a batch
 constexpr uint64_t kFirstWayTicks = 50;    // that the first connection may take
-// How long nothing is taken unchecked after some of it had to be sent again: longer each time.
-constexpr uint64_t kCheckedTicksMin = 300, kCheckedTicksMax = 18000;
-constexpr uint64_t kWorksTicks = 600;  // after so long without that, it begins anew
-
-absl::Status NotAsSent(absl::string_view why) {
-  return absl::UnavailableError(absl::StrCat("what came beside TLS is to be sent again: ", why));
-}
-
 }  // namespace
 
 Relay::Relay(FileSystem& files, Options options, std::unique_ptr<Spool> spool)
@@ -118,12 +110,6 @@ absl::Status Relay::Store(std::vector<SealedBatch> batches) {
   return refused;
 }
 
-void Relay::TakeChecked() {
-  if (ticks_ > checked_until_ + kWorksTicks) checked_ticks_ = 0;
-  checked_ticks_ = std::clamp(2 * checked_ticks_, kCheckedTicksMin, kCheckedTicksMax);
-  checked_until_ = ticks_ + checked_ticks_;
-}
-
 void Relay::AskAgain(absl::string_view why) {
   const auto first =
       absl::c_find_if(waiting_, [](const Waiting& waiting) { return !waiting.sealed.checked(); });
@@ -132,8 +118,8 @@ void Relay::AskAgain(absl::string_view why) {
                                                : std::prev(first)->position);
   for (auto it = first; it != waiting_.end(); ++it) memory_bytes_ -= it->sealed.size();
   waiting_.erase(first, waiting_.end());
-  TakeChecked();
-  asked_again_ = NotAsSent(why);
+  pause_.Begin(age());
+  asked_again_ = SendAgainOverTls(why);
   if (receiver_ != nullptr) receiver_->Refuse(asked_again_);
 }
 

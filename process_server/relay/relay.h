@@ -12,6 +12,7 @@
 #include "common/replication/stream_order.h"
 #include "common/replication/stream_receiver.h"
 #include "common/replication/stream_sender.h"
+#include "common/replication/unchecked_pause.h"
 #include "common/wire/change_batch.h"
 #include "process_server/relay/bandwidth.h"
 #include "process_server/relay/compression_choice.h"
@@ -87,7 +88,7 @@ class Relay : public Inbox, public Outbox {
   Compression link() const override;
   // While it only passes through.
   bool takes_unchecked() const override {
-    return sender_.streaming() && spool_->pending_bytes() == 0 && ticks_ >= checked_until_;
+    return sender_.streaming() && spool_->pending_bytes() == 0 && pause_.over(age());
   }
   void OnDigestQuery(const replication::v1::DigestQuery& query, StreamReceiver& from) override;
 
@@ -109,6 +110,8 @@ class Relay : public Inbox, public Outbox {
 
   Relay(FileSystem& files, Options options, std::unique_ptr<Spool> spool);
   absl::Status Take(SealedBatch sealed);
+  // By ticks_.
+  absl::Duration age() const { return ticks_ * absl::Milliseconds(100); }
   // There is one, or there was no time yet to make the first.
   bool has_way_on() const;
   // In ticks_. What a machine's disks hold anyway is in no hurry: it waits only while nothing of
@@ -120,8 +123,6 @@ class Relay : public Inbox, public Outbox {
   // Lets go what waits and is not checked, with all behind it; the agent is told `why` and sends
   // it again.
   void AskAgain(absl::string_view why);
-  // For a while, and longer each time.
-  void TakeChecked();
   bool CanResumeAfter(StreamPosition position) const;
   // The first batch behind `position`; empty when there is none.
   absl::StatusOr<SealedBatch> ReadBehind(StreamPosition position);
@@ -148,9 +149,8 @@ class Relay : public Inbox, public Outbox {
   uint64_t forwarded_bytes_ = 0;
   uint64_t start_over_count_ = 0;
   absl::Status asked_again_;
-  uint64_t checked_until_ = 0;  // ticks_ from which on unchecked batches are taken
-  uint64_t checked_ticks_ = 0;  // how long none was taken the last time
-  bool doubted_ = false;        // the master target refused, and nothing was durable since
+  UncheckedPause pause_;
+  bool doubted_ = false;  // the master target refused, and nothing was durable since
   CompressionChoice choice_;
   bool agent_compresses_ = false;  // itself; an older one does not
   StreamPosition forwarded_;
