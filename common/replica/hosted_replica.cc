@@ -139,9 +139,11 @@ absl::Status HostedReplica::Open() {
   HW_RETURN_IF_ERROR(store_->Fence(desired_.generation()));
   created_fresh_ = opened.created && store_->position().none();
   stream_ = std::make_unique<ReplicaStream>(
-      store_.get(), ReplicaStream::Options{.machine_id = desired_.machine_id(),
-                                           .disk_bytes = std::move(sizes),
-                                           .window_bytes = backend_->window_bytes()});
+      store_.get(),
+      ReplicaStream::Options{.machine_id = desired_.machine_id(),
+                             .disk_bytes = std::move(sizes),
+                             .window_bytes = backend_->window_bytes(),
+                             .resend_clock = backend_->machines_send() ? &clock_ : nullptr});
   (void)stream_->SetFence(desired_.fence());  // Nobody streams yet.
   LogInfo("replica.opened", {{"replica", desired_.replica_id()},
                              {"position", store_->position().ToString()},

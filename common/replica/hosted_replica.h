@@ -42,7 +42,7 @@ class HostedReplica : public Inbox {
   uint64_t AvailableBytes() override;
   StreamPosition spooled() const override;
   StreamPosition durable() const override;
-  bool takes_unchecked() const override { return backend_->takes_unchecked(); }
+  bool takes_unchecked() const override { return stream_ != nullptr && stream_->takes_unchecked(); }
   void OnDigestQuery(const replication::v1::DigestQuery& query, StreamReceiver& from) override;
 
  private:

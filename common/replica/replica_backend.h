@@ -45,9 +45,9 @@ class ReplicaBackend {
   // What a sender may send ahead of what is durable: memory, while the stream is busy. A medium
   // that is far away takes a lot at once, or little.
   virtual uint64_t window_bytes() const { return 16 * kMiB; }
-  // Whether what comes may have been changed on its way: only where a process server passes it on,
-  // which sends again what the store does not take.
-  virtual bool takes_unchecked() const { return true; }
+  // Whether machines send here themselves. Otherwise a process server passes on what they send, and
+  // has them send again what the store does not take.
+  virtual bool machines_send() const { return false; }
   // Whether the disks may leave this host once they are handed to the machine. Then LetGo() makes
   // them ready for that; none may be open.
   virtual bool leaves() const { return false; }

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "absl/algorithm/container.h"
+#include "common/log/log.h"
 #include "common/status/status_macros.h"
 
 namespace homeward {
@@ -36,7 +38,18 @@ absl::Status ReplicaStream::Noted(absl::Status of_store) {
 
 absl::Status ReplicaStream::Store(std::vector<SealedBatch> batches) {
   HW_RETURN_IF_ERROR(broken_);
-  return Noted(store_.Begin(std::move(batches)));
+  const bool unchecked =
+      absl::c_any_of(batches, [](const SealedBatch& batch) { return !batch.checked(); });
+  const absl::Status stored = Noted(store_.Begin(std::move(batches)));
+  // What is refused for another reason is refused again when it comes over TLS.
+  const bool asks = resend_clock_ != nullptr && unchecked && absl::IsDataLoss(stored);
+  return asks ? AskAgain(stored) : stored;
+}
+
+absl::Status ReplicaStream::AskAgain(const absl::Status& refusal) {
+  pause_.Begin(resend_clock_->Monotonic());
+  LogWarn("replica.asked_again", {{"machine", terms_.machine_id}, {"why", refusal.message()}});
+  return SendAgainOverTls(refusal.message());
 }
 
 absl::Status ReplicaStream::Settle() {

@@ -60,8 +60,7 @@ class PageBlobBackend : public ReplicaBackend {
   bool points_are_here() const override { return false; }
   // Twice the puts that are made at a time.
   uint64_t window_bytes() const override { return 64 * kMiB; }
-  // Agents send here themselves.
-  bool takes_unchecked() const override { return false; }
+  bool machines_send() const override { return true; }
   // Where one has lost the replica without being told so, it does not take it back.
   std::string claim() const override { return claim_.lease_id; }
   void GoOnWith(const std::string& claim) override { claim_ = {.lease_id = claim}; }

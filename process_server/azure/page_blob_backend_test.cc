@@ -37,11 +37,13 @@ struct Call : ReceiverCall {
     return true;
   }
   bool Write(const replication::v1::Downstream& message) override {
+    if (message.has_hello_reply()) greeted = message.hello_reply();
     last = message;
     return true;
   }
   void Cancel() override {}
   std::vector<SealedBatch> batches;
+  replication::v1::HelloReply greeted;
   replication::v1::Downstream last;
 };
 
@@ -93,8 +95,11 @@ class Server {
     Call call;
     call.batches = std::move(batches);
     RunReceiver(*replicas_.Find("m1"), std::move(first), &call, 0);
+    greeted_ = call.greeted;
     return call.last;
   }
+  // As the last call was told.
+  bool takes_unchecked() const { return greeted_.acknowledgement().takes_unchecked(); }
   Containers& containers() { return containers_; }
   ModelPageBlobs& client() { return *client_; }
   control::v1::Replica also;  // what is wanted beside the usual
@@ -109,6 +114,7 @@ class Server {
   }
 
   ModelPageBlobs* client_ = nullptr;
+  replication::v1::HelloReply greeted_;
   MemoryDisk disk_{1};
   TestClock clock_;
   std::function<void()> later_;
@@ -179,6 +185,84 @@ TEST_F(PageBlobBackendTest, FollowsRecoversToAnyPointAndReleases) {
   EXPECT_EQ(blob.lease_id, "");
   EXPECT_EQ(replacement.Want(control::v1::DELETE).phase(), control::v1::DELETE);
   EXPECT_TRUE(container_.blobs.empty());
+}
+
+// A machine that encrypts, and whose content comes beside TLS.
+class UncheckedTest : public PageBlobBackendTest {
+ protected:
+  UncheckedTest() {
+    types::v1::DataKey* const key = server_.also.add_data_keys();
+    key->set_id(1);
+    key->set_secret(std::string(kDataKeyBytes, 'k'));
+    server_.also.set_refuses_plain(true);
+    server_.Want(control::v1::FOLLOW);
+    server_.Stream({SealEpochBegin({BatchKind::kEpochBegin, {1, 0}, 2}, {.fresh_replica = true},
+                                   &encryptor_)});
+  }
+  SealedBatch Encrypted(uint64_t sequence, char content) {
+    BatchBuilder builder;
+    const MutableBytes place = builder.AddData(0, {64 * kKiB, 4096});
+    std::fill(place.begin(), place.end(), static_cast<uint8_t>(content));
+    return builder.Seal({BatchKind::kSyncChunk, {1, sequence}, 2}, &encryptor_);
+  }
+  static SealedBatch Unchecked(SealedBatch batch) {
+    batch.SetUnchecked();
+    return batch;
+  }
+  static SealedBatch Changed(const SealedBatch& batch) {
+    std::string bytes(batch.view());
+    bytes.back() ^= 1;
+    return SealedBatch(std::move(bytes));
+  }
+  static absl::StatusCode Told(const replication::v1::Downstream& message) {
+    return static_cast<absl::StatusCode>(message.refusal().code());
+  }
+  std::string Content() {
+    return ModelPageBlobs(&container_).Read("m1/d1.vhd", "", 64 * kKiB, 1).value_or("gone");
+  }
+
+  PayloadEncryptor encryptor_{{1, std::string(kDataKeyBytes, 'k')}};
+  Server server_{"h1", &container_};
+};
+
+TEST_F(UncheckedTest, ItIsTakenOnceItIsOpened) {
+  EXPECT_TRUE(server_.takes_unchecked());
+  EXPECT_FALSE(server_.Stream({Unchecked(Encrypted(1, 'a'))}).has_refusal());
+  EXPECT_EQ(Content(), "a");
+}
+
+TEST_F(UncheckedTest, WhatWasChangedIsSentAgainAndForAWhileNothingIsTakenSo) {
+  const SealedBatch second = Encrypted(2, 'b');
+  const replication::v1::Downstream told =
+      server_.Stream({Unchecked(Encrypted(1, 'a')), Unchecked(Changed(second))});
+  EXPECT_EQ(Told(told), absl::StatusCode::kUnavailable) << told.refusal().message();
+  EXPECT_TRUE(absl::StrContains(told.refusal().message(), "1.2 is not as its machine sealed it"))
+      << told.refusal().message();
+  server_.Stream({second});
+  EXPECT_FALSE(server_.takes_unchecked());
+  EXPECT_EQ(Content(), "b") << "the replica was not opened anew, nor the stream begun anew";
+
+  server_.Tick(absl::Seconds(29));
+  server_.Stream({});
+  EXPECT_FALSE(server_.takes_unchecked());
+  server_.Tick(absl::Seconds(1));
+  server_.Stream({});
+  EXPECT_TRUE(server_.takes_unchecked());
+  EXPECT_EQ(Told(server_.Stream({Unchecked(Changed(Encrypted(3, 'c')))})),
+            absl::StatusCode::kUnavailable);
+  server_.Tick(absl::Seconds(59));
+  server_.Stream({});
+  EXPECT_FALSE(server_.takes_unchecked()) << "longer each time";
+  server_.Tick(absl::Seconds(1));
+  server_.Stream({});
+  EXPECT_TRUE(server_.takes_unchecked());
+}
+
+TEST_F(UncheckedTest, WhatDoesNotOpenAlthoughItCameOverTlsIsNotAskedForAgain) {
+  const replication::v1::Downstream told = server_.Stream({Changed(Encrypted(1, 'a'))});
+  EXPECT_EQ(Told(told), absl::StatusCode::kDataLoss) << told.refusal().message();
+  server_.Stream({});
+  EXPECT_TRUE(server_.takes_unchecked());
 }
 
 TEST_F(PageBlobBackendTest, WhatAnotherReplicaHasTakenIsNotRemoved) {

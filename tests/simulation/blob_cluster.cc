@@ -11,6 +11,7 @@
 #include "mobility_agent/pipeline/shipper.h"
 #include "process_server/azure/page_blob_store.h"
 #include "tests/fakes/azure/model_page_blobs.h"
+#include "tests/simulation/meddling.h"
 #include "tests/simulation/parts.h"
 #include "tests/simulation/scenario.h"
 
@@ -23,6 +24,7 @@ constexpr uint64_t kGeneration = 3;
 constexpr absl::Duration kFaultyTime = absl::Seconds(40);
 constexpr absl::Duration kQuietTime = absl::Seconds(60);
 constexpr absl::Duration kDeadAfter = absl::Seconds(9);
+const DataKey kDataKey = {1, std::string(kDataKeyBytes, 'k')};
 
 class BlobCluster : public Scenario {
  public:
@@ -57,6 +59,9 @@ class BlobCluster : public Scenario {
   void TickAgent(uint64_t incarnation);
   void ConnectAgent(uint64_t incarnation);
   void StopAgent(bool cleanly);
+  // What goes beside TLS passes somebody.
+  void OnBeside(SealedBatch* batch);
+  void OnRefusal(const replication::v1::Refusal& refusal);
 
   ModelPageBlobs::Loss OnRequest(size_t server);
   void Open(size_t server);
@@ -96,10 +101,22 @@ class BlobCluster : public Scenario {
   StreamPosition durable_;
   std::set<std::string> listed_;
   absl::Duration marker_interval_, write_gap_max_, fault_gap_max_;
+  const bool encrypts_;
+  // Somebody on the wire changes whatever goes beside TLS, also when there are no other faults, or
+  // a batch now and then. With random numbers of its own, so that what happens in other seeds
+  // stays.
+  const bool always_meddles_;
+  std::mt19937_64 mischief_;
 };
 
 BlobCluster::BlobCluster(uint64_t seed, const RunOptions& options)
-    : Scenario(seed, options), agent_disk_(seed * 7 + 1) {
+    : Scenario(seed, options),
+      agent_disk_(seed * 7 + 1),
+      encrypts_(seed % 4 == 3),
+      always_meddles_(seed % 8 == 7),
+      mischief_(seed) {
+  world_.on_beside = [this](SealedBatch* batch) { OnBeside(batch); };
+  world_.on_refusal = [this](bool, const replication::v1::Refusal& refusal) { OnRefusal(refusal); };
   const bool logs = world_.Chance(0.5);
   for (uint64_t i = 0, disks = 1 + world_.Pick(3); i < disks; ++i)
     sources_.push_back(std::make_unique<SourceDisk>(kSectorBytes * (64 + world_.Pick(192)), logs));
@@ -199,6 +216,8 @@ void BlobCluster::StartAgent() {
   options.log_bytes_max = 64 * kKiB;
   options.in_flight_max = 200;
   options.epoch_stride = world_.Pick(kMiB);
+  if (encrypts_) options.data_key = kDataKey;
+  options.random = [](MutableBytes out) { std::fill(out.begin(), out.end(), 0); };
   auto shipper = Shipper::Open(agent_disk_, world_, options, sources, [this](const Marker& marker) {
     std::vector<std::string>& content = model_[marker.id];
     content.clear();
@@ -247,6 +266,20 @@ void BlobCluster::StopAgent(bool cleanly) {
   world_.After(world_.Between(absl::Milliseconds(100), absl::Seconds(3)), [this] { StartAgent(); });
 }
 
+void BlobCluster::OnBeside(SealedBatch* batch) {
+  if (batch->size() == *BatchHeadBytes(*batch)) return;
+  if (!always_meddles_ && (!faulty() || mischief_() % 20 != 0)) return;
+  ++outcome_.forged;
+  Say("somebody changes what goes beside TLS");
+  *batch = WithAnotherBit(*batch, &mischief_);
+}
+
+void BlobCluster::OnRefusal(const replication::v1::Refusal& refusal) {
+  const bool compares = refusal.code() == static_cast<uint32_t>(absl::StatusCode::kDataLoss);
+  if (compares && absl::StrContains(refusal.message(), "sealed it"))
+    Fail(absl::StrCat("what was changed beside TLS costs a comparison: ", refusal.message()));
+}
+
 // --- process servers
 
 ModelPageBlobs::Loss BlobCluster::OnRequest(size_t index) {
@@ -286,6 +319,8 @@ void BlobCluster::Open(size_t index) {
   }
   Say(absl::StrCat(Name(index), " has it at ", opened->store->position().ToString()));
   server.store = std::move(opened->store);
+  if (encrypts_)
+    server.store->SetKeys({.keys = {kDataKey}, .takes_plain = false, .generation = kGeneration});
   server.store->SetOnArrival([this, index, store = server.store.get()] {
     world_.After(world_.Between(absl::ZeroDuration(), absl::Milliseconds(1)), [this, index, store] {
       if (servers_[index]->store.get() == store) Settle(index);
@@ -295,9 +330,10 @@ void BlobCluster::Open(size_t index) {
   std::vector<uint64_t> sizes;
   for (auto& source : sources_) sizes.push_back(source->size_bytes());
   server.stream = std::make_unique<ReplicaStream>(
-      server.store.get(),
-      ReplicaStream::Options{
-          .machine_id = kMachine, .disk_bytes = std::move(sizes), .window_bytes = 32 * kKiB});
+      server.store.get(), ReplicaStream::Options{.machine_id = kMachine,
+                                                 .disk_bytes = std::move(sizes),
+                                                 .window_bytes = 32 * kKiB,
+                                                 .resend_clock = &world_});
 }
 
 bool BlobCluster::Holds(const Server& server) const {

@@ -3,34 +3,17 @@
 #include "common/wire/change_batch.h"
 #include "common/wire/checksum.h"
 #include "tests/simulation/fabric_cluster.h"
+#include "tests/simulation/meddling.h"
 
 namespace homeward::simulation {
-
-namespace {
-
-// Its checksum is what it was made for.
-SealedBatch WithChecksum(std::string bytes) {
-  const ConstBytes changed = AsBytes(bytes);
-  std::string checksum;
-  FieldWriter(&checksum).U64(Checksum64(changed.first(48), changed.subspan(kBatchHeaderBytes)));
-  bytes.replace(48, checksum.size(), checksum);
-  return SealedBatch(std::move(bytes));
-}
-
-}  // namespace
 
 void Fabric::OnBeside(SealedBatch* batch) {
   const uint64_t payload_bytes = batch->size() - *BatchHeadBytes(*batch);
   if (payload_bytes == 0 || !faulty() || !wire_meddles_ || mischief_() % 100 != 0) return;
   ++outcome_.forged;
-  std::string bytes(batch->view());
-  bytes[bytes.size() - 1 - mischief_() % payload_bytes] ^= 1;
-  SealedBatch changed =
-      mischief_() % 2 == 0 ? SealedBatch(std::move(bytes)) : WithChecksum(std::move(bytes));
+  *batch = WithAnotherBit(*batch, &mischief_);
   Say("somebody changes what goes beside TLS");
-  changed_.insert(Digest128(AsBytes(changed.view())));
-  changed.SetUnchecked();
-  *batch = std::move(changed);
+  changed_.insert(Digest128(AsBytes(batch->view())));
   if (mischief_() % 2 != 0) return;
   // So it has to wait where it is.
   const absl::Duration held = absl::Seconds(2 + mischief_() % 10);

@@ -81,13 +81,24 @@ class Connection : public UpstreamLink,
       byte = static_cast<char>(byte ^ (1 << world_.Pick(8)));
       batch = SealedBatch(std::move(bytes));
     }
+    if (takes_unchecked_ && PayloadIsEncrypted(batch)) {
+      batch.SetUnchecked();
+      world_.on_beside(&batch);
+    }
     Later(&up_, [this, batch] {
       if (receiver_.OnBatch(batch)) Later(&up_, [this] { receiver_.Flush(); });
     });
   }
   void Send(replication::v1::Downstream message) override {
     if (lingers_) return;
-    Later(&down_, [this, message] { sender_->OnMessage(message); });
+    if (message.has_refusal()) world_.on_refusal(/*to_relay=*/false, message.refusal());
+    Later(&down_, [this, message] {
+      if (message.has_hello_reply())
+        takes_unchecked_ = message.hello_reply().acknowledgement().takes_unchecked();
+      if (message.has_acknowledgement())
+        takes_unchecked_ = message.acknowledgement().takes_unchecked();
+      sender_->OnMessage(message);
+    });
   }
   void Close() override {
     // What was sent before the end still arrives, as with TCP.
@@ -149,6 +160,7 @@ class Connection : public UpstreamLink,
   bool alive_ = true;
   bool lingers_ = false;
   bool closing_ = false;
+  bool takes_unchecked_ = false;  // as the receiver said last
 };
 
 // A disk of the protected machine. It outlives its agent.
