@@ -3,6 +3,7 @@
 // Azure whose calls fail before and after their effect, and a server that is killed at any step.
 #include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
+#include "config_server/model/data_keys.h"
 #include "tests/fakes/azure_fixture.h"
 
 namespace homeward {
@@ -71,6 +72,24 @@ TEST_F(AzureWorkflowTest, TheWholeCircle) {
       << "what lies there already";
   Run("failover", "latest");
   EXPECT_NE(cloud.vms.begin()->first, first_name) << "it is of another generation";
+}
+
+TEST_F(AzureWorkflowTest, WhereNothingIsSaidAStreamThatEndsAtAProcessServerIsEncrypted) {
+  Protect();
+  EXPECT_TRUE(desired_[kMachine].agent().protection().has_data_key());
+  const control::v1::Replica& replica = desired_[kServer].process_server().replicas(0);
+  EXPECT_EQ(replica.data_keys_size(), 1);
+  EXPECT_TRUE(replica.refuses_plain());
+}
+
+TEST_F(AzureWorkflowTest, WhereNothingIsSaidEncryptionCostsNoOlderProcessServerASecondOne) {
+  ends_checked_ = {kServer};
+  Protect();
+  EXPECT_FALSE(desired_[kMachine].agent().protection().has_data_key());
+  storage::v1::Machine asked_for = Machine();
+  asked_for.set_encrypts_stream(true);
+  BeginGeneration(brain_->MakeView(), &asked_for);
+  EXPECT_EQ(asked_for.assignment().data_keys_size(), 1) << "unless somebody says so";
 }
 
 TEST_F(AzureWorkflowTest, SitesAndAServerThatFailAtAnyStepEndInDoneOrUndone) {

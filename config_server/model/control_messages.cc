@@ -18,6 +18,7 @@ storage::v1::Registration ToStorage(const control::v1::Registration& registratio
   stored.set_encrypts_streams(registration.encrypts_streams());
   stored.set_compresses_encrypted(registration.compresses_encrypted());
   stored.set_data_channel_port(registration.data_channel_port());
+  stored.set_ends_unchecked(registration.ends_unchecked());
   return stored;
 }
 

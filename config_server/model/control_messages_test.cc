@@ -26,6 +26,7 @@ control::v1::Registration Registered() {
   registration.set_encrypts_streams(true);
   registration.set_compresses_encrypted(true);
   registration.set_data_channel_port(9444);
+  registration.set_ends_unchecked(true);
   return registration;
 }
 

@@ -5,6 +5,7 @@
 #include "common/base/stream_position.h"
 #include "common/cipher/payload_cipher.h"
 #include "config_server/model/location_rules.h"
+#include "config_server/model/placement.h"
 
 namespace homeward {
 namespace {
@@ -38,14 +39,14 @@ bool IsAskedFor(const View& view, const Machine& machine) {
   return machine.encrypts_stream() || view.settings.encrypt_streams.value_or(false);
 }
 
-// Whether nobody has to say so: there is somebody on its way, and nothing is lost by it. An older
-// agent leaves compression to the process server, which cannot compress what is encrypted.
+// Whether nobody has to say so: a process server takes the stream, and it costs less so. An older
+// agent leaves compression to the process server, which cannot compress what is encrypted; an older
+// process server takes what ends there over TLS, where it is encrypted once more.
 bool IsDefault(const View& view, const Machine& machine) {
-  const std::string& relay = machine.assignment().placement().process_server_id();
-  if (!RulesOf(machine).has_relay() || relay.empty()) return false;
-  const Server* const server = ServerOf(view, relay);
-  return machine.registration().compresses_encrypted() && server != nullptr &&
-         server->registration().compresses_encrypted();
+  const Server* const server = ServerOf(view, ProcessServerOf(machine));
+  if (server == nullptr || !machine.registration().compresses_encrypted()) return false;
+  return RulesOf(machine).has_relay() ? server->registration().compresses_encrypted()
+                                      : server->registration().ends_unchecked();
 }
 
 bool IsWanted(const View& view, const Machine& machine) {

@@ -183,6 +183,7 @@ class ProcessServer : public Daemon {
                                              ? config_.listen_address()
                                              : config_.advertised_address());
     registration.set_data_channel_port(endpoint_.data_channel_port());
+    registration.set_ends_unchecked(true);
     return registration;
   }
 

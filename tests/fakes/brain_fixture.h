@@ -59,6 +59,8 @@ class BrainFixture : public ::testing::Test {
     registration.set_encrypts_streams(!older_.contains(id));
     registration.set_compresses_encrypted(!older_.contains(id) &&
                                           !compress_in_the_clear_.contains(id));
+    registration.set_ends_unchecked(role == types::v1::PROCESS_SERVER && !older_.contains(id) &&
+                                    !ends_checked_.contains(id));
     if (role == types::v1::MASTER_TARGET) registration.set_hardware_uuid(target_uuid_);
     if (role == types::v1::AGENT) {
       registration.set_boot_id(boot_id_);
@@ -268,6 +270,7 @@ class BrainFixture : public ::testing::Test {
   Settings settings_;
   std::set<std::string> older_;                  // hosts that know no encrypted batches
   std::set<std::string> compress_in_the_clear_;  // hosts that know no compressed ones among them
+  std::set<std::string> ends_checked_;           // where a stream ends, they come over TLS alone
   // In the stream: what the agent encrypted first with its key, and what is written.
   uint64_t data_key_from_ = 10, written_ = 10;
   bool takes_keys_ = true;  // the end of the stream hears of new ones

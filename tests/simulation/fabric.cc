@@ -182,6 +182,7 @@ control::v1::Registration Fabric::RegistrationOf(const Component& component) {
   out.set_replication_address(component.name);
   out.set_encrypts_streams(encrypts_);
   out.set_compresses_encrypted(encrypts_);
+  out.set_ends_unchecked(encrypts_);
   if (component.is_target && vcenter_ != nullptr) {
     out.set_hardware_uuid(kTargetUuid);
     for (const std::string& uuid : vcenter_->hot_added.Uuids()) out.add_disks()->set_uuid(uuid);
