@@ -3,15 +3,18 @@
 usage: wire_test.py --binaries DIR
 
 What a machine encrypted travels beside TLS. Who carries it sees nothing of what the machine wrote, and whatever he does to it costs a resend:
-it is noticed before it is kept, it is named, and the machine comes home byte for byte.
+it is noticed before it is kept, it is named, and the machine comes home byte for byte, or to page blobs, where it is the process server that
+opens it.
 """
 import contextlib
+import hashlib
 import os
 import pathlib
 import socket
 import threading
 
 from story import Story, run
+import azure
 from cluster import free_port
 
 MIB = 1 << 20
@@ -81,21 +84,30 @@ class Wire:
                 end.shutdown(ends)
 
 
+class NoGuests:
+    """Of VMs in Azure, of which there are none."""
+
+    def hook(self, _event):
+        return "false"
+
+
 class Test(Story):
+    clouds = ()
+
     def machine(self, name):
         return self.cluster.try_json("machines", "show", name)
 
     def image(self, name):
         return self.directory / f"{name}.raw"
 
-    def protected(self, name, does):
+    def protected(self, name, does, *where):
         """A machine full of marks and their numbers is protected, while the wire does so."""
         self.wire.does, before = does, self.wire.touched
         image = self.image(name)
         image.write_bytes(b"".join((MARK + b"%09d" % at) for at in range(DISK_BYTES // 32)))
         self.cluster.add_agent(name, f'disks {{ path: "{image}" nbd_socket: "{self.directory}/{name}.tap" }}\n').start()
         self.cluster.await_("the agent registers", lambda: self.machine(name).get("agent_connected"))
-        self.cluster.cli("machines", "protect", name, "--point-interval", "1s", "--wait")
+        self.cluster.cli("machines", "protect", name, "--point-interval", "1s", *where, "--wait")
         self.check(f"{name}: what it sends is encrypted", bool(self.machine(name).get("data_key_id")))
         self.check(f"{name}: the wire {does}", does == "carries" or self.wire.touched > before, self.wire.touched)
 
@@ -133,6 +145,24 @@ class Test(Story):
         log = self.cluster.daemons["web-4"].log()
         self.check("and the agent says so", "data_channel.not_beside" in log, log)
 
+    def to_azure(self, name, does):
+        self.protected(name, does, "--location", "azure", "--azure-firmware", "bios", "--process-server", "process_server")
+        there = list(self.sdk.digests(self.machine(name)["machine_id"]).values())
+        self.check(f"{name}: page blobs have it byte for byte", there == [hashlib.sha256(self.image(name).read_bytes()).hexdigest()], there)
+
+    def carried_to_azure(self):
+        before, self.wire.seen_mark = self.wire.beside, False
+        self.to_azure("web-6", "carries")
+        self.check("most of it went beside TLS to page blobs, too", self.wire.beside - before > DISK_BYTES // 2, self.wire.beside - before)
+        self.check("and who carries it sees nothing of it", not self.wire.seen_mark)
+
+    def changed_to_azure(self):
+        self.to_azure("web-7", "changes")
+        named = [line for line in self.cluster.daemons["process_server"].log().splitlines()
+                 if "replica.asked_again" in line and "as its machine sealed it" in line]
+        self.check("who opens it there notices a bit that was changed, and names the machine",
+                   len(named) == 1 and self.machine("web-7")["machine_id"] in named[0], named)
+
     def points(self, name):
         return {point["id"] for point in self.cluster.json("points", "list", name)["points"]}
 
@@ -158,8 +188,12 @@ class Test(Story):
 
     def run(self):
         (self.directory / "datastore").mkdir()
-        server = self.cluster.daemons["config_server"]
-        server.config.write_text(server.config.read_text() + "encrypt_streams: true\n")
+        npm = azure.install_clients()
+        storage = azure.Storage(self.cluster.binaries, self.directory / "account", npm[0])
+        self.clouds = [storage]
+        manager = azure.ResourceManager(self.cluster.binaries, self.directory / "manager", storage, NoGuests())
+        self.clouds = [manager, storage]
+        self.sdk = azure.Sdk(storage, manager, *npm)
         self.cluster.start_config_server()
         port, self.data_port = free_port(), free_port()
         self.wire = Wire((port, self.data_port))
@@ -168,14 +202,21 @@ class Test(Story):
 advertised_address: "127.0.0.2:{port}"
 data_channel_address: "127.0.0.1:{self.data_port}"
 compression: NONE
-""")
+""" + storage.configuration())
         lines = relay.config.read_text().splitlines()
         relay.config.write_text("\n".join(f'listen_address: "127.0.0.1:{port}"' if line.startswith("listen_address") else line
                                           for line in lines) + "\n")
         relay.start()
         self.cluster.add_master_target(datastores=[self.directory / "datastore"]).start()
         self.cluster.await_servers(2)
-        self.tell(self.carried, self.changed, self.cut, self.refused, self.lost, self.taken_up)
+        manager.add_to(self.cluster)
+        self.tell(self.carried, self.changed, self.cut, self.refused, self.lost, self.taken_up, self.carried_to_azure,
+                  self.changed_to_azure)
+
+    def close(self):
+        super().close()
+        for program in self.clouds:
+            program.stop()
 
 
 if __name__ == "__main__":
