@@ -136,7 +136,8 @@ void Population::PowerOnAgent(Agent* agent) {
 }
 
 void Population::Mark() {
-  for (const auto& part : parts_) part->strand->Run([&] { Begin(part.get(), clock_.Monotonic()); });
+  const absl::Duration now = clock_.Monotonic();
+  for (const auto& part : parts_) part->strand->Run([&] { Begin(part.get(), now); });
 }
 
 FleetReport Population::Report() {
