@@ -21,7 +21,7 @@
 namespace homeward {
 namespace {
 
-const char* NameOf(CloudState::Link link) {
+const char* WordOf(CloudState::Link link) {
   switch (link) {
     case CloudState::Link::kConnected:
       return "Connected";
@@ -61,7 +61,7 @@ admin::v1::AzureSite Convert(const storage::v1::AzureSite& record,
   out.set_machine_count(static_cast<uint32_t>(MachinesOf(record.name(), records).size()));
   const auto it = states.find(record.name());
   if (it == states.end()) return out;
-  out.set_state(NameOf(it->second.link));
+  out.set_state(WordOf(it->second.link));
   *out.mutable_since() = ToProto(it->second.since);
   if (!it->second.error.ok()) out.set_error(std::string(it->second.error.message()));
   return out;

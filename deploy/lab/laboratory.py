@@ -291,6 +291,9 @@ class Laboratory(Operator):
         elif "log_normal" in delay:
             kind = delay["log_normal"]
             long = min(seconds(kind["median"]) * math.exp(chance.gauss(0, kind.get("sigma", 0))), seconds(kind.get("max")) or math.inf)
+        elif "exponential" in delay:
+            kind = delay["exponential"]
+            long = min(chance.expovariate(1 / seconds(kind["mean"])), seconds(kind.get("max")) or math.inf)
         else:
             long = seconds(delay.get("fixed"))
         return long / self.time_scale

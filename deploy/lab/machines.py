@@ -1,5 +1,7 @@
 """Machines of a lab: virtual machines that boot for real, at home or in Azure, from the very disks that are there."""
 import hashlib
+import pathlib
+import re
 import threading
 import time
 
@@ -14,6 +16,14 @@ LEDGER_UNIT = """[Service]
 ExecStart=
 ExecStart=/usr/bin/python3 /usr/local/lib/lab/disks.py /var/lib/ledger/ledger 0 {limit} /dev/virtio-ports/ledger {churn} {interval}
 """
+
+
+def scaled_trace(path, scale):
+    """A file of delays, each divided."""
+    units = {"h": 3600, "m": 60, "s": 1, "ms": 0.001, "us": 1e-6, "ns": 1e-9}
+    lines = [line.partition("#")[0].strip() for line in pathlib.Path(path).read_text().splitlines()]
+    return "".join(f"{sum(float(number) * units[unit] for number, unit in re.findall(r'([0-9.]+)(ms|us|ns|h|m|s)', line)) / scale:.6f}s\n"
+                   for line in lines if line)
 
 
 def mac_of(uuid):
@@ -66,7 +76,10 @@ class Machine:
         image.copy(self.lab.image, flat)
         workload = self.described["settings"]["workload"]
         unit = LEDGER_UNIT.format(limit=LEDGER_BYTES, churn=int(workload.get("churn_mb", 0)) << 20, interval=workload["ledger_interval"].rstrip("s"))
+        trace = self.described["settings"].get("agent", {}).get("registration", {}).get("delay", {}).get("trace")
+        delays = {"/etc/homeward/delays": (scaled_trace(trace["file"], self.lab.time_scale), 0o644)} if trace else {}
         image.personalise(flat, {
+            **delays,
             "/etc/hostname": (self.name + "\n", 0o644),
             "/etc/homeward/agent.conf": (self.lab.configs[self.name, "agent"], 0o644),
             "/etc/homeward/enrolment": (self.lab.enrolment, 0o600),

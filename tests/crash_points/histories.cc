@@ -347,27 +347,18 @@ class StoreHistory : public History {
       if (!store.ok()) return;
       promised_ = (*store)->revision();
       if (states_.empty()) states_[promised_] = {};
-      for (uint64_t i = 0; i < 4; ++i) {
-        Records next = states_[promised_];
-        Store::Transaction transaction;
-        for (const uint64_t key : {promised_ % 5, promised_ % 3 + 5}) {
-          // Two records of one transaction, and now and then one goes away.
-          const std::string name = absl::StrCat("machine-", key);
-          storage::v1::Machine machine;
-          machine.set_machine_id(name);
-          machine.set_generation(promised_ + 1);
-          if (promised_ % 4 == 3 && key < 5) {
-            transaction.Remove<storage::v1::Machine>(name);
-            next.erase(name);
-          } else {
-            transaction.Put(name, machine);
-            next[name] = machine.generation();
-          }
-        }
-        states_[promised_ + 1] = next;
-        if (!(*store)->Commit(transaction).ok()) return;
+      for (int i = 0; i < 3; ++i) {
+        if (!Commit(store->get(), promised_).ok()) return;
         ++promised_;
       }
+      // Each of these is promised when all are.
+      absl::Status committed;
+      uint64_t revision = promised_;
+      const absl::Status together = (*store)->Together([&] {
+        for (int i = 0; i < 3 && committed.ok(); ++i) committed = Commit(store->get(), revision++);
+      });
+      if (!committed.ok() || !together.ok()) return;
+      promised_ = revision;
     }
   }
   absl::Status Check(FileSystem& disk, const std::string&) override {
@@ -390,6 +381,28 @@ class StoreHistory : public History {
  private:
   static constexpr char kDirectory[] = "/store";
   using Records = std::map<std::string, uint64_t>;
+
+  absl::Status Commit(Store* store, uint64_t revision) {
+    Records next = states_[revision];
+    Store::Transaction transaction;
+    for (const uint64_t key : {revision % 5, revision % 3 + 5}) {
+      // Two records of one transaction, and now and then one goes away.
+      const std::string name = absl::StrCat("machine-", key);
+      storage::v1::Machine machine;
+      machine.set_machine_id(name);
+      machine.set_generation(revision + 1);
+      if (revision % 4 == 3 && key < 5) {
+        transaction.Remove<storage::v1::Machine>(name);
+        next.erase(name);
+      } else {
+        transaction.Put(name, machine);
+        next[name] = machine.generation();
+      }
+    }
+    states_[revision + 1] = next;
+    return store->Commit(transaction);
+  }
+
   std::map<uint64_t, Records> states_;  // by revision
   uint64_t promised_ = 0;
 };

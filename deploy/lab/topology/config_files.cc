@@ -22,6 +22,8 @@ constexpr absl::Duration kHeartbeatIntervalMin = absl::Milliseconds(100);
 
 // What writes in a machine of the lab, as an operator's application does (deploy/lab/guest).
 constexpr char kLedgerService[] = "ledger";
+// Where a machine has the trace of its registration delays; the lab puts it there.
+constexpr char kTraceFile[] = "/etc/homeward/delays";
 
 class Files {
  public:
@@ -134,6 +136,8 @@ class Files {
     }
     if (config.registration().has_delay())
       ScaleDelay(config.mutable_registration()->mutable_delay());
+    if (config.registration().delay().has_trace())
+      config.mutable_registration()->mutable_delay()->mutable_trace()->set_file(kTraceFile);
     Add(machine.name(), "agent", machine.name(), config);
   }
 

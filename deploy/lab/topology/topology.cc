@@ -13,6 +13,7 @@
 #include "absl/strings/str_join.h"
 #include "common/base/name.h"
 #include "common/config/config.h"
+#include "common/config/delay.h"
 #include "common/wire/time_proto.h"
 #include "deploy/lab/topology/ipv4.h"
 #include "deploy/lab/topology/quality.h"
@@ -287,6 +288,14 @@ class TopologyCheck {
       if (settings.data_disks(i).size_mb() == 0)
         problems_.Add(absl::StrCat(key, ".data_disks[", i, "].size_mb"), "is missing");
     }
+    if (settings.agent().registration().has_delay())
+      RequireDelay(absl::StrCat(key, ".agent.registration.delay"),
+                   settings.agent().registration().delay(), &problems_);
+    if (settings.network_ready().has_trace())
+      problems_.Add(absl::StrCat(key, ".network_ready.trace"),
+                    "a trace is for agents; give another kind of delay");
+    else if (settings.has_network_ready())
+      RequireDelay(absl::StrCat(key, ".network_ready"), settings.network_ready(), &problems_);
     RequirePositive(absl::StrCat(key, ".workload.ledger_interval"),
                     settings.workload().ledger_interval(),
                     settings.workload().has_ledger_interval(), &problems_);

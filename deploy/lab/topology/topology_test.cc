@@ -102,6 +102,10 @@ TEST(Topology, EachProblemIsToldWithItsLine) {
               HasSubstr("t:10: links[1]: home and azure have another link"));
   EXPECT_THAT(Refusal(With("machine_class: \"slow\" count", "machine_class: \"fast\" count")),
               HasSubstr("there is no machine class \"fast\""));
+  EXPECT_THAT(Refusal(With("max { seconds: 900 }", "max { seconds: 9 }")),
+              HasSubstr("t:11: machine_classes[0].settings.agent.registration.delay"));
+  EXPECT_THAT(Refusal(With("cpus: 2", "network_ready { trace { file: \"/delays\" } }")),
+              HasSubstr("a trace is for agents"));
   EXPECT_THAT(Refusal(With("memory_mb: 512", "memory_mb: 64")), HasSubstr("must be at least 192"));
   EXPECT_THAT(Refusal(With("cpus: 2", "cpu: 2")), HasSubstr("t:13: "));
   EXPECT_THAT(Refusal(With("time_scale: 60", "time_scale: -1")),

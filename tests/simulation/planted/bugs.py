@@ -329,8 +329,8 @@ kIdBytes), "-g", PLANTED ? 1 : generation);
   Narrow(&left, same_bios);
 """),
     ("store_without_sync", "config_server/store/store.cc",
-     "options.sync = true;",
-     "options.sync = !PLANTED;"),
+     "options.sync = synced;",
+     "options.sync = synced && !PLANTED;"),
     ("move_unnoted", "config_server/workflows/original_vm.cc",
      "if (!noted) return",
      "if (!noted && !PLANTED) return"),
