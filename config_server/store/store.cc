@@ -89,6 +89,18 @@ class RocksStore : public Store {
   uint64_t revision() const override { return revision_; }
 
  private:
+  // As the next revision.
+  void Add(const Transaction& transaction, rocksdb::WriteBatch* batch) const {
+    for (const auto& [key, value] : transaction.changes()) {
+      if (value.has_value()) {
+        batch->Put(key, *value);
+      } else {
+        batch->Delete(key);
+      }
+    }
+    batch->Put(kRevisionKey, absl::StrCat(revision_ + 1));
+  }
+
   absl::Status Accept(const std::string& directory, uint32_t schema_version) {
     if (schema_version == kSchemaVersion) return absl::OkStatus();
     if (schema_version == 1) {
@@ -108,22 +120,26 @@ class RocksStore : public Store {
 
   absl::Status Write(const Transaction& transaction, bool synced) override {
     rocksdb::WriteBatch batch;
-    for (const auto& [key, value] : transaction.changes()) {
-      if (value.has_value()) {
-        batch.Put(key, *value);
-      } else {
-        batch.Delete(key);
-      }
-    }
-    batch.Put(kRevisionKey, absl::StrCat(revision_ + 1));
+    Add(transaction, &batch);
     rocksdb::WriteOptions options;
     options.sync = synced;
+    // What is not durable yet is in memory only: Sync() writes all of it to the log as one. A log
+    // with several records that no sync had confirmed could be torn in its middle by a crash, which
+    // is damage to whoever reads it.
+    options.disableWAL = !synced;
+    if (!synced) Add(transaction, &unsynced_);
     HW_RETURN_IF_ERROR(FromRocks(db_->Write(options, &batch), "write to the store"));
     ++revision_;
     return absl::OkStatus();
   }
 
-  absl::Status Sync() override { return FromRocks(db_->FlushWAL(/*sync=*/true), "sync the store"); }
+  absl::Status Sync() override {
+    rocksdb::WriteOptions options;
+    options.sync = true;
+    HW_RETURN_IF_ERROR(FromRocks(db_->Write(options, &unsynced_), "sync the store"));
+    unsynced_.Clear();
+    return absl::OkStatus();
+  }
 
   std::optional<std::string> Read(const std::string& key) const override {
     std::string value;
@@ -151,6 +167,7 @@ class RocksStore : public Store {
   const std::unique_ptr<rocksdb::Env> env_;  // outlives db_; null: the operating system's
   std::unique_ptr<rocksdb::DB> db_;
   uint64_t revision_ = 0;
+  rocksdb::WriteBatch unsynced_;  // what the log does not have yet
 };
 
 absl::StatusOr<std::unique_ptr<Store>> OpenRocksStore(const std::string& directory,
