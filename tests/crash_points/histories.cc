@@ -348,14 +348,15 @@ class StoreHistory : public History {
       promised_ = (*store)->revision();
       if (states_.empty()) states_[promised_] = {};
       for (int i = 0; i < 3; ++i) {
-        if (!Commit(store->get(), promised_).ok()) return;
+        if (!Commit(store->get(), promised_, {promised_ % 5, promised_ % 3 + 5}).ok()) return;
         ++promised_;
       }
       // Each of these is promised when all are.
       absl::Status committed;
       uint64_t revision = promised_;
       const absl::Status together = (*store)->Together([&] {
-        for (int i = 0; i < 3 && committed.ok(); ++i) committed = Commit(store->get(), revision++);
+        for (int i = 0; i < 2 && committed.ok(); ++i, ++revision)
+          committed = Commit(store->get(), revision, {revision % 5});
       });
       if (!committed.ok() || !together.ok()) return;
       promised_ = revision;
@@ -382,11 +383,11 @@ class StoreHistory : public History {
   static constexpr char kDirectory[] = "/store";
   using Records = std::map<std::string, uint64_t>;
 
-  absl::Status Commit(Store* store, uint64_t revision) {
+  absl::Status Commit(Store* store, uint64_t revision, const std::vector<uint64_t>& keys) {
     Records next = states_[revision];
     Store::Transaction transaction;
-    for (const uint64_t key : {revision % 5, revision % 3 + 5}) {
-      // Two records of one transaction, and now and then one goes away.
+    for (const uint64_t key : keys) {
+      // Now and then one goes away.
       const std::string name = absl::StrCat("machine-", key);
       storage::v1::Machine machine;
       machine.set_machine_id(name);
