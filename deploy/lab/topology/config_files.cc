@@ -4,6 +4,8 @@
 
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
+#include "absl/strings/string_view.h"
+#include "absl/strings/strip.h"
 #include "absl/time/time.h"
 #include "common/wire/time_proto.h"
 
@@ -32,9 +34,8 @@ class Files {
     for (const v1::Site& site : topology.sites()) {
       for (const v1::Host& host : site.hosts()) {
         if (host.has_config_server())
-          config_server_ = host.config_server().listen_address().empty()
-                               ? absl::StrCat(host.address(), ":", kConfigServerPort)
-                               : host.config_server().listen_address();
+          config_server_ =
+              ReachedAt(host, host.config_server().listen_address(), kConfigServerPort);
       }
     }
   }
@@ -62,6 +63,23 @@ class Files {
       join->set_enrolment_file(Path(places_.enrolment_file, host));
     if (join->name().empty()) join->set_name(host);
   }
+  // Where others find what listens on `listen_address`.
+  static std::string ReachedAt(const v1::Host& host, absl::string_view listen_address, int port) {
+    if (listen_address.empty()) return absl::StrCat(host.address(), ":", port);
+    for (const char* every : {"0.0.0.0:", "[::]:"}) {
+      if (absl::ConsumePrefix(&listen_address, every))
+        return absl::StrCat(host.address(), ":", listen_address);
+    }
+    return std::string(listen_address);
+  }
+  // What servers that streams come to have alike.
+  template <typename Config>
+  void Receive(const v1::Host& host, Config* config) const {
+    Join(host.name(), config->mutable_join());
+    const std::string reached = ReachedAt(host, config->listen_address(), 0);
+    if (config->advertised_address().empty() && reached != config->listen_address())
+      config->set_advertised_address(reached);
+  }
   // What servers have alike.
   template <typename Config>
   void Serve(const v1::Host& host, const char* daemon, int port, Config* config) const {
@@ -70,13 +88,16 @@ class Files {
     if (config->state_directory().empty())
       config->set_state_directory(absl::StrCat(Path(places_.state_root, host.name()), "/", daemon));
   }
-  void Add(const std::string& host, const char* daemon, const std::string& name,
-           const google::protobuf::Message& config) {
+  template <typename Config>
+  v1::ConfigFile* Add(const std::string& host, const char* daemon, const std::string& name,
+                      const Config& config) {
     v1::ConfigFile& file = *files_.add_files();
     file.set_host(host);
     file.set_daemon(daemon);
     file.set_name(name);
+    file.set_state_directory(config.state_directory());
     google::protobuf::TextFormat::PrintToString(config, file.mutable_text());
+    return &file;
   }
 
   void ConfigServer(const v1::Host& host) {
@@ -93,33 +114,41 @@ class Files {
       *config.mutable_heartbeat_interval() = ToProto(kHeartbeatIntervalMin);
     Scale(config.mutable_heartbeat_timeout());
     Scale(config.mutable_registration_window());
-    Add(host.name(), "config-server", host.name(), config);
+    Add(host.name(), "config-server", host.name(), config)
+        ->set_listen_address(config.listen_address());
   }
 
   void ProcessServer(const v1::Host& host) {
     config::v1::ProcessServerConfig config = host.process_server();
     Serve(host, "process-server", kProcessServerPort, &config);
-    Join(host.name(), config.mutable_join());
+    Receive(host, &config);
     if (!config.has_azure() && !places_.container_url.empty()) {
       config::v1::AzureStorage& storage = *config.mutable_azure()->add_storage();
       storage.set_container_url(places_.container_url);
       storage.set_key_file(Path(places_.key_file, host.name()));
       storage.set_trusted_certificates_file(Path(places_.trusted_certificates_file, host.name()));
     }
-    Add(host.name(), "process-server", config.join().name(), config);
+    v1::ConfigFile& file = *Add(host.name(), "process-server", config.join().name(), config);
+    file.set_listen_address(config.listen_address());
+    file.set_enrolment_file(config.join().enrolment_file());
   }
 
   void MasterTarget(const v1::Host& host) {
     config::v1::MasterTargetConfig config = host.master_target().config();
     Serve(host, "master-target", kMasterTargetPort, &config);
-    Join(host.name(), config.mutable_join());
+    Receive(host, &config);
+    const int mounted = config.datastores_size();
     for (const std::string& name : host.master_target().directories())
       config.add_datastores(absl::StrCat(Path(places_.directory_root, host.name()), "/", name));
     if (places_.simulated_hardware && config.hardware_uuid().empty())
       config.set_hardware_uuid(host.master_target().uuid());
     if (!places_.disk_links_directory.empty() && config.disk_links_directory().empty())
       config.set_disk_links_directory(Path(places_.disk_links_directory, host.name()));
-    Add(host.name(), "master-target", config.join().name(), config);
+    v1::ConfigFile& file = *Add(host.name(), "master-target", config.join().name(), config);
+    file.set_listen_address(config.listen_address());
+    file.set_enrolment_file(config.join().enrolment_file());
+    for (int i = mounted; i < config.datastores_size(); ++i)
+      file.add_directories(config.datastores(i));
   }
 
   void Agent(const v1::Machine& machine) {
@@ -138,7 +167,8 @@ class Files {
       ScaleDelay(config.mutable_registration()->mutable_delay());
     if (config.registration().delay().has_trace())
       config.mutable_registration()->mutable_delay()->mutable_trace()->set_file(kTraceFile);
-    Add(machine.name(), "agent", machine.name(), config);
+    Add(machine.name(), "agent", machine.name(), config)
+        ->set_enrolment_file(config.join().enrolment_file());
   }
 
   // Each duration of it, whatever kind it is.

@@ -1,5 +1,6 @@
 // homeward-lab-read: a topology or a scenario as JSON, checked and complete, for deploy/lab/lab.
 //   homeward-lab-read TOPOLOGY [SCENARIO]       the topology; or the scenario, checked against it
+//   homeward-lab-read TOPOLOGY --inventory FILE the inventory, checked against it
 //   homeward-lab-read --topology-of SCENARIO    the name of the topology that the scenario is made
 //   for
 #include <google/protobuf/util/json_util.h>
@@ -18,6 +19,7 @@
 #include "absl/strings/str_split.h"
 #include "absl/types/span.h"
 #include "deploy/lab/topology/config_files.h"
+#include "deploy/lab/topology/inventory.h"
 #include "deploy/lab/topology/topology.h"
 
 namespace homeward::lab {
@@ -62,7 +64,18 @@ absl::Status PrintScenario(const v1::Topology& topology, const std::string& file
   return scenario.ok() ? Print(*scenario) : scenario.status();
 }
 
-absl::Status PrintConfigs(const v1::Topology& topology, absl::Span<const std::string> settings) {
+absl::StatusOr<v1::Inventory> InventoryIn(const std::string& file, const v1::Topology& topology) {
+  const absl::StatusOr<std::string> text = ReadWhole(file);
+  if (!text.ok()) return text.status();
+  return ReadInventory(file, *text, topology);
+}
+
+absl::Status PrintInventory(const v1::Topology& topology, const std::string& file) {
+  const absl::StatusOr<v1::Inventory> inventory = InventoryIn(file, topology);
+  return inventory.ok() ? Print(*inventory) : inventory.status();
+}
+
+absl::Status PrintConfigs(v1::Topology topology, absl::Span<const std::string> settings) {
   Places places;
   double time_scale = topology.time_scale();
   const std::map<absl::string_view, std::string*> keys{
@@ -76,25 +89,41 @@ absl::Status PrintConfigs(const v1::Topology& topology, absl::Span<const std::st
   for (const std::string& setting : settings) {
     const std::pair<absl::string_view, absl::string_view> parts =
         absl::StrSplit(setting, absl::MaxSplits('=', 1));
-    if (const auto it = keys.find(parts.first); it != keys.end())
+    if (const auto it = keys.find(parts.first); it != keys.end()) {
       *it->second = std::string(parts.second);
-    else if (parts.first == "simulated_hardware")
+    } else if (parts.first == "inventory") {
+      const absl::StatusOr<v1::Inventory> inventory =
+          InventoryIn(std::string(parts.second), topology);
+      if (!inventory.ok()) return inventory.status();
+      UseAddresses(*inventory, &topology);
+    } else if (parts.first == "simulated_hardware") {
       places.simulated_hardware = parts.second == "true";
-    else if (parts.first != "time_scale" || !absl::SimpleAtod(parts.second, &time_scale) ||
-             !(time_scale > 0))
+    } else if (parts.first != "time_scale" || !absl::SimpleAtod(parts.second, &time_scale) ||
+               !(time_scale > 0)) {
       return absl::InvalidArgumentError(absl::StrCat("--configs: \"", setting, "\" is not known"));
+    }
   }
   return Print(ConfigFilesOf(topology, places, time_scale));
 }
 
 absl::Status Run(const std::vector<std::string>& arguments) {
   if (arguments[0] == "--topology-of") return PrintTopologyOf(arguments[1]);
-  const absl::StatusOr<v1::Topology> topology = TopologyIn(arguments[0]);
+  absl::StatusOr<v1::Topology> topology = TopologyIn(arguments[0]);
   if (!topology.ok()) return topology.status();
   if (arguments.size() == 1) return Print(*topology);
   if (arguments[1] == "--configs")
-    return PrintConfigs(*topology, absl::MakeConstSpan(arguments).subspan(2));
+    return PrintConfigs(*std::move(topology), absl::MakeConstSpan(arguments).subspan(2));
+  if (arguments[1] == "--inventory") return PrintInventory(*topology, arguments[2]);
   return PrintScenario(*topology, arguments[1]);
+}
+
+// Whether what is asked for is known, with as many arguments as it takes.
+bool IsWellFormed(const std::vector<std::string>& arguments) {
+  if (arguments.empty()) return false;
+  if (arguments[0] == "--topology-of") return arguments.size() == 2;
+  if (arguments.size() == 1) return true;
+  if (arguments[1] == "--configs") return true;
+  return arguments.size() == (arguments[1] == "--inventory" ? 3u : 2u);
 }
 
 }  // namespace
@@ -102,12 +131,10 @@ absl::Status Run(const std::vector<std::string>& arguments) {
 
 int main(int argc, char** argv) {
   const std::vector<std::string> arguments(argv + 1, argv + argc);
-  const bool configs = arguments.size() > 1 && arguments[1] == "--configs";
-  const bool topology_of = !arguments.empty() && arguments[0] == "--topology-of";
-  if (arguments.empty() || (arguments.size() > 2 && !configs) ||
-      (topology_of && arguments.size() != 2)) {
+  if (!homeward::lab::IsWellFormed(arguments)) {
     std::cerr << "usage: homeward-lab-read TOPOLOGY [SCENARIO]\n"
                  "       homeward-lab-read --topology-of SCENARIO\n"
+                 "       homeward-lab-read TOPOLOGY --inventory FILE\n"
                  "       homeward-lab-read TOPOLOGY --configs KEY=VALUE..."
               << std::endl;
     return 2;

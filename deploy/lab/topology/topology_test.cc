@@ -7,6 +7,7 @@
 #include "common/base/check.h"
 #include "common/config/config.h"
 #include "deploy/lab/topology/config_files.h"
+#include "deploy/lab/topology/inventory.h"
 #include "deploy/lab/topology/ipv4.h"
 #include "gmock/gmock.h"
 #include "gtest/gtest.h"
@@ -155,6 +156,88 @@ TEST(Topology, ConfigurationsOfDaemonsAreWholeAndTheirClocksScaled) {
   EXPECT_EQ(agent.registration().delay().uniform().min().seconds(), 1);
   EXPECT_EQ(agent.registration().delay().uniform().max().seconds(), 15);
   EXPECT_EQ(agent.hooks().quiesce_size(), 3);
+}
+
+constexpr char kInventory[] = R"(access { identity_file: "key" sudo: true }
+hosts { name: "cs" ssh: "root@one" access { port: 2222 sudo: false } }
+hosts { name: "mt" ssh: "two" address: "mt.example.org" }
+)";
+
+std::string InventoryRefusal(const std::string& what, const std::string& by) {
+  std::string text = kInventory;
+  const size_t at = text.find(what);
+  HW_CHECK(at != text.npos);
+  const absl::StatusOr<v1::Inventory> inventory =
+      ReadInventory("i", text.replace(at, what.size(), by), Read());
+  return inventory.ok() ? "it was accepted" : std::string(inventory.status().message());
+}
+
+TEST(Inventory, WhatAHostSaysGoesBeforeWhatAllHave) {
+  const absl::StatusOr<v1::Inventory> inventory = ReadInventory("i", kInventory, Read());
+  ASSERT_TRUE(inventory.ok()) << inventory.status();
+  const v1::Access& first = inventory->hosts(0).access();
+  EXPECT_EQ(first.port(), 2222u);
+  EXPECT_FALSE(first.sudo());
+  EXPECT_EQ(first.identity_file(), "key");
+  EXPECT_EQ(first.program_directory(), "/usr/bin");
+  EXPECT_TRUE(inventory->hosts(1).access().sudo());
+  EXPECT_EQ(inventory->hosts(1).access().port(), 0u);
+}
+
+TEST(Inventory, EachProblemIsToldWithItsLine) {
+  EXPECT_THAT(InventoryRefusal("name: \"mt\"", "name: \"mars\""),
+              HasSubstr("i:3: hosts[1].name: the topology has no host \"mars\""));
+  EXPECT_THAT(InventoryRefusal("name: \"mt\"", "name: \"vc\""),
+              HasSubstr("i:3: hosts[1].name: \"vc\" runs no daemon of Homeward; leave it out"));
+  EXPECT_THAT(InventoryRefusal("name: \"mt\"", "name: \"cs\""),
+              HasSubstr("there is another \"cs\""));
+  EXPECT_THAT(InventoryRefusal("name: \"mt\"", "name: \"cs\""),
+              HasSubstr("host \"mt\" of the topology is missing"));
+  for (const char* wrong : {"", "-oProxyCommand=x", "a b", "root@", "@two", "a@-b", "a@b@c", "a;b"})
+    EXPECT_THAT(InventoryRefusal("\"two\"", absl::StrCat("\"", wrong, "\"")),
+                HasSubstr("is neither HOST nor USER@HOST"))
+        << wrong;
+  EXPECT_THAT(InventoryRefusal("\"two\"", "\"one\" access { port: 2222 }"),
+              HasSubstr("i:3: hosts[1].ssh: another host has one"));
+  EXPECT_THAT(InventoryRefusal("mt.example.org", "10.1.0.10"),
+              HasSubstr("i:3: hosts[1].address: another host has 10.1.0.10"));
+  EXPECT_THAT(InventoryRefusal("mt.example.org", "mt.example.org:9444"),
+              HasSubstr("leave out its port"));
+  EXPECT_THAT(InventoryRefusal("port: 2222", "port: 70000"),
+              HasSubstr("i:2: hosts[0].access.port: must be at most 65535"));
+  EXPECT_THAT(InventoryRefusal("sudo: true", "program_directory: \"bin\""),
+              HasSubstr("i:1: access.program_directory"));
+  EXPECT_THAT(InventoryRefusal("sudo: true", "program_directory: \"/a b\""),
+              HasSubstr("i:1: access.program_directory"));
+}
+
+TEST(Inventory, AHostWithAnotherAddressListensOnAllAndIsReachedThere) {
+  v1::Topology topology = Read();
+  UseAddresses(*ReadInventory("i", kInventory, topology), &topology);
+  const v1::ConfigFiles files = ConfigFilesOf(topology, Places(), 1);
+  config::v1::MasterTargetConfig target;
+  ASSERT_TRUE(ParseConfig("f", files.files(2).text(), nullptr, &target).ok());
+  EXPECT_EQ(target.listen_address(), "0.0.0.0:9444");
+  EXPECT_EQ(target.advertised_address(), "mt.example.org:9444");
+  EXPECT_EQ(files.files(2).listen_address(), "0.0.0.0:9444");
+  EXPECT_EQ(files.files(2).directories(0), "/vmfs/volumes/spare");
+  config::v1::ProcessServerConfig relay;
+  ASSERT_TRUE(ParseConfig("f", files.files(1).text(), nullptr, &relay).ok());
+  EXPECT_EQ(relay.listen_address(), "10.1.0.10:9443");
+  EXPECT_EQ(relay.advertised_address(), "");
+}
+
+TEST(Inventory, AConfigurationServerThatListensOnAllIsJoinedAtItsAddress) {
+  v1::Topology topology = Read();
+  v1::Inventory inventory;
+  inventory.add_hosts()->set_name("cs");
+  inventory.mutable_hosts(0)->set_address("cs.example.org");
+  UseAddresses(inventory, &topology);
+  const v1::ConfigFiles files = ConfigFilesOf(topology, Places(), 1);
+  EXPECT_EQ(files.files(0).listen_address(), "0.0.0.0:443");
+  config::v1::MasterTargetConfig target;
+  ASSERT_TRUE(ParseConfig("f", files.files(2).text(), nullptr, &target).ok());
+  EXPECT_EQ(target.join().config_server(), "cs.example.org:443");
 }
 
 std::string ScenarioRefusal(const std::string& text) {
