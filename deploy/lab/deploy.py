@@ -12,8 +12,8 @@ import socket
 import subprocess
 import time
 
-from laboratory import DAEMONS, read
 from remote import Failed, Remote, archive
+from topology_file import DAEMONS, read
 
 UNITS = pathlib.Path(__file__).resolve().parents[1] / "systemd"
 # On a host: what was put there, and what each daemon was last started with.

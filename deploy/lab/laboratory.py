@@ -20,25 +20,13 @@ from guest import image
 from machines import Machine
 from network import Here, Link, Namespace, Site
 from report import page
+from topology_file import DAEMONS, Wrong, read
 from vcenter import PASSWORD, Vcenter
 
 VCENTER_PORT, MANAGER_PORT, STORAGE_PORT = 443, 443, 10000
 # The operator's address in the site of the configuration server: hosts have those behind it.
 OPERATOR = 2
 AZURE_SITE = "azure"
-DAEMONS = ("config-server", "process-server", "master-target")
-
-
-class Wrong(Exception):
-    """A file is not as it must be; the text says where."""
-
-
-def read(binaries, *arguments):
-    """What `homeward-lab-read` makes of a file."""
-    done = subprocess.run([binaries / "homeward-lab-read", *arguments], capture_output=True, text=True)
-    if done.returncode != 0:
-        raise Wrong(done.stderr.strip())
-    return done.stdout
 
 
 def seconds(duration):

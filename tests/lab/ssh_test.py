@@ -16,7 +16,7 @@ import time
 
 sys.dont_write_bytecode = True
 from ssh_host import HANG_SECONDS, SOURCE, SshHost, needs  # noqa: E402
-from cluster import scratch  # noqa: E402
+from cluster import die_with_parent, scratch  # noqa: E402
 from disks import run  # noqa: E402
 from failback import be_alone_on_the_network, be_alone_with_mounts  # noqa: E402
 from laboratory import Laboratory  # noqa: E402
@@ -66,7 +66,10 @@ class Sites:
 class Test:
     def __init__(self, binaries):
         self.binaries = pathlib.Path(binaries).resolve()
-        self.work = scratch("ssh-test")
+        self.work = scratch(f"ssh-test-{os.getpid()}")
+        for left in self.work.parent.glob("homeward-ssh-test-*-*"):  # by one that was killed
+            if not pathlib.Path(f"/proc/{left.name.split('-')[3]}").exists():
+                shutil.rmtree(left, ignore_errors=True)
         self.failed = []
 
     def check(self, what, holds, seen=""):
@@ -78,7 +81,7 @@ class Test:
         """Runs `lab deploy` or `lab undeploy`, and returns what it said."""
         began = time.monotonic()
         done = subprocess.run([LAB / "lab", order, topology, "--inventory", inventory, "--binaries", binaries or self.binaries, *words],
-                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=HANG_SECONDS)
+                              stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, timeout=HANG_SECONDS, preexec_fn=die_with_parent)
         print(f"     {order} {' '.join(map(str, words))}: {time.monotonic() - began:.1f} s", flush=True)
         self.check(f"it ends with {code}", done.returncode == code, f"{done.returncode}: {done.stdout[-3000:]}")
         return done.stdout
