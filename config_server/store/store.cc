@@ -46,6 +46,8 @@ class RocksStore : public Store {
     // end.
     options.wal_recovery_mode = rocksdb::WALRecoveryMode::kTolerateCorruptedTailRecords;
     options.write_buffer_size = 4 << 20;
+    // All that counts is in the log.
+    options.avoid_flush_during_shutdown = true;
     options.max_background_jobs = 2;
     options.keep_log_file_num = 4;
     options.max_log_file_size = 1 << 20;
