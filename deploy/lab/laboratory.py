@@ -332,7 +332,7 @@ class Laboratory(Operator):
             link.order(f"set both {change}")
         return link.show()["told"]
 
-    def run_scenario(self, say, scenario, folder=None):
+    def run_scenario(self, say, scenario, folder=None, patience=1):
         from scenario import Run, folder_name  # it knows laboratories
         described = json.loads(read(self.binaries, self.topology_file, scenario))
         name = pathlib.Path(scenario).stem
@@ -340,7 +340,7 @@ class Laboratory(Operator):
         folder.mkdir(parents=True, exist_ok=True)
         before, self.say = self.say, say
         try:
-            held = Run(self, name, described, folder, say).run()
+            held = Run(self, name, described, folder, say, patience).run()
         finally:
             self.say = before
         page.write(folder)

@@ -55,12 +55,13 @@ class Sampler:
 class Run:
     """One run of a scenario. `run()` returns whether all of it held."""
 
-    def __init__(self, lab, name, described, folder, say=print):
-        self.lab, self.described, self.folder, self.say = lab, described, folder, say
+    def __init__(self, lab, name, described, folder, say=print, patience=1):
+        """`patience`: how many times as long everything may take, on a machine that is slow or has other things to do."""
+        self.lab, self.described, self.folder, self.say, self.patience = lab, described, folder, say, patience
         self.scale = described["time_scale"]
         self.timeline = Timeline(folder, name, lab.topology.get("description", ""), time_scale=self.scale)
         self.began = time.time()
-        self.deadline = time.monotonic() + seconds(described["time_limit"])
+        self.deadline = time.monotonic() + seconds(described["time_limit"]) * patience
 
     def run(self):
         sampler = Sampler(self.lab, self.timeline)
@@ -91,7 +92,7 @@ class Run:
     def step(self, step):
         began = time.monotonic()
         self.say(f"  {step['name']}")
-        within = seconds(step["within"])
+        within = seconds(step["within"]) * self.patience
         names = [name for name in self.lab.machines if fnmatch.fnmatchcase(name, step["for_machines"])] if "for_machines" in step else [""]
         try:
             with concurrent.futures.ThreadPoolExecutor(max_workers=len(names)) as pool:

@@ -20,7 +20,8 @@ sys.path.insert(0, str(LAB))
 sys.dont_write_bytecode = True
 from supervisor import ask  # noqa: E402
 
-HANG_SECONDS = 1500
+HANG_SECONDS = 3000
+PATIENCE = 6  # no result depends on how fast this machine is
 SMALL = """
 description: "Two sites without machines"
 sites {
@@ -76,9 +77,9 @@ class Test:
 
     def story(self):
         began = time.monotonic()
-        said = self.lab("run", "failback-original", "--binaries", self.binaries, "--report", self.work / "report")
+        said = self.lab("run", "failback-original", "--binaries", self.binaries, "--report", self.work / "report", "--patience", PATIENCE)
         print(said)
-        print(f"     it took {time.monotonic() - began:.0f} s, with its lab")
+        print(f"     it took {time.monotonic() - began:.0f} s, with its lab; alone on two processors it is to take less than 360")
         made = json.loads((self.work / "report" / "timeline.json").read_text())
         self.check("the report says that it passed", made["result"] == "passed", made.get("error"))
         self.check("two boots were measured after the first, at home and in Azure", len([one for one in made["delays"] if one["registered_at"]]) >= 3, made["delays"])
