@@ -197,6 +197,8 @@ class Run:
                 return what["problem"] in problems, problems
             if "no_problem" in what:
                 return bool(seen) and what["no_problem"] not in problems, problems
+            if "no_job" in what:
+                return bool(seen) and not seen.get("job_id"), seen.get("job_id", "no answer")
             if "new_point" in what:
                 newest = seen.get("newest_point", {}).get("time")
                 return bool(newest) and seconds_of(newest) > began, newest

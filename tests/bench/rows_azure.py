@@ -17,10 +17,6 @@ from row import MIB, Cannot, Row, make_source
 HERE = pathlib.Path(__file__).parent
 
 
-# Of VMs in Azure that nobody is to look into: they are on, and off, at once.
-NO_GUESTS = {"on": "true", "off": "true"}
-
-
 class OnAzure(Row):
     """An agent, a process server that writes page blobs, a site in Azure."""
     away_ms = 0  # each request to the account takes so much longer
@@ -46,7 +42,7 @@ class OnAzure(Row):
     def to_azure(self, image, storage):
         """The whole of Homeward, whose machine bench has registered; nothing is protected."""
         with self.servers(storage.configuration()) as cluster, contextlib.ExitStack() as keep:
-            manager = azure.ResourceManager(cluster.binaries, cluster.directory / "manager", storage, NO_GUESTS)
+            manager = azure.ResourceManager(cluster.binaries, cluster.directory / "manager", storage, azure.NO_GUESTS)
             keep.callback(manager.stop)
             manager.add_to(cluster)
             cluster.add_agent("bench", f'disks {{ path: "{image}" nbd_socket: "{cluster.directory}/tap" }}\n').start()

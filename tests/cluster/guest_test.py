@@ -41,7 +41,7 @@ class Network:
         disks.run("ip", "link", "set", BRIDGE, "up")
         with open(directory / "dnsmasq.log", "ab") as log:
             self.server = subprocess.Popen(
-                ["dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--port=0", "--user=root", f"--interface={BRIDGE}",
+                ["dnsmasq", "--keep-in-foreground", "--conf-file=/dev/null", "--port=0", "--user=root", "--group=root", f"--interface={BRIDGE}",
                  "--bind-interfaces", "--dhcp-range=10.77.0.100,10.77.0.199,255.255.255.0,1h", "--dhcp-authoritative", "--no-ping",
                  f"--dhcp-leasefile={directory / 'leases'}", f"--pid-file={directory / 'dnsmasq.pid'}", "--log-facility=-"],
                 stdout=log, stderr=log, preexec_fn=die_with_parent)
@@ -54,6 +54,7 @@ class Network:
 class Test:
     def __init__(self, binaries, directory, base):
         self.binaries, self.directory, self.base, self.failed = binaries, directory, base, 0
+        self.ends = 0  # of the machine's writer
         self.network = Network(directory)
         self.cluster = Cluster(binaries, directory, host=HOST)
         self.guest = None
@@ -112,11 +113,14 @@ class Test:
         return disks.read_ledger(image.read(disk, LEDGER)[0] or b"")
 
     def check_ledger(self, label, disk):
-        """The machine is off."""
+        """The machine is off. A record that was on the disk when its writer was ended may never have been acknowledged."""
         acknowledged, records = self.guest.acknowledgements(), self.records_on(disk)
         numbers = [number for number, _ in acknowledged]
-        self.check(f"{label}: the ledger is whole, and each record was acknowledged once", numbers == list(range(len(numbers))), numbers)
-        self.check(f"{label}: all {len(numbers)} acknowledged records are there", len(records) >= len(numbers), len(records))
+        self.ends += 1
+        missing = sorted(set(range(numbers[-1] + 1)) - set(numbers))
+        self.check(f"{label}: the ledger is whole, and each record was acknowledged once, but those of an end", numbers == sorted(set(numbers)) and
+                   len(missing) < self.ends, missing)
+        self.check(f"{label}: all {len(numbers)} acknowledged records are there", len(records) > numbers[-1], len(records))
 
     # --- a vCenter whose guests are real
 

@@ -84,13 +84,6 @@ class Wire:
                 end.shutdown(ends)
 
 
-class NoGuests:
-    """Of VMs in Azure, of which there are none."""
-
-    def hook(self, _event):
-        return "false"
-
-
 class Test(Story):
     clouds = ()
 
@@ -191,7 +184,7 @@ class Test(Story):
         npm = azure.install_clients()
         storage = azure.Storage(self.cluster.binaries, self.directory / "account", npm[0])
         self.clouds = [storage]
-        manager = azure.ResourceManager(self.cluster.binaries, self.directory / "manager", storage, NoGuests())
+        manager = azure.ResourceManager(self.cluster.binaries, self.directory / "manager", storage, azure.NO_GUESTS)
         self.clouds = [manager, storage]
         self.sdk = azure.Sdk(storage, manager, *npm)
         self.cluster.start_config_server()
