@@ -12,9 +12,8 @@ import random
 import shutil
 import subprocess
 
-import disks
 from azure import Guests, ResourceManager, Storage, install_clients
-from cluster import Daemon, Operator, Refused
+from cluster import Daemon, Operator
 from failback import be_alone_on_the_network, be_alone_with_mounts
 from guest import image
 from machines import Machine
@@ -287,7 +286,10 @@ class Laboratory(Operator):
         return long / self.time_scale
 
     def link_between(self, site, other):
-        return next(link for link in self.links.values() if set(link.sites) == {site, other})
+        for link in self.links.values():
+            if set(link.sites) == {site, other}:
+                return link
+        raise Wrong(f"there is no link between \"{site}\" and \"{other}\"; there are {', '.join(self.links) or 'none'}")
 
     # --- what is told
 
@@ -299,7 +301,8 @@ class Laboratory(Operator):
     def orders(self):
         """What can be asked of it while it is up, by name."""
         return {"status": lambda _say: self.status(), "namespace": lambda _say, host: self.namespace_of(host).path,
-                "operator": lambda _say: self.command(), "pid": lambda _say: os.getpid(), "logs": lambda _say, **of: self.logs(**of), "link": lambda _say, **change: self.change_link(**change),
+                "operator": lambda _say: self.command(), "pid": lambda _say: os.getpid(), "logs": lambda _say, **of: self.logs(**of),
+                "link": lambda _say, **change: self.change_link(**change),
                 "run": self.run_scenario, "down": lambda _say: self.go_down()}
 
     def namespace_of(self, host):

@@ -113,14 +113,14 @@ class Machine:
             settings = self.described["settings"]
             running = Guest(self.name, self.directory / f"boot-{number}", vm["disks"], vm["id"], "vmware" if where == "home" else "azure",
                             vm.get("uuids", ()), next(filter(None, vm.get("mac", [])), mac_of(vm["id"])), BRIDGE, site.router.prefix, int(settings["memory_mb"]), settings["cpus"])
+            delay = self.lab.delay_of(settings.get("network_ready"), f"{self.name} {number}")
             alone = not self.running
             boot = Boot(label, running, self.current.records() if self.current else 0, self.lab.seen(self.name).get("admitted_copy", {}).get("boot_id", ""))
+            running.start()
             self.boots.append(boot)
             self.running[vm["kind"]] = boot
             if alone:
                 self.current = boot
-            delay = self.lab.delay_of(settings.get("network_ready"), f"{self.name} {number}")
-            running.start()
             if delay:
                 running.set_link(False)
                 timer = threading.Timer(delay, self.plug_in, (running,))

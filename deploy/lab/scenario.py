@@ -58,7 +58,7 @@ class Run:
     def __init__(self, lab, name, described, folder, say=print, patience=1):
         """`patience`: how many times as long everything may take, on a machine that is slow or has other things to do."""
         self.lab, self.described, self.folder, self.say, self.patience = lab, described, folder, say, patience
-        self.scale = described["time_scale"]
+        self.scale = lab.time_scale
         self.timeline = Timeline(folder, name, lab.topology.get("description", ""), time_scale=self.scale)
         self.began = time.time()
         self.deadline = time.monotonic() + seconds(described["time_limit"]) * patience
@@ -98,10 +98,10 @@ class Run:
             with concurrent.futures.ThreadPoolExecutor(max_workers=len(names)) as pool:
                 for done in [pool.submit(self.one, step, name, began + within) for name in names]:
                     done.result()
-        except Failed as why:
-            self.timeline.expectation(step["name"], False, str(why))
+        except Exception as why:  # what nobody expected fails the step as well
+            self.timeline.expectation(step["name"], False, f"{why}")
             self.say(f"    FAILED: {why}")
-            raise
+            raise Failed(f"{step['name']}: {why}") from why
         self.timeline.expectation(step["name"], True, f"after {time.monotonic() - began:.1f} s")
         self.say(f"    held after {time.monotonic() - began:.1f} s")
 

@@ -9,10 +9,9 @@
 
 namespace homeward::lab {
 
-// What is wrong with a link's properties, or with a time scale.
+// What is wrong with a link's properties.
 void CheckQuality(const std::string& key, const v1::LinkDirection& quality,
                   ConfigProblems* problems);
-void CheckTimeScale(const std::string& key, double scale, ConfigProblems* problems);
 
 }  // namespace homeward::lab
 

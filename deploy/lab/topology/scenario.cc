@@ -25,14 +25,16 @@ class ScenarioCheck {
       : topology_(topology), problems_(*problems) {
     for (const v1::Machine& machine : topology.machines()) machines_.insert(machine.name());
     for (const v1::Site& site : topology.sites()) {
-      for (const v1::Host& host : site.hosts()) hosts_.emplace(host.name());
+      for (const v1::Host& host : site.hosts()) {
+        hosts_.insert(host.name());
+        if (host.has_vcenter()) vcenters_.insert(host.name());
+      }
     }
   }
 
   void Run(const v1::Scenario& scenario) {
     if (scenario.steps().empty()) problems_.Add("steps", "there is none");
     RequirePositive("time_limit", scenario.time_limit(), scenario.has_time_limit(), &problems_);
-    CheckTimeScale("time_scale", scenario.time_scale(), &problems_);
     for (int i = 0; i < scenario.steps_size(); ++i)
       CheckStep(absl::StrCat("steps[", i, "]"), scenario.steps(i));
   }
@@ -69,6 +71,10 @@ class ScenarioCheck {
         if (hosts_.count(step.host().host()) == 0)
           problems_.Add(absl::StrCat(key, ".host.host"),
                         absl::StrCat("there is no host \"", step.host().host(), "\""));
+        if (step.host().has_unreachable() && vcenters_.count(step.host().host()) == 0)
+          problems_.Add(absl::StrCat(key, ".host.unreachable"),
+                        absl::StrCat("no vCenter runs on \"", step.host().host(),
+                                     "\"; cut a link, or kill it"));
         if (step.host().change_case() == v1::HostChange::CHANGE_NOT_SET)
           problems_.Add(absl::StrCat(key, ".host"), "says nothing that is to be done");
         return;
@@ -116,7 +122,7 @@ class ScenarioCheck {
 
   const v1::Topology& topology_;
   ConfigProblems& problems_;
-  std::set<std::string> machines_, hosts_;
+  std::set<std::string> machines_, hosts_, vcenters_;
   std::string for_machines_;  // of the step that is looked at
 };
 
@@ -164,7 +170,6 @@ absl::StatusOr<v1::Scenario> ReadScenario(const std::string& name, const std::st
       },
       &scenario);
   if (!read.ok()) return read;
-  if (scenario.time_scale() == 0) scenario.set_time_scale(topology.time_scale());
   if (!scenario.has_time_limit()) *scenario.mutable_time_limit() = ToProto(kTimeLimit);
   for (v1::Step& step : *scenario.mutable_steps()) {
     if (step.name().empty()) step.set_name(Told(step));

@@ -86,7 +86,9 @@ class TopologyCheck {
     CheckClasses();
     for (int i = 0; i < topology_.machines_size(); ++i)
       CheckMachine(absl::StrCat("machines[", i, "]"), topology_.machines(i));
-    CheckTimeScale("time_scale", topology_.time_scale(), &problems_);
+    if (const double scale = topology_.time_scale();
+        scale != 0 && !(scale >= 0.01 && scale <= 10000))
+      problems_.Add("time_scale", "must be between 0.01 and 10000");
   }
 
  private:
@@ -413,11 +415,6 @@ void Complete(v1::Topology* topology) {
 }
 
 }  // namespace
-
-void CheckTimeScale(const std::string& key, double scale, ConfigProblems* problems) {
-  if (scale != 0 && !(scale >= 0.01 && scale <= 10000))
-    problems->Add(key, "must be between 0.01 and 10000");
-}
 
 void CheckQuality(const std::string& key, const v1::LinkDirection& quality,
                   ConfigProblems* problems) {

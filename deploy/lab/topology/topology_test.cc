@@ -254,6 +254,8 @@ TEST(Scenario, WhatItNamesMustBeThere) {
               HasSubstr("there is no host \"nobody\""));
   EXPECT_THAT(ScenarioRefusal("steps { link { site: \"home\" other_site: \"home\" cut: true } }"),
               HasSubstr("there is no link"));
+  EXPECT_THAT(ScenarioRefusal("steps { host { host: \"mt\" unreachable: true } }"),
+              HasSubstr("steps[0].host.unreachable: no vCenter runs on \"mt\""));
   EXPECT_THAT(ScenarioRefusal("steps { name: \"idle\" }"), HasSubstr("steps[0]: it does nothing"));
   EXPECT_THAT(ScenarioRefusal("steps { command { line: \"machines show {machine}\" } }"),
               HasSubstr("has {machine}, but the step has no for_machines"));
@@ -269,7 +271,6 @@ TEST(Scenario, StepsHaveNamesAndLimits) {
   ASSERT_TRUE(scenario.ok()) << scenario.status();
   EXPECT_EQ(scenario->steps(0).within().seconds(), 120);
   EXPECT_EQ(scenario->steps(0).name(), "{machine} is waited for");
-  EXPECT_EQ(scenario->time_scale(), 60);
 }
 
 TEST(Scenario, PatternsOfNames) {
