@@ -18,6 +18,17 @@ def run(*command, **more):
     return done.stdout.strip()
 
 
+def unmount(where, patience_seconds=30):
+    """The agent opens a file system while it freezes it for a point: for that long it is busy."""
+    until = time.monotonic() + patience_seconds
+    while os.path.ismount(where):
+        done = subprocess.run(["umount", where], capture_output=True, text=True)
+        if done.returncode != 0 and ("busy" not in done.stderr or time.monotonic() > until):
+            raise RuntimeError(done.stderr.strip())
+        if done.returncode != 0:
+            time.sleep(0.05)
+
+
 class Loop:
     """A loop device with a node for each partition; the kernel here reads no partition tables by itself."""
 
@@ -39,8 +50,7 @@ class Loop:
 
     def unmount(self):
         while self.mounts:
-            subprocess.run(["umount", self.mounts[-1]], capture_output=True)
-            self.mounts.pop()
+            unmount(self.mounts.pop())
 
     def close(self):
         self.unmount()

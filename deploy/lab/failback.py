@@ -82,9 +82,8 @@ hooks {{ quiesce: "{hook}" }}
             self.mounts.append(where)
 
     def unmount(self):
-        for where in self.mounts:
-            subprocess.run(["umount", where], capture_output=True)
-        self.mounts = []
+        while self.mounts:
+            disks.unmount(self.mounts.pop())
 
 
 class Story:

@@ -152,8 +152,10 @@ void Synchronisation::OnReply(const replication::v1::DigestReply& reply) {
   queries_.erase(it);
   const absl::Duration now = clock_.Monotonic();
   if (replies_since_probe_) ++*replies_since_probe_;
-  // The first reply after a silence says nothing of how long replies take.
-  if (replies_since_probe_ != 1)
+  // The first reply after a silence says nothing of how long replies take. Nor does one that this
+  // process slept through: it was not there to see the silence.
+  const bool slept = now - std::max(heard_, probed_) >= patience_;
+  if (replies_since_probe_ != 1 && !slept)
     patience_ = std::clamp(std::max(patience_ / 2, kPatience * (now - heard_)),
                            options_.digest_timeout, kPatienceMax);
   heard_ = now;

@@ -116,6 +116,16 @@ TEST_F(SynchronisationTest, AReplicaThatAnswersSlowlyIsNotAskedTheSameAgain) {
   EXPECT_EQ(asked_.size(), 4u) << "it only takes its time";
 }
 
+TEST_F(SynchronisationTest, AnAgentThatSleptTakesNoReplicaForSlow) {
+  Fill();
+  asked_.clear();
+  clock_.now += absl::Seconds(27);  // in which nobody looked
+  Reply(70, {});
+  clock_.now += absl::Seconds(3);
+  sync_->AskAgain(5);
+  EXPECT_EQ(asked_.size(), 1u) << "it is as impatient as it was before";
+}
+
 TEST_F(SynchronisationTest, WhatALaterReplyHasOvertakenIsAskedAgainAtOnce) {
   Fill();
   asked_.clear();
