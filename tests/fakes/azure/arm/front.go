@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"encoding/pem"
 	"errors"
+	"fmt"
 	"io"
 	"math/big"
 	"net"
@@ -184,6 +185,15 @@ func kindOf(path string) string {
 	return id.Type
 }
 
+// servePages says that all of a file's pages have content.
+func servePages(w http.ResponseWriter, path string) {
+	if file, err := os.Stat(path); err != nil {
+		w.WriteHeader(http.StatusNotFound)
+	} else {
+		fmt.Fprintf(w, "<PageList><PageRange><Start>0</Start><End>%d</End></PageRange></PageList>", file.Size()-1)
+	}
+}
+
 // ServeHTTP is a request, with the faults that it meets.
 func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	if r.URL.Path == "/control" {
@@ -195,7 +205,12 @@ func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 		if part := r.Header.Get("x-ms-range"); part != "" {
 			r.Header.Set("Range", part)
 		}
-		http.ServeFile(w, r, filepath.Join(f.site.flags.Blobs, filepath.Base(r.URL.Path)))
+		file := filepath.Join(f.site.flags.Blobs, filepath.Base(r.URL.Path))
+		if r.URL.Query().Get("comp") == "pagelist" {
+			servePages(w, file)
+		} else {
+			http.ServeFile(w, r, file)
+		}
 		return
 	}
 	if strings.HasPrefix(r.URL.Path, "/_access/") {
