@@ -78,7 +78,10 @@ absl::Status ReplicaStore::SettleOldest(size_t count) {
 absl::Status ReplicaStore::Settle() {
   const auto first_open =
       absl::c_find_if(under_way_, [](const UnderWay& one) { return !one.has_ended(); });
-  absl::Status settled = SettleOldest(static_cast<size_t>(first_open - under_way_.begin()));
+  const auto ended = static_cast<size_t>(first_open - under_way_.begin());
+  // A commit of a far medium is a request, too: one for several, unless nothing else is to come.
+  const bool waits = ended < under_way_.size() && ended < deliveries_max() / 4;
+  absl::Status settled = waits ? absl::OkStatus() : SettleOldest(ended);
   if (settled.ok()) settled = SendOrWait();
   if (!settled.ok()) Abandon();
   return settled;

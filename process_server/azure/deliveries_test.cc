@@ -88,6 +88,29 @@ TEST_F(DeliveriesTest, TellsAPositionWhenAllBeforeItHasArrived) {
   ExpectDisks(steps[2].disks);
 }
 
+TEST_F(DeliveriesTest, TellsAPositionOnceForSeveralThatHaveArrived) {
+  Author author;
+  author.EpochBegin(true);
+  author.EndGroup();
+  for (uint64_t i = 0; i < 6; ++i) {
+    author.Data(0, i * 512, 512, 'a');
+    author.Writes();
+    author.EndGroup();
+  }
+  const std::vector<Step> steps = author.Take().steps;
+  auto store = OpenFarAway();
+  for (const Step& step : steps) ASSERT_TRUE(Begin(*store, step).ok());
+  for (size_t i = 0; i < 3; ++i) writers_[i]->RunHeld();
+  ASSERT_TRUE(store->Settle().ok());
+  EXPECT_EQ(store->position(), steps[0].position) << "others are on their way";
+  writers_[3]->RunHeld();
+  ASSERT_TRUE(store->Settle().ok());
+  EXPECT_EQ(store->position(), steps[4].position);
+  for (size_t i = 4; i < 6; ++i) writers_[i]->RunHeld();
+  ASSERT_TRUE(store->Settle().ok());
+  EXPECT_EQ(store->position(), steps[6].position) << "nothing else is to come";
+}
+
 TEST_F(DeliveriesTest, WaitsForWhatItWouldWriteOver) {
   Author author;
   author.EpochBegin(true);
