@@ -12,12 +12,19 @@
 
 namespace homeward {
 
-// Recovery points: the failback policy that a machine has when nobody chooses another.
+// Recovery points: the policy "failback", as it is before somebody changes it.
 inline constexpr absl::Duration kPointIntervalDefault = absl::Minutes(5);
 inline constexpr absl::Duration kAppPointIntervalDefault = absl::Minutes(60);
 inline constexpr absl::Duration kRetentionAgeDefault = absl::Hours(24);
 // The newest point is older than this: an alert, and nothing is controlled by it.
 inline constexpr absl::Duration kRpoThresholdDefault = absl::Minutes(15);
+// The shortest interval of a policy, and of what an operator says for one machine alone, as for a
+// test. The second number is ours, as are the next two.
+inline constexpr absl::Duration kPointIntervalMin = absl::Seconds(5);
+inline constexpr absl::Duration kOwnPointIntervalMin = absl::Seconds(1);
+inline constexpr absl::Duration kPolicyDurationMax = absl::Hours(24 * 366);
+// Less would keep no point but the newest.
+inline constexpr uint64_t kRetentionBytesMin = kMiB;
 
 // What a machine may take to register after it was booted.
 inline constexpr absl::Duration kRegistrationWindowDefault = absl::Minutes(15);

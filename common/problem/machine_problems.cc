@@ -221,8 +221,57 @@ std::vector<ProblemEntry> Points() {
        .when = "the newest recovery point is older than the threshold",
        .causes = {"the machine writes faster than the link can carry",
                   "a server between the machine and its replica is down"},
-       .action = "See how much data waits at the process server: homeward servers show.",
+       .action = "See how much data waits at the process server: homeward servers show. The "
+                 "threshold is the policy's: homeward policies show.",
        .retryable = true},
+  };
+}
+
+std::vector<ProblemEntry> Policies() {
+  return {
+      {.id = kPolicyUnknown,
+       .name = "POLICY_UNKNOWN",
+       .when = "there is no replication policy of that name",
+       .causes = {"the name is mistyped", "it was deleted"},
+       .action = "Choose one of: homeward policies list. Or make it: homeward policies create."},
+      {.id = kPolicyExists,
+       .name = "POLICY_EXISTS",
+       .when = "there is a replication policy of that name",
+       .causes = {"it was created before"},
+       .action = "Change it (homeward policies change), or choose another name."},
+      {.id = kPolicyInUse,
+       .name = "POLICY_IN_USE",
+       .when = "a replication policy cannot be deleted as long as machines follow it",
+       .causes = {"the machines that the message names follow it"},
+       .action = "Give them another one: homeward machines set-policy. Then try again."},
+      {.id = kPolicyBuiltIn,
+       .name = "POLICY_BUILT_IN",
+       .when = "the replication policy \"failback\" cannot be deleted",
+       .causes = {"machines for which nobody names a policy follow it"},
+       .action = "Change it instead: homeward policies change failback."},
+      {.id = kPolicyInterval,
+       .name = "POLICY_INTERVAL_UNSUITABLE",
+       .when = absl::StrCat(
+           "the intervals of a replication policy do not fit together, or are too short: at least ",
+           absl::ToInt64Seconds(kPointIntervalMin), " s in a policy, and ",
+           absl::ToInt64Seconds(kOwnPointIntervalMin), " s for one machine alone"),
+       .causes = {"an interval is too short, or longer than a year",
+                  "application-consistent points would be made more often than crash-consistent "
+                  "ones",
+                  "the RPO threshold is shorter than the time between two points, so that it would "
+                  "always be an alert"},
+       .action = "Correct what the message names: --point-interval, --app-point-interval or "
+                 "--rpo-threshold."},
+      {.id = kPolicyRetention,
+       .name = "POLICY_RETENTION_UNSUITABLE",
+       .when = absl::StrCat("recovery points would be gone before the next one is made, or may "
+                            "take less than ",
+                            kRetentionBytesMin / kMiB, " MiB"),
+       .causes = {"--retention is shorter than the time between two points",
+                  "--retention-bytes is given in another unit than bytes"},
+       .action =
+           "Keep points longer (--retention), give them more room (--retention-bytes; 0 is no "
+           "limit), or make them more often."},
   };
 }
 
@@ -254,7 +303,7 @@ std::vector<ProblemEntry> Jobs() {
 
 std::vector<ProblemEntry> MachineProblems() {
   std::vector<ProblemEntry> all = Machines();
-  for (const auto& part : {Disks(), Points(), Jobs()})
+  for (const auto& part : {Disks(), Points(), Policies(), Jobs()})
     all.insert(all.end(), part.begin(), part.end());
   return all;
 }

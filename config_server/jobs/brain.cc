@@ -23,6 +23,7 @@ Brain::Brain(const Clock& clock, Settings settings, std::unique_ptr<Store> store
       sources_(hypervisor, cloud),
       fleet_(clock, settings.heartbeat_timeout, settings.heartbeat_interval),
       records_(clock, std::move(store)),
+      policies_(clock, settings.rpo_threshold, &records_),
       registrations_(clock, &records_, &fleet_, [this] { return MakeView(); }),
       jobs_(
           clock, &records_,

@@ -12,6 +12,7 @@
 #include "config_server/fleet/fleet.h"
 #include "config_server/jobs/desired_state.h"
 #include "config_server/jobs/job_runner.h"
+#include "config_server/jobs/policies.h"
 #include "config_server/jobs/registrations.h"
 #include "config_server/store/records.h"
 #include "config_server/store/store.h"
@@ -30,6 +31,8 @@ class Brain {
   Store& store() { return records_.store(); }
   const Records& records() const { return records_; }
   Fleet& fleet() { return fleet_; }
+  Policies& policies() { return policies_; }
+  const Policies& policies() const { return policies_; }
   const Settings& settings() const { return settings_; }
   View MakeView() const;
 
@@ -82,6 +85,7 @@ class Brain {
   const Sources sources_;
   Fleet fleet_;
   Records records_;
+  Policies policies_;
   Registrations registrations_;
   JobRunner jobs_;
   DesiredState desired_;

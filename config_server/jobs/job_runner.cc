@@ -63,6 +63,7 @@ absl::StatusOr<Job> JobRunner::Prepare(Job job, const std::string& chosen_vm,
     machine.set_state(workflow.running);
   machine.set_job_id(job.id());
   if (!chosen_vm.empty()) machine.set_chosen_vm(chosen_vm);
+  if (!job.policy_name().empty()) machine.set_policy_name(job.policy_name());
   transaction->Put(job.id(), job);
   transaction->Put(machine.machine_id(), machine);
   return job;

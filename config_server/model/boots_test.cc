@@ -14,7 +14,7 @@ namespace {
 
 const absl::Time kNow = absl::FromUnixSeconds(1700000000);
 
-class BootsTest : public testing::Test {
+class BootsTest : public ::testing::Test {
  protected:
   // The agent registers at that time; its machine, and it, run since `up_for`.
   void Register(const std::string& boot, absl::Duration up_for, absl::Time now = kNow) {
@@ -44,21 +44,21 @@ class BootsTest : public testing::Test {
 TEST_F(BootsTest, ABootIsNotedOnceHoweverOftenItsAgentRegisters) {
   Register("a", absl::Seconds(30));
   Register("a", absl::Minutes(30));
-  EXPECT_THAT(Took(), testing::ElementsAre(absl::Seconds(30)));
+  EXPECT_THAT(Took(), ::testing::ElementsAre(absl::Seconds(30)));
   Register("b", absl::Seconds(40));
-  EXPECT_THAT(Took(), testing::ElementsAre(absl::Seconds(30), absl::Seconds(40)));
+  EXPECT_THAT(Took(), ::testing::ElementsAre(absl::Seconds(30), absl::Seconds(40)));
   EXPECT_FALSE(machine_.boots(1).by_job());
 }
 
 TEST_F(BootsTest, AnAgentThatWasInstalledLaterSaysNothingOfItsBoot) {
   agent_began_ = absl::Hours(100);
   Register("a", absl::Hours(101));
-  EXPECT_THAT(Took(), testing::IsEmpty());
+  EXPECT_THAT(Took(), ::testing::IsEmpty());
   Register("a", absl::Hours(102));
-  EXPECT_THAT(Took(), testing::IsEmpty()) << "nor when it comes again";
+  EXPECT_THAT(Took(), ::testing::IsEmpty()) << "nor when it comes again";
   agent_began_ = absl::Minutes(20);
   Register("b", absl::Minutes(21));
-  EXPECT_THAT(Took(), testing::ElementsAre(absl::Minutes(21))) << "of a machine that is known";
+  EXPECT_THAT(Took(), ::testing::ElementsAre(absl::Minutes(21))) << "of a machine that is known";
 }
 
 TEST_F(BootsTest, WhereAJobPoweredItOnThatIsWhenItBegan) {
@@ -97,7 +97,7 @@ TEST_F(BootsTest, AnOlderAgentsClockIsTakenAndOneThatIsAheadIsNot) {
   registration.set_boot_id("b");
   *registration.mutable_booted_at() = ToProto(kNow + absl::Hours(1));
   NoteBoot(registration, kNow, &machine_);
-  EXPECT_THAT(Took(), testing::ElementsAre(absl::Seconds(20), absl::ZeroDuration()));
+  EXPECT_THAT(Took(), ::testing::ElementsAre(absl::Seconds(20), absl::ZeroDuration()));
 }
 
 TEST(BootsRankTest, IsTheShortestThatSoManyDoNotExceed) {

@@ -5,6 +5,7 @@
 #include "config_server/model/data_keys.h"
 #include "config_server/model/location_rules.h"
 #include "config_server/model/points.h"
+#include "config_server/model/policy.h"
 #include "config_server/model/rules.h"
 
 namespace homeward {
@@ -12,7 +13,8 @@ namespace {
 
 using storage::v1::Machine;
 
-void JudgePoints(const View& view, const control::v1::ReplicaObserved& replica,
+void JudgePoints(const View& view, const Machine& machine,
+                 const control::v1::ReplicaObserved& replica,
                  std::vector<types::v1::HealthIssue>* issues) {
   const types::v1::RecoveryPoint& newest = *replica.points().rbegin();
   const types::v1::RecoveryPoint* const instant = NewestInstant(replica);
@@ -25,7 +27,9 @@ void JudgePoints(const View& view, const control::v1::ReplicaObserved& replica,
   const types::v1::RecoveryPoint& oldest = replica.points(0);
   const absl::Duration age =
       view.clock.Now() - FromProto((instant == nullptr ? oldest : *instant).time());
-  if (age <= view.settings.rpo_threshold) return;
+  const absl::Duration threshold =
+      RpoThresholdOf(machine.assignment().policy(), view.settings.rpo_threshold);
+  if (age <= threshold) return;
   const std::string for_long = absl::FormatDuration(absl::Trunc(age, absl::Seconds(1)));
   issues->push_back(IssueOf(
       types::v1::WARNING,
@@ -34,7 +38,8 @@ void JudgePoints(const View& view, const control::v1::ReplicaObserved& replica,
                       ? absl::StrCat("for ", for_long, " no recovery point was of one instant")
                       : absl::StrCat("the newest recovery point ",
                                      instant == &newest ? "" : "that is of one instant ", "is ",
-                                     for_long, " old"))));
+                                     for_long, " old; policy ", PolicyNameOf(machine), " allows ",
+                                     absl::FormatDuration(threshold)))));
 }
 
 }  // namespace
@@ -90,7 +95,7 @@ std::vector<types::v1::HealthIssue> JudgeMachine(const View& view, const Machine
   if (replica->has_damage()) issues.push_back(IssueOf(types::v1::CRITICAL, replica->damage()));
   if (replica->has_repaired()) issues.push_back(IssueOf(types::v1::WARNING, replica->repaired()));
   if (machine.state() == storage::v1::PROTECTED && !replica->points().empty())
-    JudgePoints(view, *replica, &issues);
+    JudgePoints(view, machine, *replica, &issues);
   return issues;
 }
 

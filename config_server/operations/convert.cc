@@ -9,7 +9,9 @@
 #include "common/problem/problem.h"
 #include "common/wire/time_proto.h"
 #include "config_server/model/azure_record.h"
+#include "config_server/model/policy.h"
 #include "config_server/model/vm_record.h"
+#include "config_server/operations/policy.h"
 
 namespace homeward {
 namespace {
@@ -113,6 +115,13 @@ admin::v1::Machine ConvertMachine(const View& view, const storage::v1::Machine& 
   out.set_process_server_id(placement.process_server_id());
   out.set_master_target_id(placement.master_target_id());
   out.set_datastore(placement.target().datastore_directory().datastore());
+  out.set_policy_name(PolicyNameOf(machine));
+  if (machine.has_assignment()) {
+    *out.mutable_policy() =
+        ConvertPolicy(machine.assignment().policy(), view.settings.rpo_threshold);
+    if (machine.assignment().own_policy().ByteSizeLong() > 0)
+      *out.mutable_own_policy() = ConvertPolicy(machine.assignment().own_policy());
+  }
   out.set_job_id(machine.job_id());
   if (const control::v1::AgentObserved* const agent = view.AgentOf(machine);
       agent != nullptr && agent->data_key_id() != 0)

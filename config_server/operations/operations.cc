@@ -123,7 +123,8 @@ absl::Status Operations::Protect(const admin::v1::ProtectRequest& request,
   Placed placed = Place(view, machine, wish);
   if (placed.refusal) return Refused(*placed.refusal);
   storage::v1::Job job;
-  HW_ASSIGN_OR_RETURN(*job.mutable_wanted()->mutable_policy(), PolicyOf(request.policy()));
+  HW_RETURN_IF_ERROR(
+      brain_.policies().Begin(machine, request.policy_name(), PolicyOf(request.policy()), &job));
   *job.mutable_wanted()->mutable_placement() = std::move(placed.placement);
   return StartJob(storage::v1::PROTECT, machine.machine_id(), std::move(job), response,
                   placed.chosen_vm);
@@ -154,7 +155,8 @@ absl::Status Operations::Reprotect(const admin::v1::ReprotectRequest& request,
         "only the original VM's snapshots can be removed, and the machine does not go there");
   }
   storage::v1::Job job;
-  HW_ASSIGN_OR_RETURN(*job.mutable_wanted()->mutable_policy(), PolicyOf(request.policy()));
+  HW_RETURN_IF_ERROR(
+      brain_.policies().Begin(machine, request.policy_name(), PolicyOf(request.policy()), &job));
   *job.mutable_wanted()->mutable_placement() = std::move(placed.placement);
   return StartJob(storage::v1::REPROTECT, machine.machine_id(), std::move(job), response,
                   placed.chosen_vm);

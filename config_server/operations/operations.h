@@ -93,6 +93,13 @@ class Operations {
                               admin::v1::Vcenter* response);
   absl::Status RemoveAzureSite(const admin::v1::RemoveAzureSiteRequest& request,
                                admin::v1::AzureSite* response);
+  absl::Status CreatePolicy(const admin::v1::CreatePolicyRequest& request,
+                            admin::v1::NamedPolicy* response);
+  absl::Status ChangePolicy(const admin::v1::ChangePolicyRequest& request,
+                            admin::v1::NamedPolicy* response);
+  absl::Status DeletePolicy(const admin::v1::DeletePolicyRequest& request,
+                            admin::v1::NamedPolicy* response);
+  absl::Status SetPolicy(const admin::v1::SetPolicyRequest& request, admin::v1::Machine* response);
 
   // --- what does not
   absl::Status ListMachines(const admin::v1::ListMachinesRequest& request,
@@ -124,6 +131,10 @@ class Operations {
                             admin::v1::ListVcentersResponse* response) const;
   absl::Status ListAzureSites(const admin::v1::ListAzureSitesRequest& request,
                               admin::v1::ListAzureSitesResponse* response) const;
+  absl::Status ListPolicies(const admin::v1::ListPoliciesRequest& request,
+                            admin::v1::ListPoliciesResponse* response) const;
+  absl::Status GetPolicy(const admin::v1::GetPolicyRequest& request,
+                         admin::v1::NamedPolicy* response) const;
 
   // --- what takes as long as somebody else does
   // Adds the vCenter when it has answered.

@@ -4,7 +4,6 @@
 #include <functional>
 
 #include "common/wire/time_proto.h"
-#include "config_server/operations/policy.h"
 #include "gtest/gtest.h"
 #include "tests/fakes/brain_fixture.h"
 
@@ -155,17 +154,46 @@ TEST_F(OperationsTest, PointsOfAllMachinesAreOneJob) {
   EXPECT_EQ(brain_->FindJob(job.children(0))->subject(), kMachine);
 }
 
-TEST(Policy, HasDefaultsAndLimits) {
-  admin::v1::Policy policy;
-  const auto complete = PolicyOf(policy);
-  ASSERT_TRUE(complete.ok()) << complete.status();
-  EXPECT_EQ(FromProto(complete->point_interval()), absl::Minutes(5));
-  EXPECT_EQ(FromProto(complete->app_point_interval()), absl::Minutes(60));
-  EXPECT_EQ(FromProto(complete->retention_age()), absl::Hours(24));
-  *policy.mutable_point_interval() = ToProto(absl::Milliseconds(999));
-  EXPECT_FALSE(PolicyOf(policy).ok());
-  *policy.mutable_point_interval() = ToProto(absl::Hours(25));
-  EXPECT_FALSE(PolicyOf(policy).ok()) << "kept shorter than the interval";
+TEST_F(OperationsTest, APolicyIsMadeChangedFollowedAndDeleted) {
+  Obey();
+  Obey();
+  admin::v1::CreatePolicyRequest create;
+  create.set_name("gold");
+  *create.mutable_policy()->mutable_point_interval() = ToProto(absl::Seconds(10));
+  admin::v1::NamedPolicy gold;
+  ASSERT_TRUE(operations_.Do(kOperator, &Operations::CreatePolicy, create, &gold).ok());
+  EXPECT_EQ(FromProto(gold.policy().point_interval()), absl::Seconds(10));
+  EXPECT_EQ(FromProto(gold.policy().rpo_threshold()), absl::Minutes(15)) << "the server's";
+  admin::v1::ProtectRequest protect;
+  protect.set_machine(kMachine);
+  protect.set_policy_name("gold");
+  *protect.mutable_policy()->mutable_retention_age() = ToProto(absl::Hours(2));
+  admin::v1::Job job;
+  ASSERT_TRUE(operations_.Do(kOperator, &Operations::Protect, protect, &job).ok());
+  Finish(job.id());
+  admin::v1::GetMachineRequest about;
+  about.set_machine(kMachine);
+  admin::v1::Machine shown;
+  ASSERT_TRUE(operations_.Do(kOperator, &Operations::GetMachine, about, &shown).ok());
+  EXPECT_EQ(shown.policy_name(), "gold");
+  EXPECT_EQ(FromProto(shown.policy().point_interval()), absl::Seconds(10));
+  EXPECT_FALSE(shown.own_policy().has_point_interval());
+  EXPECT_EQ(FromProto(shown.own_policy().retention_age()), absl::Hours(2));
+  admin::v1::DeletePolicyRequest remove;
+  remove.set_name("gold");
+  EXPECT_EQ(IdOf(operations_.Do(kOperator, &Operations::DeletePolicy, remove, &gold)),
+            "POLICY_IN_USE");
+  admin::v1::SetPolicyRequest set;
+  set.set_machine(kMachine);
+  set.set_policy_name("failback");
+  ASSERT_TRUE(operations_.Do(kOperator, &Operations::SetPolicy, set, &shown).ok());
+  EXPECT_FALSE(shown.has_own_policy()) << "what was said before is forgotten";
+  ASSERT_TRUE(operations_.Do(kOperator, &Operations::DeletePolicy, remove, &gold).ok());
+  admin::v1::ListPoliciesResponse all;
+  ASSERT_TRUE(operations_.Do(kOperator, &Operations::ListPolicies, {}, &all).ok());
+  ASSERT_EQ(all.policies_size(), 1);
+  EXPECT_EQ(all.policies(0).name(), "failback");
+  ASSERT_EQ(all.policies(0).machines_size(), 1);
 }
 
 TEST_F(OperationsTest, AMigrationIsNotCompletedUnlessItIsConfirmed) {

@@ -1,31 +1,35 @@
 #include "config_server/operations/policy.h"
 
-#include "common/base/limits.h"
 #include "common/wire/time_proto.h"
 
 namespace homeward {
+namespace {
 
-absl::StatusOr<storage::v1::Policy> PolicyOf(const admin::v1::Policy& policy) {
-  const auto take = [](const google::protobuf::Duration& wanted, bool present,
-                       absl::Duration otherwise) {
-    return present ? FromProto(wanted) : otherwise;
-  };
-  const absl::Duration interval =
-      take(policy.point_interval(), policy.has_point_interval(), kPointIntervalDefault);
-  const absl::Duration app_interval =
-      take(policy.app_point_interval(), policy.has_app_point_interval(), kAppPointIntervalDefault);
-  const absl::Duration age =
-      take(policy.retention_age(), policy.has_retention_age(), kRetentionAgeDefault);
-  if (interval < absl::Seconds(1) || app_interval < absl::ZeroDuration() || age < interval) {
-    return absl::InvalidArgumentError(
-        "a policy needs points at least 1 s apart, and a retention that is longer than that");
-  }
-  storage::v1::Policy complete;
-  *complete.mutable_point_interval() = ToProto(interval);
-  *complete.mutable_app_point_interval() = ToProto(app_interval);
-  *complete.mutable_retention_age() = ToProto(age);
-  complete.set_retention_bytes(policy.retention_bytes());
-  return complete;
+template <typename To, typename From>
+To Convert(const From& from) {
+  To to;
+  if (from.has_point_interval()) *to.mutable_point_interval() = from.point_interval();
+  if (from.has_app_point_interval()) *to.mutable_app_point_interval() = from.app_point_interval();
+  if (from.has_retention_age()) *to.mutable_retention_age() = from.retention_age();
+  if (from.has_retention_bytes()) to.set_retention_bytes(from.retention_bytes());
+  if (from.has_rpo_threshold()) *to.mutable_rpo_threshold() = from.rpo_threshold();
+  return to;
+}
+
+}  // namespace
+
+storage::v1::Policy PolicyOf(const admin::v1::Policy& said) {
+  return Convert<storage::v1::Policy>(said);
+}
+
+admin::v1::Policy ConvertPolicy(const storage::v1::Policy& policy, absl::Duration rpo_threshold) {
+  admin::v1::Policy out = ConvertPolicy(policy);
+  if (!out.has_rpo_threshold()) *out.mutable_rpo_threshold() = ToProto(rpo_threshold);
+  return out;
+}
+
+admin::v1::Policy ConvertPolicy(const storage::v1::Policy& said) {
+  return Convert<admin::v1::Policy>(said);
 }
 
 }  // namespace homeward

@@ -64,6 +64,12 @@ HOMEWARD_ADMIN_METHOD(ShowPassphrase, ShowPassphraseRequest, Enrolment)
 HOMEWARD_ADMIN_METHOD(ListVcenters, ListVcentersRequest, ListVcentersResponse)
 HOMEWARD_ADMIN_METHOD(ListAzureSites, ListAzureSitesRequest, ListAzureSitesResponse)
 HOMEWARD_ADMIN_METHOD(RemoveAzureSite, RemoveAzureSiteRequest, AzureSite)
+HOMEWARD_ADMIN_METHOD(ListPolicies, ListPoliciesRequest, ListPoliciesResponse)
+HOMEWARD_ADMIN_METHOD(GetPolicy, GetPolicyRequest, NamedPolicy)
+HOMEWARD_ADMIN_METHOD(CreatePolicy, CreatePolicyRequest, NamedPolicy)
+HOMEWARD_ADMIN_METHOD(ChangePolicy, ChangePolicyRequest, NamedPolicy)
+HOMEWARD_ADMIN_METHOD(DeletePolicy, DeletePolicyRequest, NamedPolicy)
+HOMEWARD_ADMIN_METHOD(SetPolicy, SetPolicyRequest, Machine)
 #undef HOMEWARD_ADMIN_METHOD
 
 Status AdminService::AddVcenter(ServerContext* context, const admin::v1::AddVcenterRequest* request,

@@ -57,6 +57,10 @@ struct RecordKind<storage::v1::AzureSecret> {
   static constexpr char kPrefix[] = "azure_secret";
 };
 template <>
+struct RecordKind<storage::v1::NamedPolicy> {
+  static constexpr char kPrefix[] = "policy";
+};
+template <>
 struct RecordKind<storage::v1::Event> {
   static constexpr char kPrefix[] = "event";
 };

@@ -228,6 +228,9 @@ class BrainFixture : public ::testing::Test {
       wish.vm = said_vm_;
       const Placed placed = Place(brain_->MakeView(), Machine(), wish);
       if (placed.refusal) return Refused(*placed.refusal);
+      const absl::Status follows =
+          brain_->policies().Begin(Machine(), policy_name_, own_policy_, &job);
+      if (!follows.ok()) return follows;
       *job.mutable_wanted()->mutable_placement() = placed.placement;
       return brain_->StartJob(std::move(job), placed.chosen_vm);
     }
@@ -285,7 +288,9 @@ class BrainFixture : public ::testing::Test {
   std::array<uint64_t, 3> tokens_ = {};  // those for which a point was made
   std::string boot_id_ = "boot-1", hardware_uuid_ = "hardware-1";
   std::string target_uuid_;
-  std::string said_vm_;  // --vm
+  std::string said_vm_;      // --vm
+  std::string policy_name_;  // --policy
+  storage::v1::Policy own_policy_;
   PlacementWish wish_;  // of a protect and a reprotect; with a location, no directory is wished for
   bool shows_points_ = true;             // the process server knows of test failovers
   bool opens_nothing_ = false;           // receivers were started again, and no replica is open yet
