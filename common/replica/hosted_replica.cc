@@ -29,8 +29,10 @@ constexpr absl::Duration kSlowRetryMin = absl::Seconds(2);
 constexpr absl::Duration kSlowRetryMax = absl::Minutes(1);
 constexpr char kHandoverName[] = "handover";
 
-// But for who may stream and how, which changes while the replica is the same.
+// But for what changes while the replica is the same: who may stream and how, and what is kept.
 std::string WithoutSession(control::v1::Replica replica) {
+  replica.clear_retention_age();
+  replica.clear_retention_bytes();
   replica.clear_fence();
   replica.clear_data_keys();
   replica.clear_refuses_plain();

@@ -117,6 +117,35 @@ TEST_F(KeeperUpkeepTest, RetentionDropsTheOldestAndKeepsTheNewest) {
   ExpectDisks(points_[5].content);
 }
 
+TEST_F(KeeperUpkeepTest, RetentionBySpaceDropsNoMoreThanItMustAndNeverTheNewest) {
+  Start(16);
+  ASSERT_TRUE(Apply(Fill(0, {0, 16 * kKiB}, 'z')).ok());
+  for (int i = 0; i < 6; ++i) ASSERT_TRUE(Apply({Mark(), Fill(0, {0, 16 * kKiB}, 'a')}).ok());
+  ASSERT_TRUE(Apply(Mark()).ok());
+  ASSERT_EQ(keeper_->points().size(), 7u);
+  const auto at = absl::FromUnixSeconds(1000);
+  for (uint64_t bytes_max = keeper_->journal_bytes(); bytes_max > 0; bytes_max -= bytes_max / 6) {
+    const std::vector<ReplicaPoint> before = keeper_->points();
+    const uint64_t taken = keeper_->journal_bytes();
+    const uint64_t oldest = keeper_->KeptBytes(0);
+    const auto dropped = keeper_->Retain({.bytes_max = bytes_max}, at);
+    ASSERT_TRUE(dropped.ok()) << dropped.status();
+    const size_t kept = keeper_->points().size();
+    ASSERT_GE(kept, 1u);
+    EXPECT_EQ(kept + dropped->size(), before.size());
+    EXPECT_EQ(keeper_->points().back().marker.id, before.back().marker.id);
+    EXPECT_TRUE(keeper_->journal_bytes() <= bytes_max || kept == 1) << bytes_max;
+    EXPECT_EQ(dropped->empty(), taken <= bytes_max);
+    if (dropped->size() > 1) {
+      EXPECT_GT(taken - oldest, bytes_max) << "one would have done";
+    }
+    if (kept == 1) break;
+  }
+  EXPECT_EQ(keeper_->points().size(), 1u);
+  ASSERT_TRUE(Open().ok());
+  ExpectView(points_.back().id, points_.back().content);
+}
+
 TEST_F(KeeperUpkeepTest, TheFileOfAPointThatIsTooOldIsUsedAgain) {
   const std::string spare = "/retention/m1/spare";
   const auto is_there = [&] { return absl::c_linear_search(disk_->Paths(), spare); };

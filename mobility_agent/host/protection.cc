@@ -284,6 +284,7 @@ void Protection::ListDisks() {
 void Protection::Tick() {
   if (shipper_ != nullptr) {
     FollowDataKey();
+    shipper_->SetPointInterval(FromProto(desired_.point_interval()));
     FollowTokens();
     FollowAppPoint();
     FollowQuiesce();

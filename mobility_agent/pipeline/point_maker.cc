@@ -27,6 +27,7 @@ PointMaker::PointMaker(const Clock& clock, const PointOptions& options, uint64_t
       options_(options),
       sources_(sources),
       marker_taken_(std::move(marker_taken)),
+      interval_(options_.marker_interval),
       last_made_(clock.Monotonic()),
       chase_(options_, batch_bytes),
       write_backs_(options_),
@@ -39,7 +40,7 @@ void PointMaker::Request(PointKind kind) {
   kind_ = kind;
 }
 
-bool PointMaker::Due() const { return clock_.Monotonic() - last_made_ >= options_.marker_interval; }
+bool PointMaker::Due() const { return clock_.Monotonic() - last_made_ >= interval_; }
 
 Marker PointMaker::NewMarker(uint64_t epoch) {
   return {kind_, clock_.Now(), absl::StrCat(epoch, "-", ++markers_), Consistency::kWriteOrder,

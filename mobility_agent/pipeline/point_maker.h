@@ -40,7 +40,9 @@ class PointMaker {
   void Request() { requested_ = true; }
   void Request(PointKind kind);
   bool requested() const { return requested_; }
-  // The last one is as old as it may be.
+  // How old the last one may be, from now on.
+  void SetInterval(absl::Duration interval) { interval_ = interval; }
+  // It is as old as it may be.
   bool Due() const;
 
   // The marker that was asked for, behind all that is in the log. Nothing when the log is closed.
@@ -97,6 +99,7 @@ class PointMaker {
   const MarkerTaken marker_taken_;
   // Touched only on the strand: what was asked for and made.
   bool requested_ = false;
+  absl::Duration interval_;
   PointKind kind_ = PointKind::kCrashConsistent;
   absl::Duration last_made_;
   uint64_t markers_ = 0;  // tried

@@ -73,6 +73,11 @@ TEST_F(PointMakerTest, IsDueAfterItsInterval) {
   EXPECT_FALSE(points_.Due()) << "since the last one";
   clock_.now += absl::Minutes(1);
   EXPECT_TRUE(points_.Due());
+  // Which can be changed while it passes.
+  points_.SetInterval(absl::Minutes(7));
+  EXPECT_FALSE(points_.Due());
+  points_.SetInterval(absl::Seconds(5));
+  EXPECT_TRUE(points_.Due());
 }
 
 TEST_F(PointMakerTest, WhatCannotBeFrozenInTimeIsThawedAndCopiedAsItIs) {

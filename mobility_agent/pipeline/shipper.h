@@ -71,6 +71,8 @@ class Shipper : public Outbox {
   void Tick();
   // Asks for a marker as soon as possible.
   void RequestMarker(PointKind kind);
+  // As of PointMaker.
+  void SetPointInterval(absl::Duration interval) { points_.SetInterval(interval); }
   // Begins a new epoch that synchronises all disks.
   absl::Status Resync();
   // As of SendWindow.

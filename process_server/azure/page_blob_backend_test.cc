@@ -370,6 +370,21 @@ TEST_F(PageBlobBackendTest, APointThatIsShownStaysAndSaysWhereItIs) {
   EXPECT_EQ(seen.shown_paths_size(), 0);
 }
 
+TEST_F(PageBlobBackendTest, WhatIsKeptChangesWhileTheReplicaFollows) {
+  Server server("h1", &container_);
+  server.Want(control::v1::FOLLOW);
+  server.Stream(StreamWithTwoPoints());
+  EXPECT_EQ(server.Tick(absl::Seconds(10)).points_size(), 2);
+  server.also.set_retention_bytes(1);
+  const control::v1::ReplicaObserved told = server.Want(control::v1::FOLLOW);
+  EXPECT_EQ(told.phase(), control::v1::FOLLOW);
+  const control::v1::ReplicaObserved seen = server.Tick(absl::Seconds(5));
+  ASSERT_EQ(seen.points_size(), 1) << "the newest stays, whatever it takes";
+  EXPECT_EQ(seen.points(0).id(), "p2");
+  EXPECT_EQ(seen.phase(), control::v1::FOLLOW);
+  EXPECT_FALSE(seen.has_problem()) << seen.problem().message();
+}
+
 TEST_F(PageBlobBackendTest, APointThatIsGoneIsNotTheBlobsThemselves) {
   Server server("h1", &container_);
   server.Want(control::v1::FOLLOW);
