@@ -30,6 +30,31 @@ CLI::Option* AddDuration(CLI::App* command, const std::string& name,
       ->type_name("DURATION");
 }
 
+void AddPolicy(CLI::App* command, admin::v1::Policy* policy, const std::string& otherwise) {
+  using google::protobuf::Duration;
+  const std::string says = absl::StrCat(" (default: ", otherwise, ")");
+  AddDuration(
+      command, "--point-interval",
+      [policy](const Duration& value) { *policy->mutable_point_interval() = value; },
+      absl::StrCat("time between crash-consistent recovery points", says));
+  AddDuration(
+      command, "--app-point-interval",
+      [policy](const Duration& value) { *policy->mutable_app_point_interval() = value; },
+      absl::StrCat("time between application-consistent recovery points; 0 makes none", says));
+  AddDuration(
+      command, "--retention",
+      [policy](const Duration& value) { *policy->mutable_retention_age() = value; },
+      absl::StrCat("how long recovery points are kept", says));
+  command->add_option_function<uint64_t>(
+      "--retention-bytes", [policy](uint64_t value) { policy->set_retention_bytes(value); },
+      absl::StrCat("what the recovery points of a machine may take, in bytes; 0 is no limit",
+                   says));
+  AddDuration(
+      command, "--rpo-threshold",
+      [policy](const Duration& value) { *policy->mutable_rpo_threshold() = value; },
+      absl::StrCat("a newest recovery point that is older is an alert", says));
+}
+
 std::string ReadSecret(const FileContent& content) {
   if (!content.is_standard_input)
     return std::string(absl::StripTrailingAsciiWhitespace(content.text));

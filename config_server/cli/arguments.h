@@ -8,6 +8,7 @@
 
 #include "config_server/cli/command_line.h"
 #include "google/protobuf/duration.pb.h"
+#include "homeward/admin/v1/admin.pb.h"
 
 namespace homeward {
 
@@ -42,6 +43,8 @@ CLI::Option* AddCount(const Command<Request>& command, const std::string& says) 
 CLI::Option* AddDuration(CLI::App* command, const std::string& name,
                          std::function<void(const google::protobuf::Duration&)> set,
                          const std::string& says);
+// How often points are made and how long they are kept. `otherwise`: where one is not given.
+void AddPolicy(CLI::App* command, admin::v1::Policy* policy, const std::string& otherwise);
 // A file that was read. With "-", nothing was: standard input is meant.
 struct FileContent {
   std::string text;

@@ -7,10 +7,11 @@
 namespace homeward {
 
 void AddMachineCommands(CommandLine* line);
-// Those that say where replicas are placed. Part of the group `machines`.
+// Those that say where replicas are placed and what they follow. Part of the group `machines`.
 void AddPlacementCommands(CommandLine* line, CLI::App* machines);
 void AddPointCommands(CommandLine* line);
 void AddServerCommands(CommandLine* line);
+void AddPolicyCommands(CommandLine* line);
 void AddVcenterCommands(CommandLine* line);
 void AddAzureCommands(CommandLine* line);
 void AddInventoryCommands(CommandLine* line);
@@ -24,6 +25,7 @@ void AddCompletionCommand(CommandLine* line);
 inline void AddAllCommands(CommandLine* line) {
   AddMachineCommands(line);
   AddPointCommands(line);
+  AddPolicyCommands(line);
   AddServerCommands(line);
   AddVcenterCommands(line);
   AddAzureCommands(line);

@@ -108,6 +108,8 @@ std::string FormatMachine(const admin::v1::Machine& machine) {
                              FormatBytes(machine.sync_total_bytes())),
                 &out);
   }
+  AppendField("Policy", machine.policy_name(), &out);
+  if (machine.has_policy()) AppendPolicy(machine.policy(), machine.own_policy(), &out);
   AppendField("Pending", FormatBytes(machine.pending_bytes()), &out);
   AppendField("Points", absl::StrCat(machine.point_count()), &out);
   if (machine.has_newest_point()) {

@@ -8,30 +8,11 @@ namespace {
 
 using admin::v1::AzurePlace;
 using admin::v1::NewVm;
-using admin::v1::Policy;
 using admin::v1::ProtectRequest;
 using admin::v1::ReprotectRequest;
+using admin::v1::SetPolicyRequest;
 using admin::v1::SwitchProcessServerRequest;
-using google::protobuf::Duration;
 using Stub = AdminClient::Stub;
-
-void AddPolicy(CLI::App* command, Policy* policy) {
-  AddDuration(
-      command, "--point-interval",
-      [policy](const Duration& value) { *policy->mutable_point_interval() = value; },
-      "time between crash-consistent recovery points (default: 5m)");
-  AddDuration(
-      command, "--app-point-interval",
-      [policy](const Duration& value) { *policy->mutable_app_point_interval() = value; },
-      "time between application-consistent recovery points (default: 60m)");
-  AddDuration(
-      command, "--retention",
-      [policy](const Duration& value) { *policy->mutable_retention_age() = value; },
-      "how long recovery points are kept (default: 24h)");
-  command->add_option_function<uint64_t>(
-      "--retention-bytes", [policy](uint64_t value) { policy->set_retention_bytes(value); },
-      "maximum size of the recovery journal in bytes (default: no limit)");
-}
 
 // Where in Azure, and as what.
 template <typename Request>
@@ -78,7 +59,10 @@ void AddPlacement(const Command<Request>& command) {
           "the machine's VM, if several could be it: the managed object reference or path that "
           "VM_AMBIGUOUS lists");
   AddAzurePlace(command);
-  AddPolicy(command.app, request->mutable_policy());
+  AddText(command, "--policy", &Request::mutable_policy_name,
+          "name of the replication policy to follow (default: the one the machine was given "
+          "before, or else failback)");
+  AddPolicy(command.app, request->mutable_policy(), "the policy's");
 }
 
 // Starts a job for each machine before it waits for any. Of several machines, one that is refused
@@ -216,11 +200,25 @@ void AddSwitchProcessServer(CommandLine* line, CLI::App* machines) {
   });
 }
 
+void AddSetPolicy(CommandLine* line, CLI::App* machines) {
+  const auto set = line->Show(
+      machines,
+      {"set-policy",
+       "have a machine follow another replication policy, at once and when it is protected again",
+       "machines set-policy web-1 gold"},
+      &Stub::SetPolicy, FormatMachine);
+  AddMachine(set);
+  AddText(set, "policy", &SetPolicyRequest::mutable_policy_name, "name of the replication policy")
+      ->required();
+  AddPolicy(set.app, set.request->mutable_own_policy(), "the policy's");
+}
+
 }  // namespace
 
 void AddPlacementCommands(CommandLine* line, CLI::App* machines) {
   AddProtect(line, machines);
   AddReprotect(line, machines);
+  AddSetPolicy(line, machines);
   AddSwitchProcessServer(line, machines);
 }
 

@@ -25,6 +25,11 @@ std::string FormatMachine(const admin::v1::Machine& machine);
 std::string FormatFindings(const admin::v1::RepairFindings& findings);
 std::string FormatPoints(const admin::v1::ListPointsResponse& response);
 
+std::string FormatPolicy(const admin::v1::NamedPolicy& policy);
+std::string FormatPolicies(const admin::v1::ListPoliciesResponse& response);
+// A line for each of its settings; with `own`, those are said to be the machine's own.
+void AppendPolicy(const admin::v1::Policy& policy, const admin::v1::Policy& own, std::string* out);
+
 std::string FormatServers(const admin::v1::ListServersResponse& response);
 std::string FormatServer(const admin::v1::Server& server);
 
