@@ -13,7 +13,7 @@ import subprocess
 import time
 
 from remote import Failed, Remote, archive
-from topology_file import DAEMONS, read
+from topology_file import DAEMONS, policy_words, read
 
 UNITS = pathlib.Path(__file__).resolve().parents[1] / "systemd"
 # On a host: what was put there, and what each daemon was last started with.
@@ -400,6 +400,7 @@ class Deployment:
             self.await_servers()
             if not did and not self.failures:
                 self.say("Nothing was changed: all is as described.")
+            self.make_policies()
             self.tell_of_the_rest()
         except Failed as why:
             self.failures.append(why)
@@ -473,6 +474,12 @@ class Deployment:
                                                 f"Can {wanted[kind, name]} reach {self.config_host.name}? `journalctl --unit homeward-{kind}` there says more. {REPEAT}"))
                 return
             time.sleep(0.5)
+
+    def make_policies(self):
+        described = self.topology.get("policies", [])
+        there = {one["name"] for one in self.ask("policies", "list").get("policies", [])} if described else set()
+        for policy in described:
+            self.ask(*policy_words(policy, policy["name"] in there))
 
     def tell_of_the_rest(self):
         """What a lab simulates is real in a deployment, and the operator's."""

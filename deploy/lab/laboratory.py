@@ -11,6 +11,8 @@ import pathlib
 import random
 import shutil
 import subprocess
+import threading
+import time
 
 from azure import Guests, ResourceManager, Storage, install_clients
 from cluster import Daemon, Operator
@@ -19,13 +21,14 @@ from guest import image
 from machines import Machine
 from network import Here, Link, Namespace, Site
 from report import page
-from topology_file import DAEMONS, Wrong, read
+from topology_file import DAEMONS, Wrong, policy_words, read
 from vcenter import PASSWORD, Vcenter
 
 VCENTER_PORT, MANAGER_PORT, STORAGE_PORT = 443, 443, 10000
 # The operator's address in the site of the configuration server: hosts have those behind it.
 OPERATOR = 2
 AZURE_SITE = "azure"
+LOOK_SECONDS = 0.5
 
 
 def seconds(duration):
@@ -228,6 +231,8 @@ class Laboratory(Operator):
                      "--thumbprint", vcenter.thumbprint)
         if self.manager is not None:
             self.manager.add_to(self, AZURE_SITE)
+        for policy in self.topology.get("policies", []):
+            self.cli(*policy_words(policy, there=policy["name"] == "failback"))
         wanted = len(self.topology.get("machines", []))
         self.await_("the inventory is there", lambda: len(self.try_json("inventory", "vms").get("vms", [])) >= wanted)
 
@@ -238,6 +243,17 @@ class Laboratory(Operator):
             machine = self.machines[described["name"]] = Machine(self, described)
             machine.install()
             machine.power_on_at_home()
+        threading.Thread(target=self.give_policies, daemon=True).start()
+
+    def give_policies(self):
+        """To each machine its own, once the configuration server knows it."""
+        waiting = {name: machine.described["policy"] for name, machine in self.machines.items() if "policy" in machine.described}
+        while waiting and not self.closed:
+            known = {one["name"] for one in self.try_json("machines", "list").get("machines", [])}
+            for name in known & waiting.keys():
+                if self.try_cli("machines", "set-policy", name, waiting[name]):
+                    self.say(f"  {name}: follows policy {waiting.pop(name)}")
+            time.sleep(LOOK_SECONDS)
 
     def powered_on(self, vm):
         machine = self.machine_of(vm)

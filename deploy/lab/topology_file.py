@@ -15,3 +15,14 @@ def read(binaries, *arguments):
     if done.returncode != 0:
         raise Wrong(done.stderr.strip())
     return done.stdout
+
+
+# A policy's fields, and what `homeward policies` calls them.
+SETTINGS = {"point_interval": "--point-interval", "app_point_interval": "--app-point-interval", "retention_age": "--retention",
+            "retention_bytes": "--retention-bytes", "rpo_threshold": "--rpo-threshold"}
+
+
+def policy_words(policy, there):
+    """The command that makes a topology's policy, or, if it is there, has it be as described."""
+    return ["policies", "change" if there else "create", policy["name"],
+            *(word for field, option in SETTINGS.items() if field in policy for word in (option, str(policy[field])))]

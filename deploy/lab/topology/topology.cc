@@ -11,6 +11,7 @@
 #include "absl/strings/ascii.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_join.h"
+#include "common/base/limits.h"
 #include "common/base/name.h"
 #include "common/config/config.h"
 #include "common/config/delay.h"
@@ -83,6 +84,7 @@ class TopologyCheck {
       }
     }
     CheckLinks();
+    CheckPolicies();
     CheckClasses();
     for (int i = 0; i < topology_.machines_size(); ++i)
       CheckMachine(absl::StrCat("machines[", i, "]"), topology_.machines(i));
@@ -274,6 +276,26 @@ class TopologyCheck {
     }
   }
 
+  void CheckPolicies() {
+    for (int i = 0; i < topology_.policies_size(); ++i) {
+      const v1::Policy& policy = topology_.policies(i);
+      const std::string key = absl::StrCat("policies[", i, "]");
+      Plain(absl::StrCat(key, ".name"), policy.name(), &policies_);
+      if (policy.has_point_interval() && FromProto(policy.point_interval()) < kPointIntervalMin)
+        problems_.Add(absl::StrCat(key, ".point_interval"),
+                      absl::StrCat("must be at least ", absl::FormatDuration(kPointIntervalMin)));
+      if (FromProto(policy.app_point_interval()) < absl::ZeroDuration())
+        problems_.Add(absl::StrCat(key, ".app_point_interval"), "must not be negative");
+      RequirePositive(absl::StrCat(key, ".retention_age"), policy.retention_age(),
+                      policy.has_retention_age(), &problems_);
+      RequirePositive(absl::StrCat(key, ".rpo_threshold"), policy.rpo_threshold(),
+                      policy.has_rpo_threshold(), &problems_);
+      if (policy.retention_bytes() != 0 && policy.retention_bytes() < kRetentionBytesMin)
+        problems_.Add(absl::StrCat(key, ".retention_bytes"),
+                      absl::StrCat("must be 0 or at least ", kRetentionBytesMin));
+    }
+  }
+
   void CheckClasses() {
     for (int i = 0; i < topology_.machine_classes_size(); ++i) {
       const std::string key = absl::StrCat("machine_classes[", i, "]");
@@ -320,6 +342,9 @@ class TopologyCheck {
     if (!machine.machine_class().empty() && classes_.count(machine.machine_class()) == 0)
       problems_.Add(absl::StrCat(key, ".machine_class"),
                     absl::StrCat("there is no machine class \"", machine.machine_class(), "\""));
+    if (!machine.policy().empty() && policies_.count(machine.policy()) == 0)
+      problems_.Add(absl::StrCat(key, ".policy"),
+                    absl::StrCat("there is no policy \"", machine.policy(), "\""));
     if (machine.count() > 0 && !machine.uuid().empty())
       problems_.Add(absl::StrCat(key, ".uuid"),
                     "cannot be that of several; leave out count or uuid");
@@ -332,7 +357,7 @@ class TopologyCheck {
   ConfigProblems& problems_;
   int config_servers_ = 0, azures_ = 0;
   std::set<std::string> names_;  // of sites, hosts and machines
-  std::set<std::string> sites_, classes_;
+  std::set<std::string> sites_, classes_, policies_;
   std::vector<std::pair<std::string, Ipv4Network>> networks_;
   std::set<uint32_t> addresses_;
   std::set<std::string> uuids_;

@@ -113,6 +113,29 @@ TEST(Topology, EachProblemIsToldWithItsLine) {
               HasSubstr("t:16: time_scale: must be between"));
 }
 
+TEST(Topology, PoliciesAreWhatTheConfigurationServerTakes) {
+  const auto with = [](const std::string& policies) {
+    return With("time_scale: 60", policies + "\ntime_scale: 60");
+  };
+  const std::string gold = "policies { name: \"gold\" point_interval { seconds: 10 } }";
+  const auto topology =
+      ReadTopology("t", with(gold + "\nmachines { name: \"mail\" policy: \"gold\" place { "
+                                    "esx_host: \"esx1\" datastore: \"ds1\" } }"));
+  ASSERT_TRUE(topology.ok()) << topology.status();
+  EXPECT_EQ(topology->machines(3).policy(), "gold");
+  EXPECT_THAT(Refusal(With("count: 2", "count: 2 policy: \"gold\"")),
+              HasSubstr("t:13: machines[0].policy: there is no policy \"gold\""));
+  EXPECT_THAT(Refusal(with(gold + "\n" + gold)),
+              HasSubstr("t:17: policies[1].name: there is another \"gold\" here"));
+  EXPECT_THAT(Refusal(with("policies {\n name: \"g\"\n point_interval { seconds: 4 } }")),
+              HasSubstr("t:18: policies[0].point_interval: must be at least 5s"));
+  EXPECT_THAT(Refusal(with("policies { name: \"g\" retention_age { seconds: 0 } }")),
+              HasSubstr("policies[0].retention_age"));
+  EXPECT_THAT(Refusal(with("policies { name: \"g\" retention_bytes: 24 }")),
+              HasSubstr("policies[0].retention_bytes: must be 0 or at least 1048576"));
+  EXPECT_THAT(Refusal(with("policies { name: \"two words\" }")), HasSubstr("policies[0].name"));
+}
+
 TEST(Topology, SitesThatNoLinkReachesAreRefused) {
   EXPECT_THAT(
       Refusal(With(
