@@ -174,6 +174,10 @@ TEST_F(PoliciesTest, ThePolicysThresholdIsTheMachinesAlert) {
   *said.mutable_rpo_threshold() = ToProto(absl::Minutes(1));
   ASSERT_TRUE(Named().Change("failback", said).ok());
   EXPECT_NE(Health().find("old; policy failback allows 1m"), std::string::npos) << Health();
+  Policy own;
+  *own.mutable_rpo_threshold() = ToProto(absl::Seconds(90));
+  ASSERT_TRUE(Named().Assign(Machine(), "failback", own).ok());
+  EXPECT_NE(Health().find("what is said for it alone allows 1m30s"), std::string::npos) << Health();
 }
 
 TEST_F(PoliciesTest, WhatCannotBeAPolicyIsRefused) {

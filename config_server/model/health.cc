@@ -13,6 +13,11 @@ namespace {
 
 using storage::v1::Machine;
 
+std::string WhoseThreshold(const Machine& machine) {
+  if (machine.assignment().own_policy().has_rpo_threshold()) return "what is said for it alone";
+  return absl::StrCat("policy ", PolicyNameOf(machine));
+}
+
 void JudgePoints(const View& view, const Machine& machine,
                  const control::v1::ReplicaObserved& replica,
                  std::vector<types::v1::HealthIssue>* issues) {
@@ -38,7 +43,7 @@ void JudgePoints(const View& view, const Machine& machine,
                       ? absl::StrCat("for ", for_long, " no recovery point was of one instant")
                       : absl::StrCat("the newest recovery point ",
                                      instant == &newest ? "" : "that is of one instant ", "is ",
-                                     for_long, " old; policy ", PolicyNameOf(machine), " allows ",
+                                     for_long, " old; ", WhoseThreshold(machine), " allows ",
                                      absl::FormatDuration(threshold)))));
 }
 
