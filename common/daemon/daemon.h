@@ -45,8 +45,11 @@ class Daemon {
 struct DaemonCommand {
   std::string flag;
   std::string purpose;
-  // What it returns is printed.
-  std::function<absl::StatusOr<std::string>(const google::protobuf::Message& config)> run;
+  // What it returns is printed. `argument` is empty where the flag takes none.
+  std::function<absl::StatusOr<std::string>(const google::protobuf::Message& config,
+                                            const std::string& argument)>
+      run;
+  std::string argument = "";  // what the flag takes, "FILE"; empty: nothing
 };
 
 struct DaemonProgram {

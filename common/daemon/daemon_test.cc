@@ -25,7 +25,7 @@ Ended RunDaemon(std::vector<std::string> arguments) {
                         problems);
   };
   program.new_config = [] { return std::make_unique<config::v1::AgentConfig>(); };
-  program.commands = {{"tell", "say where its state is", [](const auto& config) {
+  program.commands = {{"tell", "say where its state is", [](const auto& config, const auto&) {
                          return absl::StatusOr<std::string>(
                              static_cast<const config::v1::AgentConfig&>(config).state_directory());
                        }}};

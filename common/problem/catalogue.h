@@ -14,6 +14,8 @@ std::vector<ProblemEntry> MachineProblems();
 std::vector<ProblemEntry> AgentProblems();
 // Process servers, master targets, and the replicas that these keep.
 std::vector<ProblemEntry> ServerProblems();
+// The configuration server itself.
+std::vector<ProblemEntry> ConfigServerProblems();
 // vCenters, and the VMs in them.
 std::vector<ProblemEntry> VcenterProblems();
 // Azure, and machines that are replicated there or live there.

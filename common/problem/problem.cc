@@ -24,6 +24,7 @@ const std::vector<Topic>& Topics() {
       {"Machines, points and jobs", MachineProblems()},
       {"Agents", AgentProblems()},
       {"Process servers and master targets", ServerProblems()},
+      {"The configuration server", ConfigServerProblems()},
       {"vCenters and VMs", VcenterProblems()},
       {"Azure", AzureProblems()},
   };

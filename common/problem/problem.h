@@ -156,6 +156,11 @@ enum class ProblemId {
   kTestSubnetUnsuitable,
   kTestFailoverLeft,
   kMigrationNotConfirmed,
+  // The configuration server.
+  kBackupsNotConfigured,
+  kBackupFailed,
+  kConfigServerIdentity,
+  kForgottenGeneration,
 };
 inline constexpr ProblemId kProblemIdLast = ProblemId::kMigrationNotConfirmed;
 

@@ -403,6 +403,7 @@ void HostedReplica::Publish() {
   if (store_ != nullptr) {
     for (const DataKey& key : keys_.keys) seen.add_data_key_ids(key.id);
     seen.set_syncing(store_->state().syncing);
+    seen.set_held_generation(store_->state().generation);
     ToProto(store_->position(), seen.mutable_position());
     seen.set_journal_bytes(store_->journal_bytes());
     if (const absl::Status damage = store_->damage(); !damage.ok()) {

@@ -33,8 +33,8 @@ TEST(AdminClientTest, RepeatsWhatReadsAndNothingThatStartsWork) {
   }
   for (const char* const name :
        {"Protect", "Resync", "CreatePoint", "Failback", "Commit", "Reprotect", "Remove", "Repair",
-        "RotatePassphrase", "AddVcenter", "RemoveVcenter", "AddAzureSite", "TestFailover",
-        "CompleteMigration", "SwitchProcessServer"}) {
+        "RotatePassphrase", "CreateBackup", "AddVcenter", "RemoveVcenter", "AddAzureSite",
+        "TestFailover", "CompleteMigration", "SwitchProcessServer"}) {
     EXPECT_FALSE(repeated.contains(name)) << name;
   }
 }

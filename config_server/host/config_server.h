@@ -13,6 +13,9 @@ namespace homeward {
 void CheckConfigServerConfig(const google::protobuf::Message& config, ConfigProblems* problems);
 absl::StatusOr<std::unique_ptr<Daemon>> StartConfigServer(const google::protobuf::Message& config,
                                                           const Environment& environment);
+// What --restore does, with the backup's path.
+absl::StatusOr<std::string> RestoreConfigServer(const google::protobuf::Message& config,
+                                                const std::string& backup);
 
 }  // namespace homeward
 

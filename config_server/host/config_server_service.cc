@@ -3,13 +3,17 @@
 #include <utility>
 
 #include "absl/strings/str_cat.h"
+#include "common/base/check.h"
 #include "common/config/proxy.h"
 #include "common/exec/strand.h"
 #include "common/log/log.h"
 #include "common/problem/problem.h"
 #include "common/rpc/credentials.h"
+#include "common/rpc/problem_status.h"
 #include "common/status/status_macros.h"
 #include "common/wire/time_proto.h"
+#include "config_server/backup/backups.h"
+#include "config_server/backup/restore.h"
 #include "config_server/host/config_server.h"
 #include "config_server/inventory/azure_sites.h"
 #include "config_server/inventory/cloud_mover.h"
@@ -59,6 +63,18 @@ HttpsProxy ProxyOf(const ConfigServerConfig& config) {
           {config.proxy().except().begin(), config.proxy().except().end()}};
 }
 
+Backups::Options BackupsOf(const ConfigServerConfig& config) {
+  Backups::Options options;
+  options.directory = config.backup().directory();
+  options.passphrase_file = config.backup().passphrase_file();
+  options.scratch = JoinPath(config.state_directory(), "backup");
+  options.listen_address = config.listen_address();
+  options.interval =
+      DurationOr(config.backup().interval(), config.backup().has_interval(), options.interval);
+  if (config.backup().keep() > 0) options.kept = config.backup().keep();
+  return options;
+}
+
 class ConfigServer : public Daemon {
  public:
   ConfigServer(const Environment& environment, ConfigServerConfig config)
@@ -90,8 +106,13 @@ class ConfigServer : public Daemon {
     calls.proxy = ProxyOf(config_);
     sites_ =
         std::make_unique<AzureSites>(&brain_->store(), environment_.clock, followers_.get(), calls);
+    TellOfRestore();
+    if (config_.has_backup()) {
+      backups_ = std::make_unique<Backups>(environment_.files, environment_.clock, &brain_->store(),
+                                           BackupsOf(config_));
+    }
     operations_ = std::make_unique<Operations>(strand_.get(), brain_.get(), registrar_.get(),
-                                               vcenters_.get(), sites_.get());
+                                               vcenters_.get(), sites_.get(), backups_.get());
     admin_ = std::make_unique<AdminService>(operations_.get());
     brain_->store().Watch([this](const Store::Transaction&) { operations_->Changed(); });
     HW_ASSIGN_OR_RETURN(server_, StartServer({.address = config_.listen_address(),
@@ -107,6 +128,7 @@ class ConfigServer : public Daemon {
     if (server_ != nullptr)
       server_->Shutdown(absl::ToChronoTime(environment_.clock.Now() + absl::Seconds(1)));
     server_.reset();
+    backups_.reset();
     if (strand_ != nullptr) strand_->Stop();
     if (followers_ != nullptr) followers_->Stop();
   }
@@ -118,6 +140,10 @@ class ConfigServer : public Daemon {
   }
   std::vector<types::v1::HealthIssue> Health() override {
     std::vector<types::v1::HealthIssue> issues;
+    if (backups_ != nullptr && !backups_->last().ok()) {
+      issues.push_back(MakeIssue(types::v1::WARNING, ProblemId::kBackupFailed,
+                                 std::string(backups_->last().message())));
+    }
     strand_->Run([&] {
       const View view = brain_->MakeView();
       for (const storage::v1::Machine& machine : view.machines) {
@@ -151,6 +177,24 @@ class ConfigServer : public Daemon {
   }
 
  private:
+  // Once. What it has forgotten shows as the replicas report.
+  void TellOfRestore() {
+    storage::v1::Meta meta = *brain_->store().Get<storage::v1::Meta>(Store::kOnly);
+    if (!meta.has_restored_backup_time()) return;
+    brain_->AddEvent(
+        "config_server.restored", "", "",
+        absl::StrCat("as it was at ",
+                     absl::FormatTime(FromProto(meta.restored_backup_time()), absl::UTCTimeZone()),
+                     ", from ", meta.restored_from()));
+    meta = *brain_->store().Get<storage::v1::Meta>(Store::kOnly);
+    meta.clear_restored_backup_time();
+    meta.clear_restored_from();
+    Store::Transaction transaction;
+    transaction.Put(Store::kOnly, meta);
+    const absl::Status told = brain_->store().Commit(transaction);
+    HW_CHECK(told.ok());
+  }
+
   absl::Status KeepIdentities() {
     const std::string id = brain_->store().Get<storage::v1::Meta>(Store::kOnly)->config_server_id();
     const std::string& state = config_.state_directory();
@@ -186,6 +230,7 @@ class ConfigServer : public Daemon {
   std::unique_ptr<CloudMover> cloud_;
   std::unique_ptr<Brain> brain_;  // on strand_, as the next
   std::unique_ptr<Registrar> registrar_;
+  std::unique_ptr<Backups> backups_;    // null: it makes none
   std::unique_ptr<Vcenters> vcenters_;  // on strand_, as the next
   std::unique_ptr<AzureSites> sites_;
   std::unique_ptr<ControlService> control_;
@@ -214,6 +259,12 @@ void CheckConfigServerConfig(const google::protobuf::Message& message, ConfigPro
   RequirePositive("guest_shutdown_limit", config.guest_shutdown_limit(),
                   config.has_guest_shutdown_limit(), problems);
   RequirePositive("rpo_threshold", config.rpo_threshold(), config.has_rpo_threshold(), problems);
+  if (config.has_backup()) {
+    RequireAbsolutePath("backup.directory", config.backup().directory(), problems);
+    RequireAbsolutePath("backup.passphrase_file", config.backup().passphrase_file(), problems);
+    if (config.backup().has_interval() && FromProto(config.backup().interval()) < absl::Minutes(1))
+      problems->Add("backup.interval", "must be at least 1 min");
+  }
   const Settings settings = SettingsOf(config);
   if (settings.heartbeat_timeout < 2 * settings.heartbeat_interval)
     problems->Add("heartbeat_timeout", "must be at least twice heartbeat_interval");
@@ -227,6 +278,25 @@ absl::StatusOr<std::unique_ptr<Daemon>> StartConfigServer(const google::protobuf
       std::make_unique<ConfigServer>(environment, static_cast<const ConfigServerConfig&>(config));
   HW_RETURN_IF_ERROR(server->Start());
   return server;
+}
+
+absl::StatusOr<std::string> RestoreConfigServer(const google::protobuf::Message& message,
+                                                const std::string& backup) {
+  const auto& config = static_cast<const ConfigServerConfig&>(message);
+  if (!config.has_backup()) {
+    return absl::InvalidArgumentError(
+        "backup.passphrase_file is not in the configuration: it has what backups are opened with");
+  }
+  absl::StatusOr<std::string> restored =
+      Restore(RealFileSystem(), {.backup = backup,
+                                 .passphrase_file = config.backup().passphrase_file(),
+                                 .state_directory = config.state_directory(),
+                                 .listen_address = config.listen_address()});
+  if (const auto problem = ProblemOf(restored.status())) {
+    return absl::FailedPreconditionError(
+        absl::StrCat(Describe(restored.status()), ".\n", problem->action()));
+  }
+  return restored;
 }
 
 }  // namespace homeward

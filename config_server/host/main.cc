@@ -9,5 +9,9 @@ int main(int argc, char** argv) {
        .purpose = "keeps registrations, rules, jobs and the CA, and orchestrates",
        .check = homeward::CheckConfigServerConfig,
        .new_config = [] { return std::make_unique<homeward::config::v1::ConfigServerConfig>(); },
-       .start = homeward::StartConfigServer});
+       .start = homeward::StartConfigServer,
+       .commands = {{.flag = "restore",
+                     .purpose = "make the configuration server anew out of a backup",
+                     .run = homeward::RestoreConfigServer,
+                     .argument = "FILE"}}});
 }

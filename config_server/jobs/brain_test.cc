@@ -3,6 +3,8 @@
 #include <map>
 #include <string>
 
+#include "absl/algorithm/container.h"
+#include "config_server/model/health.h"
 #include "homeward/storage/v1/schema_1.pb.h"
 #include "tests/fakes/brain_fixture.h"
 
@@ -242,6 +244,23 @@ TEST_F(BrainTest, AFailbackWaitsForASourceThatLives) {
   EXPECT_EQ(brain_->FindJob(job->id())->state(), storage::v1::RUNNING);
   agent_runs_ = true;
   EXPECT_EQ(Finish(job->id()).state(), storage::v1::SUCCEEDED);
+}
+
+TEST_F(BrainTest, AReplicaThatKnowsMoreThanTheServerIsSaidAndGoneOnFromByAnOperator) {
+  Obey();
+  Obey();
+  Run("protect");
+  held_generation_ = Machine().generation() + 3;  // the store is an older one again
+  Obey();
+  EXPECT_EQ(IdOf(Start("failback", "latest").status()), "FORGOTTEN_GENERATION");
+  const auto issues = JudgeMachine(brain_->MakeView(), Machine());
+  EXPECT_TRUE(absl::c_any_of(issues, [](const types::v1::HealthIssue& issue) {
+    return issue.severity() == types::v1::CRITICAL &&
+           issue.problem().id() == "FORGOTTEN_GENERATION";
+  }));
+  Run("resync");
+  EXPECT_EQ(Machine().generation(), held_generation_ + 1);
+  Run("failback", "latest");
 }
 
 TEST_F(BrainTest, AWaitThatLeadsNowhereEndsByName) {

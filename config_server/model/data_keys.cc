@@ -109,7 +109,7 @@ void JudgeEncryption(const View& view, const Machine& machine,
 }
 
 void BeginGeneration(const View& view, Machine* machine) {
-  machine->set_generation(machine->generation() + 1);
+  machine->set_generation(view.NewestGeneration(*machine) + 1);
   if (!machine->has_assignment()) return;
   Assignment& assignment = *machine->mutable_assignment();
   assignment.clear_data_keys();

@@ -66,6 +66,8 @@ std::vector<types::v1::HealthIssue> JudgeMachine(const View& view, const Machine
     }
   }
   JudgeEncryption(view, machine, &issues);
+  if (Refusal refusal = CheckRemembered(view, machine))
+    issues.push_back(IssueOf(types::v1::CRITICAL, *std::move(refusal)));
   if (machine.state() == storage::v1::FAILED_BACK) {
     if (Refusal refusal = RulesOf(machine).CheckCommit(machine))
       issues.push_back(IssueOf(types::v1::CRITICAL, *std::move(refusal)));

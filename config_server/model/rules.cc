@@ -123,6 +123,14 @@ Refusal CheckAgent(const View& view, const Machine& machine) {
   return std::nullopt;
 }
 
+Refusal CheckRemembered(const View& view, const Machine& machine) {
+  const uint64_t newest = view.NewestGeneration(machine);
+  if (newest == machine.generation()) return std::nullopt;
+  return MakeProblem(ProblemId::kForgottenGeneration,
+                     absl::StrCat("the replica of ", NameOf(machine), " is of generation ", newest,
+                                  ", and this configuration server knows ", machine.generation()));
+}
+
 Refusal CheckOperation(const View& view, const Machine& machine, storage::v1::Operation operation) {
   if (!machine.job_id().empty()) {
     return MakeProblem(ProblemId::kJobRunning,
@@ -142,6 +150,10 @@ Refusal CheckOperation(const View& view, const Machine& machine, storage::v1::Op
     return MakeProblem(id,
                        absl::StrCat(NameOf(machine), " is in state ", StateName(machine.state()),
                                     ", which does not allow ", OperationName(operation, machine)));
+  }
+  const bool mends = operation == storage::v1::RESYNC || operation == storage::v1::REMOVE;
+  if (!mends) {
+    if (Refusal refusal = CheckRemembered(view, machine)) return refusal;
   }
   switch (operation) {
     case storage::v1::PROTECT:

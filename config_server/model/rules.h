@@ -11,6 +11,8 @@ namespace homeward {
 // This boot of a copy of the machine is over: it is not taken for the machine any more.
 void Retire(const std::string& boot_id, storage::v1::Machine* machine);
 
+// That this server was not restored from a backup older than what became of the machine.
+Refusal CheckRemembered(const View& view, const storage::v1::Machine& machine);
 // Whether `operation` may start. Beyond the state: no other job, and the operation's own rules.
 Refusal CheckOperation(const View& view, const storage::v1::Machine& machine,
                        storage::v1::Operation operation);

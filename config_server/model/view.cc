@@ -105,6 +105,11 @@ const control::v1::ReplicaObserved* View::ReplicaOf(const storage::v1::Machine& 
   return nullptr;
 }
 
+uint64_t View::NewestGeneration(const storage::v1::Machine& machine) const {
+  const control::v1::ReplicaObserved* const replica = ReplicaOf(machine);
+  return std::max(machine.generation(), replica == nullptr ? 0 : replica->held_generation());
+}
+
 const control::v1::RelayObserved* View::RelayOf(const storage::v1::Machine& machine) const {
   const control::v1::Heartbeat* const heartbeat =
       fleet.heartbeat(machine.assignment().placement().process_server_id());

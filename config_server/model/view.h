@@ -72,6 +72,9 @@ struct View {
   // Null while the component has not been heard, or speaks of another replica or generation.
   const control::v1::AgentObserved* AgentOf(const storage::v1::Machine& machine) const;
   const control::v1::ReplicaObserved* ReplicaOf(const storage::v1::Machine& machine) const;
+  // Of the machine, or what its replica knows of, if that is newer: then this server has forgotten
+  // something.
+  uint64_t NewestGeneration(const storage::v1::Machine& machine) const;
   const control::v1::RelayObserved* RelayOf(const storage::v1::Machine& machine) const;
   // What takes the machine's stream to its end: a master target, or a process server. Null: there
   // is none.

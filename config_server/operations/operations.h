@@ -13,6 +13,7 @@
 #include "absl/synchronization/mutex.h"
 #include "common/exec/strand.h"
 #include "common/tls/identity.h"
+#include "config_server/backup/backups.h"
 #include "config_server/inventory/azure_sites.h"
 #include "config_server/inventory/vcenters.h"
 #include "config_server/jobs/brain.h"
@@ -32,13 +33,15 @@ struct Caller {
 // strand. The strand and what is given to the constructor outlive it.
 class Operations {
  public:
+  // `backups` may be null: it was told to make none.
   Operations(Strand* strand, Brain* brain, Registrar* registrar, Vcenters* vcenters,
-             AzureSites* sites)
+             AzureSites* sites, Backups* backups = nullptr)
       : strand_(*strand),
         brain_(*brain),
         registrar_(*registrar),
         vcenters_(*vcenters),
-        sites_(*sites) {}
+        sites_(*sites),
+        backups_(backups) {}
 
   // Asks the operation, on the strand, once the caller was found to be allowed it. One that changes
   // something is audited: an event says who had it done.
@@ -143,6 +146,10 @@ class Operations {
   // Adds the site when Azure has answered, and has all that it names.
   absl::Status AddAzureSite(const Caller& caller, const admin::v1::AddAzureSiteRequest& request,
                             admin::v1::AzureSite* response);
+  absl::Status ListBackups(const Caller& caller, const admin::v1::ListBackupsRequest& request,
+                           admin::v1::ListBackupsResponse* response);
+  absl::Status CreateBackup(const Caller& caller, const admin::v1::CreateBackupRequest& request,
+                            admin::v1::Backup* response);
   absl::Status GetInventory(const Caller& caller, const admin::v1::GetInventoryRequest& request,
                             admin::v1::Inventory* response);
   // Calls `show` with the job whenever it has changed, until it has ended, `show` returns false or
@@ -170,6 +177,7 @@ class Operations {
   Registrar& registrar_;
   Vcenters& vcenters_;
   AzureSites& sites_;
+  Backups* const backups_;
   absl::Mutex mutex_;
   uint64_t changes_ ABSL_GUARDED_BY(mutex_) = 0;
   bool stopping_ ABSL_GUARDED_BY(mutex_) = false;

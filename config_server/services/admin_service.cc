@@ -72,6 +72,18 @@ HOMEWARD_ADMIN_METHOD(DeletePolicy, DeletePolicyRequest, NamedPolicy)
 HOMEWARD_ADMIN_METHOD(SetPolicy, SetPolicyRequest, Machine)
 #undef HOMEWARD_ADMIN_METHOD
 
+Status AdminService::ListBackups(ServerContext* context,
+                                 const admin::v1::ListBackupsRequest* request,
+                                 admin::v1::ListBackupsResponse* response) {
+  return ToGrpc(operations_.ListBackups(CallerOf(*context), *request, response));
+}
+
+Status AdminService::CreateBackup(ServerContext* context,
+                                  const admin::v1::CreateBackupRequest* request,
+                                  admin::v1::Backup* response) {
+  return ToGrpc(operations_.CreateBackup(CallerOf(*context), *request, response));
+}
+
 Status AdminService::AddVcenter(ServerContext* context, const admin::v1::AddVcenterRequest* request,
                                 admin::v1::Vcenter* response) {
   return ToGrpc(operations_.AddVcenter(CallerOf(*context), *request, response));

@@ -45,6 +45,8 @@ class AdminService : public admin::v1::AdminService::Service {
   HOMEWARD_ADMIN_METHOD(CancelJob, CancelJobRequest, Job)
   HOMEWARD_ADMIN_METHOD(ShowPassphrase, ShowPassphraseRequest, Enrolment)
   HOMEWARD_ADMIN_METHOD(RotatePassphrase, RotatePassphraseRequest, Enrolment)
+  HOMEWARD_ADMIN_METHOD(ListBackups, ListBackupsRequest, ListBackupsResponse)
+  HOMEWARD_ADMIN_METHOD(CreateBackup, CreateBackupRequest, Backup)
   HOMEWARD_ADMIN_METHOD(AddVcenter, AddVcenterRequest, Vcenter)
   HOMEWARD_ADMIN_METHOD(AddAzureSite, AddAzureSiteRequest, AzureSite)
   HOMEWARD_ADMIN_METHOD(ListAzureSites, ListAzureSitesRequest, ListAzureSitesResponse)

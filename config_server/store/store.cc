@@ -4,6 +4,7 @@
 #include <rocksdb/db.h>
 #include <rocksdb/env.h>
 #include <rocksdb/table.h>
+#include <rocksdb/utilities/backup_engine.h>
 #include <rocksdb/write_batch.h>
 
 #include "absl/strings/numbers.h"
@@ -86,6 +87,20 @@ class RocksStore : public Store {
     Transaction transaction;
     transaction.Put(kOnly, *meta);
     return Commit(transaction);
+  }
+
+  absl::Status BackUp(const std::string& directory) const override {
+    rocksdb::BackupEngineOptions options(directory);
+    // Of one backup nothing is shared with another.
+    options.share_table_files = false;
+    rocksdb::Env* const env = env_ != nullptr ? env_.get() : rocksdb::Env::Default();
+    rocksdb::BackupEngine* opened = nullptr;
+    HW_RETURN_IF_ERROR(FromRocks(rocksdb::BackupEngine::Open(env, options, &opened),
+                                 absl::StrCat("begin a backup in ", directory)));
+    const std::unique_ptr<rocksdb::BackupEngine> engine(opened);
+    // What the log does not have yet nobody was told of.
+    return FromRocks(engine->CreateNewBackup(db_.get(), /*flush_before_backup=*/false),
+                     absl::StrCat("back up the store to ", directory));
   }
 
   uint64_t revision() const override { return revision_; }
@@ -191,6 +206,23 @@ absl::Status Store::Together(const std::function<void()>& commits) {
   commits();
   together_ = false;
   return Sync();
+}
+
+absl::Status Store::Restore(const std::string& backup, const std::string& directory) {
+  rocksdb::BackupEngineReadOnly* opened = nullptr;
+  HW_RETURN_IF_ERROR(
+      FromRocks(rocksdb::BackupEngineReadOnly::Open(rocksdb::Env::Default(),
+                                                    rocksdb::BackupEngineOptions(backup), &opened),
+                absl::StrCat("open the backup in ", backup)));
+  const std::unique_ptr<rocksdb::BackupEngineReadOnly> engine(opened);
+  rocksdb::BackupInfo newest;
+  HW_RETURN_IF_ERROR(
+      FromRocks(engine->GetLatestBackupInfo(&newest), absl::StrCat("find the backup in ", backup)));
+  HW_RETURN_IF_ERROR(
+      FromRocks(engine->VerifyBackup(newest.backup_id, /*verify_with_checksum=*/true),
+                absl::StrCat("check the backup in ", backup)));
+  return FromRocks(engine->RestoreDBFromLatestBackup(directory, directory),
+                   absl::StrCat("restore the store to ", directory));
 }
 
 absl::StatusOr<std::unique_ptr<Store>> Store::Open(const std::string& directory) {

@@ -133,6 +133,13 @@ class Store {
     return count;
   }
 
+  // Writes what is durable now to `directory`, which holds nothing else, with RocksDB's backup
+  // engine. On any thread, beside everything else.
+  virtual absl::Status BackUp(const std::string& directory) const = 0;
+  // Makes a store in `directory`, which has none, of what BackUp() wrote, once all of its checksums
+  // are right. DATA_LOSS. Nothing is durable before somebody syncs it.
+  static absl::Status Restore(const std::string& backup, const std::string& directory);
+
   // Grows with every commit, over restarts too.
   virtual uint64_t revision() const = 0;
   // Called after every commit, on the strand, in the order of the calls to Watch. It must not

@@ -112,6 +112,9 @@ StepResult RequestResync(TaskContext& context) {
   const std::vector<types::v1::RecoveryPoint> points = PointsOf(context.view, *context.machine);
   if (!points.empty()) context.job->set_point_before(points.back().id());
   context.machine->mutable_assignment()->mutable_state()->set_resync_token(TokenOf(context));
+  // An operator goes on from a backup that is older than the replica.
+  if (CheckRemembered(context.view, *context.machine))
+    BeginGeneration(context.view, context.machine);
   return StepResult::Done();
 }
 

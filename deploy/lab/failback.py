@@ -114,6 +114,10 @@ class Story:
                      "hardware": str(self.work / "hardware" / "mt-1"), "hardware_kind": "loop",
                      "disks": [{"file": "mt-1.vmdk", "size_mb": 16, "controller": 0, "unit": 0}]}]}]}
 
+    def configure(self):
+        """What the configuration server's configuration has beside the usual."""
+        return ""
+
     def set_up(self):
         self.start_vcenter()
         (self.work / "azure").mkdir()
@@ -124,7 +128,7 @@ class Story:
     def start_vcenter(self):
         """And the configuration server, which knows it."""
         self.vcenter = Vcenter(self.binaries, self.work / "vcenter", self.topology())
-        self.cluster = Cluster(self.binaries, self.work)
+        self.cluster = Cluster(self.binaries, self.work, extra=self.configure())
         self.cluster.start_config_server()
         password = self.work / "password"
         password.write_text(PASSWORD + "\n")

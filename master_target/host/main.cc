@@ -12,5 +12,7 @@ int main(int argc, char** argv) {
        .start = homeward::StartMasterTarget,
        .commands = {{.flag = "prepare_retention",
                      .purpose = "make and check the directory for recovery points",
-                     .run = homeward::PrepareRetention}}});
+                     .run = [](const auto& config, const auto&) {
+                       return homeward::PrepareRetention(config);
+                     }}}});
 }

@@ -13,5 +13,7 @@ int main(int argc, char** argv) {
        .start = homeward::StartAgent,
        .commands = {{.flag = "enrol_anew",
                      .purpose = "set the identity of the machine that this one is a clone of aside",
-                     .run = homeward::EnrolAnewAtNextStart}}});
+                     .run = [](const auto& config, const auto&) {
+                       return homeward::EnrolAnewAtNextStart(config);
+                     }}}});
 }

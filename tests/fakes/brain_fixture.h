@@ -180,6 +180,7 @@ class BrainFixture : public ::testing::Test {
     replica->set_replica_id(wanted.replica_id());
     replica->set_machine_id(wanted.machine_id());
     replica->set_generation(wanted.generation());
+    replica->set_held_generation(std::max(wanted.generation(), held_generation_));
     const bool at_point = wanted.phase() == control::v1::RECOVER && !opens_nothing_;
     if (!opens_nothing_) replica->set_phase(wanted.phase());
     replica->set_point_id(wanted.point_id());
@@ -293,6 +294,7 @@ class BrainFixture : public ::testing::Test {
   storage::v1::Policy own_policy_;
   PlacementWish wish_;  // of a protect and a reprotect; with a location, no directory is wished for
   bool shows_points_ = true;             // the process server knows of test failovers
+  uint64_t held_generation_ = 0;         // that replicas know of at least
   bool opens_nothing_ = false;           // receivers were started again, and no replica is open yet
   std::vector<std::string> containers_;  // that the process server can write
   bool agent_runs_ = true;

@@ -25,6 +25,7 @@ struct Flags {
   std::string config_path;
   bool check_only = false;
   const DaemonCommand* command = nullptr;
+  std::string argument;  // of the command
 };
 
 // Returns the exit code when there is nothing to run.
@@ -42,9 +43,18 @@ int ParseFlags(int argc, char** argv, const DaemonProgram& program, Flags* flags
   app.add_flag("--check_config", flags->check_only,
                "say everything that is wrong with it, then end");
   for (const DaemonCommand& command : program.commands) {
-    app.add_flag_callback(
-        absl::StrCat("--", command.flag), [flags, &command] { flags->command = &command; },
-        absl::StrCat(command.purpose, ", then end"));
+    const std::string flag = absl::StrCat("--", command.flag);
+    const std::string purpose = absl::StrCat(command.purpose, ", then end");
+    if (command.argument.empty()) {
+      app.add_flag_callback(
+          flag, [flags, &command] { flags->command = &command; }, purpose);
+      continue;
+    }
+    const auto take = [flags, &command](const std::string& argument) {
+      flags->command = &command;
+      flags->argument = argument;
+    };
+    app.add_option_function<std::string>(flag, take, purpose)->type_name(command.argument);
   }
   try {
     app.parse(argc, argv);
@@ -197,7 +207,7 @@ int DaemonMain(int argc, char** argv, const DaemonProgram& program) {
     return 0;
   }
   if (flags.command != nullptr) {
-    const absl::StatusOr<std::string> told = flags.command->run(*config);
+    const absl::StatusOr<std::string> told = flags.command->run(*config, flags.argument);
     if (told.ok()) {
       std::printf("%s", told->c_str());
     } else {
