@@ -16,6 +16,7 @@
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
 #include "absl/strings/str_split.h"
+#include "absl/synchronization/mutex.h"
 #include "absl/synchronization/notification.h"
 #include "common/clock/clock.h"
 #include "common/config/config.h"
@@ -121,7 +122,9 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "usage: homeward-fleet COUNT:AGENT_CONF...\n");
     return 2;
   }
-  homeward::TuneProcess();
+  // Not as a daemon (TuneProcess): in one arena, memory of ten thousand connections that end and
+  // begin is searched for again and again.
+  absl::SetMutexDeadlockDetectionMode(absl::OnDeadlockCycle::kIgnore);
   homeward::UseLeanConnections();
   homeward::SetLogLevel(homeward::LogLevel::kWarn);
   const absl::Status ran = homeward::Run({argv + 1, argv + argc});

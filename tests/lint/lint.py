@@ -56,7 +56,7 @@ def reachable(targets, name, seen=None):
 
 HOMES = {
     r"rocksdb/": ["config_server/store/", "tests/fakes/store_on_files.cc"],
-    r"openssl/": ["common/tls/", "common/cipher/"],
+    r"openssl/": ["common/tls/", "common/cipher/", "tests/fleet/read_once.cc"],
     r"grpcpp/": ["common/rpc/", "tests/e2e/", "_service.cc", "_service.h", "_link.cc", "_link.h"],
     r"curl/": ["common/net/"],
     r"httplib\.h": ["common/net/"],
