@@ -1,4 +1,4 @@
-// LeanConnections: TLS for a process that has thousands of quiet connections.
+// LeanConnections: what TLS connections of this process do without.
 #ifndef HOMEWARD_COMMON_TLS_LEAN_CONNECTIONS_H_
 #define HOMEWARD_COMMON_TLS_LEAN_CONNECTIONS_H_
 
@@ -9,6 +9,12 @@ namespace homeward {
 // and OpenSSL 3.0 spends a fifth of a handshake on them. Costs throughput, so it is not for who
 // moves bulk data. Thread-safe; may be repeated.
 void UseLeanConnections();
+
+// From now on each TLS connection of this process, gRPC's too, shows its own certificate without
+// the CA's, which everybody has whom it is to convince. Otherwise OpenSSL verifies this process's
+// own certificate in every handshake, to find out what else to send, and the other side reads that.
+// Thread-safe; may be repeated.
+void ShowCertificateAlone();
 
 }  // namespace homeward
 
