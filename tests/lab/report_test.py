@@ -138,6 +138,8 @@ class PageTest(folders.Folders):
         self.assertEqual((self.drawn(seen, "rpo"), self.drawn(seen, "throughput")), ([20] * 3, [20] * 3))
         for one in seen:
             self.assertIn("1 s stands for 10 s", one["head"])
+            self.assertIn("homeward fleet registrations", one["sections"]["answers"]["text"])
+            self.assertIn("220 boots", one["sections"]["delays"]["text"])
             self.assertGreaterEqual(one["letters"], 11)
             for curve in one["sections"]["rpo"]["curves"]:
                 self.assertGreater(min(curve["width"], curve["height"]), 10)

@@ -158,6 +158,7 @@ def fleet(folder):
                 script.at(695, lambda timeline, machine=machine, boot=boot, wait=wait: timeline.delay(machine, str(boot), 0, wait))
         script.play(timeline, clock, 700)
         timeline.expectation("all twenty register", True, "20 of 20")
+        timeline.answer("", "homeward fleet registrations", "BOOTS  P50\n20     1m2s\n")
         timeline.expectation("p95 of the registration delay is under 2 minutes", True, "98 s")
 
 
@@ -226,6 +227,7 @@ def golden(folder):
             timeline.delay("vm-1", "2", 6.5, 10)
         clock.to(timeline, 11)
         timeline.acceptance("vm-1", "AGENT_NOT_REGISTERED")
+        timeline.answer("", "homeward fleet registrations", "1 boot; p50 3.5s")
         timeline.expectation("its disk is equal", True, "2 GiB of 2 GiB")
 
 

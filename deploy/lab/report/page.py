@@ -22,7 +22,8 @@ REPORT = "report.html"
 # A drawing is made for each, so that its letters have one size; the page's style shows the one that fits the window.
 WIDTHS = {"wide": 1120, "mid": 720, "narrow": 350}
 GAP = 24  # between panels
-OPEN_ROWS_MAX = 30  # of events; more are a list to open
+OPEN_ROWS_MAX = 30  # of events and boots; more are a list to open
+BOOT_ROWS_MAX = 400  # more are told by the histogram alone
 POINTS_MAX = 700  # of a series, for the values under a pointer
 RESULTS = {"passed": ("✓", "Passed"), "failed": ("✕", "Failed"), "killed": ("■", "Killed"), "running": ("▶", "Still running")}
 SECTIONS = {"rpo": ("RPO", "Age of each machine's newest recovery point, all on one scale."),
@@ -53,7 +54,7 @@ def html_of(made):
     others = dict.fromkeys(one["series"] for one in made["series"] if one["series"] not in SECTIONS)
     body += [_series(made, name, name) for name in SECTIONS]
     body += [_series(made, name, f"series-{number}") for number, name in enumerate(others, 1)]
-    body += [_delays(made), _refusals(made), _events(made)]
+    body += [_delays(made), _refusals(made), _answers(made), _events(made)]
     return ('<!doctype html>\n<html lang="en"><head><meta charset="utf-8">\n'
             f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">\n'
             '<meta name="viewport" content="width=device-width, initial-scale=1"><meta name="color-scheme" content="light dark">\n'
@@ -194,7 +195,22 @@ def _delays(made):
         missing += (f" One second stands for {duration(made['time_scale'])}: the longest for "
                     f"{duration(delays[-1] * made['time_scale'])}.")
     return _section("delays", title, missing, f'<dl class="figures">{figures}</dl>' +
-                    _variants(lambda width, _name: charts.histogram(delays, width, 260)))
+                    _variants(lambda width, _name: charts.histogram(delays, width, 260)) + _boots(made))
+
+
+def _boots(made):
+    """Each machine's, one after the other."""
+    if len(made["delays"]) > BOOT_ROWS_MAX:
+        return ""
+    rows = []
+    for one in sorted(made["delays"], key=lambda one: (one["subject"], one["power_on_at"])):
+        if one["registered_at"] is None:
+            registered, took = "–", '<span class="not-held">did not register</span>'
+        else:
+            registered, took = duration(one["registered_at"]), duration(one["registered_at"] - one["power_on_at"])
+        rows.append([escape(one["subject"]) or gantt.WHOLE_RUN, escape(one["boot"]), duration(one["power_on_at"]), registered, took])
+    table = _table(("Machine", "Boot", "Powered on", "Registered", "Took"), rows, ("", "", "figure", "figure"))
+    return _details(counted(len(rows), "boot", "boots"), table, len(rows) <= OPEN_ROWS_MAX)
 
 
 def _refusals(made):
@@ -213,6 +229,14 @@ def _refusals(made):
                      duration(one["first_at"]), times, accepted])
     return _section("refusals", title, "", _table(("Subject", "Problem", "Text", "First at", "Times", "Accepted"), rows,
                                                   ("", "", "", "figure")))
+
+
+def _answers(made):
+    """What was asked, and what was said."""
+    if not made.get("answers"):
+        return ""
+    rows = [[duration(one["at"]), f'{escape(one["line"])}<pre>{escape(one["text"])}</pre>'] for one in made["answers"]]
+    return _section("answers", "Answers", "", _table(("At", "Command and answer"), rows, ("figure",)))
 
 
 def _events(made):

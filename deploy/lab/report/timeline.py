@@ -120,6 +120,10 @@ class Timeline:
         """What was refused of `subject` with this problem is accepted now."""
         self._record("acceptance", subject=_text(subject), problem_id=_text(problem_id))
 
+    def answer(self, subject, line, text):
+        """What a command that was asked said."""
+        self._record("answer", subject=_text(subject), line=_text(line), text=_text(text))
+
     def end(self, error=""):
         """Writes timeline.json. Returns "passed", or "failed" after an expectation that did not hold, or with an error."""
         with self._lock:
@@ -203,7 +207,7 @@ def _timeline(records, lives):
     if not records:
         raise ValueError("the journal is empty: the run was killed before it began")
     phases, series, refusals = {}, {}, []
-    made = {"events": [], "delays": [], "expectations": []}
+    made = {"events": [], "delays": [], "expectations": [], "answers": []}
     end = None
     for record in records:
         kind = record.pop("kind")
@@ -234,7 +238,7 @@ def _timeline(records, lives):
             "phases": list(phases.values()), "events": made["events"],
             "series": [{"series": name, "subject": subject, "unit": unit, "points": points}
                        for (name, subject, unit), points in series.items()],
-            "delays": made["delays"], "refusals": refusals}
+            "delays": made["delays"], "refusals": refusals, "answers": made["answers"]}
 
 
 def _refuse(refusals, kind, record):
