@@ -23,6 +23,7 @@ REGION, GROUP, SIZE = "westeurope", "recovered", "Standard_D2s_v5"
 NETWORK = "network"
 ACCOUNT = "homeward"
 TEST_PREFIX = "10.20.2."
+TEST_NETWORK = TEST_PREFIX + "0/24"
 # Hooks of VMs that nobody is to look into: they are on, and off, at once.
 NO_GUESTS = {"on": "true", "off": "true"}
 
@@ -98,9 +99,9 @@ class ResourceManager(Program):
         site.write_text(json.dumps({
             "operation_ms": operation_ms, "groups": [GROUP, "other"],
             "accounts": [{"group": GROUP, "name": ACCOUNT, "blob": storage.url.rsplit("/", 1)[0]}],
-            "networks": [{"group": GROUP, "name": NETWORK, "prefixes": [str(production), TEST_PREFIX + "0/24"],
+            "networks": [{"group": GROUP, "name": NETWORK, "prefixes": [str(production), TEST_NETWORK],
                           "subnets": [{"name": "production", "prefix": str(production)},
-                                      {"name": "isolated", "prefix": TEST_PREFIX + "0/24"}]}]}))
+                                      {"name": "isolated", "prefix": TEST_NETWORK}]}]}))
         super().__init__(directory / "log", binaries / "homeward-fake-azure-arm", "--config", site, "--state", directory / "state",
                          "--on-power-on", hooks["on"], "--on-power-off", hooks["off"], "--listen", listen,
                          "--storage-key", storage.key, "--storage-account", ACCOUNT, "--storage-ca", storage.certificate, prefix=prefix)

@@ -4,6 +4,7 @@ links between those, daemons, a simulated vCenter and Azure, and machines that b
 It is there for as long as this process, whose own network is that of an operator at the configuration server's site.
 """
 import concurrent.futures
+import ipaddress
 import json
 import math
 import os
@@ -14,7 +15,7 @@ import subprocess
 import threading
 import time
 
-from azure import Guests, ResourceManager, Storage, install_clients
+from azure import TEST_NETWORK, Guests, ResourceManager, Sdk, Storage, install_clients
 from cluster import Daemon, Operator
 from failback import be_alone_on_the_network, be_alone_with_mounts
 from guest import image
@@ -24,11 +25,14 @@ from report import page
 from topology_file import DAEMONS, Wrong, policy_words, read
 from vcenter import PASSWORD, Vcenter
 
-VCENTER_PORT, MANAGER_PORT, STORAGE_PORT = 443, 443, 10000
+# The second where something else on the host has the first.
+VCENTER_PORTS, MANAGER_PORTS, STORAGE_PORT = (443, 8443), (443, 8444), 10000
 # The operator's address in the site of the configuration server: hosts have those behind it.
 OPERATOR = 2
 AZURE_SITE = "azure"
-LOOK_SECONDS = 0.5
+# The network of test failovers. No site's name is as long.
+ISOLATED = "tests-in-azure"
+LOOK_SECONDS = 0.3  # between two looks at all machines; each is a program that starts
 
 
 def seconds(duration):
@@ -80,7 +84,9 @@ class Laboratory(Operator):
         self.topology = json.loads(read(self.binaries, topology_file))
         self.time_scale = time_scale or self.topology["time_scale"]
         self.sites, self.hosts, self.links, self.machines, self.vcenters = {}, {}, {}, {}, {}
-        self.storage = self.manager = self.supervisor = None
+        self.storage = self.manager = self.supervisor = self.isolated = None
+        self.looking = threading.Lock()  # guards what follows
+        self.looked_at, self.looked = None, {}
         self.watchers = []  # called with (machine, what happened)
         self.closed = False
 
@@ -120,8 +126,13 @@ class Laboratory(Operator):
             link = Link(self.binaries, self.directory, self.sites[described["site"]], self.sites[described["other_site"]], described)
             self.links[link.name] = link
         self.route()
-        for site in self.sites.values():
+        if any("azure" in host.described for host in self.hosts.values()):
+            self.isolated = Site({"name": ISOLATED, "network": TEST_NETWORK}, self.directory)
+        for site in self.all_sites():
             site.serve_addresses()
+
+    def all_sites(self):
+        return [*self.sites.values(), *([self.isolated] if self.isolated else [])]
 
     def route(self):
         """Each router knows over which of its links a site is reached, by the fewest."""
@@ -160,9 +171,14 @@ class Laboratory(Operator):
             {"name": one["name"], "memory_mb": int(one.get("memory_mb", 0))} for one in described["esx_hosts"]],
             "datastores": stores, "vms": vms}]}
         hooks = self.events.hooks("vcenter", host.name)
-        self.vcenters[host.name] = Vcenter(self.binaries, host.directory / "vcenter", inventory, f"{host.address}:{VCENTER_PORT}",
+        self.vcenters[host.name] = Vcenter(self.binaries, host.directory / "vcenter", inventory, f"{host.address}:{self.port_of(host, VCENTER_PORTS, 'config_server')}",
                                            host.namespace.prefix, hooks["on"], hooks["off"])
         self.vcenters[host.name].ask("pass")  # its client lasts as long as this thread
+
+    @staticmethod
+    def port_of(host, ports, *others):
+        """The second when one of the others is on the host as well."""
+        return ports[1 if any(other in host.described for other in others) else 0]
 
     def vm_of_target(self, host):
         place = host.described["master_target"]["place"]
@@ -186,7 +202,7 @@ class Laboratory(Operator):
         prefix = host.namespace.prefix
         self.storage = Storage(self.binaries, host.directory / "storage", self.npm[0], f"{host.address}:{STORAGE_PORT}", prefix)
         self.manager = ResourceManager(self.binaries, host.directory / "manager", self.storage, self.events.hooks("azure", host.name), operation_ms,
-                                       f"{host.address}:{MANAGER_PORT}", prefix, host.site.network)
+                                       f"{host.address}:{self.port_of(host, MANAGER_PORTS, 'config_server', 'vcenter')}", prefix, host.site.network)
         self.azure_host = host
 
     def config_files(self):
@@ -277,12 +293,32 @@ class Laboratory(Operator):
         names = [name for name in self.machines if vm["name"] == name or vm["name"].startswith(name + "-")]
         return self.machines[max(names, key=len)] if names else None
 
+    def place_of(self, vm):
+        """Its network card says whether it is a copy that a test failover started."""
+        if vm["kind"] == "vcenter":
+            return "home"
+        return "test" if any(ipaddress.ip_address(one) in self.isolated.network for one in vm["addresses"]) else "azure"
+
     def site_of(self, vm):
-        return self.azure_host.site if vm["kind"] == "azure" else self.hosts[vm["where"]].site
+        return {"home": lambda: self.hosts[vm["where"]].site, "azure": lambda: self.azure_host.site, "test": lambda: self.isolated}[self.place_of(vm)]()
 
     def seen(self, machine):
         """What the configuration server knows of it."""
         return self.try_json("machines", "show", machine)
+
+    def seen_since(self, machine, since):
+        """The same, a moment old at most, but of no time before `since` (of the monotonic clock). Many ask at once, and are told by one
+        look at all machines."""
+        with self.looking:
+            now = time.monotonic()
+            if self.looked_at is None or self.looked_at < max(since, now - LOOK_SECONDS):
+                self.looked_at = now
+                self.looked = {one["name"]: one for one in self.try_json("machines", "list").get("machines", [])}
+            return self.looked.get(machine, {})
+
+    def in_azure(self):
+        """Names of all that the resource group has."""
+        return Sdk(self.storage, self.manager, *self.npm).left()
 
     def delay_of(self, delay, seed):
         """Seconds of the experiment's clock; a machine's boot always has the same."""
@@ -323,8 +359,9 @@ class Laboratory(Operator):
 
     def namespace_of(self, host):
         kind, _, site = host.partition(":")
-        if kind == "router" and site in self.sites:
-            return self.sites[site].router
+        for one in self.all_sites():
+            if kind == "router" and one.name == site:
+                return one.router
         if host == "operator":
             return self.operator_namespace
         if host not in self.hosts:
@@ -392,7 +429,7 @@ class Laboratory(Operator):
         for program in (self.manager, self.storage):
             if program is not None:
                 program.stop()
-        for thing in (*self.links.values(), *self.sites.values()):
+        for thing in (*self.links.values(), *self.all_sites()):
             thing.close()
         for host in self.hosts.values():
             host.namespace.close()

@@ -12,6 +12,7 @@ from network import BRIDGE
 
 LEDGER_BYTES = 64 << 20
 SHUTDOWN_SECONDS = 60
+CLOCK_SECONDS_MAX = 2  # between a guest's clock, which begins at a whole second, and the host's
 LEDGER_UNIT = """[Service]
 ExecStart=
 ExecStart=/usr/bin/python3 /usr/local/lib/lab/disks.py /var/lib/ledger/ledger 0 {limit} /dev/virtio-ports/ledger {churn} {interval}
@@ -31,8 +32,12 @@ def mac_of(uuid):
     return ":".join(["52", "54", "00", *(hashlib.sha256(uuid.encode()).hexdigest()[at:at + 2] for at in (0, 2, 4))])
 
 
+def last_words(boot):
+    return boot.guest.console()[-300:] if boot else "it was never on"
+
+
 class Boot:
-    """One power-on of a machine, until it is off."""
+    """One power-on of a machine, or of a copy of it, until it is off."""
 
     def __init__(self, label, running, before, boot_id_before):
         self.label, self.guest = label, running
@@ -61,8 +66,10 @@ class Machine:
         self.directory.mkdir(parents=True)
         self.lock = threading.RLock()
         self.boots = []    # all of them, in order
-        self.running = {}  # by "vcenter" and "azure": the boot that goes on there
+        self.copies = []   # boots of copies that test failovers started
+        self.running = {}  # by "home", "azure" and "test": the boot that goes on there
         self.current = None  # the boot that is the machine: the last one that began while no other went on
+        self.in_newest_point = 0  # records of its ledger that the newest point surely had when a test failover was begun
 
     # --- its VM at home
 
@@ -77,7 +84,8 @@ class Machine:
         workload = self.described["settings"]["workload"]
         unit = LEDGER_UNIT.format(limit=LEDGER_BYTES, churn=int(workload.get("churn_mb", 0)) << 20, interval=workload["ledger_interval"].rstrip("s"))
         trace = self.described["settings"].get("agent", {}).get("registration", {}).get("delay", {}).get("trace")
-        delays = {"/etc/homeward/delays": (scaled_trace(trace["file"], self.lab.time_scale), 0o644)} if trace else {}
+        beside = pathlib.Path(self.lab.topology_file).parent
+        delays = {"/etc/homeward/delays": (scaled_trace(beside / trace["file"], self.lab.time_scale), 0o644)} if trace else {}
         image.personalise(flat, {
             **delays,
             "/etc/hostname": (self.name + "\n", 0o644),
@@ -97,7 +105,7 @@ class Machine:
 
     def delete_at_home(self):
         """With its disks, by somebody else's client."""
-        if "vcenter" in self.running:
+        if "home" in self.running:
             self.power_off_at_home()
         self.power("Destroy")
 
@@ -106,19 +114,21 @@ class Machine:
     def boot(self, vm):
         """Its VM is powered on there."""
         with self.lock:
-            number = len(self.boots) + 1
-            where = "home" if vm["kind"] == "vcenter" else "azure"
+            number = len(self.boots) + len(self.copies) + 1
+            where = self.lab.place_of(vm)
             label = f"{where} {number}"
             site = self.lab.site_of(vm)
+            is_copy = where == "test"
             settings = self.described["settings"]
             running = Guest(self.name, self.directory / f"boot-{number}", vm["disks"], vm["id"], "vmware" if where == "home" else "azure",
                             vm.get("uuids", ()), next(filter(None, vm.get("mac", [])), mac_of(vm["id"])), BRIDGE, site.router.prefix, int(settings["memory_mb"]), settings["cpus"])
             delay = self.lab.delay_of(settings.get("network_ready"), f"{self.name} {number}")
-            alone = not self.running
-            boot = Boot(label, running, self.current.records() if self.current else 0, self.lab.seen(self.name).get("admitted_copy", {}).get("boot_id", ""))
+            alone = not is_copy and set(self.running) <= {"test"}
+            before = self.in_newest_point if is_copy else self.acknowledged_count()
+            boot = Boot(label, running, before, self.lab.seen(self.name).get("admitted_copy", {}).get("boot_id", ""))
             running.start()
-            self.boots.append(boot)
-            self.running[vm["kind"]] = boot
+            (self.copies if is_copy else self.boots).append(boot)
+            self.running[where] = boot
             if alone:
                 self.current = boot
             if delay:
@@ -136,7 +146,7 @@ class Machine:
     def off(self, vm, gently):
         """Its VM is powered off there, or shut down."""
         with self.lock:
-            boot = self.running.pop(vm["kind"], None)
+            boot = self.running.pop(self.lab.place_of(vm), None)
         if boot is None:
             return
         if gently:
@@ -160,16 +170,27 @@ class Machine:
         self.note_registration(seen)
         return self.current is not None and self.current.registered_at is not None and seen.get("agent_connected", False)
 
+    def note_newest_point(self, seen):
+        """A test failover is about to be begun: what the copy is to have of the ledger at least."""
+        if self.current is None or "newest_point" not in seen:
+            return
+        limit = seconds_of(seen["newest_point"]["time"]) - CLOCK_SECONDS_MAX
+        self.in_newest_point = 1 + max((number for number, at in self.current.guest.acknowledgements() if at < limit), default=-1)
+
     def acknowledged_count(self):
         return self.current.records() if self.current else 0
 
+    def owns_copy(self, resource):
+        """Whether what has that name in Azure was made for a copy of it."""
+        return resource.startswith(self.name + "-") and "-test-" in resource
+
     def last_words(self):
-        return self.current.guest.console()[-300:] if self.current else "it was never on"
+        return last_words(self.current)
 
     def status(self):
         on = ", ".join(boot.label for boot in self.running.values()) or "off"
         return {"name": self.name, "told": f"{on}; {self.acknowledged_count()} records of its ledger"}
 
     def close(self):
-        for boot in self.boots:
+        for boot in (*self.boots, *self.copies):
             boot.guest.kill()

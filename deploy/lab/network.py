@@ -161,6 +161,10 @@ class Site:
                       ("link", "set", "eth0", "up"), ("route", "add", "default", "via", self.gateway)):
             run("ip", *words)
 
+    def reaches(self, address):
+        """Whether its router knows a way to there."""
+        return subprocess.run([*self.router.prefix, "ip", "route", "get", str(address)], capture_output=True).returncode == 0
+
     def plug(self, device):
         self.router.run("ip", "link", "set", device, "master", BRIDGE, "up")
 

@@ -10,11 +10,13 @@ import threading
 import time
 
 from cluster import Refused, seconds_of
-from laboratory import seconds
+from laboratory import LOOK_SECONDS, seconds
+from machines import last_words
 from report.timeline import Timeline
 
-LOOK_SECONDS = 0.3  # between two looks at what is waited for; each is a program that starts
 SAMPLE_SECONDS = 1.0
+# What an agent says whose configuration server does not answer.
+AGENT_IS_ALONE = "control.disconnected"
 
 
 class Failed(Exception):
@@ -91,24 +93,27 @@ class Run:
 
     def step(self, step):
         began = time.monotonic()
-        self.say(f"  {step['name']}")
+        told = step["name"]
         within = seconds(step["within"]) * self.patience
         names = [name for name in self.lab.machines if fnmatch.fnmatchcase(name, step["for_machines"])] if "for_machines" in step else [""]
+        if "for_machines" in step:
+            told = told.replace("{machine}", names[0] if len(names) == 1 else f"each of {len(names)} machines")
+        self.say(f"  {told}")
         try:
             with concurrent.futures.ThreadPoolExecutor(max_workers=len(names)) as pool:
                 for done in [pool.submit(self.one, step, name, began + within) for name in names]:
                     done.result()
         except Exception as why:  # what nobody expected fails the step as well
-            self.timeline.expectation(step["name"], False, f"{why}")
+            self.timeline.expectation(told, False, f"{why}")
             self.say(f"    FAILED: {why}")
-            raise Failed(f"{step['name']}: {why}") from why
-        self.timeline.expectation(step["name"], True, f"after {time.monotonic() - began:.1f} s")
+            raise Failed(f"{told}: {why}") from why
+        self.timeline.expectation(told, True, f"after {time.monotonic() - began:.1f} s")
         self.say(f"    held after {time.monotonic() - began:.1f} s")
 
     def one(self, step, machine, deadline):
         """For one machine, or for none."""
         deadline = min(deadline, self.deadline)
-        for kind in ("command", "await", "ledger", "link", "host", "vm", "pass"):
+        for kind in ("command", "await", "ledger", "link", "host", "vm", "pass", "test_copy"):
             if kind in step:
                 action = step[kind]
                 if isinstance(action, dict):
@@ -136,9 +141,11 @@ class Run:
 
     def do_command(self, command, deadline):
         words = shlex.split(command["line"])
-        refusals = 0
+        began, refusals = time.monotonic(), 0
+        if words[:2] == ["machines", "test-failover"]:
+            self.lab.machines[self.subject_of(command)].note_newest_point(self.lab.seen(self.subject_of(command)))
         while True:
-            refusal = self.try_command(words, deadline, command.get("begun_is_enough", False))
+            refusal = self.try_command(words, deadline, command.get("begun_is_enough", False), command.get("reported", False))
             if refusal is None:
                 break
             if command.get("refused", "") not in refusal or "refused" not in command:
@@ -154,12 +161,18 @@ class Run:
             if refusals < command.get("refusals_min", 0):
                 raise Failed(f"homeward {command['line']}: refused {refusals} times before it was accepted, expected {command['refusals_min']}")
             self.timeline.acceptance(self.subject_of(command), command["refused"])
+            took = time.monotonic() - began
+            self.say(f"    {self.subject_of(command)}: refused {refusals} times, accepted after {took:.1f} s" +
+                     (f", which stand for {took * self.scale / 60:.1f} min" if self.scale != 1 else ""))
         elif "refused" in command:
             raise Failed(f"homeward {command['line']}: accepted, expected {command['refused']}")
 
-    def try_command(self, words, deadline, begun_is_enough):
+    def try_command(self, words, deadline, begun_is_enough, reported):
         """None, or what the command or its job was refused with."""
         try:
+            if reported:
+                self.timeline.answer("", f"homeward {shlex.join(words)}", self.lab.cli(*words).rstrip())
+                return None
             said = self.lab.json(*words)
         except Refused as why:
             return why.text
@@ -184,10 +197,10 @@ class Run:
     def do_await(self, what, deadline):
         name = what["machine"]
         machine = self.lab.machines[name]
-        began = time.time()
+        began, look_from = time.time(), time.monotonic()
         records = machine.acknowledged_count()
         def holds():
-            seen = self.lab.seen(name)
+            seen = self.lab.seen_since(name, look_from)
             problems = [issue["problem"]["id"] for issue in seen.get("health_errors", [])]
             if "registered" in what:
                 return machine.has_registered(seen), f"{'connected' if seen.get('agent_connected') else 'not connected'}"
@@ -210,10 +223,43 @@ class Run:
         machine = self.lab.machines[check["machine"]]
         boot = machine.current
         self.until(f"{machine.name} goes on with its ledger", lambda: (boot.found() is not None, machine.last_words()), deadline)
+        self.ledger_is_whole(machine, boot, int(check.get("lost_max", 0)))
+
+    def ledger_is_whole(self, machine, boot, lost_max=0):
+        """What its guest found, in a boot that has found something."""
         lost = max(0, boot.acknowledged_before - boot.found())
-        self.timeline.event(f"{boot.found()} records of the ledger are intact, {lost} lost", machine.name)
-        if lost > int(check.get("lost_max", 0)):
+        self.timeline.event(f"{boot.found()} records of the ledger are intact, {lost} lost ({boot.label})", machine.name)
+        if lost > lost_max:
             raise Failed(f"{machine.name} has {boot.found()} records of its ledger; {boot.acknowledged_before} were acknowledged before, so {lost} are lost")
+
+    def do_test_copy(self, check, deadline):
+        machine = self.lab.machines[check["machine"]]
+        copy = machine.copies[-1] if machine.copies else None
+        if copy is None:
+            raise Failed(f"no test failover has started a copy of {machine.name}")
+        if "boots" in check:
+            self.until(f"the copy of {machine.name} goes on with its ledger", lambda: (copy.found() is not None, last_words(copy)), deadline)
+            self.ledger_is_whole(machine, copy)
+        elif "alone" in check:
+            self.until(f"the agent in the copy of {machine.name} says that it is alone", lambda: (AGENT_IS_ALONE in copy.guest.console(), last_words(copy)),
+                       deadline)
+            self.is_unheard(machine)
+        else:
+            def left():
+                there = [name for name in self.lab.in_azure() if machine.owns_copy(name)]
+                return ["a running guest"] * ("test" in machine.running) + ["the record"] * ("test_vm" in self.lab.seen(machine.name)) + there
+            self.until(f"nothing is left of the copy of {machine.name}", lambda: (not (seen := left()), ", ".join(seen)), deadline)
+
+    def is_unheard(self, machine):
+        """No way leads out of the copy's network, and nobody noticed it."""
+        for site in self.lab.sites.values():
+            if self.lab.isolated.reaches(site.gateway):
+                raise Failed(f"the copy of {machine.name} reaches site {site.name}")
+        seen = self.lab.seen(machine.name)
+        if copies := seen.get("refused_copies"):
+            raise Failed(f"the configuration server was reached by a copy of {machine.name}: {copies}")
+        if not machine.has_registered(seen):
+            raise Failed(f"the agent of {machine.name} itself is not connected any more")
 
     def do_link(self, change, _deadline):
         link = self.lab.link_between(change["site"], change["other_site"])

@@ -33,7 +33,7 @@ sites { name: "away" network: "10.2.0.0/24" hosts { name: "far" process_server {
 links { site: "home" other_site: "away" quality { latency { nanos: 20000000 } } }
 """
 WRONG = 'topology: "small" steps { name: "a machine that is not there" command { line: "machines show nobody" } }\n'
-REFUSED = 'topology: "small" steps { command { line: "machines protect nobody" refused: "NOT_IN_DATABASE" } } steps { link { site: "away" other_site: "home" cut: true } }\n'
+REFUSED = 'topology: "small" steps { command { line: "machines protect nobody" refused: "NOT_IN_DATABASE" } } steps { command { line: "servers list" reported: true } } steps { link { site: "away" other_site: "home" cut: true } }\n'
 
 
 class Test:
@@ -115,6 +115,8 @@ class Test:
         self.check("the operator sees who is there", "far" in self.lab("homeward", "servers", "list"))
         self.check("what a daemon said is shown", "daemon.ready" in self.lab("logs", "mt", "master-target"))
         self.lab("run", self.work / "refused.textproto", "--report", self.work / "refused")
+        made = json.loads((self.work / "refused" / "timeline.json").read_text())
+        self.check("what a command said is in the report", any("far" in one["text"] for one in made["answers"]), made["answers"])
         self.check("the scenario has cut the link", "CUT" in self.lab("status"))
         self.lab("link", "home", "away", "mend")
         self.lab("link", "home", "away", "bandwidth=1mbit")

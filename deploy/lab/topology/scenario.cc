@@ -28,6 +28,7 @@ class ScenarioCheck {
       for (const v1::Host& host : site.hosts()) {
         hosts_.insert(host.name());
         if (host.has_vcenter()) vcenters_.insert(host.name());
+        has_azure_ = has_azure_ || host.has_azure();
       }
     }
   }
@@ -60,6 +61,14 @@ class ScenarioCheck {
         return;
       case v1::Step::kLedger:
         return CheckMachine(absl::StrCat(key, ".ledger.machine"), step.ledger().machine());
+      case v1::Step::kTestCopy:
+        CheckMachine(absl::StrCat(key, ".test_copy.machine"), step.test_copy().machine());
+        if (step.test_copy().expectation_case() == v1::TestCopyCheck::EXPECTATION_NOT_SET)
+          problems_.Add(absl::StrCat(key, ".test_copy"), "says nothing that is expected of it");
+        if (!has_azure_)
+          problems_.Add(absl::StrCat(key, ".test_copy"),
+                        "the topology has no Azure, where copies are started");
+        return;
       case v1::Step::kVm:
         CheckMachine(absl::StrCat(key, ".vm.machine"), step.vm().machine());
         if (step.vm().change_case() == v1::VmChange::CHANGE_NOT_SET)
@@ -94,6 +103,8 @@ class ScenarioCheck {
     if (command.has_retry_every() && command.refused().empty())
       problems_.Add(absl::StrCat(key, ".retry_every"),
                     "says nothing without `refused`: after which refusal is it tried again?");
+    if (command.reported() && !command.refused().empty())
+      problems_.Add(absl::StrCat(key, ".reported"), "what is refused is in the report anyway");
     if (command.refusals_min() > 0 && !command.has_retry_every())
       problems_.Add(absl::StrCat(key, ".refusals_min"), "says nothing without `retry_every`");
   }
@@ -123,6 +134,7 @@ class ScenarioCheck {
   const v1::Topology& topology_;
   ConfigProblems& problems_;
   std::set<std::string> machines_, hosts_, vcenters_;
+  bool has_azure_ = false;
   std::string for_machines_;  // of the step that is looked at
 };
 
@@ -150,6 +162,11 @@ std::string Told(const v1::Step& step) {
                                               : step.host().has_destroy() ? " is lost"
                                               : step.host().has_start()   ? " is started"
                                                                           : " does not answer");
+    case v1::Step::kTestCopy:
+      return absl::StrCat("the copy of ", step.test_copy().machine(),
+                          step.test_copy().has_boots()   ? " boots"
+                          : step.test_copy().has_alone() ? " is alone"
+                                                         : " is gone");
     case v1::Step::kPass:
       return absl::StrCat(absl::FormatDuration(FromProto(step.pass())), " pass");
     case v1::Step::ACTION_NOT_SET:

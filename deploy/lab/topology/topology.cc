@@ -312,9 +312,13 @@ class TopologyCheck {
       if (settings.data_disks(i).size_mb() == 0)
         problems_.Add(absl::StrCat(key, ".data_disks[", i, "].size_mb"), "is missing");
     }
-    if (settings.agent().registration().has_delay())
-      RequireDelay(absl::StrCat(key, ".agent.registration.delay"),
-                   settings.agent().registration().delay(), &problems_);
+    // A trace may be beside the topology's file.
+    const config::v1::Delay& delay = settings.agent().registration().delay();
+    const std::string delay_key = absl::StrCat(key, ".agent.registration.delay");
+    if (delay.has_trace() && delay.trace().file().empty())
+      problems_.Add(absl::StrCat(delay_key, ".trace.file"), "is missing");
+    else if (settings.agent().registration().has_delay() && !delay.has_trace())
+      RequireDelay(delay_key, delay, &problems_);
     if (settings.network_ready().has_trace())
       problems_.Add(absl::StrCat(key, ".network_ready.trace"),
                     "a trace is for agents; give another kind of delay");

@@ -136,6 +136,13 @@ TEST(Topology, PoliciesAreWhatTheConfigurationServerTakes) {
   EXPECT_THAT(Refusal(with("policies { name: \"two words\" }")), HasSubstr("policies[0].name"));
 }
 
+TEST(Topology, ATraceMayBeBesideTheFile) {
+  const std::string fixed = "fixed { seconds: 30 }";
+  EXPECT_EQ(Refusal(With(fixed, "trace { file: \"measured.txt\" }")), "it was accepted");
+  EXPECT_THAT(Refusal(With(fixed, "trace {}")),
+              HasSubstr("machines[1].settings.agent.registration.delay.trace.file: is missing"));
+}
+
 TEST(Topology, SitesThatNoLinkReachesAreRefused) {
   EXPECT_THAT(
       Refusal(With(
@@ -285,6 +292,18 @@ TEST(Scenario, WhatItNamesMustBeThere) {
   EXPECT_THAT(ScenarioRefusal("steps { command { line: \"x\" retry_every { seconds: 1 } } }"),
               HasSubstr("says nothing without `refused`"));
   EXPECT_THAT(ScenarioRefusal(""), HasSubstr("steps: there is none"));
+}
+
+TEST(Scenario, ACopyIsStartedInAzure) {
+  EXPECT_THAT(ScenarioRefusal("steps { test_copy { machine: \"web-1\" } }"),
+              HasSubstr("steps[0].test_copy: says nothing that is expected of it"));
+  v1::Topology at_home = Read();
+  at_home.mutable_sites(1)->mutable_hosts(0)->clear_azure();
+  const absl::Status refused =
+      ReadScenario("s", "steps { test_copy { machine: \"web-1\" boots: true } }", at_home).status();
+  EXPECT_THAT(std::string(refused.message()), HasSubstr("the topology has no Azure"));
+  EXPECT_THAT(ScenarioRefusal("steps { command { line: \"x\" refused: \"X\" reported: true } }"),
+              HasSubstr("steps[0].command.reported"));
 }
 
 TEST(Scenario, StepsHaveNamesAndLimits) {
