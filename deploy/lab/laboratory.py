@@ -14,6 +14,7 @@ import shutil
 import subprocess
 import threading
 import time
+import uuid
 
 from azure import TEST_NETWORK, Guests, ResourceManager, Sdk, Storage, install_clients
 from cluster import Daemon, Operator
@@ -167,7 +168,8 @@ class Laboratory(Operator):
         vms = [self.vm_of_target(one) for one in self.hosts.values()
                if one.described.get("master_target", {}).get("place", {}).get("vcenter") == host.name]
         vms += [self.vm_of_machine(one) for one in self.topology.get("machines", []) if one["place"]["vcenter"] == host.name]
-        inventory = {"datacenters": [{"name": "dc1", "hosts": [
+        # By its instance UUID a vCenter is known from any other.
+        inventory = {"instance_uuid": str(uuid.uuid5(uuid.NAMESPACE_DNS, host.name)), "datacenters": [{"name": "dc1", "hosts": [
             {"name": one["name"], "memory_mb": int(one.get("memory_mb", 0))} for one in described["esx_hosts"]],
             "datastores": stores, "vms": vms}]}
         hooks = self.events.hooks("vcenter", host.name)

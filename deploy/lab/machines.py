@@ -89,6 +89,8 @@ class Machine:
         image.personalise(flat, {
             **delays,
             "/etc/hostname": (self.name + "\n", 0o644),
+            # What two machines had alike, a site's router would take for one machine.
+            "/etc/machine-id": (hashlib.sha256(self.described["uuid"].encode()).hexdigest()[:32] + "\n", 0o444),
             "/etc/homeward/agent.conf": (self.lab.configs[self.name, "agent"], 0o644),
             "/etc/homeward/enrolment": (self.lab.enrolment, 0o600),
             "/etc/systemd/system/ledger.service.d/lab.conf": (unit, 0o644),
