@@ -17,6 +17,11 @@ LEDGER_UNIT = """[Service]
 ExecStart=
 ExecStart=/usr/bin/python3 /usr/local/lib/lab/disks.py /var/lib/ledger/ledger 0 {limit} /dev/virtio-ports/ledger {churn} {interval}
 """
+# Of services and devices: on a host that has much to do, a machine is slow, and nothing of it is broken.
+TIMEOUTS = """[Manager]
+DefaultTimeoutStartSec=15min
+DefaultDeviceTimeoutSec=15min
+"""
 
 
 def scaled_trace(path, scale):
@@ -91,6 +96,7 @@ class Machine:
             "/etc/hostname": (self.name + "\n", 0o644),
             # What two machines had alike, a site's router would take for one machine.
             "/etc/machine-id": (hashlib.sha256(self.described["uuid"].encode()).hexdigest()[:32] + "\n", 0o444),
+            "/etc/systemd/system.conf.d/lab.conf": (TIMEOUTS, 0o644),
             "/etc/homeward/agent.conf": (self.lab.configs[self.name, "agent"], 0o644),
             "/etc/homeward/enrolment": (self.lab.enrolment, 0o600),
             "/etc/systemd/system/ledger.service.d/lab.conf": (unit, 0o644),

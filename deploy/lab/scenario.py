@@ -35,7 +35,7 @@ class Sampler:
     def run(self):
         before = {}
         while not self.over.wait(SAMPLE_SECONDS):
-            for machine in self.lab.try_json("machines", "list").get("machines", []):
+            for machine in self.lab.seen_since(0).values():
                 known = self.lab.machines.get(machine["name"])
                 if known is not None:
                     known.note_registration(machine)
@@ -200,7 +200,7 @@ class Run:
         began, look_from = time.time(), time.monotonic()
         records = machine.acknowledged_count()
         def holds():
-            seen = self.lab.seen_since(name, look_from)
+            seen = self.lab.seen_since(look_from).get(name, {})
             problems = [issue["problem"]["id"] for issue in seen.get("health_errors", [])]
             if "registered" in what:
                 return machine.has_registered(seen), f"{'connected' if seen.get('agent_connected') else 'not connected'}"

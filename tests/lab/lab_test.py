@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
-"""The lab itself: a whole story with a machine that boots, what a scenario that does not hold ends with, and what a killed lab leaves.
+"""The lab itself: whole stories with a machine that boots, what a scenario that does not hold ends with, and what a killed lab leaves.
 
-  lab_test.py --binaries build/optimised/bin [--only story|commands]
+  lab_test.py --binaries build/optimised/bin [--only story|test_failover|commands]
 """
 import argparse
 import json
@@ -22,6 +22,7 @@ from supervisor import ask  # noqa: E402
 
 HANG_SECONDS = 3000
 PATIENCE = 6  # no result depends on how fast this machine is
+PARTS = ("commands", "story", "test_failover")
 SMALL = """
 description: "Two sites without machines"
 sites {
@@ -87,6 +88,13 @@ class Test:
         self.check("the page has the machine's phases", "web" in page and "<svg" in page)
         self.await_nothing("nothing is left of it")
 
+    def test_failover(self):
+        print(self.lab("run", "test-failover", "--binaries", self.binaries, "--report", self.work / "copy", "--patience", PATIENCE))
+        made = json.loads((self.work / "copy" / "timeline.json").read_text())
+        self.check("the report says that it passed", made["result"] == "passed", made.get("error"))
+        self.check("the copy counts as no boot of the machine", len(made["delays"]) == 1, made["delays"])
+        self.await_nothing("nothing is left of it")
+
     def commands(self):
         (self.work / "small.textproto").write_text(SMALL)
         for name, text in (("wrong", WRONG), ("refused", REFUSED)):
@@ -128,7 +136,7 @@ class Test:
 
     def run(self, only):
         try:
-            for name in ("commands", "story"):
+            for name in PARTS:
                 if only in (None, name):
                     getattr(self, name)()
         finally:
@@ -144,7 +152,7 @@ class Test:
 if __name__ == "__main__":
     parser = argparse.ArgumentParser()
     parser.add_argument("--binaries", required=True)
-    parser.add_argument("--only", choices=["commands", "story"])
+    parser.add_argument("--only", choices=PARTS)
     given = parser.parse_args()
     if os.geteuid() != 0:
         print("SKIP: namespaces need root")
