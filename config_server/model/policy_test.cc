@@ -8,7 +8,7 @@ namespace {
 
 using storage::v1::Policy;
 
-Policy Every(absl::Duration interval) {
+Policy PointsEach(absl::Duration interval) {
   Policy policy = FailbackPolicy();
   *policy.mutable_point_interval() = ToProto(interval);
   return policy;
@@ -31,17 +31,17 @@ TEST(Policy, FailbackIsAsInTheOriginal) {
 }
 
 TEST(Policy, PointsOfOneAreFiveSecondsApartAtLeast) {
-  EXPECT_EQ(Judged(Every(absl::Seconds(5))), "none");
-  EXPECT_EQ(Judged(Every(absl::Milliseconds(4999))), "POLICY_INTERVAL_UNSUITABLE");
-  EXPECT_EQ(Judged(Every(absl::ZeroDuration())), "POLICY_INTERVAL_UNSUITABLE");
-  EXPECT_EQ(Judged(Every(-absl::Minutes(5))), "POLICY_INTERVAL_UNSUITABLE");
+  EXPECT_EQ(Judged(PointsEach(absl::Seconds(5))), "none");
+  EXPECT_EQ(Judged(PointsEach(absl::Milliseconds(4999))), "POLICY_INTERVAL_UNSUITABLE");
+  EXPECT_EQ(Judged(PointsEach(absl::ZeroDuration())), "POLICY_INTERVAL_UNSUITABLE");
+  EXPECT_EQ(Judged(PointsEach(-absl::Minutes(5))), "POLICY_INTERVAL_UNSUITABLE");
   // What an operator says for one machine alone, as for a test.
-  EXPECT_EQ(IdOf(CheckPolicyInForce(Every(absl::Seconds(1)))), "none");
-  EXPECT_EQ(IdOf(CheckPolicyInForce(Every(absl::Milliseconds(999)))), "POLICY_INTERVAL_UNSUITABLE");
+  EXPECT_EQ(IdOf(CheckPolicyInForce(PointsEach(absl::Seconds(1)))), "none");
+  EXPECT_EQ(IdOf(CheckPolicyInForce(PointsEach(absl::Milliseconds(999)))), "POLICY_INTERVAL_UNSUITABLE");
 }
 
 TEST(Policy, ApplicationConsistentPointsAreNotMoreThanTheOthers) {
-  Policy policy = Every(absl::Minutes(10));
+  Policy policy = PointsEach(absl::Minutes(10));
   *policy.mutable_app_point_interval() = ToProto(absl::Minutes(9));
   EXPECT_EQ(Judged(policy), "POLICY_INTERVAL_UNSUITABLE");
   *policy.mutable_app_point_interval() = ToProto(absl::Minutes(10));
@@ -53,7 +53,7 @@ TEST(Policy, ApplicationConsistentPointsAreNotMoreThanTheOthers) {
 }
 
 TEST(Policy, AThresholdThatIsAlwaysPassedIsRefused) {
-  Policy policy = Every(absl::Minutes(20));
+  Policy policy = PointsEach(absl::Minutes(20));
   EXPECT_EQ(Judged(policy), "POLICY_INTERVAL_UNSUITABLE") << "the server's is 15 minutes";
   *policy.mutable_rpo_threshold() = ToProto(absl::Minutes(20));
   EXPECT_EQ(Judged(policy), "none");
