@@ -108,12 +108,13 @@ absl::StatusOr<std::string> Mark(FileSystem& files, const std::string& directory
   size_t running = 0;
   for (const storage::v1::Job& job : store->All<storage::v1::Job>())
     running += job.state() == storage::v1::RUNNING ? 1 : 0;
-  return absl::StrCat("Restored configuration server ", meta.config_server_id(), " as it was at ",
-                      absl::FormatTime(FromProto(header.time()), absl::UTCTimeZone()), ", with ",
-                      store->All<storage::v1::Machine>().size(), " machines, ",
-                      store->All<storage::v1::Server>().size(), " servers and ", running,
-                      " running jobs.\nMake sure that the old one does not run any more, and start "
-                      "this one. `homeward health` names what went on after the backup.\n");
+  return absl::StrCat(
+      "Restored configuration server ", meta.config_server_id(), " as it was at ",
+      absl::FormatTime("%Y-%m-%d %H:%M:%S UTC", FromProto(header.time()), absl::UTCTimeZone()),
+      ", with ", store->All<storage::v1::Machine>().size(), " machines, ",
+      store->All<storage::v1::Server>().size(), " servers and ", running,
+      " running jobs.\nMake sure that the old one does not run any more, and start "
+      "this one. `homeward health` names what went on after the backup.\n");
 }
 
 absl::Status SyncAll(FileSystem& files, const std::string& directory) {

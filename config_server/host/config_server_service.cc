@@ -184,7 +184,8 @@ class ConfigServer : public Daemon {
     brain_->AddEvent(
         "config_server.restored", "", "",
         absl::StrCat("as it was at ",
-                     absl::FormatTime(FromProto(meta.restored_backup_time()), absl::UTCTimeZone()),
+                     absl::FormatTime("%Y-%m-%d %H:%M:%S UTC",
+                                      FromProto(meta.restored_backup_time()), absl::UTCTimeZone()),
                      ", from ", meta.restored_from()));
     meta = *brain_->store().Get<storage::v1::Meta>(Store::kOnly);
     meta.clear_restored_backup_time();

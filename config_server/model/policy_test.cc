@@ -37,7 +37,8 @@ TEST(Policy, PointsOfOneAreFiveSecondsApartAtLeast) {
   EXPECT_EQ(Judged(PointsEach(-absl::Minutes(5))), "POLICY_INTERVAL_UNSUITABLE");
   // What an operator says for one machine alone, as for a test.
   EXPECT_EQ(IdOf(CheckPolicyInForce(PointsEach(absl::Seconds(1)))), "none");
-  EXPECT_EQ(IdOf(CheckPolicyInForce(PointsEach(absl::Milliseconds(999)))), "POLICY_INTERVAL_UNSUITABLE");
+  EXPECT_EQ(IdOf(CheckPolicyInForce(PointsEach(absl::Milliseconds(999)))),
+            "POLICY_INTERVAL_UNSUITABLE");
 }
 
 TEST(Policy, ApplicationConsistentPointsAreNotMoreThanTheOthers) {

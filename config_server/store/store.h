@@ -134,8 +134,10 @@ class Store {
   }
 
   // Writes what is durable now to `directory`, which holds nothing else, with RocksDB's backup
-  // engine. On any thread, beside everything else.
-  virtual absl::Status BackUp(const std::string& directory) const = 0;
+  // engine. On any thread, beside everything else. UNIMPLEMENTED: it is not RocksDB.
+  virtual absl::Status BackUp(const std::string&) const {
+    return absl::UnimplementedError("this store cannot be backed up");
+  }
   // Makes a store in `directory`, which has none, of what BackUp() wrote, once all of its checksums
   // are right. DATA_LOSS. Nothing is durable before somebody syncs it.
   static absl::Status Restore(const std::string& backup, const std::string& directory);
