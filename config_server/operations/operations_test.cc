@@ -88,6 +88,14 @@ TEST_F(OperationsTest, NobodyButAnOperatorIsAnswered) {
   EXPECT_EQ(operations_.AddVcenter({}, {}, &vcenter).code(), absl::StatusCode::kPermissionDenied);
 }
 
+TEST_F(OperationsTest, AServerThatWasToldToMakeNoBackupsSaysSo) {
+  admin::v1::ListBackupsResponse listed;
+  EXPECT_EQ(IdOf(operations_.ListBackups(kOperator, {}, &listed)), "BACKUPS_NOT_CONFIGURED");
+  admin::v1::Backup made;
+  EXPECT_EQ(IdOf(operations_.CreateBackup(kOperator, {}, &made)), "BACKUPS_NOT_CONFIGURED");
+  EXPECT_EQ(operations_.CreateBackup({}, {}, &made).code(), absl::StatusCode::kPermissionDenied);
+}
+
 TEST_F(OperationsTest, WhatChangesSomethingIsAudited) {
   Obey();
   admin::v1::CommitRequest commit;

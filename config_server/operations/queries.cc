@@ -106,6 +106,10 @@ absl::Status Operations::GetHealth(const admin::v1::GetHealthRequest&,
       all.push_back(issue);
     }
   };
+  if (backups_ != nullptr && !backups_->last().ok()) {
+    add("configuration server", std::vector{MakeIssue(types::v1::WARNING, ProblemId::kBackupFailed,
+                                                      std::string(backups_->last().message()))});
+  }
   for (const storage::v1::Machine& machine : view.machines) {
     if (machine.state() == storage::v1::PROTECTED)
       response->set_machines_protected(response->machines_protected() + 1);

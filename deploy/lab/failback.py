@@ -118,14 +118,10 @@ class Story:
         """What the configuration server's configuration has beside the usual."""
         return ""
 
-    def limits(self):
-        """The same of the process server's."""
-        return ""
-
     def set_up(self):
         self.start_vcenter()
         (self.work / "azure").mkdir()
-        self.cluster.add_process_server(cache_bytes=4 << 30, extra=self.limits()).start()
+        self.cluster.add_process_server(cache_bytes=4 << 30).start()
         self.add_master_target(datastores=[self.work / "azure"]).start()
         self.cluster.await_servers(2)
 

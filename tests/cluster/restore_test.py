@@ -2,8 +2,9 @@
 
 usage: restore_test.py --binaries DIR
 
-* the demonstration `restore`, with small disks: lost in the middle of a reprotect
+* the demonstration `restore`: lost in the middle of a reprotect
 * a backup that is older than a failback: it is told, nothing but resync is done with the machine, and resync goes on
+* a directory for backups that is not there
 * what is not restored: another passphrase, another address, a changed file; and no store is left by it
 """
 import argparse
@@ -18,11 +19,10 @@ sys.path.insert(0, str(ROOT / "deploy" / "lab"))
 import disks  # noqa: E402
 from cluster import Cluster, Refused, scratch  # noqa: E402
 from failback import be_alone_on_the_network, be_alone_with_mounts  # noqa: E402
-from restore_demo import Demo, Restored, restore  # noqa: E402
+from restore_demo import SIZES, Demo, Restored, restore  # noqa: E402
 
 MIB = 1 << 20
 DISK_BYTES = 32 * MIB
-DEMO_SIZES = (192, 96)  # MiB
 
 
 class Test:
@@ -35,7 +35,7 @@ class Test:
         print(f"{'ok  ' if holds else 'FAIL'} {what}{'' if holds else f': {detail}'}", flush=True)
 
     def demo(self):
-        story = Restored(self.binaries, self.directory / "demo", DEMO_SIZES, say=print)
+        story = Restored(self.binaries, self.directory / "demo", SIZES, say=print)
         story.work.mkdir()
         demo = Demo(story)
         try:
@@ -71,6 +71,19 @@ class Test:
 
     def await_agent(self):
         self.cluster.await_("the agent registers", lambda: self.cluster.try_json("machines", "show", "web").get("agent_connected"))
+
+    def missing_directory(self):
+        there, away = self.directory / "backups", self.directory / "unmounted"
+        there.rename(away)
+        try:
+            self.cluster.cli("backups", "create")
+            self.check("a backup to nowhere fails", False)
+        except Refused as refused:
+            self.check("a backup to nowhere fails", refused.code == 3 and "BACKUP_FAILED" in refused.text, refused.text)
+        self.check("health says so", "BACKUP_FAILED" in self.cluster.cli("health"))
+        away.rename(there)
+        self.cluster.cli("backups", "create")
+        self.check("and does not any more once one was made", "BACKUP_FAILED" not in self.cluster.cli("health"))
 
     def older_backup(self):
         backup = self.cluster.json("backups", "create")["path"]
@@ -130,6 +143,7 @@ def main():
     test = Test(arguments.binaries, directory)
     try:
         test.start()
+        test.missing_directory()
         test.older_backup()
         test.cluster.stop()
         test.demo()

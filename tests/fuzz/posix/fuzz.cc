@@ -26,6 +26,7 @@
 #include "common/vsphere/decode.h"
 #include "common/vsphere/soap.h"
 #include "common/wire/change_batch.h"
+#include "config_server/backup/backup_file.h"
 #include "homeward/config/v1/config.pb.h"
 #include "master_target/keeper/keeper.h"
 #include "mobility_agent/pipeline/agent_state.h"
@@ -390,6 +391,25 @@ void SeedSpool(std::vector<std::string>* seeds) {
   seeds->push_back(disk.Content(OnlyFile(disk, kDirectory)));
 }
 
+// Without a passphrase: what is behind the header is authenticated.
+void FuzzBackup(absl::string_view bytes) {
+  MemoryDisk disk(1);
+  const std::string path = JoinPath(kDirectory, "backup");
+  HW_CHECK(disk.MakeDirectories(kDirectory).ok());
+  HW_CHECK(WriteFileAtomically(disk, path, bytes).ok());
+  ReadBackupHeader(disk, path).status().IgnoreError();
+}
+void SeedBackup(std::vector<std::string>* seeds) {
+  MemoryDisk disk(1);
+  const std::string path = JoinPath(kDirectory, "backup");
+  HW_CHECK(disk.MakeDirectories(kDirectory).ok());
+  storage::v1::BackupHeader header;
+  header.set_config_server_id("0123456789abcdef");
+  header.set_listen_address("10.0.0.1:7443");
+  HW_CHECK((*BackupWriter::Create(disk, path, "sixteen letters!", header))->Finish().ok());
+  seeds->push_back(disk.Content(path));
+}
+
 void FuzzAgentState(absl::string_view bytes) {
   const absl::StatusOr<AgentState> state = DecodeAgentState(bytes);
   if (state.ok()) HW_CHECK(DecodeAgentState(EncodeAgentState(*state)).ok());
@@ -462,6 +482,7 @@ struct Target {
 };
 constexpr Target kTargets[] = {
     {"agent_state", FuzzAgentState, SeedAgentState},
+    {"backup", FuzzBackup, SeedBackup},
     {"change_batch", FuzzBatch, SeedBatch},
     {"config", FuzzConfig, SeedConfig},
     {"downstream", FuzzDownstream, SeedDownstream},
