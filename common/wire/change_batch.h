@@ -174,6 +174,7 @@ struct Marker {
   std::string id = {};  // at most 64 bytes
   Consistency consistency = Consistency::kUnknown;
   std::string how = {};  // for people; at most kMarkerHowBytesMax
+  uint64_t number = 0;   // of who took it, from 1, in order; does not travel
 };
 SealedBatch SealMarker(BatchHeader header, const Marker& marker,
                        PayloadEncryptor* encryptor = nullptr);

@@ -233,8 +233,10 @@ done(vms[{MACHINE!r}].Destroy())""")
                 for datastore, path in (file.lstrip("[").split("] ") for file in files)]
 
     def same_bytes(self):
-        return all(subprocess.run(["cmp", "-s", ours, theirs]).returncode == 0
-                   for ours, theirs in zip(self.azure_flats, self.home_flats()))
+        differing = [disks.differing_blocks(ours, theirs) for ours, theirs in zip(self.azure_flats, self.home_flats())]
+        if any(differing):
+            self.say(f"blocks of 4096 bytes that differ: {[blocks[:20] for blocks in differing]}, {[len(blocks) for blocks in differing]} in all")
+        return not any(differing)
 
     def mounts_read_only(self):
         """A copy of the disks, mounted as a boot would."""

@@ -12,7 +12,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import disks  # noqa: E402
 from cluster import Refused  # noqa: E402
 from demo import WORK_PREFIX, clean_up_after_the_dead, say  # noqa: E402
-from failback import MACHINE, MIB, VM_UUID, Story, be_alone_on_the_network  # noqa: E402
+from failback import MACHINE, MIB, VM_UUID, Story, be_alone_on_the_network, be_alone_with_mounts  # noqa: E402
 from refusals import Refusals  # noqa: E402
 
 WIRE_SHARE_MAX = 0.04
@@ -136,6 +136,7 @@ def main():
     if not disks.can_use_loop_devices():
         sys.exit("The VMs' disks are loop devices: this demonstration needs root, or sudo without a password.")
     be_alone_on_the_network()
+    be_alone_with_mounts()
     clean_up_after_the_dead(arguments.work)
     work = arguments.work / f"{WORK_PREFIX}{os.getpid()}"
     work.mkdir(mode=0o700)

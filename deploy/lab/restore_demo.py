@@ -14,7 +14,7 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import disks  # noqa: E402
 from cluster import Refused  # noqa: E402
 from demo import WORK_PREFIX, clean_up_after_the_dead, say  # noqa: E402
-from failback import MACHINE, POINT_INTERVAL, Story, be_alone_on_the_network, loopback_bytes  # noqa: E402
+from failback import MACHINE, POINT_INTERVAL, Story, be_alone_on_the_network, be_alone_with_mounts, loopback_bytes  # noqa: E402
 from failback_demo import Demo as Failback  # noqa: E402
 
 SIZES = (1024, 512)  # MiB
@@ -131,6 +131,7 @@ def main():
     if not disks.can_use_loop_devices():
         sys.exit("The VM's disks are loop devices: this demonstration needs root, or sudo without a password.")
     be_alone_on_the_network()
+    be_alone_with_mounts()
     clean_up_after_the_dead(arguments.work)
     work = arguments.work / f"{WORK_PREFIX}{os.getpid()}"
     work.mkdir(mode=0o700)

@@ -321,15 +321,16 @@ void Protection::FollowTokens() {
   }
   if (desired_.point_token() != point_token_wanted_) {
     point_token_wanted_ = desired_.point_token();
-    token_markers_awaited_ = shipper_->markers_sealed() + 1;
+    token_marker_awaited_ = shipper_->next_marker();
     if (desired_.point_kind() == types::v1::APP_CONSISTENT) {
       app_point_wanted_ = true;
     } else {
       shipper_->RequestMarker(PointKind::kCrashConsistent);
     }
   }
-  if (point_token_ != point_token_wanted_ && shipper_->markers_sealed() >= token_markers_awaited_ &&
-      !app_point_wanted_ && shipper_->last_marker_durable()) {
+  if (point_token_ != point_token_wanted_ &&
+      shipper_->last_marker_number() >= token_marker_awaited_ && !app_point_wanted_ &&
+      shipper_->last_marker_durable()) {
     point_token_ = point_token_wanted_;
     requested_point_ = shipper_->last_point();
   }
@@ -337,7 +338,7 @@ void Protection::FollowTokens() {
 
 void Protection::FollowAppPoint() {
   const absl::Duration interval = FromProto(desired_.app_point_interval());
-  if (thaw_due_ && shipper_->markers_sealed() >= markers_awaited_) {
+  if (thaw_due_ && shipper_->last_marker_number() >= marker_awaited_) {
     thaw_due_ = false;
     RunHook("post_thaw", options_.hooks.post_thaw());
   }
@@ -345,13 +346,12 @@ void Protection::FollowAppPoint() {
   const bool due = interval > absl::ZeroDuration() && !options_.hooks.pre_freeze().empty() &&
                    runtime_.clock.Monotonic() - last_app_point_ >= interval;
   if (!due && !app_point_wanted_) return;
-  if (std::exchange(app_point_wanted_, false))
-    token_markers_awaited_ = shipper_->markers_sealed() + 1;
+  if (std::exchange(app_point_wanted_, false)) token_marker_awaited_ = shipper_->next_marker();
   last_app_point_ = runtime_.clock.Monotonic();
   // A point is application-consistent only if the application said so.
   const bool ready =
       !options_.hooks.pre_freeze().empty() && RunHook("pre_freeze", options_.hooks.pre_freeze());
-  markers_awaited_ = shipper_->markers_sealed() + 1;
+  marker_awaited_ = shipper_->next_marker();
   thaw_due_ = true;
   shipper_->RequestMarker(ready ? PointKind::kApplicationConsistent : PointKind::kCrashConsistent);
 }
@@ -372,13 +372,13 @@ void Protection::FollowQuiesce() {
     resume_due_ = true;
     if (!RunHook("quiesce", options_.hooks.quiesce())) return;  // Tried again at the next tick.
     quiesce_token_ = desired_.quiesce_token();
-    markers_awaited_ = shipper_->markers_sealed() + 1;
+    marker_awaited_ = shipper_->next_marker();
     shipper_->RequestMarker(PointKind::kCrashConsistent);
     LogInfo("protection.quiescing", {{"token", quiesce_token_}});
     return;
   }
   // What a machine that was not stopped writes behind that point is not waited for.
-  if (shipper_->markers_sealed() < markers_awaited_ || !shipper_->last_marker_durable()) return;
+  if (shipper_->last_marker_number() < marker_awaited_ || !shipper_->last_marker_durable()) return;
   quiesced_token_ = quiesce_token_;
   LogInfo("protection.quiesced", {{"point", shipper_->last_point()}});
 }

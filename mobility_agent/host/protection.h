@@ -93,9 +93,9 @@ class Protection {
   absl::Duration next_look_;
   absl::Duration away_since_ = absl::InfiniteDuration();
   uint64_t resync_token_ = 0, point_token_ = 0, point_token_wanted_ = 0;
-  uint64_t quiesce_token_ = 0, quiesced_token_ = 0;  // begun, reached
-  uint64_t markers_lost_ = 0;                        // that were waited for anew
-  uint64_t markers_awaited_ = 0, token_markers_awaited_ = 0;
+  uint64_t quiesce_token_ = 0, quiesced_token_ = 0;         // begun, reached
+  uint64_t markers_lost_ = 0;                               // that were waited for anew
+  uint64_t marker_awaited_ = 0, token_marker_awaited_ = 0;  // numbers
   bool app_point_wanted_ = false;
   std::string requested_point_;
   bool resume_due_ = false;  // the quiesce hook was run; also when another stream has begun since

@@ -49,9 +49,10 @@ void Epochs::OnDurable(StreamPosition durable) {
   while (!begun_.empty() && begun_.front() <= durable_.epoch) begun_.erase(begun_.begin());
 }
 
-void Epochs::OnMarkerSealed(StreamPosition position, std::string id) {
+void Epochs::OnMarkerSealed(StreamPosition position, const Marker& marker) {
   ++markers_sealed_;
-  last_marker_ = std::move(id);
+  last_marker_ = marker.id;
+  last_marker_number_ = marker.number;
   last_marker_position_ = position;
 }
 

@@ -50,7 +50,7 @@ class Epochs {
   bool KnowsOf(StreamPosition durable) const;
   // Requires: KnowsOf(durable).
   void OnDurable(StreamPosition durable);
-  void OnMarkerSealed(StreamPosition position, std::string id);
+  void OnMarkerSealed(StreamPosition position, const Marker& marker);
 
   uint64_t current() const { return current_; }
   StreamPosition durable() const { return durable_; }
@@ -59,6 +59,7 @@ class Epochs {
   // Markers sealed in this incarnation, and the newest one's id.
   uint64_t markers_sealed() const { return markers_sealed_; }
   const std::string& last_marker() const { return last_marker_; }
+  uint64_t last_marker_number() const { return last_marker_number_; }
   bool last_marker_durable() const { return durable_ >= last_marker_position_; }
   // Markers whose epoch ended before they were durable.
   uint64_t markers_lost() const { return markers_lost_; }
@@ -73,6 +74,7 @@ class Epochs {
   uint64_t markers_sealed_ = 0;
   uint64_t markers_lost_ = 0;
   std::string last_marker_;
+  uint64_t last_marker_number_ = 0;
   StreamPosition last_marker_position_;
 };
 

@@ -70,13 +70,13 @@ TEST(Epochs, AMarkerIsLostWithItsEpochUnlessItIsDurable) {
   Epochs epochs({}, 1);
   epochs.Begin(/*continues=*/false);
   EXPECT_TRUE(epochs.last_marker_durable()) << "there is none";
-  epochs.OnMarkerSealed({1, 5}, "1-1");
+  epochs.OnMarkerSealed({1, 5}, {.id = "1-1", .number = 1});
   EXPECT_FALSE(epochs.last_marker_durable());
   epochs.OnDurable({1, 5});
   EXPECT_TRUE(epochs.last_marker_durable());
   epochs.Begin(/*continues=*/true);
   EXPECT_EQ(epochs.markers_lost(), 0u);
-  epochs.OnMarkerSealed({2, 3}, "2-2");
+  epochs.OnMarkerSealed({2, 3}, {.id = "2-2", .number = 2});
   epochs.OnDurable({2, 2});
   epochs.Begin(/*continues=*/true);
   EXPECT_EQ(epochs.markers_lost(), 1u);

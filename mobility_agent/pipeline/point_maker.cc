@@ -43,8 +43,13 @@ void PointMaker::Request(PointKind kind) {
 bool PointMaker::Due() const { return clock_.Monotonic() - last_made_ >= interval_; }
 
 Marker PointMaker::NewMarker(uint64_t epoch) {
-  return {kind_, clock_.Now(), absl::StrCat(epoch, "-", ++markers_), Consistency::kWriteOrder,
-          "every write was captured in its order"};
+  ++markers_;
+  return {.kind = kind_,
+          .time = clock_.Now(),
+          .id = absl::StrCat(epoch, "-", markers_),
+          .consistency = Consistency::kWriteOrder,
+          .how = "every write was captured in its order",
+          .number = markers_};
 }
 
 void PointMaker::OnMade() {

@@ -40,6 +40,8 @@ class PointMaker {
   void Request() { requested_ = true; }
   void Request(PointKind kind);
   bool requested() const { return requested_; }
+  // The least number that a marker taken from now on can have.
+  uint64_t next_number() const { return markers_ + 1; }
   // How old the last one may be, from now on.
   void SetInterval(absl::Duration interval) { interval_ = interval; }
   // It is as old as it may be.

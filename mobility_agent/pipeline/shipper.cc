@@ -237,7 +237,7 @@ absl::Status Shipper::SealPoint() {
 }
 
 void Shipper::SealMarker(const Marker& marker) {
-  epochs_.OnMarkerSealed(window_.SealMarker(marker), marker.id);
+  epochs_.OnMarkerSealed(window_.SealMarker(marker), marker);
 }
 
 absl::Status Shipper::SealDirtyOrSync() {

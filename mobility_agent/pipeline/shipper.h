@@ -108,6 +108,10 @@ class Shipper : public Outbox {
   Tracking tracking() const;
   // Markers sealed since Open(), and the newest one's id.
   uint64_t markers_sealed() const { return epochs_.markers_sealed(); }
+  // What is asked for now comes with a marker of this number or a later one: an earlier one may
+  // have been taken and not be sealed yet, and has nothing of what was written since.
+  uint64_t next_marker() const { return points_.next_number(); }
+  uint64_t last_marker_number() const { return epochs_.last_marker_number(); }
   const std::string& last_point() const { return epochs_.last_marker(); }
   // As PointMaker::not_one_instant().
   const std::string& not_one_instant() const { return points_.not_one_instant(); }

@@ -298,6 +298,54 @@ TEST(Shipper, AFreezeLastsFromWhenTheFirstDiskWasToldToStandStill) {
   }
 }
 
+TEST(Shipper, AMarkerThatWasTakenBeforeItWasAskedForIsNotTheOneThatWasAskedFor) {
+  MemoryDisk files(1);
+  ManualClock clock;
+  RamDisk disk(kMiB);
+  disk.logs = true;
+  auto shipper = Shipper::Open(files, clock,
+                               {.machine_id = "m",
+                                .generation = 1,
+                                .state_path = "/state",
+                                .fresh_replica = true,
+                                .batch_bytes = 64 * kKiB},
+                               {&disk}, nullptr);
+  ASSERT_TRUE(shipper.ok()) << shipper.status();
+  Recorder link;
+  (*shipper)->sender().Connect(&link, (*shipper)->MakeHello());
+  (*shipper)->sender().OnMessage(Welcome(16 * kKiB));
+  while (link.markers.empty()) {
+    clock.now += absl::Milliseconds(50);
+    (*shipper)->Tick();
+  }
+  ASSERT_EQ((*shipper)->tracking(), Shipper::Tracking::kData);
+  // The other side takes little, and the log has more than one batch.
+  const auto credit = [&](uint64_t bytes) {
+    replication::v1::Downstream reply;
+    reply.mutable_acknowledgement()->set_credit_bytes(bytes);
+    ToProto(link.last, reply.mutable_acknowledgement()->mutable_durable());
+    (*shipper)->sender().OnMessage(reply);
+  };
+  disk.Write(0, std::string(256 * kKiB, 'a'));
+  (*shipper)->RequestMarker(PointKind::kCrashConsistent);
+  ASSERT_GT((*shipper)->next_marker(), (*shipper)->last_marker_number() + 1) << "it is in the log";
+  // What an operator's hook writes before a machine is turned off.
+  disk.Write(512 * kKiB, Sectors(1, 'z'));
+  const uint64_t asked = (*shipper)->next_marker();
+  (*shipper)->RequestMarker(PointKind::kCrashConsistent);
+  for (uint64_t bytes = 64 * kKiB; (*shipper)->last_marker_number() < asked; bytes += 64 * kKiB) {
+    ASSERT_LT(bytes, 64 * kMiB);
+    credit(bytes);
+    clock.now += absl::Milliseconds(50);
+    (*shipper)->Tick();
+  }
+  ASSERT_EQ(link.markers.size(), 3u) << "the one that was in the log already came first";
+  const std::vector<BatchKind> end(link.kinds.end() - 3, link.kinds.end());
+  EXPECT_EQ(end, (std::vector{BatchKind::kMarker, BatchKind::kWrites, BatchKind::kMarker}));
+  EXPECT_EQ(link.markers.back().id, (*shipper)->last_point());
+  (*shipper)->sender().Disconnect();
+}
+
 // Never comes to rest in time.
 class RestlessFreeze : public QuietDisk {
  public:

@@ -14,7 +14,7 @@ import tempfile
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2] / "deploy" / "lab"))
 import disks  # noqa: E402
 from cluster import Refused  # noqa: E402
-from failback import MACHINE, Story  # noqa: E402
+from failback import MACHINE, Story, be_alone_with_mounts  # noqa: E402
 from bystanders import Bystanders, InVApp, Twins  # noqa: E402
 from refusals import Refusals  # noqa: E402
 
@@ -415,6 +415,7 @@ def main():
     arguments = parser.parse_args()
     if not disks.can_use_loop_devices():
         sys.exit("This test needs loop devices: run it as root.")
+    be_alone_with_mounts()
     failures = 0
     for part in PARTS:
         if arguments.only not in (None, part):
