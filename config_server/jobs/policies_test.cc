@@ -161,7 +161,7 @@ TEST_F(PoliciesTest, AnOlderRecordKeepsWhatIsInForceAndFollowsInTheRest) {
   Policy said = Every(absl::Minutes(1));
   *said.mutable_retention_age() = ToProto(absl::Hours(2));
   ASSERT_TRUE(Named().Change("failback", said).ok());
-  const Policy& now = Machine().assignment().policy();
+  const Policy now = Machine().assignment().policy();
   EXPECT_EQ(FromProto(now.point_interval()), absl::Seconds(2));
   EXPECT_EQ(FromProto(now.retention_age()), absl::Hours(2));
 }
