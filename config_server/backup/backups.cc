@@ -56,9 +56,14 @@ Backups::Backups(FileSystem& files, const Clock& clock, const Store* store, Opti
 Backups::~Backups() { strand_->Stop(); }
 
 void Backups::KeepGoing() {
+  const absl::Time now = clock_.Now();
   const absl::StatusOr<std::vector<Backup>> made = List();
-  const absl::Time newest = made.ok() && !made->empty() ? made->back().time : absl::InfinitePast();
-  const bool due = clock_.Now() - newest >= options_.interval;
+  absl::Time newest = absl::InfinitePast();
+  // One from when the clock was ahead says nothing.
+  if (made.ok()) {
+    for (const Backup& backup : *made) newest = backup.time <= now ? backup.time : newest;
+  }
+  const bool due = now - newest >= options_.interval;
   if (due) (void)MakeOne();
   strand_->PostAfter(due && !last().ok() ? kAgain : std::min(kLook, options_.interval),
                      [this] { KeepGoing(); });

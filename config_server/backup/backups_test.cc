@@ -134,6 +134,7 @@ TEST_F(BackupsTest, OneIsMadeByItselfWhereTheLastIsOld) {
   EXPECT_EQ(after(absl::ZeroDuration()), 1u);
   EXPECT_EQ(after(absl::Minutes(59)), 1u);
   EXPECT_EQ(after(absl::Minutes(1)), 2u);
+  EXPECT_EQ(after(-absl::Minutes(90)), 3u) << "both are of when the clock was ahead";
 }
 
 TEST_F(BackupsTest, AFailureIsSaidUntilOneSucceeds) {

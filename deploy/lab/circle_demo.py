@@ -1,10 +1,5 @@
 """The demonstrations behind `deploy/demo full-circle` and `test-failover`. Ends in `RESULT {json}`."""
-import argparse
-import json
-import os
 import pathlib
-import shutil
-import signal
 import sys
 import threading
 import time
@@ -13,9 +8,9 @@ sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import disks  # noqa: E402
 from azure import install_clients  # noqa: E402
 from circle import Circle  # noqa: E402
-from cluster import Refused  # noqa: E402
-from demo import WORK_PREFIX, clean_up_after_the_dead, say  # noqa: E402
-from failback import MACHINE, POINT_INTERVAL, VM_UUID, be_alone_on_the_network, be_alone_with_mounts  # noqa: E402
+from demo import say  # noqa: E402
+from failback import MACHINE, POINT_INTERVAL, VM_UUID  # noqa: E402
+from stage import command_line, present, require_loop_devices  # noqa: E402
 
 DELTA_SHARE_MAX = 0.10  # 2 % are changed by hand, and a ledger and random blocks are written all the time
 DELTA_SHARE_MAX_CUT = 0.30  # what was under way when a daemon was killed goes again
@@ -243,50 +238,22 @@ class Chaos:
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="deploy/demo", description=__doc__)
-    parser.add_argument("demonstration", choices=["full-circle", "test-failover"])
-    parser.add_argument("--binaries", type=lambda text: pathlib.Path(text).resolve(), required=True, help=argparse.SUPPRESS)
-    parser.add_argument("--work", type=pathlib.Path, default=pathlib.Path("/var/tmp"), help="where there is room")
-    parser.add_argument("--keep", action="store_true", help="leave the work directory, with the logs")
+    parser = command_line(__doc__, ["full-circle", "test-failover"])
     parser.add_argument("--chaos", action="store_true", help="with full-circle: kill each daemon once in each step")
     parser.add_argument("--break", dest="sabotage", action="store_true",
                         help="with full-circle: damage one byte of a recovered disk: the result must say so")
     arguments = parser.parse_args()
     if arguments.demonstration != "full-circle" and (arguments.chaos or arguments.sabotage):
         parser.error("--chaos and --break belong to full-circle")
-    if not disks.can_use_loop_devices():
-        sys.exit("The VMs' disks are loop devices: this demonstration needs root, or sudo without a password.")
+    require_loop_devices()
     npm = install_clients()
-    be_alone_on_the_network()
-    be_alone_with_mounts()
-    clean_up_after_the_dead(arguments.work)
-    work = arguments.work / f"{WORK_PREFIX}{os.getpid()}"
-    work.mkdir(mode=0o700)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: sys.exit(130))
-    story = Circle(arguments.binaries, work, npm, say=say)
-    demo = Demo(story, arguments.sabotage)
-    if arguments.chaos:
-        story.chaos = Chaos(story)
-    error = None
-    try:
-        demo.full_circle() if arguments.demonstration == "full-circle" else demo.test_failover()
-    except (Refused, TimeoutError, RuntimeError, OSError) as why:
-        error = str(why)
-        say(f"FAILED: {error}")
-        if story.cluster:
-            print(story.cluster.told(), file=sys.stderr)
-    finally:
-        story.close()
-        if not arguments.keep:
-            shutil.rmtree(work, ignore_errors=True)
-    result = {"verified": error is None and all(demo.checks.values()), **demo.result, "checks": demo.checks}
-    if arguments.chaos:
-        result["kills"] = story.chaos.kills
-    if error is not None:
-        result["error"] = error
-    print("RESULT " + json.dumps(result))
-    sys.exit(0 if result["verified"] else 1)
+    def make(work):
+        demo = Demo(Circle(arguments.binaries, work, npm, say=say), arguments.sabotage)
+        if arguments.chaos:
+            demo.story.chaos = Chaos(demo.story)
+            demo.result["kills"] = demo.story.chaos.kills
+        return demo
+    present(arguments, make, Demo.full_circle if arguments.demonstration == "full-circle" else Demo.test_failover)
 
 
 if __name__ == "__main__":

@@ -1,19 +1,15 @@
 """The demonstrations behind `deploy/demo failback-original`, `failback-alternate` and `refusals`. Ends in `RESULT {json}`."""
-import argparse
-import json
-import os
 import pathlib
-import shutil
-import signal
 import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
 import disks  # noqa: E402
 from cluster import Refused  # noqa: E402
-from demo import WORK_PREFIX, clean_up_after_the_dead, say  # noqa: E402
-from failback import MACHINE, MIB, VM_UUID, Story, be_alone_on_the_network, be_alone_with_mounts  # noqa: E402
+from demo import say  # noqa: E402
+from failback import MACHINE, MIB, VM_UUID, Story  # noqa: E402
 from refusals import Refusals  # noqa: E402
+from stage import command_line, present, require_loop_devices  # noqa: E402
 
 WIRE_SHARE_MAX = 0.04
 
@@ -22,6 +18,7 @@ class Demo:
     def __init__(self, story):
         self.story = story
         self.checks = {}
+        self.result = story.result
 
     def check(self, name, holds, detail=""):
         self.checks[name] = bool(holds)
@@ -127,42 +124,15 @@ class Demo:
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="deploy/demo", description=__doc__)
-    parser.add_argument("demonstration", choices=["failback-original", "failback-alternate", "refusals"])
-    parser.add_argument("--binaries", type=lambda text: pathlib.Path(text).resolve(), required=True, help=argparse.SUPPRESS)
-    parser.add_argument("--work", type=pathlib.Path, default=pathlib.Path("/var/tmp"), help="where there is room")
-    parser.add_argument("--keep", action="store_true", help="leave the work directory, with the logs")
-    arguments = parser.parse_args()
-    if not disks.can_use_loop_devices():
-        sys.exit("The VMs' disks are loop devices: this demonstration needs root, or sudo without a password.")
-    be_alone_on_the_network()
-    be_alone_with_mounts()
-    clean_up_after_the_dead(arguments.work)
-    work = arguments.work / f"{WORK_PREFIX}{os.getpid()}"
-    work.mkdir(mode=0o700)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: sys.exit(130))
-    demo = Demo((Refusals if arguments.demonstration == "refusals" else Story)(arguments.binaries, work, say=say))
-    error = None
-    try:
+    arguments = command_line(__doc__, ["failback-original", "failback-alternate", "refusals"]).parse_args()
+    require_loop_devices()
+    story = Refusals if arguments.demonstration == "refusals" else Story
+    def act(demo):
         if arguments.demonstration == "refusals":
             demo.refusals()
         else:
             demo.run(original=arguments.demonstration == "failback-original")
-    except (Refused, TimeoutError, RuntimeError, OSError) as why:
-        error = str(why)
-        say(f"FAILED: {error}")
-        if demo.story.cluster:
-            print(demo.story.cluster.told(), file=sys.stderr)
-    finally:
-        demo.story.close()
-        if not arguments.keep:
-            shutil.rmtree(work, ignore_errors=True)
-    result = {"verified": error is None and all(demo.checks.values()), **demo.story.result, "checks": demo.checks}
-    if error is not None:
-        result["error"] = error
-    print("RESULT " + json.dumps(result))
-    sys.exit(0 if result["verified"] else 1)
+    present(arguments, lambda work: Demo(story(arguments.binaries, work, say=say)), act)
 
 
 if __name__ == "__main__":

@@ -1,21 +1,16 @@
 """The demonstration behind `deploy/demo restore`: the configuration server's host is lost in the middle of a reprotect. Ends in
 `RESULT {json}`."""
-import argparse
-import json
-import os
 import pathlib
 import shutil
-import signal
 import subprocess
 import sys
 import time
 
 sys.path.insert(0, str(pathlib.Path(__file__).parent))
-import disks  # noqa: E402
-from cluster import Refused  # noqa: E402
-from demo import WORK_PREFIX, clean_up_after_the_dead, say  # noqa: E402
-from failback import MACHINE, POINT_INTERVAL, Story, be_alone_on_the_network, be_alone_with_mounts, loopback_bytes  # noqa: E402
+from demo import say  # noqa: E402
+from failback import MACHINE, POINT_INTERVAL, Story, loopback_bytes  # noqa: E402
 from failback_demo import Demo as Failback  # noqa: E402
+from stage import command_line, present, require_loop_devices  # noqa: E402
 
 SIZES = (1024, 512)  # MiB
 CHANGED_PERCENT = 20
@@ -122,39 +117,9 @@ class Demo(Failback):
 
 
 def main():
-    parser = argparse.ArgumentParser(prog="deploy/demo", description=__doc__)
-    parser.add_argument("demonstration", choices=["restore"])
-    parser.add_argument("--binaries", type=lambda text: pathlib.Path(text).resolve(), required=True, help=argparse.SUPPRESS)
-    parser.add_argument("--work", type=pathlib.Path, default=pathlib.Path("/var/tmp"), help="where there is room")
-    parser.add_argument("--keep", action="store_true", help="leave the work directory, with the logs")
-    arguments = parser.parse_args()
-    if not disks.can_use_loop_devices():
-        sys.exit("The VM's disks are loop devices: this demonstration needs root, or sudo without a password.")
-    be_alone_on_the_network()
-    be_alone_with_mounts()
-    clean_up_after_the_dead(arguments.work)
-    work = arguments.work / f"{WORK_PREFIX}{os.getpid()}"
-    work.mkdir(mode=0o700)
-    for number in (signal.SIGTERM, signal.SIGHUP):
-        signal.signal(number, lambda *_: sys.exit(130))
-    demo = Demo(Restored(arguments.binaries, work, SIZES, say=say))
-    error = None
-    try:
-        demo.run()
-    except (Refused, TimeoutError, RuntimeError, OSError) as why:
-        error = str(why)
-        say(f"FAILED: {error}")
-        if demo.story.cluster:
-            print(demo.story.cluster.told(), file=sys.stderr)
-    finally:
-        demo.story.close()
-        if not arguments.keep:
-            shutil.rmtree(work, ignore_errors=True)
-    result = {"verified": error is None and all(demo.checks.values()), **demo.story.result, "checks": demo.checks}
-    if error is not None:
-        result["error"] = error
-    print("RESULT " + json.dumps(result))
-    sys.exit(0 if result["verified"] else 1)
+    arguments = command_line(__doc__, ["restore"]).parse_args()
+    require_loop_devices()
+    present(arguments, lambda work: Demo(Restored(arguments.binaries, work, SIZES, say=say)), Demo.run)
 
 
 if __name__ == "__main__":

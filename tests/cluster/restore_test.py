@@ -5,6 +5,7 @@ usage: restore_test.py --binaries DIR
 * the demonstration `restore`: lost in the middle of a reprotect
 * a backup that is older than a failback: it is told, nothing but resync is done with the machine, and resync goes on
 * a directory for backups that is not there
+* a restore that is killed
 * what is not restored: another passphrase, another address, a changed file; and no store is left by it
 """
 import argparse
@@ -13,6 +14,7 @@ import pathlib
 import shutil
 import subprocess
 import sys
+import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 sys.path.insert(0, str(ROOT / "deploy" / "lab"))
@@ -23,6 +25,7 @@ from restore_demo import SIZES, Demo, Restored, restore  # noqa: E402
 
 MIB = 1 << 20
 DISK_BYTES = 32 * MIB
+KILLS = 12
 
 
 class Test:
@@ -93,6 +96,7 @@ class Test:
         state = self.directory / "config_server" / "state"
         shutil.rmtree(state)
         self.refusals(backup, state)
+        self.killed(backup, state)
         done = restore(self.cluster, backup)
         self.check("it is restored, and says of what", done.returncode == 0 and "1 machines, 2 servers" in done.stdout, done)
         self.cluster.start_config_server()
@@ -111,6 +115,33 @@ class Test:
         flat = pathlib.Path(seen["disk_paths"][0])
         flat = flat.with_name(flat.stem + "-flat.vmdk")
         self.check("and the machine comes home, byte for byte", not disks.differing_blocks(flat, self.directory / "web.raw"))
+
+    def killed(self, backup, state):
+        """At any time: there is no store, or a whole one."""
+        daemon = self.cluster.daemons["config_server"]
+        command = [daemon.program, "--config", str(daemon.config), "--restore", backup]
+        began = time.monotonic()
+        subprocess.run(command, check=True, capture_output=True)
+        whole = time.monotonic() - began
+        wrong, ended = [], 0
+        for part in range(1, KILLS + 1):
+            shutil.rmtree(state)
+            running = subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            try:
+                running.wait(whole * part / KILLS)
+            except subprocess.TimeoutExpired:
+                running.kill()
+            running.wait()
+            done = restore(self.cluster, backup)
+            there = "is there already" in done.stderr
+            ended += there
+            if done.returncode != 0 and not there:
+                wrong.append((part, done.stderr))
+        self.check(f"a restore that is killed at any of {KILLS} times is done again", not wrong and ended < KILLS, (wrong, ended))
+        self.cluster.start_config_server()
+        self.check("and the server starts with what is there", self.cluster.json("machines", "show", "web")["name"] == "web")
+        daemon.kill()
+        shutil.rmtree(state)
 
     def refusals(self, backup, state):
         daemon = self.cluster.daemons["config_server"]
