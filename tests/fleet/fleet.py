@@ -40,7 +40,7 @@ class Site:
         self.host, port = server.rsplit(":", 1)
         self.target, self.port = int(port), free_port()
         self.up, self.silent, self.pairs = True, False, set()
-        self.loop = asyncio.new_event_loop()
+        self.loop, self.back = asyncio.new_event_loop(), asyncio.Event()
         ready = threading.Event()
         threading.Thread(target=self.run, args=(ready,), daemon=True, name="site").start()
         ready.wait()
@@ -71,7 +71,8 @@ class Site:
         try:
             while data := await source.read(65536):
                 if self.silent:
-                    await asyncio.Event().wait()  # for good
+                    await self.back.wait()
+                    break
                 sink.write(data)
                 await sink.drain()
         except OSError:
@@ -81,6 +82,7 @@ class Site:
     def cut(self, silent):
         def now():
             self.up, self.silent = False, silent
+            self.back.clear()
             for writer in () if silent else self.pairs:
                 writer.transport.abort()
         self.loop.call_soon_threadsafe(now)
@@ -91,6 +93,7 @@ class Site:
             for writer in self.pairs if self.silent else ():
                 writer.transport.abort()
             self.up, self.silent = True, False
+            self.back.set()
         self.loop.call_soon_threadsafe(now)
 
 
