@@ -26,6 +26,13 @@ inline constexpr absl::Duration kPolicyDurationMax = absl::Hours(24 * 366);
 // Less would keep no point but the newest.
 inline constexpr uint64_t kRetentionBytesMin = kMiB;
 
+// A common point of a replication group: members come to where little is left to copy, stand still,
+// and wait for each other, for so long at the most. Ours.
+inline constexpr absl::Duration kCommonPointPrepareMax = absl::Seconds(30);
+inline constexpr absl::Duration kCommonAppPointPrepareMax = absl::Minutes(2);  // scripts run first
+inline constexpr absl::Duration kCommonPointHoldMax = absl::Seconds(15);  // all of them together
+inline constexpr absl::Duration kGroupHoldMax = absl::Seconds(2);         // one, once it stands still
+
 // What a machine may take to register after it was booted.
 inline constexpr absl::Duration kRegistrationWindowDefault = absl::Minutes(15);
 // A component that was not heard for longer counts as gone.

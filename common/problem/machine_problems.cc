@@ -275,6 +275,56 @@ std::vector<ProblemEntry> Policies() {
   };
 }
 
+std::vector<ProblemEntry> Groups() {
+  return {
+      {.id = kGroupUnknown,
+       .name = "GROUP_UNKNOWN",
+       .when = "there is no replication group of that name",
+       .causes = {"the name is mistyped", "it was deleted"},
+       .action = "Choose one of: homeward groups list. Or make it: homeward groups create."},
+      {.id = kGroupExists,
+       .name = "GROUP_EXISTS",
+       .when = "there is a replication group of that name",
+       .causes = {"it was created before"},
+       .action = "Change it (homeward groups change), or choose another name."},
+      {.id = kGroupOfAnother,
+       .name = "MACHINE_IN_ANOTHER_GROUP",
+       .when = "a machine is a member of one replication group at the most",
+       .causes = {"it is a member of the group that the message names"},
+       .action = "Take it out of that group first: homeward groups change."},
+      {.id = kGroupInterval,
+       .name = "GROUP_INTERVAL_UNSUITABLE",
+       .when = absl::StrCat("common points would be made more often than every ",
+                            absl::ToInt64Seconds(kPointIntervalMin),
+                            " s, or less often than once a year"),
+       .causes = {"an interval is too short, or longer than a year"},
+       .action = "Correct --point-interval or --app-point-interval. 0 makes common points only "
+                 "when they are asked for."},
+      {.id = kGroupMixedOs,
+       .name = "MIXED_OS_GROUP",
+       .when = "the members of a replication group have one type of operating system",
+       .causes = {"Linux and Windows machines are in it, and each type has master targets of its "
+                  "own"},
+       .action = "Make a group for each type."},
+      {.id = kGroupMasterTarget,
+       .name = "GROUP_MASTER_TARGET",
+       .when = "the members of a replication group have one master target",
+       .causes = {"its members are replicated to different master targets"},
+       .action = "Protect them again with one master target for all: --master-target."},
+      {.id = kCommonPointMissed,
+       .name = "COMMON_POINT_MISSED",
+       .when = "the members of a replication group took no common recovery point; each goes on "
+               "with points of its own",
+       .causes = {"a member is not protected, is being synchronised, or is not connected",
+                  "a member could not stand still in time, or something wrote to its disks while "
+                  "it should: a file system or a device that cannot be frozen",
+                  "an application's script took too long"},
+       .action = "See which member, and why: homeward groups show. Correct that; the next common "
+                 "point is tried by itself.",
+       .retryable = true},
+  };
+}
+
 std::vector<ProblemEntry> Jobs() {
   return {
       {.id = kJobNotCancellable,
@@ -303,7 +353,7 @@ std::vector<ProblemEntry> Jobs() {
 
 std::vector<ProblemEntry> MachineProblems() {
   std::vector<ProblemEntry> all = Machines();
-  for (const auto& part : {Disks(), Points(), Policies(), Jobs()})
+  for (const auto& part : {Disks(), Points(), Policies(), Groups(), Jobs()})
     all.insert(all.end(), part.begin(), part.end());
   return all;
 }

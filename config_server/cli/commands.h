@@ -12,6 +12,7 @@ void AddPlacementCommands(CommandLine* line, CLI::App* machines);
 void AddPointCommands(CommandLine* line);
 void AddServerCommands(CommandLine* line);
 void AddPolicyCommands(CommandLine* line);
+void AddGroupCommands(CommandLine* line);
 void AddBackupCommands(CommandLine* line);
 void AddVcenterCommands(CommandLine* line);
 void AddAzureCommands(CommandLine* line);
@@ -27,6 +28,7 @@ inline void AddAllCommands(CommandLine* line) {
   AddMachineCommands(line);
   AddPointCommands(line);
   AddPolicyCommands(line);
+  AddGroupCommands(line);
   AddServerCommands(line);
   AddBackupCommands(line);
   AddVcenterCommands(line);

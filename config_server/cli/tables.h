@@ -30,6 +30,9 @@ std::string FormatPolicies(const admin::v1::ListPoliciesResponse& response);
 // A line for each of its settings; with `own`, those are said to be the machine's own.
 void AppendPolicy(const admin::v1::Policy& policy, const admin::v1::Policy& own, std::string* out);
 
+std::string FormatGroup(const admin::v1::ReplicationGroup& group);
+std::string FormatGroups(const admin::v1::ListGroupsResponse& response);
+
 std::string FormatServers(const admin::v1::ListServersResponse& response);
 std::string FormatServer(const admin::v1::Server& server);
 

@@ -24,6 +24,8 @@ Brain::Brain(const Clock& clock, Settings settings, std::unique_ptr<Store> store
       fleet_(clock, settings.heartbeat_timeout, settings.heartbeat_interval),
       records_(clock, std::move(store)),
       policies_(clock, settings.rpo_threshold, &records_),
+      groups_(clock, &records_, &policies_),
+      common_points_(clock, &records_, &groups_, [this] { return MakeView(); }),
       registrations_(clock, &records_, &fleet_, [this] { return MakeView(); }),
       jobs_(
           clock, &records_,
@@ -31,7 +33,7 @@ Brain::Brain(const Clock& clock, Settings settings, std::unique_ptr<Store> store
            [this](storage::v1::Location location) -> Location& { return locations_.At(location); },
            [this](storage::v1::Source source) -> Source& { return sources_.At(source); },
            [this](const std::string& machine_id) { return fleet_.state().connected(machine_id); }}),
-      desired_(&records_, &fleet_) {}
+      desired_(&records_, &fleet_, &common_points_) {}
 
 View Brain::MakeView() const {
   return {fleet_.state(),
@@ -99,11 +101,20 @@ absl::StatusOr<Job> Brain::CancelJob(const std::string& job_id) {
   return FindJob(job_id);
 }
 
+absl::StatusOr<std::string> Brain::BeginCommonPoint(const std::string& group,
+                                                    types::v1::PointKind kind) {
+  HW_ASSIGN_OR_RETURN(std::string point_id, common_points_.Begin(group, kind));
+  Step();
+  return point_id;
+}
+
 void Brain::Step() {
   if (stepping_) return;
   stepping_ = true;
   jobs_.Step();
-  if (const Records::Changes changes = records_.TakeChanges(); !changes.empty()) {
+  Records::Changes changes = records_.TakeChanges();
+  changes.machines.merge(common_points_.Step());
+  if (!changes.empty()) {
     desired_.Update(changes);
     WatchHomes(changes);
   }

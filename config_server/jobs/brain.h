@@ -10,7 +10,9 @@
 
 #include "absl/status/statusor.h"
 #include "config_server/fleet/fleet.h"
+#include "config_server/jobs/common_points.h"
 #include "config_server/jobs/desired_state.h"
+#include "config_server/jobs/groups.h"
 #include "config_server/jobs/job_runner.h"
 #include "config_server/jobs/policies.h"
 #include "config_server/jobs/registrations.h"
@@ -33,6 +35,9 @@ class Brain {
   Fleet& fleet() { return fleet_; }
   Policies& policies() { return policies_; }
   const Policies& policies() const { return policies_; }
+  Groups& groups() { return groups_; }
+  const Groups& groups() const { return groups_; }
+  const CommonPoints& common_points() const { return common_points_; }
   const Settings& settings() const { return settings_; }
   View MakeView() const;
 
@@ -67,6 +72,9 @@ class Brain {
   absl::StatusOr<storage::v1::Job> StartForEach(storage::v1::Job each,
                                                 const std::vector<std::string>& machine_ids);
   absl::StatusOr<storage::v1::Job> CancelJob(const std::string& job_id);
+  // As CommonPoints::Begin().
+  absl::StatusOr<std::string> BeginCommonPoint(const std::string& group,
+                                               types::v1::PointKind kind);
   absl::StatusOr<storage::v1::Job> FindJob(const std::string& job_id) const;
   // What the running task of a job said last.
   const StepResult* ProgressOf(const std::string& job_id) const { return jobs_.ProgressOf(job_id); }
@@ -86,6 +94,8 @@ class Brain {
   Fleet fleet_;
   Records records_;
   Policies policies_;
+  Groups groups_;
+  CommonPoints common_points_;
   Registrations registrations_;
   JobRunner jobs_;
   DesiredState desired_;

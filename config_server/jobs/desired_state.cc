@@ -111,6 +111,9 @@ void DesiredState::UpdateAgent(const std::string& machine_id) {
   if (machine == nullptr) return fleet_.Forget(machine_id);
   control::v1::Desired desired;
   *desired.mutable_agent() = AgentDesiredOf(records_, *machine);
+  const control::v1::CommonPoint* const common = common_points_.WantedOf(machine_id);
+  if (common != nullptr && desired.agent().has_protection())
+    *desired.mutable_agent()->mutable_protection()->mutable_common_point() = *common;
   fleet_.Want(machine_id, desired);
 }
 

@@ -7,6 +7,7 @@
 #include <string>
 
 #include "config_server/fleet/fleet.h"
+#include "config_server/jobs/common_points.h"
 #include "config_server/store/records.h"
 
 namespace homeward {
@@ -14,8 +15,9 @@ namespace homeward {
 // Must run on one strand.
 class DesiredState {
  public:
-  // Both outlive it.
-  DesiredState(const Records* records, Fleet* fleet) : records_(*records), fleet_(*fleet) {}
+  // All outlive it.
+  DesiredState(const Records* records, Fleet* fleet, const CommonPoints* common_points)
+      : records_(*records), fleet_(*fleet), common_points_(*common_points) {}
 
   // Has the fleet want what follows from the changes, and costs what they touch.
   void Update(const Records::Changes& changes);
@@ -27,6 +29,7 @@ class DesiredState {
 
   const Records& records_;
   Fleet& fleet_;
+  const CommonPoints& common_points_;
   std::map<std::string, Ids> servers_of_;   // by machine: those that it was last assigned to
   std::map<std::string, Ids> machines_of_;  // the other way round
 };

@@ -84,6 +84,11 @@ View::MeantMachine View::MachineCalled(const std::string& id_or_name) const {
           absl::StatusCode::kInvalidArgument};
 }
 
+std::string View::MachineName(const std::string& machine_id) const {
+  const MeantMachine meant = MachineCalled(machine_id);
+  return meant.machine == nullptr ? machine_id : NameOf(*meant.machine);
+}
+
 const control::v1::AgentObserved* View::AgentOf(const storage::v1::Machine& machine) const {
   const control::v1::Heartbeat* const heartbeat = fleet.heartbeat(machine.machine_id());
   if (heartbeat == nullptr || !heartbeat->has_agent()) return nullptr;

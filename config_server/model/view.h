@@ -69,6 +69,8 @@ struct View {
   };
   // By its id, or by what no other machine is called (IsCalled).
   MeantMachine MachineCalled(const std::string& id_or_name) const;
+  // What operators call it; its id where it is forgotten.
+  std::string MachineName(const std::string& machine_id) const;
   // Null while the component has not been heard, or speaks of another replica or generation.
   const control::v1::AgentObserved* AgentOf(const storage::v1::Machine& machine) const;
   const control::v1::ReplicaObserved* ReplicaOf(const storage::v1::Machine& machine) const;

@@ -116,6 +116,7 @@ admin::v1::Machine ConvertMachine(const View& view, const storage::v1::Machine& 
   out.set_master_target_id(placement.master_target_id());
   out.set_datastore(placement.target().datastore_directory().datastore());
   out.set_policy_name(PolicyNameOf(machine));
+  out.set_replication_group(machine.replication_group());
   if (machine.has_assignment()) {
     *out.mutable_policy() =
         ConvertPolicy(machine.assignment().policy(), view.settings.rpo_threshold);

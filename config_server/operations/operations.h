@@ -102,6 +102,14 @@ class Operations {
                             admin::v1::NamedPolicy* response);
   absl::Status DeletePolicy(const admin::v1::DeletePolicyRequest& request,
                             admin::v1::NamedPolicy* response);
+  absl::Status CreateGroup(const admin::v1::CreateGroupRequest& request,
+                           admin::v1::ReplicationGroup* response);
+  absl::Status ChangeGroup(const admin::v1::ChangeGroupRequest& request,
+                           admin::v1::ReplicationGroup* response);
+  absl::Status DeleteGroup(const admin::v1::DeleteGroupRequest& request,
+                           admin::v1::ReplicationGroup* response);
+  absl::Status CreateCommonPoint(const admin::v1::CreateCommonPointRequest& request,
+                                 admin::v1::ReplicationGroup* response);
   absl::Status SetPolicy(const admin::v1::SetPolicyRequest& request, admin::v1::Machine* response);
 
   // --- what does not
@@ -136,6 +144,10 @@ class Operations {
                               admin::v1::ListAzureSitesResponse* response) const;
   absl::Status ListPolicies(const admin::v1::ListPoliciesRequest& request,
                             admin::v1::ListPoliciesResponse* response) const;
+  absl::Status ListGroups(const admin::v1::ListGroupsRequest& request,
+                          admin::v1::ListGroupsResponse* response) const;
+  absl::Status GetGroup(const admin::v1::GetGroupRequest& request,
+                        admin::v1::ReplicationGroup* response) const;
   absl::Status GetPolicy(const admin::v1::GetPolicyRequest& request,
                          admin::v1::NamedPolicy* response) const;
 

@@ -70,6 +70,12 @@ HOMEWARD_ADMIN_METHOD(CreatePolicy, CreatePolicyRequest, NamedPolicy)
 HOMEWARD_ADMIN_METHOD(ChangePolicy, ChangePolicyRequest, NamedPolicy)
 HOMEWARD_ADMIN_METHOD(DeletePolicy, DeletePolicyRequest, NamedPolicy)
 HOMEWARD_ADMIN_METHOD(SetPolicy, SetPolicyRequest, Machine)
+HOMEWARD_ADMIN_METHOD(ListGroups, ListGroupsRequest, ListGroupsResponse)
+HOMEWARD_ADMIN_METHOD(GetGroup, GetGroupRequest, ReplicationGroup)
+HOMEWARD_ADMIN_METHOD(CreateGroup, CreateGroupRequest, ReplicationGroup)
+HOMEWARD_ADMIN_METHOD(ChangeGroup, ChangeGroupRequest, ReplicationGroup)
+HOMEWARD_ADMIN_METHOD(DeleteGroup, DeleteGroupRequest, ReplicationGroup)
+HOMEWARD_ADMIN_METHOD(CreateCommonPoint, CreateCommonPointRequest, ReplicationGroup)
 #undef HOMEWARD_ADMIN_METHOD
 
 Status AdminService::ListBackups(ServerContext* context,

@@ -61,6 +61,10 @@ struct RecordKind<storage::v1::NamedPolicy> {
   static constexpr char kPrefix[] = "policy";
 };
 template <>
+struct RecordKind<storage::v1::ReplicationGroup> {
+  static constexpr char kPrefix[] = "group";
+};
+template <>
 struct RecordKind<storage::v1::Event> {
   static constexpr char kPrefix[] = "event";
 };

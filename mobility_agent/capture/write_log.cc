@@ -34,12 +34,20 @@ bool WriteLog::Append(uint32_t disk, Extent extent, ConstBytes data) {
   }
   entries_.emplace_back(LoggedWrite{disk, extent, std::string(AsText(data))});
   bytes_ += CostBytes(entries_.back());
+  ++appended_;
   return true;
 }
 
-bool WriteLog::Mark(const Marker& marker) {
+uint64_t WriteLog::appended() const {
   absl::MutexLock lock(&mutex_);
-  if (!open_) return false;
+  return appended_;
+}
+
+bool WriteLog::Mark(const Marker& marker) { return MarkBehind(UINT64_MAX, marker); }
+
+bool WriteLog::MarkBehind(uint64_t appended, const Marker& marker) {
+  absl::MutexLock lock(&mutex_);
+  if (!open_ || appended_ > appended) return false;
   entries_.emplace_back(marker);
   bytes_ += CostBytes(entries_.back());
   return true;

@@ -38,6 +38,10 @@ class WriteLog {
   bool Append(uint32_t disk, Extent extent, ConstBytes data);
   // A point behind all that was appended. False: the log takes nothing more.
   bool Mark(const Marker& marker);
+  // How many writes it took. The same number later: none since.
+  uint64_t appended() const;
+  // As Mark(), unless it has taken more than so many writes.
+  bool MarkBehind(uint64_t appended, const Marker& marker);
   // The oldest entry, which is no longer in the log; nothing when it is empty.
   absl::optional<Entry> Next();
 
@@ -53,6 +57,7 @@ class WriteLog {
   mutable absl::Mutex mutex_;
   bool open_ ABSL_GUARDED_BY(mutex_) = false;
   uint64_t bytes_ ABSL_GUARDED_BY(mutex_) = 0;
+  uint64_t appended_ ABSL_GUARDED_BY(mutex_) = 0;
   std::deque<Entry> entries_ ABSL_GUARDED_BY(mutex_);
 };
 

@@ -72,6 +72,7 @@ Protection::Protection(StreamRuntime runtime, Options options, std::vector<Captu
       disks_(*disks),
       stopped_cleanly_(options_.stopped_cleanly),
       next_look_(runtime_.clock.Monotonic() + kLookInterval),
+      group_(options_.group_hold_max, runtime_.on_news),
       stream_(runtime_.make_strand("stream")),
       control_(runtime_.make_strand("protection")) {
   ListDisks();
@@ -95,6 +96,9 @@ Protection::~Protection() {
 }
 
 void Protection::Want(const control::v1::AgentDesired& desired) {
+  // At once: the stream may stand still until it is told.
+  const control::v1::Protection& protection = desired.protection();
+  group_.Want(protection.has_common_point() ? &protection.common_point() : nullptr);
   control_->Post([this, desired] {
     wanted_ = desired;
     Reconcile();
@@ -139,7 +143,12 @@ void Protection::Reconcile() {
                                    {"address", wanted.address()}});
     }
   } else if (!key.empty()) {
-    stream_->Post([this, wanted] { desired_ = wanted; });
+    stream_->Post([this, wanted] {
+      desired_ = wanted;
+      if (shipper_ == nullptr) return;
+      FollowGroup();
+      shipper_->sender().Pump();  // towards the next step of a common point
+    });
   }
   if (key.empty()) return;
   // A shipper whose state could not be written is of no use any more. One that was refused finds
@@ -235,6 +244,7 @@ absl::Status Protection::Begin(const control::v1::Protection& desired) {
 
 void Protection::End() {
   shipper_.reset();
+  group_.OnMissed("its stream has ended");
   desired_.Clear();
   away_since_ = absl::InfiniteDuration();
 }
@@ -287,6 +297,7 @@ void Protection::Tick() {
     shipper_->SetPointInterval(FromProto(desired_.point_interval()));
     FollowTokens();
     FollowAppPoint();
+    FollowGroup();
     FollowQuiesce();
     shipper_->Tick();
     away_since_ = absl::IsUnavailable(shipper_->away())
@@ -354,6 +365,14 @@ void Protection::FollowAppPoint() {
   marker_awaited_ = shipper_->next_marker();
   thaw_due_ = true;
   shipper_->RequestMarker(ready ? PointKind::kApplicationConsistent : PointKind::kCrashConsistent);
+}
+
+void Protection::FollowGroup() {
+  GroupMember::Due due = group_.Next();
+  if (due.cancel) shipper_->CancelCommonMarker("it was given up");
+  if (!due.begin.has_value()) return;
+  if (shipper_->syncing()) return group_.OnMissed("it is being synchronised");
+  shipper_->RequestCommonMarker(*std::move(due.begin));
 }
 
 void Protection::FollowQuiesce() {
@@ -505,8 +524,15 @@ void Protection::Publish() {
 }
 
 control::v1::AgentObserved Protection::observed() const {
-  absl::MutexLock lock(&mutex_);
-  return observed_;
+  control::v1::AgentObserved seen;
+  {
+    absl::MutexLock lock(&mutex_);
+    seen = observed_;
+  }
+  // As it is now: the stream publishes nothing while it stands still.
+  const control::v1::CommonPointObserved common = group_.observed();
+  if (!common.point_id().empty()) *seen.mutable_common_point() = common;
+  return seen;
 }
 
 DiskList Protection::disks() const {

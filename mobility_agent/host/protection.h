@@ -9,10 +9,12 @@
 
 #include "absl/base/thread_annotations.h"
 #include "absl/synchronization/mutex.h"
+#include "common/base/limits.h"
 #include "common/replication/stream_runtime.h"
 #include "homeward/config/v1/config.pb.h"
 #include "homeward/control/v1/control.pb.h"
 #include "mobility_agent/capture/sources.h"
+#include "mobility_agent/host/group_member.h"
 #include "mobility_agent/pipeline/shipper.h"
 
 namespace homeward {
@@ -33,6 +35,7 @@ class Protection {
     bool stopped_cleanly = false;  // as TakeCleanStops() said
     config::v1::Hooks hooks;
     absl::Duration hook_timeout = absl::Seconds(60);
+    absl::Duration group_hold_max = kGroupHoldMax;
     Shipper::Options stream;  // limits and time-outs; what is desired is filled in
     Shipper::MarkerTaken marker_taken = nullptr;
     // Opens what can be opened of the disks by now; null: they stay as they are.
@@ -66,6 +69,7 @@ class Protection {
   void FollowDataKey();
   void FollowTokens();
   void FollowAppPoint();
+  void FollowGroup();
   void FollowQuiesce();
   bool RunHook(const char* name, const google::protobuf::RepeatedPtrField<std::string>& arguments);
   // Of the disk that is not what it was.
@@ -104,6 +108,8 @@ class Protection {
   std::string hook_error_;
   uint64_t sync_done_bytes_ = 0;  // and since when it is so
   absl::Duration sync_stands_since_;
+
+  GroupMember group_;  // has its own lock
 
   mutable absl::Mutex mutex_;
   control::v1::AgentObserved observed_ ABSL_GUARDED_BY(mutex_);

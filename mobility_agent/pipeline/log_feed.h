@@ -35,6 +35,11 @@ class LogFeed {
 
   // A point behind all that was written. False: the log takes nothing more.
   bool Mark(const Marker& marker) { return log_.Mark(marker); }
+  // As of WriteLog.
+  uint64_t appended() const { return log_.appended(); }
+  bool MarkBehind(uint64_t appended, const Marker& marker) {
+    return log_.MarkBehind(appended, marker);
+  }
   // Moves the oldest writes into the builder, up to `batch_bytes` of payload. Returns a marker when
   // that is the oldest entry, and the builder is empty then. Requires: the builder is empty.
   absl::optional<Marker> Fill(uint64_t batch_bytes, BatchBuilder* builder);

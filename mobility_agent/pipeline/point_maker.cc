@@ -12,6 +12,8 @@ namespace homeward {
 namespace {
 
 constexpr size_t kFreezesMax = 1024;
+constexpr char kNotAllStoodStill[] = "not all members stood still in time";
+constexpr char kWroteMeanwhile[] = "something was written while it stood still";
 
 void AddMissing(const std::vector<std::string>& names, std::vector<std::string>* all) {
   for (const std::string& name : names) {
@@ -40,11 +42,24 @@ void PointMaker::Request(PointKind kind) {
   kind_ = kind;
 }
 
+void PointMaker::RequestCommon(CommonPointRequest request) {
+  Miss("another one was asked for");
+  Request();
+  common_ = std::move(request);
+}
+
+void PointMaker::Miss(absl::string_view why) {
+  const absl::optional<CommonPointRequest> common = std::exchange(common_, absl::nullopt);
+  if (common.has_value()) common->rendezvous->OnMissed(why);
+}
+
 bool PointMaker::Due() const { return clock_.Monotonic() - last_made_ >= interval_; }
 
 Marker PointMaker::NewMarker(uint64_t epoch) {
   ++markers_;
-  return {.kind = kind_,
+  const bool common_app =
+      meets_ && common_.has_value() && common_->kind == PointKind::kApplicationConsistent;
+  return {.kind = common_app ? common_->kind : kind_,
           .time = clock_.Now(),
           .id = absl::StrCat(epoch, "-", markers_),
           .consistency = Consistency::kWriteOrder,
@@ -53,14 +68,41 @@ Marker PointMaker::NewMarker(uint64_t epoch) {
 }
 
 void PointMaker::OnMade() {
-  requested_ = false;
+  requested_ = common_.has_value();
   kind_ = PointKind::kCrashConsistent;
   last_made_ = clock_.Monotonic();
   chase_.End();
   search_.End();
 }
 
+absl::Status PointMaker::MarkTogetherIn(LogFeed* log, uint64_t epoch) {
+  Marker marker = NewMarker(epoch);
+  marker.id = common_->id;
+  absl::Duration since;
+  HW_RETURN_IF_ERROR(Freeze(&since));
+  const uint64_t appended = log->appended();
+  const bool all = common_->rendezvous->AwaitAll();
+  marker.time = clock_.Now();
+  const bool marked = all && log->MarkBehind(appended, marker);
+  if (marked && marker_taken_) marker_taken_(marker);
+  Thaw(since);
+  if (!all) return absl::UnavailableError(kNotAllStoodStill);
+  if (!marked) return absl::UnavailableError(kWroteMeanwhile);
+  return absl::OkStatus();
+}
+
 void PointMaker::MarkIn(LogFeed* log, uint64_t epoch) {
+  meets_ = common_.has_value() && WriteBackTook().has_value() && common_->rendezvous->MayHold();
+  if (common_.has_value() && !meets_ && !Due()) return;
+  if (meets_) {
+    const absl::Status marked = MarkTogetherIn(log, epoch);
+    if (marked.ok()) {
+      std::exchange(common_, absl::nullopt)->rendezvous->OnTaken();
+      not_one_instant_.clear();
+      return OnMade();
+    }
+    Miss(marked.message());
+  }
   const Marker marker = NewMarker(epoch);
   if (!log->Mark(marker)) return;
   if (marker_taken_) marker_taken_(marker);
@@ -78,20 +120,28 @@ absl::StatusOr<absl::optional<Marker>> PointMaker::Approach(uint64_t epoch, Dirt
   }
   HW_ASSIGN_OR_RETURN(const bool written_back, WrittenBack(dirty));
   if (!written_back || !chase_.SmallEnough(dirty->bytes())) return absl::nullopt;
+  meets_ = common_.has_value() && common_->rendezvous->MayHold();
+  // While others are not so far, the points of its own are made when they are due.
+  if (common_.has_value() && !meets_ && !Due()) return absl::nullopt;
   return Take(epoch, dirty, log);
 }
 
-absl::StatusOr<bool> PointMaker::WrittenBack(DirtyMap* dirty) {
+absl::optional<absl::Duration> PointMaker::WriteBackTook() {
   if (!write_back_begun_.has_value()) {
     for (WriteSource* source : sources_) source->BeginWriteBack();
     write_back_begun_ = clock_.Monotonic();
   }
   for (WriteSource* source : sources_) {
-    if (!source->WrittenBack()) return false;
+    if (!source->WrittenBack()) return absl::nullopt;
   }
-  const absl::Duration begun = *std::exchange(write_back_begun_, absl::nullopt);
+  return clock_.Monotonic() - *std::exchange(write_back_begun_, absl::nullopt);
+}
+
+absl::StatusOr<bool> PointMaker::WrittenBack(DirtyMap* dirty) {
+  const absl::optional<absl::Duration> took = WriteBackTook();
+  if (!took.has_value()) return false;
   HW_RETURN_IF_ERROR(dirty->Collect({sources_.size(), 0}));
-  return !write_backs_.Again(clock_.Monotonic() - begun);
+  return !write_backs_.Again(*took);
 }
 
 Marker PointMaker::MarkAsItIs(uint64_t epoch, const DirtyMap& dirty) {
@@ -102,6 +152,7 @@ Marker PointMaker::MarkAsItIs(uint64_t epoch, const DirtyMap& dirty) {
   marker.how =
       absl::StrCat(DiskName(disk), " is written to faster than it can be copied", LastWriter(disk));
   not_one_instant_ = marker.how;
+  Miss(marker.how);
   copy_.Clear();
   OnMade();
   return marker;
@@ -116,6 +167,7 @@ absl::StatusOr<absl::optional<Marker>> PointMaker::Take(uint64_t epoch, DirtyMap
   write_backs_.End();
   const bool instant = rest.seen.ok() && *rest.seen == StillCopy::Seen::kNothing;
   const absl::Duration now = clock_.Monotonic();
+  if (rest.missed != nullptr) Miss(rest.missed);
   if (!instant && !(rest.seen.ok() && search_.GivesUp(now))) {
     copy_.GiveBackAll(dirty);
     search_.Pause(now);
@@ -124,10 +176,31 @@ absl::StatusOr<absl::optional<Marker>> PointMaker::Take(uint64_t epoch, DirtyMap
   }
   Describe(rest.frozen, instant, &marker);
   not_one_instant_ = instant ? "" : marker.how;
+  if (meets_ && !rest.frozen.ok()) Miss(rest.frozen.message());
+  if (meets_ && !instant) Miss(marker.how);
   dirty->Clear();
   copy_.GiveBackUnread(dirty);
+  if (meets_ && common_.has_value())
+    std::exchange(common_, absl::nullopt)->rendezvous->OnTaken();
   OnMade();
   return marker;
+}
+
+void PointMaker::MeetOthers(Marker* marker, AtRest* rest) {
+  if (!rest->frozen.ok()) return;
+  if (!common_->rendezvous->AwaitAll()) {
+    rest->missed = kNotAllStoodStill;
+    return;
+  }
+  // The copy is what the disks held all the while, unless something was written since.
+  const absl::StatusOr<StillCopy::Seen> seen = copy_.Pass(sources_);
+  if (seen.ok() && *seen == StillCopy::Seen::kNothing) {
+    marker->id.swap(common_->id);
+    return;
+  }
+  rest->missed = kWroteMeanwhile;
+  // What it could not look at may have been written to anywhere.
+  if (!seen.ok()) rest->seen = seen.status();
 }
 
 PointMaker::AtRest PointMaker::CopyAtRest(Marker* marker, LogFeed* log) {
@@ -135,8 +208,10 @@ PointMaker::AtRest PointMaker::CopyAtRest(Marker* marker, LogFeed* log) {
   absl::Duration since;
   rest.frozen = Freeze(&since);
   rest.seen = Passes(rest.frozen.ok() ? options_.frozen_passes_time : options_.passes_time);
+  const bool instant = rest.seen.ok() && *rest.seen == StillCopy::Seen::kNothing;
+  if (instant && meets_) MeetOthers(marker, &rest);
   marker->time = clock_.Now();
-  if (rest.seen.ok() && *rest.seen == StillCopy::Seen::kNothing) {
+  if (instant && rest.missed != kWroteMeanwhile) {
     if (marker_taken_) marker_taken_(*marker);
     if (rest.frozen.ok()) log->Start();
   }

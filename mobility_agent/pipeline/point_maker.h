@@ -18,6 +18,7 @@
 #include "mobility_agent/pipeline/dirty_map.h"
 #include "mobility_agent/pipeline/log_feed.h"
 #include "mobility_agent/pipeline/point_pacing.h"
+#include "mobility_agent/pipeline/rendezvous.h"
 #include "mobility_agent/pipeline/still_copy.h"
 
 namespace homeward {
@@ -39,6 +40,11 @@ class PointMaker {
   // given.
   void Request() { requested_ = true; }
   void Request(PointKind kind);
+  // Asks for one that the members of a replication group take together. Where they do not meet, it
+  // becomes one of this machine's own.
+  void RequestCommon(CommonPointRequest request);
+  // They will not meet any more.
+  void CancelCommon(absl::string_view why) { Miss(why); }
   bool requested() const { return requested_; }
   // The least number that a marker taken from now on can have.
   uint64_t next_number() const { return markers_ + 1; }
@@ -47,8 +53,8 @@ class PointMaker {
   // It is as old as it may be.
   bool Due() const;
 
-  // The marker that was asked for, behind all that is in the log. Nothing when the log is closed.
-  // `epoch`: of the stream, for its id.
+  // The marker that was asked for, behind all that is in the log. Nothing when the log is closed, or
+  // when a common point is not due yet. `epoch`: of the stream, for its id.
   void MarkIn(LogFeed* log, uint64_t epoch);
   // A step towards the marker that was asked for, without a log. Returns it when it is taken: then
   // all of copy() is to be sent in front of it, and what is dirty still belongs behind it. Starts
@@ -67,8 +73,14 @@ class PointMaker {
  private:
   Marker NewMarker(uint64_t epoch);
   void OnMade();
+  // Whether what the machine held in memory is written back, and how long that took.
+  absl::optional<absl::Duration> WriteBackTook();
   // Whether all is written back, as often as is needed.
   absl::StatusOr<bool> WrittenBack(DirtyMap* dirty);
+  // Ends the common point that was asked for, if there is one. Allocates.
+  void Miss(absl::string_view why);
+  // The common point, behind all that is in the log: all members stand still. Says why not.
+  absl::Status MarkTogetherIn(LogFeed* log, uint64_t epoch);
   absl::StatusOr<absl::optional<Marker>> Take(uint64_t epoch, DirtyMap* dirty, LogFeed* log);
   // A marker of no one instant, between what was sent and what is dirty still.
   Marker MarkAsItIs(uint64_t epoch, const DirtyMap& dirty);
@@ -77,10 +89,15 @@ class PointMaker {
   struct AtRest {
     absl::Status frozen;  // not OK: it was copied while the machine went on
     absl::StatusOr<StillCopy::Seen> seen = StillCopy::Seen::kTooMuch;
+    // Of a common point: why it was missed; null: it was not.
+    const char* missed = nullptr;
   };
   // Freezes, copies and thaws. Sets the marker's time, and starts `log` at the instant, if there is
   // one.
   AtRest CopyAtRest(Marker* marker, LogFeed* log);
+  // The copy is of one instant. If all members stand still at a moment of this call, and this one
+  // until its end, the marker becomes the common one. Allocates nothing.
+  void MeetOthers(Marker* marker, AtRest* rest);
   // OK: all disks are at rest, the first since `since`. Otherwise nothing is frozen.
   absl::Status Freeze(absl::Duration* since);
   absl::Status AwaitFrozen(absl::Duration asked, absl::Duration* since);
@@ -105,6 +122,8 @@ class PointMaker {
   PointKind kind_ = PointKind::kCrashConsistent;
   absl::Duration last_made_;
   uint64_t markers_ = 0;  // tried
+  absl::optional<CommonPointRequest> common_;
+  bool meets_ = false;  // the marker that is being taken is to be that one
   std::string not_one_instant_;
   std::deque<absl::Duration> freezes_;
   // Touched only on the strand: on the way to the next one.

@@ -155,5 +155,143 @@ TEST_F(PointMakerTest, ALogBeginsAtItsInstantAndTheNextPointIsAPlaceInIt) {
   EXPECT_TRUE(points_.requested()) << "a log that is closed has no such place";
 }
 
+// The others, as this member meets them.
+class Others : public Rendezvous {
+ public:
+  bool MayHold() override { return ready; }
+  bool AwaitAll() override {
+    ++meetings;
+    if (meanwhile) meanwhile();
+    return stand_still;
+  }
+  void OnTaken() override { ++taken; }
+  void OnMissed(absl::string_view why) override { missed.emplace_back(why); }
+
+  bool ready = true, stand_still = true;
+  std::function<void()> meanwhile;
+  int meetings = 0, taken = 0;
+  std::vector<std::string> missed;
+};
+
+class CommonPointTest : public PointMakerTest {
+ protected:
+  CommonPointTest() { RequestCommon("common-7"); }
+  void RequestCommon(const std::string& id, PointKind kind = PointKind::kApplicationConsistent) {
+    points_.RequestCommon({.id = id, .kind = kind, .rendezvous = &others_});
+  }
+  Others others_;
+};
+
+TEST_F(CommonPointTest, IsTakenWhileAllStandStillAndHasTheIdOfAll) {
+  others_.ready = false;
+  EXPECT_FALSE(Approach().has_value());
+  EXPECT_EQ(a_.freezes, 0) << "the others are not so far";
+  others_.ready = true;
+  others_.meanwhile = [&] { EXPECT_TRUE(a_.frozen && b_.frozen); };
+  const absl::optional<Marker> marker = Approach();
+  ASSERT_TRUE(marker.has_value());
+  EXPECT_EQ(marker->id, "common-7");
+  EXPECT_EQ(marker->kind, PointKind::kApplicationConsistent);
+  EXPECT_FALSE(a_.frozen || b_.frozen);
+  EXPECT_EQ(others_.taken, 1);
+  EXPECT_EQ(Copied(), Sectors(2, 'a'));
+  points_.Request();
+  EXPECT_EQ(Approach()->id, "9-2") << "the next one is its own again";
+  EXPECT_EQ(others_.meetings, 1);
+}
+
+TEST_F(CommonPointTest, PointsOfItsOwnAreMadeWhileItWaitsForTheOthers) {
+  others_.ready = false;
+  EXPECT_FALSE(Approach().has_value());
+  clock_.now += absl::Minutes(5);
+  EXPECT_EQ(Approach()->id, "9-1") << "one is due";
+  EXPECT_TRUE(points_.requested());
+  EXPECT_FALSE(Approach().has_value());
+  others_.ready = true;
+  EXPECT_EQ(Approach()->id, "common-7");
+  EXPECT_EQ(others_.meetings, 1);
+  EXPECT_THAT(others_.missed, ElementsAre());
+  EXPECT_FALSE(points_.requested());
+}
+
+TEST_F(CommonPointTest, WhereTheOthersDoNotStandStillItIsOneOfItsOwn) {
+  others_.stand_still = false;
+  const absl::optional<Marker> marker = Approach();
+  ASSERT_TRUE(marker.has_value());
+  EXPECT_EQ(marker->id, "9-1");
+  EXPECT_EQ(marker->consistency, Consistency::kFrozen);
+  EXPECT_EQ(Copied(), Sectors(2, 'a'));
+  EXPECT_EQ(others_.taken, 0);
+  EXPECT_THAT(others_.missed, ElementsAre("not all members stood still in time"));
+}
+
+TEST_F(CommonPointTest, WhatIsWrittenWhileItStandsStillMakesItOneOfItsOwn) {
+  others_.meanwhile = [&] { b_.Write(4096, Sectors(1, 'w')); };
+  const absl::optional<Marker> marker = Approach();
+  ASSERT_TRUE(marker.has_value());
+  EXPECT_EQ(marker->id, "9-1");
+  EXPECT_EQ(Copied(), Sectors(2, 'a')) << "it is as it was before";
+  EXPECT_EQ(dirty_.bytes(), kSectorBytes) << "and what was written is sent behind it";
+  EXPECT_THAT(others_.missed, ElementsAre("something was written while it stood still"));
+  EXPECT_EQ(others_.taken, 0);
+}
+
+TEST_F(CommonPointTest, WhatCannotBeLookedAtEndsIt) {
+  others_.meanwhile = [&] { b_.collecting = absl::DataLossError("a change was missed"); };
+  EXPECT_TRUE(absl::IsDataLoss(points_.Approach(9, &dirty_, &log_).status()));
+  EXPECT_EQ(others_.missed.size(), 1u);
+  b_.collecting = absl::OkStatus();
+  clock_.now += absl::Seconds(1);
+  EXPECT_EQ(Approach()->id, "9-2");
+  EXPECT_EQ(others_.meetings, 1) << "the others went on long ago";
+}
+
+TEST_F(CommonPointTest, WhatCannotBeFrozenTakesNoPart) {
+  b_.freezing = absl::DeadlineExceededError("/srv does not stand still");
+  const absl::optional<Marker> marker = Approach();
+  ASSERT_TRUE(marker.has_value());
+  EXPECT_EQ(marker->id, "9-1");
+  EXPECT_EQ(others_.meetings, 0);
+  EXPECT_THAT(others_.missed, ElementsAre("/srv does not stand still"));
+}
+
+TEST_F(CommonPointTest, OneThatIsCancelledIsOneOfItsOwn) {
+  points_.CancelCommon("it was given up");
+  EXPECT_EQ(others_.missed.size(), 1u);
+  EXPECT_EQ(Approach()->id, "9-1");
+}
+
+TEST_F(CommonPointTest, InALogItIsAPlaceBehindWhichNothingWasWritten) {
+  a_.logs = b_.logs = true;
+  ASSERT_TRUE(Approach().has_value());
+  ASSERT_TRUE(log_.running());
+  for (const bool writes : {false, true}) {
+    others_.missed.clear();
+    others_.meanwhile = [&] {
+      EXPECT_TRUE(a_.frozen && b_.frozen);
+      if (writes) b_.Write(0, Sectors(1, 'w'));
+    };
+    b_.Write(0, Sectors(1, 'l'));
+    RequestCommon(writes ? "common-9" : "common-8", PointKind::kCrashConsistent);
+    points_.MarkIn(&log_, 9);
+    EXPECT_FALSE(points_.requested());
+    EXPECT_FALSE(a_.frozen || b_.frozen);
+    absl::optional<Marker> marker;
+    std::string before;
+    while (!marker.has_value()) {
+      BatchBuilder builder;
+      marker = log_.Fill(kMiB, &builder);
+      if (builder.empty()) continue;
+      ParsedBatch batch;
+      const SealedBatch sealed = builder.Seal({BatchKind::kWrites, {1, 1}, 1});
+      ASSERT_TRUE(ParseBatch(sealed.view(), /*decode=*/true, &batch).ok());
+      before += std::string(batch.payload);
+    }
+    EXPECT_EQ(before, writes ? Sectors(1, 'l') + Sectors(1, 'w') : Sectors(1, 'l'));
+    EXPECT_EQ(marker->id, writes ? "9-4" : "common-8");
+    EXPECT_EQ(others_.missed.size(), writes ? 1u : 0u);
+  }
+}
+
 }  // namespace
 }  // namespace homeward

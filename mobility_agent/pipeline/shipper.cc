@@ -148,6 +148,11 @@ void Shipper::RequestMarker(PointKind kind) {
   sender_.Pump();
 }
 
+void Shipper::RequestCommonMarker(CommonPointRequest request) {
+  points_.RequestCommon(std::move(request));
+  sender_.Pump();
+}
+
 absl::Status Shipper::Resync() {
   sync_.DoubtFresh();
   return BeginEpoch(/*synchronise=*/true);

@@ -72,6 +72,9 @@ class Shipper : public Outbox {
   // Asks for a marker as soon as possible.
   void RequestMarker(PointKind kind);
   // As of PointMaker.
+  void RequestCommonMarker(CommonPointRequest request);
+  void CancelCommonMarker(absl::string_view why) { points_.CancelCommon(why); }
+  // As of PointMaker.
   void SetPointInterval(absl::Duration interval) { points_.SetInterval(interval); }
   // Begins a new epoch that synchronises all disks.
   absl::Status Resync();
