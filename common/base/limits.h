@@ -31,7 +31,7 @@ inline constexpr uint64_t kRetentionBytesMin = kMiB;
 inline constexpr absl::Duration kCommonPointPrepareMax = absl::Seconds(30);
 inline constexpr absl::Duration kCommonAppPointPrepareMax = absl::Minutes(2);  // scripts run first
 inline constexpr absl::Duration kCommonPointHoldMax = absl::Seconds(15);  // all of them together
-inline constexpr absl::Duration kGroupHoldMax = absl::Seconds(2);         // one, once it stands still
+inline constexpr absl::Duration kGroupHoldMax = absl::Seconds(2);  // one, once it stands still
 
 // What a machine may take to register after it was booted.
 inline constexpr absl::Duration kRegistrationWindowDefault = absl::Minutes(15);

@@ -18,6 +18,15 @@ std::vector<ProblemEntry> ConfigServerProblems() {
        .action = "Do what the message says. It is tried again each minute; homeward backups create "
                  "tries at once.",
        .retryable = true},
+      {.id = kAuditBroken,
+       .name = "AUDIT_BROKEN",
+       .when = "the audit log is not what was written",
+       .causes = {"somebody changed the configuration server's store, or the file",
+                  "the configuration server was restored from a backup (an entry says so), and the "
+                  "entry that was noted was written after that backup",
+                  "the entry that was noted was the oldest once, and has gone"},
+       .action = "Compare it with the configuration server's own log, which has the number and the "
+                 "hash of each entry, and find out who could write to the store."},
       {.id = kConfigServerIdentity,
        .name = "CONFIG_SERVER_IDENTITY",
        .when = "a configuration server is to be restored where components would not take it for "

@@ -166,6 +166,7 @@ enum class ProblemId {
   // The configuration server.
   kBackupsNotConfigured,
   kBackupFailed,
+  kAuditBroken,
   kConfigServerIdentity,
   kForgottenGeneration,
 };

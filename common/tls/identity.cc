@@ -236,6 +236,13 @@ absl::optional<IdentityFault> FindFault(const TlsIdentity& identity, absl::strin
   return absl::nullopt;
 }
 
+std::string Digest(absl::string_view message) {
+  unsigned char digest[EVP_MAX_MD_SIZE];
+  unsigned int length = 0;
+  HW_CHECK(EVP_Digest(message.data(), message.size(), digest, &length, EVP_sha256(), nullptr) == 1);
+  return std::string(reinterpret_cast<const char*>(digest), length);
+}
+
 std::string KeyedDigest(absl::string_view key, absl::string_view message) {
   unsigned char digest[EVP_MAX_MD_SIZE];
   unsigned int length = 0;

@@ -83,6 +83,8 @@ absl::StatusOr<Validity> CertificateValidity(const std::string& certificate);
 // SHA-256 of the certificate (PEM), as operators compare it: "72:A6:E5:...".
 absl::StatusOr<std::string> CertificateThumbprint(const std::string& certificate);
 
+// SHA-256 of `message`: 32 bytes.
+std::string Digest(absl::string_view message);
 // HMAC-SHA256 of `message`, keyed with `key`: 32 bytes.
 std::string KeyedDigest(absl::string_view key, absl::string_view message);
 // Compares in a time that does not depend on where they differ.

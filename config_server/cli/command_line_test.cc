@@ -9,15 +9,17 @@
 #include <sstream>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
 #include "config_server/cli/commands.h"
 #include "config_server/cli/completion.h"
+#include "tests/golden/golden.h"
 
 namespace homeward {
 namespace {
 
-using testing::HasSubstr;
-using testing::Not;
+using ::testing::HasSubstr;
+using ::testing::Not;
 
 // What became of a command line that was only read.
 struct Reading {
@@ -51,7 +53,7 @@ void ForEachCommand(const CLI::App& app, const std::string& path,
 class FileOf {
  public:
   explicit FileOf(const std::string& content)
-      : path_(testing::TempDir() + "/homeward_cli_test_file") {
+      : path_(::testing::TempDir() + "/homeward_cli_test_file") {
     std::ofstream(path_) << content;
   }
   ~FileOf() { std::filesystem::remove(path_); }
@@ -87,6 +89,27 @@ TEST(CommandLineTest, EveryCommandsHelpShowsAnExampleThatIsReadAsThatCommand) {
     }
   });
   EXPECT_GT(commands, 30);
+}
+
+TEST(CommandLineTest, AnExportedAuditLogIsCheckedWithoutAServer) {
+  const std::string log = homeward::testing::ReadGolden("audit_log_v1.txt");
+  const auto verify = [](const std::string& text, const std::string& head) {
+    const FileOf file(text);
+    CommandLine line;
+    AddAllCommands(&line);
+    std::ostringstream out, error;
+    std::vector<std::string> words = {"audit", "verify-file", file.path()};
+    if (!head.empty()) words.insert(words.end(), {"--head", head});
+    EXPECT_EQ(line.Parse(words, out, error), std::nullopt) << error.str();
+    return line.Run();
+  };
+  EXPECT_EQ(verify(log, ""), kOk);
+  EXPECT_EQ(verify(log, "1:b130c557fc6518ddde5c52cb684ba97a8b3be383f3dcc88f95e673b20d1b1bb5"), kOk);
+  EXPECT_EQ(verify(log, "1:00"), kFailed);
+  EXPECT_EQ(verify(absl::StrReplaceAll(log, {{"BIff", "BIfg"}}), ""), kFailed) << "a hash";
+  EXPECT_EQ(verify(absl::StrReplaceAll(log, {{"seconds: 30", "seconds: 31"}}), ""), kFailed)
+      << "what it says for people";
+  EXPECT_EQ(verify("no entry\n", ""), kFailed);
 }
 
 TEST(CommandLineTest, ADurationThatIsNoneIsWrongUsageAndNamesItsFlag) {

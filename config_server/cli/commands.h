@@ -14,6 +14,7 @@ void AddServerCommands(CommandLine* line);
 void AddPolicyCommands(CommandLine* line);
 void AddGroupCommands(CommandLine* line);
 void AddBackupCommands(CommandLine* line);
+void AddAuditCommands(CommandLine* line);
 void AddVcenterCommands(CommandLine* line);
 void AddAzureCommands(CommandLine* line);
 void AddInventoryCommands(CommandLine* line);
@@ -31,6 +32,7 @@ inline void AddAllCommands(CommandLine* line) {
   AddGroupCommands(line);
   AddServerCommands(line);
   AddBackupCommands(line);
+  AddAuditCommands(line);
   AddVcenterCommands(line);
   AddAzureCommands(line);
   AddInventoryCommands(line);

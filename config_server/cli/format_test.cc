@@ -9,8 +9,8 @@
 namespace homeward {
 namespace {
 
-using testing::HasSubstr;
-using testing::Not;
+using ::testing::HasSubstr;
+using ::testing::Not;
 
 constexpr char kShownTime[] = "2023-11-14 22:13:20.250 UTC";
 google::protobuf::Timestamp ATime() { return ToProto(absl::FromUnixMillis(1700000000250)); }

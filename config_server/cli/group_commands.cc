@@ -53,11 +53,11 @@ void AddGroupCommands(CommandLine* line) {
                  &Stub::CreateGroup, FormatGroup);
   AddName(create);
   AddSettings(create, "as in the policy failback");
-  const auto change = line->Show(
-      groups,
-      {"change", "change a group; with --machine, these are its members from now on",
-       "groups change shop --machine db-1 --machine web-1 --machine web-2"},
-      &Stub::ChangeGroup, FormatGroup);
+  const auto change =
+      line->Show(groups,
+                 {"change", "change a group; with --machine, these are its members from now on",
+                  "groups change shop --machine db-1 --machine web-1 --machine web-2"},
+                 &Stub::ChangeGroup, FormatGroup);
   AddName(change);
   AddSettings(change, "as it is");
   AddName(line->Show(
@@ -68,8 +68,7 @@ void AddGroupCommands(CommandLine* line) {
       groups,
       {"create-point", "have all members take a common point now", "groups create-point shop"},
       &Stub::CreateCommonPoint, FormatGroup);
-  AddText(point, "name", &CreateCommonPointRequest::mutable_group, "name of the group")
-      ->required();
+  AddText(point, "name", &CreateCommonPointRequest::mutable_group, "name of the group")->required();
   point.app->add_flag_callback(
       "--app-consistent",
       [request = point.request] { request->set_kind(types::v1::APP_CONSISTENT); },

@@ -108,8 +108,7 @@ std::string FormatMachine(const admin::v1::Machine& machine) {
                              FormatBytes(machine.sync_total_bytes())),
                 &out);
   }
-  if (!machine.replication_group().empty())
-    AppendField("Group", machine.replication_group(), &out);
+  if (!machine.replication_group().empty()) AppendField("Group", machine.replication_group(), &out);
   AppendField("Policy", machine.policy_name(), &out);
   if (machine.has_policy()) AppendPolicy(machine.policy(), machine.own_policy(), &out);
   AppendField("Pending", FormatBytes(machine.pending_bytes()), &out);

@@ -187,6 +187,10 @@ class ConfigServer : public Daemon {
                      absl::FormatTime("%Y-%m-%d %H:%M:%S UTC",
                                       FromProto(meta.restored_backup_time()), absl::UTCTimeZone()),
                      ", from ", meta.restored_from()));
+    types::v1::AuditContent content;
+    content.set_kind(types::v1::AuditContent::RESTORED);
+    content.set_text(meta.restored_from());
+    brain_->audit().Append(std::move(content));
     meta = *brain_->store().Get<storage::v1::Meta>(Store::kOnly);
     meta.clear_restored_backup_time();
     meta.clear_restored_from();

@@ -23,6 +23,7 @@ Brain::Brain(const Clock& clock, Settings settings, std::unique_ptr<Store> store
       sources_(hypervisor, cloud),
       fleet_(clock, settings.heartbeat_timeout, settings.heartbeat_interval),
       records_(clock, std::move(store)),
+      audit_(clock, &records_),
       policies_(clock, settings.rpo_threshold, &records_),
       groups_(clock, &records_, &policies_),
       common_points_(clock, &records_, &groups_, [this] { return MakeView(); }),

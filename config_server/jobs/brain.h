@@ -16,6 +16,7 @@
 #include "config_server/jobs/job_runner.h"
 #include "config_server/jobs/policies.h"
 #include "config_server/jobs/registrations.h"
+#include "config_server/store/audit_log.h"
 #include "config_server/store/records.h"
 #include "config_server/store/store.h"
 #include "config_server/workflows/locations.h"
@@ -37,6 +38,8 @@ class Brain {
   const Policies& policies() const { return policies_; }
   Groups& groups() { return groups_; }
   const Groups& groups() const { return groups_; }
+  AuditLog& audit() { return audit_; }
+  const AuditLog& audit() const { return audit_; }
   const CommonPoints& common_points() const { return common_points_; }
   const Settings& settings() const { return settings_; }
   View MakeView() const;
@@ -73,8 +76,7 @@ class Brain {
                                                 const std::vector<std::string>& machine_ids);
   absl::StatusOr<storage::v1::Job> CancelJob(const std::string& job_id);
   // As CommonPoints::Begin().
-  absl::StatusOr<std::string> BeginCommonPoint(const std::string& group,
-                                               types::v1::PointKind kind);
+  absl::StatusOr<std::string> BeginCommonPoint(const std::string& group, types::v1::PointKind kind);
   absl::StatusOr<storage::v1::Job> FindJob(const std::string& job_id) const;
   // What the running task of a job said last.
   const StepResult* ProgressOf(const std::string& job_id) const { return jobs_.ProgressOf(job_id); }
@@ -93,6 +95,7 @@ class Brain {
   const Sources sources_;
   Fleet fleet_;
   Records records_;
+  AuditLog audit_;
   Policies policies_;
   Groups groups_;
   CommonPoints common_points_;

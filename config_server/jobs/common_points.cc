@@ -213,9 +213,9 @@ void CommonPoints::Tell(const View& view, const std::string& group, State* state
   const Attempt& attempt = state->attempt;
   const bool news = std::exchange(state->told, attempt.missed) != attempt.missed;
   if (attempt.missed.empty() || !news) return;
-  records_.AddEvent("group.point_missed", "", "",
-                    absl::StrCat(group, ", ", attempt.point.point_id(), ": ",
-                                 WhoMissed(view, attempt)));
+  records_.AddEvent(
+      "group.point_missed", "", "",
+      absl::StrCat(group, ", ", attempt.point.point_id(), ": ", WhoMissed(view, attempt)));
 }
 
 std::set<std::string> CommonPoints::Step() {

@@ -50,9 +50,9 @@ class CommonPoints {
 
  private:
   struct State {
-    Attempt attempt;                // the last one; none while its id is empty
-    std::optional<Attempt> before;  // the one that ended before it
-    std::set<std::string> members;  // of that
+    Attempt attempt;                          // the last one; none while its id is empty
+    std::optional<Attempt> before;            // the one that ended before it
+    std::set<std::string> members;            // of that
     std::map<std::string, std::string> told;  // as `missed`, since the last one that was taken
     absl::Duration step_began;
     absl::Duration next, next_app;                      // when one is due

@@ -140,8 +140,8 @@ class CommonPointsTest : public ::testing::Test {
   Fleet fleet_;
   Policies policies_{clock_, kRpoThresholdDefault, &records_};
   Groups groups_{clock_, &records_, &policies_};
-  std::unique_ptr<CommonPoints> points_ = std::make_unique<CommonPoints>(
-      clock_, &records_, &groups_, [this] { return MakeView(); });
+  std::unique_ptr<CommonPoints> points_ =
+      std::make_unique<CommonPoints>(clock_, &records_, &groups_, [this] { return MakeView(); });
   std::map<std::string, uint64_t> sessions_;
   std::map<std::string, control::v1::CommonPointObserved> reached_;
 };
@@ -251,8 +251,8 @@ TEST_F(CommonPointsTest, AServerThatStartsAgainKnowsOfNoneAndRepeatsNoId) {
   const std::string id = Wanted("a")->point_id();
   Reach("a");
   Reach("b");
-  points_ = std::make_unique<CommonPoints>(clock_, &records_, &groups_,
-                                           [this] { return MakeView(); });
+  points_ =
+      std::make_unique<CommonPoints>(clock_, &records_, &groups_, [this] { return MakeView(); });
   EXPECT_EQ(Wanted("a"), nullptr);
   Step();
   EXPECT_NE(Wanted("a")->point_id(), id);
@@ -320,13 +320,12 @@ TEST_F(CommonPointsTest, WhatIsCommonIsWhatAllHave) {
   ASSERT_TRUE(Make({"a", "b"}, absl::Minutes(1)).ok());
   types::v1::RecoveryPoint torn = Point("common-4");
   torn.set_consistency(types::v1::NOT_ONE_INSTANT);
-  ObservePoints({{"a",
-                  {Point("7-1"), Point("common-1", types::v1::APP_CONSISTENT),
-                   Point("common-2", types::v1::APP_CONSISTENT), Point("common-3"),
-                   Point("common-4")}},
-                 {"b",
-                  {Point("7-1"), Point("common-1", types::v1::APP_CONSISTENT), Point("common-2"),
-                   torn}}});
+  ObservePoints(
+      {{"a",
+        {Point("7-1"), Point("common-1", types::v1::APP_CONSISTENT),
+         Point("common-2", types::v1::APP_CONSISTENT), Point("common-3"), Point("common-4")}},
+       {"b",
+        {Point("7-1"), Point("common-1", types::v1::APP_CONSISTENT), Point("common-2"), torn}}});
   std::vector<std::string> common;
   const View view = MakeView();
   for (const auto& point : CommonPointsOf(view, MembersOf(view, kGroup)))

@@ -91,9 +91,9 @@ absl::StatusOr<ReplicationGroup> Groups::Put(const View& view, ReplicationGroup 
     const bool wanted = absl::c_linear_search(*wish.machine_ids, machine.machine_id());
     const bool is_member = machine.replication_group() == group.name();
     if (wanted && !is_member && !machine.replication_group().empty()) {
-      return Refused(MakeProblem(ProblemId::kGroupOfAnother,
-                                 absl::StrCat(NameOf(machine), " is a member of group ",
-                                              machine.replication_group())));
+      return Refused(MakeProblem(
+          ProblemId::kGroupOfAnother,
+          absl::StrCat(NameOf(machine), " is a member of group ", machine.replication_group())));
     }
     if (wanted) members.push_back(&machine);
     if (wanted == is_member) continue;

@@ -34,11 +34,11 @@ Refusal CheckMembers(const View& view, const std::vector<const Machine*>& member
     const types::v1::OsType os = member->registration().os_type();
     if (os != types::v1::OS_TYPE_UNSPECIFIED) {
       if (known != nullptr && known->registration().os_type() != os) {
-        return MakeProblem(ProblemId::kGroupMixedOs,
-                           absl::StrCat(NameOf(*known), " is a ",
-                                        types::v1::OsType_Name(known->registration().os_type()),
-                                        " machine, ", NameOf(*member), " a ",
-                                        types::v1::OsType_Name(os), " machine"));
+        return MakeProblem(
+            ProblemId::kGroupMixedOs,
+            absl::StrCat(NameOf(*known), " is a ",
+                         types::v1::OsType_Name(known->registration().os_type()), " machine, ",
+                         NameOf(*member), " a ", types::v1::OsType_Name(os), " machine"));
       }
       known = member;
     }

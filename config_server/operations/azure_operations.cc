@@ -95,15 +95,16 @@ absl::Status Operations::AddAzureSite(const Caller& caller,
                                       admin::v1::AzureSite* response) {
   const storage::v1::AzureSite site = RecordOf(request);
   const std::string& secret = request.client_secret();
-  HW_RETURN_IF_ERROR(Ask(caller, [&] { return sites_.MayAdd(site, secret); }));
-  // Not on the strand: it takes as long as Azure does.
-  HW_ASSIGN_OR_RETURN(const std::shared_ptr<AzureAccess> access, sites_.AccessTo(site, secret));
-  HW_ASSIGN_OR_RETURN(const CloudState::Sizes sizes, ProbeAzureSite(*access));
-  return Ask(caller, [&]() -> absl::Status {
-    const absl::StatusOr<storage::v1::AzureSite> added = sites_.Add(site, secret, sizes);
-    if (added.ok()) *response = Convert(*added, sites_.followers().States(), brain_.records());
-    Audit(caller, request, *response, added.status());
-    return added.status();
+  return DoOutside(caller, request, *response, [&]() -> absl::Status {
+    HW_RETURN_IF_ERROR(Ask(caller, [&] { return sites_.MayAdd(site, secret); }));
+    // Not on the strand: it takes as long as Azure does.
+    HW_ASSIGN_OR_RETURN(const std::shared_ptr<AzureAccess> access, sites_.AccessTo(site, secret));
+    HW_ASSIGN_OR_RETURN(const CloudState::Sizes sizes, ProbeAzureSite(*access));
+    return Ask(caller, [&]() -> absl::Status {
+      HW_ASSIGN_OR_RETURN(const storage::v1::AzureSite added, sites_.Add(site, secret, sizes));
+      *response = Convert(added, sites_.followers().States(), brain_.records());
+      return absl::OkStatus();
+    });
   });
 }
 

@@ -43,12 +43,13 @@ absl::Status Operations::ListBackups(const Caller& caller, const admin::v1::List
 absl::Status Operations::CreateBackup(const Caller& caller,
                                       const admin::v1::CreateBackupRequest& request,
                                       admin::v1::Backup* response) {
-  HW_RETURN_IF_ERROR(Ask(caller, [] { return absl::OkStatus(); }));
-  if (backups_ == nullptr) return NoBackups();
-  const absl::StatusOr<Backups::Backup> made = backups_->Make();
-  if (made.ok()) Convert(*made, response);
-  strand_.Run([&] { Audit(caller, request, *response, made.status()); });
-  return made.ok() ? absl::OkStatus() : BackupFailed(made.status());
+  return DoOutside(caller, request, *response, [&]() -> absl::Status {
+    if (backups_ == nullptr) return NoBackups();
+    const absl::StatusOr<Backups::Backup> made = backups_->Make();
+    if (!made.ok()) return BackupFailed(made.status());
+    Convert(*made, response);
+    return absl::OkStatus();
+  });
 }
 
 }  // namespace homeward

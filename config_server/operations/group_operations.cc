@@ -52,8 +52,7 @@ template <typename Request>
 absl::StatusOr<Groups::Wish> WishOf(const Brain& brain, const Request& request) {
   Groups::Wish wish;
   wish.group.set_name(request.name());
-  if (request.has_point_interval())
-    *wish.group.mutable_point_interval() = request.point_interval();
+  if (request.has_point_interval()) *wish.group.mutable_point_interval() = request.point_interval();
   if (request.has_app_point_interval())
     *wish.group.mutable_app_point_interval() = request.app_point_interval();
   if (request.machines().empty()) return wish;

@@ -47,15 +47,6 @@ PlacementWish::NewVm NewVmOf(const admin::v1::NewVm& request) {
   return wish;
 }
 
-// The message's text of that name; empty when it has no such field.
-std::string TextOf(const google::protobuf::Message& message, const std::string& name) {
-  const auto* const field = message.GetDescriptor()->FindFieldByName(name);
-  if (field == nullptr || field->is_repeated() ||
-      field->cpp_type() != google::protobuf::FieldDescriptor::CPPTYPE_STRING)
-    return "";
-  return message.GetReflection()->GetString(message, field);
-}
-
 // Nothing: the operator named none.
 std::optional<storage::v1::Location> LocationOf(admin::v1::Location location) {
   constexpr std::pair<admin::v1::Location, storage::v1::Location> kLocations[] = {
@@ -81,21 +72,6 @@ absl::Status Operations::Ask(const Caller& caller, const std::function<absl::Sta
   absl::Status status;
   strand_.Run([&] { status = ask(); });
   return status;
-}
-
-void Operations::Audit(const Caller& caller, const google::protobuf::Message& request,
-                       const google::protobuf::Message& response, const absl::Status& done) {
-  const std::string what = request.GetDescriptor()->name();
-  const std::string who = absl::StrCat("operator ", caller.id, " from ", caller.address);
-  const std::string named = TextOf(request, "machine");
-  if (!done.ok()) {
-    LogInfo("operator.refused",
-            {{"request", what}, {"machine", named}, {"who", who}, {"error", done}});
-    return;
-  }
-  const bool has_job = response.GetDescriptor() == admin::v1::Job::descriptor();
-  brain_.AddEvent("operator.request", TextOf(response, "machine_id"),
-                  has_job ? TextOf(response, "id") : "", absl::StrCat(what, " by ", who));
 }
 
 absl::Status Operations::StartJob(storage::v1::Operation operation, const std::string& machine,

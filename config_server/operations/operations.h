@@ -44,7 +44,8 @@ class Operations {
         backups_(backups) {}
 
   // Asks the operation, on the strand, once the caller was found to be allowed it. One that changes
-  // something is audited: an event says who had it done.
+  // something is audited: who asks for what is durable before it is done, and how it ended before
+  // the caller hears of it.
   //   operations.Do(caller, &Operations::Protect, request, &job)
   // PERMISSION_DENIED; INVALID_ARGUMENT; what the operation says, with a problem where there is
   // one.
@@ -53,8 +54,9 @@ class Operations {
                   absl::Status (Operations::*operation)(const Request&, Response*),
                   const Request& request, Response* response) {
     return Ask(caller, [&] {
+      const uint64_t asked = AuditAsked(caller, request);
       const absl::Status done = (this->*operation)(request, response);
-      Audit(caller, request, *response, done);
+      AuditEnded(asked, caller, request, *response, done);
       return done;
     });
   }
@@ -150,6 +152,8 @@ class Operations {
                         admin::v1::ReplicationGroup* response) const;
   absl::Status GetPolicy(const admin::v1::GetPolicyRequest& request,
                          admin::v1::NamedPolicy* response) const;
+  absl::Status ListAudit(const admin::v1::ListAuditRequest& request,
+                         admin::v1::ListAuditResponse* response) const;
 
   // --- what takes as long as somebody else does
   // Adds the vCenter when it has answered.
@@ -177,9 +181,15 @@ class Operations {
 
  private:
   absl::Status Ask(const Caller& caller, const std::function<absl::Status()>& ask);
-  // The event is of the machine that the request names, and of the job that it began.
-  void Audit(const Caller& caller, const google::protobuf::Message& request,
-             const google::protobuf::Message& response, const absl::Status& done);
+  // Returns the entry's number.
+  uint64_t AuditAsked(const Caller& caller, const google::protobuf::Message& request);
+  // Entry and event are of the machine that the response names, and of the job that it is.
+  void AuditEnded(uint64_t asked, const Caller& caller, const google::protobuf::Message& request,
+                  const google::protobuf::Message& response, const absl::Status& done);
+  // As Do(), of what is not done on the strand.
+  absl::Status DoOutside(const Caller& caller, const google::protobuf::Message& request,
+                         const google::protobuf::Message& response,
+                         const std::function<absl::Status()>& act);
   absl::Status StartJob(storage::v1::Operation operation, const std::string& machine,
                         storage::v1::Job job, admin::v1::Job* response,
                         const std::string& chosen_vm = "");

@@ -3,7 +3,10 @@
 #include <algorithm>
 #include <functional>
 
+#include "common/audit/audit_chain.h"
 #include "common/wire/time_proto.h"
+#include "config_server/store/audit_log.h"
+#include "gmock/gmock.h"
 #include "gtest/gtest.h"
 #include "tests/fakes/brain_fixture.h"
 
@@ -129,6 +132,53 @@ TEST_F(OperationsTest, WhatIsAuditedIsOfItsMachineAndItsJob) {
   ASSERT_NE(event, events.events().end());
   EXPECT_EQ(event->job_id(), job.id());
   EXPECT_EQ(event->text(), "ResyncRequest by operator operator-1 from 10.0.0.9");
+}
+
+TEST_F(OperationsTest, TheAuditLogHasWhoAskedForWhatAndHowItEnded) {
+  Obey();
+  Obey();
+  Run("protect");
+  admin::v1::ResyncRequest resync;
+  resync.set_machine(Machine().registration().name());
+  admin::v1::Job job;
+  ASSERT_TRUE(operations_.Do(kOperator, &Operations::Resync, resync, &job).ok());
+  EXPECT_FALSE(operations_.Do(kOperator, &Operations::Resync, resync, &job).ok()) << "one runs";
+  admin::v1::AzureSite site;
+  EXPECT_FALSE(operations_.AddAzureSite(kOperator, AzureSite(), &site).ok());
+  admin::v1::ListAuditResponse log;
+  ASSERT_TRUE(operations_.Do(kOperator, &Operations::ListAudit, {}, &log).ok());
+  AuditChain chain;
+  std::vector<std::string> shown;
+  for (const types::v1::AuditEntry& entry : log.entries()) {
+    const absl::StatusOr<types::v1::AuditContent> says = chain.Follow(entry);
+    ASSERT_TRUE(says.ok()) << says.status();
+    EXPECT_EQ(says->caller(), "operator operator-1");
+    EXPECT_EQ(says->address(), "10.0.0.9");
+    EXPECT_EQ(entry.content().find("never shown"), std::string::npos);
+    shown.push_back(absl::StrCat(types::v1::AuditContent::Kind_Name(says->kind()), " ",
+                                 says->operation(), " ", says->asked(), " ", says->problem()));
+  }
+  EXPECT_EQ(log.head_hash(), chain.hash());
+  EXPECT_THAT(
+      shown, ::testing::ElementsAre("ASKED ResyncRequest 0 ", "DONE ResyncRequest 1 ",
+                                    "ASKED ResyncRequest 0 ", "REFUSED ResyncRequest 3 JOB_RUNNING",
+                                    "ASKED AddAzureSiteRequest 0 ",
+                                    ::testing::StartsWith("REFUSED AddAzureSiteRequest 5")));
+}
+
+TEST_F(OperationsTest, TheAuditLogGoesOnAfterARestartAndItsOldestGo) {
+  types::v1::AuditContent content;
+  content.set_kind(types::v1::AuditContent::ASKED);
+  Records records(clock_, *Store::Open(""));
+  for (int i = 0; i < 3; ++i) AuditLog(clock_, &records, /*entries_max=*/4).Append(content);
+  AuditLog log(clock_, &records, /*entries_max=*/4);
+  for (int i = 0; i < 3; ++i) EXPECT_EQ(log.Append(content), 4u + static_cast<uint64_t>(i));
+  AuditChain chain;
+  for (const types::v1::AuditEntry& entry : log.Read(1, 100)) EXPECT_TRUE(chain.Follow(entry).ok());
+  EXPECT_EQ(chain.hash(), log.chain().hash());
+  EXPECT_EQ(log.Read(1, 100).size(), 4u);
+  EXPECT_EQ(log.Read(0, 2).size(), 2u);
+  EXPECT_TRUE(log.Read(7, 100).empty());
 }
 
 TEST_F(OperationsTest, PointsOfAllMachinesAreOneJob) {

@@ -111,17 +111,19 @@ absl::Status Operations::AddVcenter(const Caller& caller,
   vcenter.set_thumbprint(request.thumbprint());
   vcenter.set_trusted(request.trusted());
   vcenter.set_user(request.user());
-  HW_RETURN_IF_ERROR(Ask(caller, [&] { return vcenters_.MayAdd(vcenter); }));
-  // Not on the strand: it takes as long as the vCenter does.
-  HW_ASSIGN_OR_RETURN(const vsphere::Endpoint endpoint,
-                      vcenters_.EndpointOf(vcenter, request.password()));
-  HW_ASSIGN_OR_RETURN(std::string instance, ProbeVcenter(endpoint));
-  vcenter.set_instance_uuid(std::move(instance));
-  return Ask(caller, [&]() -> absl::Status {
-    const absl::StatusOr<storage::v1::Vcenter> added = vcenters_.Add(vcenter, request.password());
-    if (added.ok()) *response = Convert(*added, vcenters_.inventories().States());
-    Audit(caller, request, *response, added.status());
-    return added.status();
+  return DoOutside(caller, request, *response, [&]() -> absl::Status {
+    HW_RETURN_IF_ERROR(Ask(caller, [&] { return vcenters_.MayAdd(vcenter); }));
+    // Not on the strand: it takes as long as the vCenter does.
+    HW_ASSIGN_OR_RETURN(const vsphere::Endpoint endpoint,
+                        vcenters_.EndpointOf(vcenter, request.password()));
+    HW_ASSIGN_OR_RETURN(std::string instance, ProbeVcenter(endpoint));
+    vcenter.set_instance_uuid(std::move(instance));
+    return Ask(caller, [&]() -> absl::Status {
+      HW_ASSIGN_OR_RETURN(const storage::v1::Vcenter added,
+                          vcenters_.Add(vcenter, request.password()));
+      *response = Convert(added, vcenters_.inventories().States());
+      return absl::OkStatus();
+    });
   });
 }
 

@@ -27,6 +27,7 @@ class AdminService : public admin::v1::AdminService::Service {
   HOMEWARD_ADMIN_METHOD(GetHealth, GetHealthRequest, Health)
   HOMEWARD_ADMIN_METHOD(ListRegistrations, ListRegistrationsRequest, ListRegistrationsResponse)
   HOMEWARD_ADMIN_METHOD(ListEvents, ListEventsRequest, ListEventsResponse)
+  HOMEWARD_ADMIN_METHOD(ListAudit, ListAuditRequest, ListAuditResponse)
   HOMEWARD_ADMIN_METHOD(GetVersion, GetVersionRequest, Version)
   HOMEWARD_ADMIN_METHOD(Protect, ProtectRequest, Job)
   HOMEWARD_ADMIN_METHOD(Resync, ResyncRequest, Job)

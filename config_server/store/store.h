@@ -14,6 +14,7 @@
 #include "absl/strings/str_cat.h"
 #include "google/protobuf/message_lite.h"
 #include "homeward/storage/v1/storage.pb.h"
+#include "homeward/types/v1/audit.pb.h"
 
 namespace homeward {
 
@@ -63,6 +64,14 @@ struct RecordKind<storage::v1::NamedPolicy> {
 template <>
 struct RecordKind<storage::v1::ReplicationGroup> {
   static constexpr char kPrefix[] = "group";
+};
+template <>
+struct RecordKind<types::v1::AuditEntry> {
+  static constexpr char kPrefix[] = "audit";
+};
+template <>
+struct RecordKind<storage::v1::AuditHead> {
+  static constexpr char kPrefix[] = "audit_head";
 };
 template <>
 struct RecordKind<storage::v1::Event> {

@@ -180,8 +180,7 @@ absl::StatusOr<absl::optional<Marker>> PointMaker::Take(uint64_t epoch, DirtyMap
   if (meets_ && !instant) Miss(marker.how);
   dirty->Clear();
   copy_.GiveBackUnread(dirty);
-  if (meets_ && common_.has_value())
-    std::exchange(common_, absl::nullopt)->rendezvous->OnTaken();
+  if (meets_ && common_.has_value()) std::exchange(common_, absl::nullopt)->rendezvous->OnTaken();
   OnMade();
   return marker;
 }

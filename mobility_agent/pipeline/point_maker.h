@@ -53,8 +53,8 @@ class PointMaker {
   // It is as old as it may be.
   bool Due() const;
 
-  // The marker that was asked for, behind all that is in the log. Nothing when the log is closed, or
-  // when a common point is not due yet. `epoch`: of the stream, for its id.
+  // The marker that was asked for, behind all that is in the log. Nothing when the log is closed,
+  // or when a common point is not due yet. `epoch`: of the stream, for its id.
   void MarkIn(LogFeed* log, uint64_t epoch);
   // A step towards the marker that was asked for, without a log. Returns it when it is taken: then
   // all of copy() is to be sent in front of it, and what is dirty still belongs behind it. Starts

@@ -92,6 +92,7 @@ class Test:
         backup = self.cluster.json("backups", "create")["path"]
         self.check("the backup is listed", backup in self.cluster.cli("backups", "list"))
         self.cluster.cli("machines", "failback", "web", "--point", "latest", "--wait")
+        before = self.cluster.json("audit", "verify")
         self.cluster.daemons["config_server"].kill()
         state = self.directory / "config_server" / "state"
         shutil.rmtree(state)
@@ -102,6 +103,7 @@ class Test:
         self.cluster.start_config_server()
         self.cluster.await_servers(2)
         self.await_agent()
+        self.audit(before)
         self.cluster.await_("health says what was forgotten", lambda: "FORGOTTEN_GENERATION" in self.health())
         try:
             self.cluster.cli("machines", "failback", "web", "--point", "latest")
@@ -115,6 +117,16 @@ class Test:
         flat = pathlib.Path(seen["disk_paths"][0])
         flat = flat.with_name(flat.stem + "-flat.vmdk")
         self.check("and the machine comes home, byte for byte", not disks.differing_blocks(flat, self.directory / "web.raw"))
+
+    def audit(self, before):
+        verified = self.cluster.json("audit", "verify")
+        said = [line["says"]["kind"] for line in self.cluster.json("audit", "list")["lines"]]
+        self.check("the audit log holds, and says that it is of a backup", int(verified["entries"]) > 2 and said[-1] == "RESTORED", said)
+        try:
+            self.cluster.cli("audit", "verify", "--head", before["last"])
+            self.check("what was written after the backup is missed", False)
+        except Refused as refused:
+            self.check("what was written after the backup is missed", "AUDIT_BROKEN" in refused.text, refused.text)
 
     def killed(self, backup, state):
         """At any time: there is no store, or a whole one."""
