@@ -9,6 +9,7 @@
 #include "absl/status/statusor.h"
 #include "absl/synchronization/notification.h"
 #include "absl/time/time.h"
+#include "absl/types/optional.h"
 
 namespace homeward {
 
@@ -31,6 +32,29 @@ struct ProgramOptions {
 // DEADLINE_EXCEEDED, CANCELLED (`stopping`): it was killed with all it started. NOT_FOUND.
 absl::StatusOr<ProgramResult> RunProgramForOutput(const std::vector<std::string>& arguments,
                                                   const ProgramOptions& options);
+
+// How a program ended that was asked for with all there is to say of it. Blocks until it has.
+struct ProgramRun {
+  std::vector<std::string> arguments;
+  // NAME=value, and nothing else is in it. Absent: this process's.
+  absl::optional<std::vector<std::string>> environment;
+  absl::Duration timeout;
+  // At its timeout, or when the caller stops, all that it started is sent SIGTERM, and SIGKILL so
+  // much later.
+  absl::Duration grace = absl::Seconds(2);
+  size_t output_bytes_max = 4096;
+  const absl::Notification* stopping = nullptr;  // ends it early; null: nothing does
+};
+struct ProgramEnd {
+  // OK: it ended with 0. FAILED_PRECONDITION: otherwise, and how. DEADLINE_EXCEEDED, CANCELLED
+  // (`stopping`): it was ended. NOT_FOUND, PERMISSION_DENIED: it could not be started.
+  absl::Status status;
+  std::string output;  // both outputs together; of a longer one the end
+  int exit_code = -1;  // -1: it did not end by itself
+  bool timed_out = false;
+};
+// What it leaves running stays, when it ends by itself: its output should not be this one's.
+ProgramEnd RunProgramToEnd(const ProgramRun& run);
 
 }  // namespace homeward
 

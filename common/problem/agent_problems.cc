@@ -102,6 +102,18 @@ std::vector<ProblemEntry> AgentProblems() {
                   "its path is wrong, or it cannot be executed"},
        .action = "Correct the program that the agent's configuration names under hooks.",
        .retryable = true},
+      {.id = kAppConsistencyFailed,
+       .name = "APP_CONSISTENCY_FAILED",
+       .when = "an application-consistent point was wanted, and it is crash-consistent only",
+       .causes = {"a script of the agent's consistency.scripts_directory, or its hook pre_freeze, "
+                  "ended with an error or took too long",
+                  "others than root can change a script, which is therefore not run",
+                  "the agent has neither scripts nor a hook pre_freeze",
+                  "the point was not made within consistency.total_timeout"},
+       .action = "Read the message, and the agent's log, which has what the script printed "
+                 "(consistency.script). Correct what it names; the next application-consistent "
+                 "point that is made ends this. Crash-consistent points are made meanwhile.",
+       .retryable = true},
       {.id = kGuestStepFailed,
        .name = "GUEST_STEP_FAILED",
        .when =

@@ -75,6 +75,7 @@ enum class ProblemId {
   kSynchronisationStandsStill,
   kMountDoesNotAnswer,
   kHookFailed,
+  kAppConsistencyFailed,
   kGuestStepFailed,
   kGuestFilesChanged,
   kBootDependsOnDiskNames,

@@ -33,7 +33,7 @@ void AddCreate(CommandLine* line, CLI::App* points) {
       ->excludes(machine);
   create.app->add_flag_callback(
       "--app-consistent", [request] { request->set_kind(types::v1::APP_CONSISTENT); },
-      "make it application-consistent: run the agent's pre_freeze hook first");
+      "make it application-consistent: run the agent's scripts around it");
   create.app->parse_complete_callback([request] {
     if (request->machine().empty() && !request->all_machines())
       throw CLI::RequiredError("A machine or --all");

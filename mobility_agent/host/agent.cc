@@ -29,6 +29,7 @@ namespace {
 using config::v1::AgentConfig;
 
 constexpr size_t kUuidCharacters = 32;
+constexpr char kScriptsDirectory[] = "/etc/homeward/consistency.d";
 constexpr std::array<const char*, 3> kUnitSuffixes = {".service", ".scope", ".slice"};
 
 class Agent : public Daemon {
@@ -64,6 +65,15 @@ class Agent : public Daemon {
     options.hooks = config_.hooks();
     options.hook_timeout =
         DurationOr(config_.hooks().timeout(), config_.hooks().has_timeout(), absl::Seconds(60));
+    const config::v1::Consistency& consistency = config_.consistency();
+    options.scripts.directory = consistency.scripts_directory().empty()
+                                    ? kScriptsDirectory
+                                    : consistency.scripts_directory();
+    options.scripts.script_timeout = DurationOr(
+        consistency.script_timeout(), consistency.has_script_timeout(), absl::Seconds(30));
+    options.scripts.total_timeout =
+        DurationOr(consistency.total_timeout(), consistency.has_total_timeout(), absl::Minutes(2));
+    options.scripts.machine = membership_.host_id;
     options.stream.points.freeze_timeout =
         DurationOr(config_.freeze_timeout(), config_.has_freeze_timeout(), absl::Seconds(5));
     options.stream.epoch_stride = std::random_device{}() % kMiB;
@@ -292,6 +302,13 @@ void CheckAgentConfig(const google::protobuf::Message& message, ConfigProblems* 
   CheckHook("hooks.resume", config.hooks().resume(), problems);
   RequirePositive("hooks.timeout", config.hooks().timeout(), config.hooks().has_timeout(),
                   problems);
+  const config::v1::Consistency& consistency = config.consistency();
+  if (!consistency.scripts_directory().empty())
+    RequireAbsolutePath("consistency.scripts_directory", consistency.scripts_directory(), problems);
+  RequirePositive("consistency.script_timeout", consistency.script_timeout(),
+                  consistency.has_script_timeout(), problems);
+  RequirePositive("consistency.total_timeout", consistency.total_timeout(),
+                  consistency.has_total_timeout(), problems);
   RequirePositive("freeze_timeout", config.freeze_timeout(), config.has_freeze_timeout(), problems);
   if (config.compression_cpu_percent() > 100)
     problems->Add("compression_cpu_percent", "must be 0 to 100: it is a share of one core");

@@ -18,6 +18,11 @@ control::v1::CommonPointObserved GroupMember::observed() const {
   return seen_;
 }
 
+bool GroupMember::under_way() const {
+  absl::MutexLock lock(&mutex_);
+  return under_way_;
+}
+
 bool GroupMember::Asked(control::v1::CommonPointStep step) const {
   return wanted_.point_id() == seen_.point_id() && wanted_.step() >= step;
 }

@@ -34,6 +34,9 @@ class GroupMember : public Rendezvous {
   };
   Due Next() ABSL_LOCKS_EXCLUDED(mutex_);
 
+  // A common point that was begun is neither taken nor missed yet.
+  bool under_way() const ABSL_LOCKS_EXCLUDED(mutex_);
+
   // Rendezvous
   bool MayHold() override ABSL_LOCKS_EXCLUDED(mutex_);
   bool AwaitAll() override ABSL_LOCKS_EXCLUDED(mutex_);

@@ -23,8 +23,20 @@ constexpr absl::Duration kLookInterval = absl::Seconds(2);
 // A disk that is away for longer may come back as another device of its name.
 constexpr absl::Duration kAwayMax = absl::Seconds(30);
 constexpr absl::Duration kSyncStandsStill = absl::Minutes(1);
+// Or two intervals, where application-consistent points are made at intervals.
+constexpr absl::Duration kAppErrorKept = absl::Minutes(15);
 constexpr char kStreams[] = "streams";
 constexpr char kStateSuffix[] = ".state";
+
+ConsistencyScripts::Options ScriptsOf(const Protection::Options& options) {
+  ConsistencyScripts::Options scripts = options.scripts;
+  const config::v1::Hooks& hooks = options.hooks;
+  scripts.owed_directory = JoinPath(options.state_directory, "owed_thaws");
+  scripts.pre_freeze.assign(hooks.pre_freeze().begin(), hooks.pre_freeze().end());
+  scripts.post_thaw.assign(hooks.post_thaw().begin(), hooks.post_thaw().end());
+  scripts.hook_timeout = options.hook_timeout;
+  return scripts;
+}
 
 // Whether a job may have waited for it: not only for more of the same.
 bool IsNews(const control::v1::AgentObserved& before, const control::v1::AgentObserved& now) {
@@ -73,6 +85,8 @@ Protection::Protection(StreamRuntime runtime, Options options, std::vector<Captu
       stopped_cleanly_(options_.stopped_cleanly),
       next_look_(runtime_.clock.Monotonic() + kLookInterval),
       group_(options_.group_hold_max, runtime_.on_news),
+      scripts_(runtime_.files, runtime_.clock, ScriptsOf(options_),
+               runtime_.make_strand("scripts")),
       stream_(runtime_.make_strand("stream")),
       control_(runtime_.make_strand("protection")) {
   ListDisks();
@@ -245,6 +259,8 @@ absl::Status Protection::Begin(const control::v1::Protection& desired) {
 void Protection::End() {
   shipper_.reset();
   group_.OnMissed("its stream has ended");
+  common_due_.reset();
+  ThawScripts();
   desired_.Clear();
   away_since_ = absl::InfiniteDuration();
 }
@@ -298,6 +314,7 @@ void Protection::Tick() {
     FollowTokens();
     FollowAppPoint();
     FollowGroup();
+    FollowScripts();
     FollowQuiesce();
     shipper_->Tick();
     away_since_ = absl::IsUnavailable(shipper_->away())
@@ -349,30 +366,87 @@ void Protection::FollowTokens() {
 
 void Protection::FollowAppPoint() {
   const absl::Duration interval = FromProto(desired_.app_point_interval());
-  if (thaw_due_ && shipper_->last_marker_number() >= marker_awaited_) {
-    thaw_due_ = false;
-    RunHook("post_thaw", options_.hooks.post_thaw());
-  }
-  if (thaw_due_ || shipper_->syncing()) return;
-  const bool due = interval > absl::ZeroDuration() && !options_.hooks.pre_freeze().empty() &&
-                   runtime_.clock.Monotonic() - last_app_point_ >= interval;
+  if (scripts_for_ != AppPoint::kNone || shipper_->syncing()) return;
+  if (scripts_.state() != ConsistencyScripts::State::kThawed) return;
+  const absl::Duration now = runtime_.clock.Monotonic();
+  const bool due = interval > absl::ZeroDuration() && now - last_app_point_ >= interval;
   if (!due && !app_point_wanted_) return;
-  if (std::exchange(app_point_wanted_, false)) token_marker_awaited_ = shipper_->next_marker();
-  last_app_point_ = runtime_.clock.Monotonic();
-  // A point is application-consistent only if the application said so.
-  const bool ready =
-      !options_.hooks.pre_freeze().empty() && RunHook("pre_freeze", options_.hooks.pre_freeze());
-  marker_awaited_ = shipper_->next_marker();
-  thaw_due_ = true;
-  shipper_->RequestMarker(ready ? PointKind::kApplicationConsistent : PointKind::kCrashConsistent);
+  last_app_point_ = now;
+  if (!app_point_wanted_ && !scripts_.Any()) {
+    app_error_.clear();  // Nobody asked for it.
+    return;
+  }
+  scripts_for_ = AppPoint::kOwn;
+  scripts_began_ = now;
+  scripts_.Freeze("");
 }
 
 void Protection::FollowGroup() {
   GroupMember::Due due = group_.Next();
-  if (due.cancel) shipper_->CancelCommonMarker("it was given up");
-  if (!due.begin.has_value()) return;
-  if (shipper_->syncing()) return group_.OnMissed("it is being synchronised");
-  shipper_->RequestCommonMarker(*std::move(due.begin));
+  if (due.cancel) {
+    common_due_.reset();
+    shipper_->CancelCommonMarker("it was given up");
+  }
+  if (due.begin.has_value()) {
+    if (shipper_->syncing()) return group_.OnMissed("it is being synchronised");
+    if (due.begin->kind != PointKind::kApplicationConsistent)
+      return shipper_->RequestCommonMarker(*std::move(due.begin));
+    common_due_ = std::move(due.begin);
+  }
+  if (!common_due_.has_value() || scripts_for_ != AppPoint::kNone ||
+      scripts_.state() != ConsistencyScripts::State::kThawed)
+    return;
+  scripts_for_ = AppPoint::kCommon;
+  scripts_began_ = last_app_point_ = runtime_.clock.Monotonic();
+  scripts_.Freeze(common_due_->id);
+}
+
+void Protection::FollowScripts() {
+  if (scripts_for_ == AppPoint::kNone) return;
+  const bool own = scripts_for_ == AppPoint::kOwn;
+  if (!own && !group_.under_way()) return ThawScripts();
+  if (app_marker_asked_) {
+    if (own && shipper_->last_marker_number() >= app_marker_awaited_) return ThawScripts();
+    if (runtime_.clock.Monotonic() - scripts_began_ < options_.scripts.total_timeout) return;
+    // No application is held for longer. The point is made without it.
+    NoteAppError(absl::StrCat("the point was not made within ",
+                              absl::FormatDuration(options_.scripts.total_timeout)));
+    if (own) shipper_->RequestMarker(PointKind::kCrashConsistent);
+    if (!own) shipper_->CancelCommonMarker("the applications were held for too long");
+    return ThawScripts();
+  }
+  if (scripts_.state() != ConsistencyScripts::State::kFrozen) return;
+  // A point is application-consistent only if the applications said so.
+  const absl::Status frozen = scripts_.frozen();
+  NoteAppError(std::string(frozen.message()));
+  const PointKind kind =
+      frozen.ok() ? PointKind::kApplicationConsistent : PointKind::kCrashConsistent;
+  app_marker_asked_ = true;
+  if (own) {
+    app_marker_awaited_ = shipper_->next_marker();
+    if (std::exchange(app_point_wanted_, false)) token_marker_awaited_ = app_marker_awaited_;
+    shipper_->RequestMarker(kind);
+  } else if (common_due_.has_value()) {
+    common_due_->kind = kind;
+    shipper_->RequestCommonMarker(*std::exchange(common_due_, absl::nullopt));
+  }
+}
+
+void Protection::NoteAppError(std::string error) {
+  app_error_ = std::move(error);
+  app_error_at_ = runtime_.clock.Monotonic();
+}
+
+bool Protection::AppErrorCounts() const {
+  const absl::Duration kept = std::max(kAppErrorKept, 2 * FromProto(desired_.app_point_interval()));
+  return !app_error_.empty() && runtime_.clock.Monotonic() - app_error_at_ < kept;
+}
+
+void Protection::ThawScripts() {
+  if (scripts_for_ == AppPoint::kNone) return;
+  scripts_.Thaw(shipper_ == nullptr ? "" : shipper_->last_point());
+  scripts_for_ = AppPoint::kNone;
+  app_marker_asked_ = false;
 }
 
 void Protection::FollowQuiesce() {
@@ -512,6 +586,16 @@ void Protection::Publish() {
   }
   if (!hook_error_.empty()) {
     issues.push_back(MakeIssue(types::v1::WARNING, ProblemId::kHookFailed, hook_error_));
+  }
+  const absl::Status thawed = scripts_.thawed();
+  if (AppErrorCounts() || !thawed.ok()) {
+    issues.push_back(MakeIssue(
+        types::v1::WARNING, ProblemId::kAppConsistencyFailed,
+        AppErrorCounts()
+            ? absl::StrCat("the last application-consistent point that was wanted is "
+                           "crash-consistent: ",
+                           app_error_)
+            : absl::StrCat("an application may not have been thawed: ", thawed.message())));
   }
   bool news = false;
   {

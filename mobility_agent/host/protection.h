@@ -14,6 +14,7 @@
 #include "homeward/config/v1/config.pb.h"
 #include "homeward/control/v1/control.pb.h"
 #include "mobility_agent/capture/sources.h"
+#include "mobility_agent/host/consistency_scripts.h"
 #include "mobility_agent/host/group_member.h"
 #include "mobility_agent/pipeline/shipper.h"
 
@@ -35,6 +36,7 @@ class Protection {
     bool stopped_cleanly = false;  // as TakeCleanStops() said
     config::v1::Hooks hooks;
     absl::Duration hook_timeout = absl::Seconds(60);
+    ConsistencyScripts::Options scripts;  // what follows from the others is filled in
     absl::Duration group_hold_max = kGroupHoldMax;
     Shipper::Options stream;  // limits and time-outs; what is desired is filled in
     Shipper::MarkerTaken marker_taken = nullptr;
@@ -69,6 +71,12 @@ class Protection {
   void FollowDataKey();
   void FollowTokens();
   void FollowAppPoint();
+  // Scripts ran for a point: it is asked for now, or was taken, or takes too long.
+  void FollowScripts();
+  void ThawScripts();
+  void NoteAppError(std::string error);
+  // An application-consistent point was wanted lately, and was not had.
+  bool AppErrorCounts() const;
   void FollowGroup();
   void FollowQuiesce();
   bool RunHook(const char* name, const google::protobuf::RepeatedPtrField<std::string>& arguments);
@@ -104,12 +112,21 @@ class Protection {
   std::string requested_point_;
   bool resume_due_ = false;  // the quiesce hook was run; also when another stream has begun since
   absl::Duration last_app_point_;
-  bool thaw_due_ = false;
+  // What the scripts run for, from their freeze to their thaw.
+  enum class AppPoint { kNone, kOwn, kCommon };
+  AppPoint scripts_for_ = AppPoint::kNone;
+  bool app_marker_asked_ = false;
+  uint64_t app_marker_awaited_ = 0;  // its number, of one of its own
+  absl::Duration scripts_began_;
+  absl::optional<CommonPointRequest> common_due_;  // once the scripts have run
+  std::string app_error_;                          // of the last application-consistent point
+  absl::Duration app_error_at_;
   std::string hook_error_;
   uint64_t sync_done_bytes_ = 0;  // and since when it is so
   absl::Duration sync_stands_since_;
 
-  GroupMember group_;  // has its own lock
+  GroupMember group_;           // has its own lock
+  ConsistencyScripts scripts_;  // thread-safe
 
   mutable absl::Mutex mutex_;
   control::v1::AgentObserved observed_ ABSL_GUARDED_BY(mutex_);

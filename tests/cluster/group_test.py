@@ -7,6 +7,7 @@ machine has an agent and a file system of its own. The group takes common points
 point in turn: no machine may have a number that the one before it has not, and none may be behind by more than the one under way.
 
 * the same at points of each machine's own, which are not taken together: there it does not hold, so the test can tell
+* scripts at all members make a common point application-consistent; one that fails makes it crash-consistent for all
 * who is asked is asked for what a group is: one type of system, a member of one group, an interval that can be kept
 * a member that does not answer: the others' own points go on, the group says who missed, and common points come again by themselves
 * the configuration server killed while common points are taken: no machine stays still, and they come again
@@ -92,7 +93,9 @@ class Group:
             run("mount", device, where)
             self.mounts.append(where)
             files.append(where / "number")
-            self.cluster.add_agent(name, f'disks {{ path: "{device}" }}\n').start()
+            (self.directory / f"{name}-scripts").mkdir(mode=0o755)
+            self.cluster.add_agent(name, f'disks {{ path: "{device}" }}\n'
+                                         f'consistency {{ scripts_directory: "{self.directory}/{name}-scripts" }}\n').start()
         for name in MACHINES:
             self.cluster.await_(f"{name} registers", lambda: self.machine(name).get("agent_connected"))
         self.writer = Writer(files)
@@ -140,6 +143,28 @@ class Group:
         self.cluster.await_(f"{count} common points", lambda: len(self.common()) >= count, LIMIT)
         print(f"     {count} common points after {time.monotonic() - began:.1f} s; a write waited for {self.writer.longest:.3f} s "
               f"at the most; freezes: {[self.machine(name).get('freeze', {}).get('max') for name in MACHINES]}", flush=True)
+
+    def script(self, name, does):
+        path = self.directory / f"{name}-scripts" / "app"
+        path.write_text(f"#!/bin/sh\necho $1 >> {self.directory}/{name}-told\n{does}\n")
+        path.chmod(0o755)
+
+    def app_point(self):
+        """The kind of a common point that scripts were run for."""
+        asked = self.cluster.json("groups", "create-point", "shop", "--app-consistent")["last_attempt"]["point_id"]
+        return self.cluster.await_("a common point with scripts", lambda: [
+            point["kind"] for point in self.group().get("common_points", []) if point["id"] == asked], LIMIT)[0]
+
+    def scripts(self):
+        for name in MACHINES:
+            self.script(name, "true")
+        self.check("scripts at all members: the common point is application-consistent", self.app_point() == "APP_CONSISTENT")
+        told = [(self.directory / f"{name}-told") for name in MACHINES]
+        self.cluster.await_("the thaws", lambda: all(one.read_text() == "freeze\nthaw\n" for one in told), LIMIT)
+        self.script("second", '[ "$1" = thaw ] || exit 1')
+        self.check("one that fails: it is crash-consistent for all", self.app_point() == "CRASH_CONSISTENT")
+        self.cluster.await_("the thaws", lambda: all(one.read_text() == "freeze\nthaw\n" * 2 for one in told), LIMIT)
+        self.check("and all were thawed", True)
 
     def missed(self):
         agent = self.cluster.daemons["second"]
@@ -222,6 +247,7 @@ class Group:
         self.set_up()
         self.make()
         self.take(2)
+        self.scripts()
         self.missed()
         self.killed()
         self.take(len(self.common()) + 2)

@@ -22,11 +22,20 @@ namespace {
 // How soon a program is ended when its caller stops.
 constexpr absl::Duration kLook = absl::Milliseconds(200);
 
-// Starts it. Its output goes to `output` where that is a descriptor.
-absl::StatusOr<pid_t> Start(const std::vector<std::string>& arguments, int output) {
-  std::vector<char*> argv;
-  for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
-  argv.push_back(nullptr);
+// As C has them. They are `texts`' own.
+std::vector<char*> Pointers(const std::vector<std::string>& texts) {
+  std::vector<char*> pointers;
+  for (const std::string& text : texts) pointers.push_back(const_cast<char*>(text.c_str()));
+  pointers.push_back(nullptr);
+  return pointers;
+}
+
+// Starts it. Its output goes to `output` where that is a descriptor. Its environment is
+// `environment`; null: this process's.
+absl::StatusOr<pid_t> Start(const std::vector<std::string>& arguments, int output,
+                            const std::vector<std::string>* environment = nullptr) {
+  std::vector<char*> argv = Pointers(arguments), variables;
+  if (environment != nullptr) variables = Pointers(*environment);
   posix_spawnattr_t attributes;
   posix_spawnattr_init(&attributes);
   // A group of its own, to be ended as one; and none of the signals that a daemon blocks.
@@ -43,7 +52,8 @@ absl::StatusOr<pid_t> Start(const std::vector<std::string>& arguments, int outpu
     posix_spawn_file_actions_adddup2(&actions, output, STDERR_FILENO);
   }
   pid_t pid = 0;
-  const int error = ::posix_spawnp(&pid, argv[0], &actions, &attributes, argv.data(), environ);
+  const int error = ::posix_spawnp(&pid, argv[0], &actions, &attributes, argv.data(),
+                                   environment == nullptr ? environ : variables.data());
   posix_spawn_file_actions_destroy(&actions);
   posix_spawnattr_destroy(&attributes);
   if (error != 0) return absl::ErrnoToStatus(error, absl::StrCat("start ", arguments[0]));
@@ -70,8 +80,8 @@ void Drain(int output, size_t bytes_max, std::string* text) {
 
 enum class End { kByItself, kTimeout, kStopped };
 
-// Waits for the process, or for a reason to kill its group, and does.
-End Await(pid_t pid, const ProgramOptions& options, int output, std::string* text) {
+// Waits for the process, or for a reason to end its group.
+End AwaitReason(pid_t pid, const ProgramOptions& options, int output, std::string* text) {
   const UniqueFd process(static_cast<int>(::syscall(SYS_pidfd_open, pid, 0)));
   const absl::Duration limit = Monotonic() + options.timeout;
   End end = End::kByItself;
@@ -92,17 +102,35 @@ End Await(pid_t pid, const ProgramOptions& options, int output, std::string* tex
     // All that had its output have closed it: it is not looked at any more.
     if (ready > 0 && (waits[1].revents & POLLHUP) != 0) output = -1;
   }
+  return end;
+}
+
+// The same, and kills the group for it.
+End Await(pid_t pid, const ProgramOptions& options, int output, std::string* text) {
+  const End end = AwaitReason(pid, options, output, text);
   if (end != End::kByItself) ::kill(-pid, SIGKILL);
   return end;
+}
+
+int Reap(pid_t pid) {
+  int status = 0;
+  while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
+  }
+  return status;
+}
+
+absl::Status EndedBy(const std::string& program, int status) {
+  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return absl::OkStatus();
+  return absl::FailedPreconditionError(
+      WIFEXITED(status) ? absl::StrCat(program, " ended with ", WEXITSTATUS(status))
+                        : absl::StrCat(program, " was ended by signal ", WTERMSIG(status)));
 }
 
 absl::StatusOr<int> Run(const std::vector<std::string>& arguments, const ProgramOptions& options,
                         int output_read, int output_write, std::string* text) {
   HW_ASSIGN_OR_RETURN(const pid_t pid, Start(arguments, output_write));
   const End end = Await(pid, options, output_read, text);
-  int status = 0;
-  while (::waitpid(pid, &status, 0) < 0 && errno == EINTR) {
-  }
+  const int status = Reap(pid);
   if (end == End::kTimeout) {
     return absl::DeadlineExceededError(absl::StrCat(arguments[0], " took longer than ",
                                                     absl::FormatDuration(options.timeout),
@@ -119,10 +147,7 @@ absl::Status RunProgram(const std::vector<std::string>& arguments, absl::Duratio
   std::string none;
   HW_ASSIGN_OR_RETURN(const int status,
                       Run(arguments, {.timeout = timeout, .output_bytes_max = 0}, -1, -1, &none));
-  if (WIFEXITED(status) && WEXITSTATUS(status) == 0) return absl::OkStatus();
-  return absl::FailedPreconditionError(
-      WIFEXITED(status) ? absl::StrCat(arguments[0], " ended with ", WEXITSTATUS(status))
-                        : absl::StrCat(arguments[0], " was ended by signal ", WTERMSIG(status)));
+  return EndedBy(arguments[0], status);
 }
 
 absl::StatusOr<ProgramResult> RunProgramForOutput(const std::vector<std::string>& arguments,
@@ -141,6 +166,52 @@ absl::StatusOr<ProgramResult> RunProgramForOutput(const std::vector<std::string>
   }
   result.exit_code = WEXITSTATUS(status);
   return result;
+}
+
+ProgramEnd RunProgramToEnd(const ProgramRun& run) {
+  ProgramEnd ended;
+  int ends[2];
+  if (::pipe2(ends, O_CLOEXEC) != 0) {
+    ended.status = absl::ErrnoToStatus(errno, "make a pipe");
+    return ended;
+  }
+  const UniqueFd read(ends[0]);
+  UniqueFd write(ends[1]);
+  if (::fcntl(read.get(), F_SETFL, O_NONBLOCK) != 0) {
+    ended.status = absl::ErrnoToStatus(errno, "set up a pipe");
+    return ended;
+  }
+  const absl::StatusOr<pid_t> pid =
+      Start(run.arguments, write.get(), run.environment.has_value() ? &*run.environment : nullptr);
+  if (!pid.ok()) {
+    ended.status = pid.status();
+    return ended;
+  }
+  write.reset();
+  const ProgramOptions patience{run.timeout, run.output_bytes_max, run.stopping};
+  const End end = AwaitReason(*pid, patience, read.get(), &ended.output);
+  if (end != End::kByItself) {
+    ::kill(-*pid, SIGTERM);
+    // It is a zombie until it is reaped, so its group is its own until then.
+    AwaitReason(*pid, {.timeout = run.grace, .output_bytes_max = run.output_bytes_max}, read.get(),
+                &ended.output);
+    ::kill(-*pid, SIGKILL);
+  }
+  const int status = Reap(*pid);
+  Drain(read.get(), run.output_bytes_max, &ended.output);
+  ended.timed_out = end == End::kTimeout;
+  if (end == End::kByItself) {
+    if (WIFEXITED(status)) ended.exit_code = WEXITSTATUS(status);
+    ended.status = EndedBy(run.arguments[0], status);
+  } else if (end == End::kTimeout) {
+    ended.status = absl::DeadlineExceededError(absl::StrCat(run.arguments[0], " took longer than ",
+                                                            absl::FormatDuration(run.timeout),
+                                                            " and was ended"));
+  } else {
+    ended.status =
+        absl::CancelledError(absl::StrCat(run.arguments[0], " was ended: its caller stops"));
+  }
+  return ended;
 }
 
 }  // namespace homeward
