@@ -325,6 +325,65 @@ std::vector<ProblemEntry> Groups() {
   };
 }
 
+std::vector<ProblemEntry> Plans() {
+  return {
+      {.id = kPlanUnknown,
+       .name = "PLAN_UNKNOWN",
+       .when = "there is no recovery plan of that name",
+       .causes = {"the name is mistyped", "it was deleted"},
+       .action = "Choose one of: homeward plan list. Or make it: homeward plan apply."},
+      {.id = kPlanRunning,
+       .name = "PLAN_RUNNING",
+       .when = "the recovery plan is being run",
+       .causes = {"one run of a plan has not ended; it may wait for an operator"},
+       .action = "See how far it is: homeward jobs show. Wait for its end, or end it: homeward "
+                 "plan stop."},
+      {.id = kPlanNotWaiting,
+       .name = "PLAN_NOT_WAITING",
+       .when = "no step of the recovery plan waits for this answer",
+       .causes = {"the plan is not being run", "its run is at a step that goes on by itself",
+                  "an action by hand is done or not, and cannot be tried again"},
+       .action = "See what its run waits for: homeward jobs show. To end a run at any step: "
+                 "homeward jobs cancel."},
+      {.id = kPlanRequired,
+       .name = "PLAN_REQUIRED",
+       .when = "a member of a replication group is reprotected together with the others only",
+       .causes = {"the machine is a member of the group that the message names"},
+       .action = "Reprotect the group through a plan that has all of its members: homeward plan "
+                 "run NAME --as reprotect. To make one: homeward plan apply FILE. Or take the "
+                 "machine out of the group: homeward groups change."},
+      {.id = kPlanLacksMember,
+       .name = "PLAN_LACKS_MEMBER",
+       .when = "the recovery plan has some members of a replication group, and not all",
+       .causes = {"a machine became a member after the plan was written"},
+       .action = "Add the machine to the plan (homeward plan export, homeward plan apply), or take "
+                 "it out of the group: homeward groups change."},
+      {.id = kPlanRefused,
+       .name = "PLAN_REFUSED",
+       .when = "several things keep the recovery plan from being run; nothing was touched",
+       .causes = {"the message has each, with its own name"},
+       .action = "Correct each of them as its own entry says. Then look again: homeward plan "
+                 "check.",
+       .retryable = true},
+      {.id = kPlanScriptFailed,
+       .name = "PLAN_SCRIPT_FAILED",
+       .when = "a script of the recovery plan failed, could not be started, or took too long",
+       .causes = {"it ended with another code than 0", "it was still running at its timeout",
+                  "it is not in the directory of scripts (plans.scripts_directory), or others than "
+                  "root and the server's user can change it"},
+       .action = "See what it printed: homeward jobs show. Correct it, then: homeward plan retry; "
+                 "or go on without it: homeward plan continue.",
+       .retryable = true},
+      {.id = kPlanStepFailed,
+       .name = "PLAN_STEP_FAILED",
+       .when = "jobs of machines of the recovery plan failed",
+       .causes = {"the message names the machines and what each job says"},
+       .action = "Correct what the jobs say, then: homeward plan retry, which begins those that "
+                 "failed again; or go on without them: homeward plan continue.",
+       .retryable = true},
+  };
+}
+
 std::vector<ProblemEntry> Jobs() {
   return {
       {.id = kJobNotCancellable,
@@ -353,7 +412,7 @@ std::vector<ProblemEntry> Jobs() {
 
 std::vector<ProblemEntry> MachineProblems() {
   std::vector<ProblemEntry> all = Machines();
-  for (const auto& part : {Disks(), Points(), Policies(), Groups(), Jobs()})
+  for (const auto& part : {Disks(), Points(), Policies(), Groups(), Plans(), Jobs()})
     all.insert(all.end(), part.begin(), part.end());
   return all;
 }

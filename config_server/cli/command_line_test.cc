@@ -8,6 +8,7 @@
 #include <functional>
 #include <sstream>
 
+#include "absl/strings/match.h"
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_replace.h"
 #include "absl/strings/str_split.h"
@@ -67,6 +68,7 @@ TEST(CommandLineTest, EveryCommandsHelpShowsAnExampleThatIsReadAsThatCommand) {
   CommandLine line;
   AddAllCommands(&line);
   const FileOf file("secret\n");
+  const std::string plan = absl::StrCat(HOMEWARD_SOURCE_DIR, "/tests/golden/recovery_plan_v1.txt");
   int commands = 0;
   ForEachCommand(line.root(), "", [&](const std::string& path, const CLI::App&) {
     SCOPED_TRACE(path);
@@ -80,7 +82,7 @@ TEST(CommandLineTest, EveryCommandsHelpShowsAnExampleThatIsReadAsThatCommand) {
     const std::string example = std::vector<std::string>(absl::StrSplit(first_line, " > "))[0];
     std::vector<std::string> words = absl::StrSplit(example, ' ');
     for (std::string& word : words) {
-      if (word.rfind("/root/", 0) == 0) word = file.path();
+      if (word.rfind("/root/", 0) == 0) word = absl::EndsWith(word, ".yaml") ? plan : file.path();
     }
     const Reading reading = Read(words);
     EXPECT_EQ(reading.ended, std::nullopt) << example << "\n" << reading.error;

@@ -13,6 +13,7 @@ void AddPointCommands(CommandLine* line);
 void AddServerCommands(CommandLine* line);
 void AddPolicyCommands(CommandLine* line);
 void AddGroupCommands(CommandLine* line);
+void AddPlanCommands(CommandLine* line);
 void AddBackupCommands(CommandLine* line);
 void AddAuditCommands(CommandLine* line);
 void AddVcenterCommands(CommandLine* line);
@@ -30,6 +31,7 @@ inline void AddAllCommands(CommandLine* line) {
   AddPointCommands(line);
   AddPolicyCommands(line);
   AddGroupCommands(line);
+  AddPlanCommands(line);
   AddServerCommands(line);
   AddBackupCommands(line);
   AddAuditCommands(line);

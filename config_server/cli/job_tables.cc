@@ -3,6 +3,7 @@
 #include "absl/strings/str_cat.h"
 #include "absl/strings/str_format.h"
 #include "absl/strings/str_join.h"
+#include "absl/strings/str_split.h"
 #include "common/wire/time_proto.h"
 #include "config_server/cli/format.h"
 
@@ -10,7 +11,29 @@ namespace homeward {
 namespace {
 
 std::string MachinesOf(const admin::v1::Job& job) {
+  if (!job.plan().empty()) return absl::StrCat("plan ", job.plan());
   return job.machine_id().empty() ? "several machines" : job.machine_name();
+}
+
+// What a run of a plan says of a step, under its task.
+std::string FormatStep(const admin::v1::PlanStep& step, const std::string& plan) {
+  std::string out;
+  if (step.attempt() > 1) absl::StrAppend(&out, "      Attempt ", step.attempt(), "\n");
+  if (step.children_size() > 0)
+    absl::StrAppend(&out, "      Jobs: ", absl::StrJoin(step.children(), ", "), "\n");
+  if (!step.output().empty()) {
+    absl::StrAppend(&out, "      It printed:\n");
+    for (const absl::string_view line : absl::StrSplit(step.output(), '\n', absl::SkipEmpty()))
+      absl::StrAppend(&out, "        ", line, "\n");
+  }
+  if (step.has_problem())
+    absl::StrAppend(&out, "      ", step.problem().id(), ": ", step.problem().message(), "\n");
+  if (step.waits()) {
+    absl::StrAppend(&out, "      Answer: homeward plan continue ", plan,
+                    step.has_problem() ? absl::StrCat(", retry ", plan) : "", " or stop ", plan,
+                    "\n");
+  }
+  return out;
 }
 
 }  // namespace
@@ -29,7 +52,8 @@ std::string FormatJob(const admin::v1::Job& job) {
   std::string out = absl::StrCat("Job ", job.id(), ": ", job.workflow(), " of ", MachinesOf(job),
                                  ": ", job.state(), "\n");
   if (!job.parent().empty()) absl::StrAppend(&out, "  Part of job ", job.parent(), "\n");
-  for (const admin::v1::Task& task : job.tasks()) {
+  for (int i = 0; i < job.tasks_size(); ++i) {
+    const admin::v1::Task& task = job.tasks(i);
     absl::StrAppendFormat(&out, "  %-10s %s", task.state(), task.name());
     if (task.has_ended() && task.has_started()) {
       absl::StrAppend(&out, " (",
@@ -42,6 +66,7 @@ std::string FormatJob(const admin::v1::Job& job) {
                       FormatBytes(task.total_bytes()));
     }
     absl::StrAppend(&out, "\n");
+    if (i < job.plan_steps_size()) absl::StrAppend(&out, FormatStep(job.plan_steps(i), job.plan()));
   }
   if (job.children_size() > 0)
     absl::StrAppend(&out, "  Jobs it started: ", absl::StrJoin(job.children(), ", "), "\n");

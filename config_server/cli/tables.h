@@ -33,6 +33,10 @@ void AppendPolicy(const admin::v1::Policy& policy, const admin::v1::Policy& own,
 std::string FormatGroup(const admin::v1::ReplicationGroup& group);
 std::string FormatGroups(const admin::v1::ListGroupsResponse& response);
 
+std::string FormatPlan(const admin::v1::RecoveryPlan& plan);
+std::string FormatPlans(const admin::v1::ListPlansResponse& response);
+std::string FormatPlanCheck(const admin::v1::CheckPlanResponse& response);
+
 std::string FormatServers(const admin::v1::ListServersResponse& response);
 std::string FormatServer(const admin::v1::Server& server);
 

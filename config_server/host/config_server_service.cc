@@ -15,6 +15,7 @@
 #include "config_server/backup/backups.h"
 #include "config_server/backup/restore.h"
 #include "config_server/host/config_server.h"
+#include "config_server/host/script_threads.h"
 #include "config_server/inventory/azure_sites.h"
 #include "config_server/inventory/cloud_mover.h"
 #include "config_server/inventory/vcenters.h"
@@ -33,6 +34,7 @@ using config::v1::ConfigServerConfig;
 
 constexpr absl::Duration kStep = absl::Milliseconds(100);
 constexpr absl::Duration kRenewal = absl::Minutes(10);
+constexpr char kPlanScripts[] = "/etc/homeward/plan-scripts.d";
 
 Settings SettingsOf(const ConfigServerConfig& config) {
   Settings settings;
@@ -92,8 +94,10 @@ class ConfigServer : public Daemon {
         SiteFollowers::Rhythm());
     cloud_ =
         std::make_unique<CloudMover>(environment_.clock, followers_.get(), CloudMover::Patience());
+    const std::string& scripts = config_.plans().scripts_directory();
+    scripts_ = std::make_unique<ScriptThreads>(scripts.empty() ? kPlanScripts : scripts);
     brain_ = std::make_unique<Brain>(environment_.clock, settings, std::move(store), mover_.get(),
-                                     cloud_.get());
+                                     cloud_.get(), scripts_.get());
     HW_ASSIGN_OR_RETURN(registrar_, Registrar::Open(&brain_->store(), environment_.clock,
                                                     settings.certificate_validity));
     HW_RETURN_IF_ERROR(KeepIdentities());
@@ -233,7 +237,8 @@ class ConfigServer : public Daemon {
   std::unique_ptr<VmMover> mover_;
   std::unique_ptr<SiteFollowers> followers_;
   std::unique_ptr<CloudMover> cloud_;
-  std::unique_ptr<Brain> brain_;  // on strand_, as the next
+  std::unique_ptr<ScriptThreads> scripts_;  // on strand_, as the next
+  std::unique_ptr<Brain> brain_;
   std::unique_ptr<Registrar> registrar_;
   std::unique_ptr<Backups> backups_;    // null: it makes none
   std::unique_ptr<Vcenters> vcenters_;  // on strand_, as the next
@@ -270,6 +275,8 @@ void CheckConfigServerConfig(const google::protobuf::Message& message, ConfigPro
     if (config.backup().has_interval() && FromProto(config.backup().interval()) < absl::Minutes(1))
       problems->Add("backup.interval", "must be at least 1 min");
   }
+  if (!config.plans().scripts_directory().empty())
+    RequireAbsolutePath("plans.scripts_directory", config.plans().scripts_directory(), problems);
   const Settings settings = SettingsOf(config);
   if (settings.heartbeat_timeout < 2 * settings.heartbeat_interval)
     problems->Add("heartbeat_timeout", "must be at least twice heartbeat_interval");

@@ -7,6 +7,8 @@
 #include "common/problem/problem.h"
 #include "common/rpc/problem_status.h"
 #include "common/status/status_macros.h"
+#include "config_server/model/placement.h"
+#include "config_server/model/plans.h"
 
 namespace homeward {
 
@@ -14,7 +16,7 @@ using storage::v1::Job;
 using storage::v1::Machine;
 
 Brain::Brain(const Clock& clock, Settings settings, std::unique_ptr<Store> store,
-             Hypervisor* hypervisor, Cloud* cloud)
+             Hypervisor* hypervisor, Cloud* cloud, ScriptRunner* scripts)
     : clock_(clock),
       settings_(settings),
       hypervisor_(hypervisor),
@@ -26,6 +28,7 @@ Brain::Brain(const Clock& clock, Settings settings, std::unique_ptr<Store> store
       audit_(clock, &records_),
       policies_(clock, settings.rpo_threshold, &records_),
       groups_(clock, &records_, &policies_),
+      plans_(clock, &records_, &policies_),
       common_points_(clock, &records_, &groups_, [this] { return MakeView(); }),
       registrations_(clock, &records_, &fleet_, [this] { return MakeView(); }),
       jobs_(
@@ -33,7 +36,8 @@ Brain::Brain(const Clock& clock, Settings settings, std::unique_ptr<Store> store
           {[this] { return MakeView(); },
            [this](storage::v1::Location location) -> Location& { return locations_.At(location); },
            [this](storage::v1::Source source) -> Source& { return sources_.At(source); },
-           [this](const std::string& machine_id) { return fleet_.state().connected(machine_id); }}),
+           [this](const std::string& machine_id) { return fleet_.state().connected(machine_id); },
+           scripts}),
       desired_(&records_, &fleet_, &common_points_) {}
 
 View Brain::MakeView() const {
@@ -93,6 +97,27 @@ absl::StatusOr<Job> Brain::StartForEach(Job each, const std::vector<std::string>
   const Job job = jobs_.StartForEach(std::move(each), machine_ids);
   Step();
   return FindJob(job.id());
+}
+
+absl::StatusOr<Job> Brain::RunPlan(const std::string& name, const Plans::Wish& wish) {
+  HW_ASSIGN_OR_RETURN(const storage::v1::RecoveryPlan plan, plans_.Find(name));
+  Plans::Prepared prepared = plans_.Prepare(MakeView(), plan, wish);
+  if (!prepared.refusals.empty()) return Refused(Joined(prepared.refusals));
+  const Job job = jobs_.StartPlan(std::move(prepared.job));
+  Step();
+  return FindJob(job.id());
+}
+
+absl::StatusOr<Job> Brain::AnswerPlan(const std::string& name, storage::v1::PlanAnswer answer) {
+  HW_RETURN_IF_ERROR(plans_.Find(name).status());
+  const std::optional<Job> run = plans_.RunOf(name);
+  if (!run.has_value()) {
+    return Refused(
+        MakeProblem(ProblemId::kPlanNotWaiting, absl::StrCat("plan ", name, " is not being run")));
+  }
+  HW_RETURN_IF_ERROR(jobs_.AnswerPlan(*run, answer));
+  Step();
+  return FindJob(run->id());
 }
 
 absl::StatusOr<Job> Brain::CancelJob(const std::string& job_id) {

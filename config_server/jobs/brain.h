@@ -14,8 +14,10 @@
 #include "config_server/jobs/desired_state.h"
 #include "config_server/jobs/groups.h"
 #include "config_server/jobs/job_runner.h"
+#include "config_server/jobs/plans.h"
 #include "config_server/jobs/policies.h"
 #include "config_server/jobs/registrations.h"
+#include "config_server/jobs/script_runner.h"
 #include "config_server/store/audit_log.h"
 #include "config_server/store/records.h"
 #include "config_server/store/store.h"
@@ -27,9 +29,9 @@ namespace homeward {
 // Must run on one strand.
 class Brain {
  public:
-  // `clock` outlives it, as do `hypervisor` and `cloud`; null where there is none.
+  // `clock` outlives it, as do `hypervisor`, `cloud` and `scripts`; null where there is none.
   Brain(const Clock& clock, Settings settings, std::unique_ptr<Store> store,
-        Hypervisor* hypervisor = nullptr, Cloud* cloud = nullptr);
+        Hypervisor* hypervisor = nullptr, Cloud* cloud = nullptr, ScriptRunner* scripts = nullptr);
 
   Store& store() { return records_.store(); }
   const Records& records() const { return records_; }
@@ -40,6 +42,8 @@ class Brain {
   const Groups& groups() const { return groups_; }
   AuditLog& audit() { return audit_; }
   const AuditLog& audit() const { return audit_; }
+  Plans& plans() { return plans_; }
+  const Plans& plans() const { return plans_; }
   const CommonPoints& common_points() const { return common_points_; }
   const Settings& settings() const { return settings_; }
   View MakeView() const;
@@ -74,6 +78,12 @@ class Brain {
   // Starts one job that starts one like `each` for every machine (JobRunner::StartForEach).
   absl::StatusOr<storage::v1::Job> StartForEach(storage::v1::Job each,
                                                 const std::vector<std::string>& machine_ids);
+  // Begins a run of the plan, once nothing keeps it from that. NOT_FOUND; otherwise with a problem
+  // that names all that does.
+  absl::StatusOr<storage::v1::Job> RunPlan(const std::string& name, const Plans::Wish& wish);
+  // Answers the step of its run that waits for an operator.
+  absl::StatusOr<storage::v1::Job> AnswerPlan(const std::string& name,
+                                              storage::v1::PlanAnswer answer);
   absl::StatusOr<storage::v1::Job> CancelJob(const std::string& job_id);
   // As CommonPoints::Begin().
   absl::StatusOr<std::string> BeginCommonPoint(const std::string& group, types::v1::PointKind kind);
@@ -98,6 +108,7 @@ class Brain {
   AuditLog audit_;
   Policies policies_;
   Groups groups_;
+  Plans plans_;
   CommonPoints common_points_;
   Registrations registrations_;
   JobRunner jobs_;

@@ -257,20 +257,28 @@ void JobRunner::StartNextChild(Job parent) {
   parent.mutable_waiting()->erase(parent.waiting().begin());
   // With the parent: a server that dies begins no child twice, and forgets none.
   Store::Transaction transaction;
-  absl::StatusOr<Job> child = Prepare(wanted, "", &transaction);
-  if (!child.ok()) {
-    const std::optional<types::v1::Problem> refusal = ProblemOf(child.status());
-    HW_CHECK(refusal.has_value());
-    child = NewJob(std::move(wanted), &transaction);
-    *child->mutable_problem() = *refusal;
-    End(storage::v1::FAILED, &*child);
-    transaction.Put(child->id(), *child);
-  }
-  parent.add_children(child->id());
+  const Job child = BeginChild(std::move(wanted), &transaction);
+  parent.add_children(child.id());
   transaction.Put(parent.id(), parent);
   records_.Commit(transaction);
-  records_.AddEvent(HasEnded(*child) ? "job.failed" : "job.started", child->subject(), child->id(),
-                    child->has_problem() ? child->problem().message() : OperationName(*child));
+  TellOfChild(child);
+}
+
+Job JobRunner::BeginChild(Job wanted, Store::Transaction* transaction) {
+  absl::StatusOr<Job> child = Prepare(wanted, "", transaction);
+  if (child.ok()) return *std::move(child);
+  const std::optional<types::v1::Problem> refusal = ProblemOf(child.status());
+  HW_CHECK(refusal.has_value());
+  Job refused = NewJob(std::move(wanted), transaction);
+  *refused.mutable_problem() = *refusal;
+  End(storage::v1::FAILED, &refused);
+  transaction->Put(refused.id(), refused);
+  return refused;
+}
+
+void JobRunner::TellOfChild(const Job& child) {
+  records_.AddEvent(HasEnded(child) ? "job.failed" : "job.started", child.subject(), child.id(),
+                    child.has_problem() ? child.problem().message() : OperationName(child));
 }
 
 bool JobRunner::StepParent(Job job) {
@@ -331,6 +339,9 @@ void JobRunner::Step() {
     if (HasEnded(*job)) continue;
     if (!job->subject().empty()) {
       StepJob(*job);
+    } else if (job->has_plan_run()) {
+      while (StepPlan(*records_.store().Get<Job>(id))) {
+      }
     } else {
       while (StepParent(*records_.store().Get<Job>(id))) {
       }

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "absl/status/statusor.h"
+#include "config_server/jobs/script_runner.h"
 #include "config_server/model/view.h"
 #include "config_server/store/records.h"
 #include "config_server/workflows/workflow.h"
@@ -25,6 +26,8 @@ class JobRunner {
     std::function<Source&(storage::v1::Source)> source;
     // The machine has a session: it must not be forgotten.
     std::function<bool(const std::string& machine_id)> connected;
+    // Null: no plan runs a script.
+    ScriptRunner* scripts = nullptr;
   };
   // `clock` and `records` outlive it.
   JobRunner(const Clock& clock, Records* records, Surroundings surroundings)
@@ -37,6 +40,11 @@ class JobRunner {
   // A job that starts one like `each` for every machine, a few at a time. It ends when they have
   // ended, and succeeds when all did. One that may not start ends as failed.
   storage::v1::Job StartForEach(storage::v1::Job each, const std::vector<std::string>& machine_ids);
+  // A run of a recovery plan, as Plans prepared it.
+  storage::v1::Job StartPlan(storage::v1::Job job);
+  // To the step that waits for an operator. FAILED_PRECONDITION with a problem: none waits for
+  // that.
+  absl::Status AnswerPlan(storage::v1::Job job, storage::v1::PlanAnswer answer);
   // Of a job with children, those that run are cancelled where they can be, and no other starts.
   absl::Status Cancel(storage::v1::Job job);
 
@@ -51,6 +59,19 @@ class JobRunner {
   bool StepParent(storage::v1::Job job);
   void StartNextChild(storage::v1::Job parent);
   void EndParent(storage::v1::Job job);
+  // Adds a child to the transaction: as it begins, or as failed where it may not start.
+  storage::v1::Job BeginChild(storage::v1::Job wanted, Store::Transaction* transaction);
+  void TellOfChild(const storage::v1::Job& child);
+  // Of a run of a plan. True: it went on, and is to be stepped again.
+  bool StepPlan(storage::v1::Job job);
+  bool StopPlan(storage::v1::Job job);
+  bool StepScript(storage::v1::Job job, int index);
+  bool StepMachines(storage::v1::Job job, int index);
+  void BeginPlanChild(storage::v1::Job job, int index, const std::string& machine_id);
+  void FailPlanStep(types::v1::Problem problem, int index, storage::v1::Job* job);
+  std::vector<std::string> PlanEnvironment(const storage::v1::Job& job, int index) const;
+  void EndPlan(storage::v1::Job job);
+  void CommitPlan(storage::v1::Job job);
   // Where the workflow works on the machine.
   Location& LocationOf(const Workflow& workflow, const storage::v1::Machine& machine) const;
   // The job waits for the same thing for longer than it may.

@@ -30,6 +30,9 @@ constexpr OperationEntry kOperations[] = {
     {COMPLETE_MIGRATION, "complete-migration"},
     {SWITCH_PROCESS_SERVER, "switch-process-server"},
     {REKEY, "rekey"},
+    {PLAN_FAILBACK, "plan-failback"},
+    {PLAN_REPROTECT, "plan-reprotect"},
+    {PLAN_COMMIT, "plan-commit"},
 };
 
 struct StateEntry {

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 
+#include "absl/strings/escaping.h"
 #include "absl/strings/str_cat.h"
 #include "common/problem/problem.h"
 #include "common/wire/time_proto.h"
@@ -208,6 +209,18 @@ admin::v1::Server ConvertServer(const View& view, const storage::v1::Server& ser
   return out;
 }
 
+admin::v1::PlanAction ConvertPlanAction(const storage::v1::PlanAction& action) {
+  admin::v1::PlanAction out;
+  if (action.has_script()) {
+    out.mutable_script()->set_name(action.script().name());
+    *out.mutable_script()->mutable_arguments() = action.script().arguments();
+    *out.mutable_script()->mutable_timeout() = action.script().timeout();
+  } else {
+    out.set_instruction(action.instruction());
+  }
+  return out;
+}
+
 admin::v1::Job ConvertJob(const Brain& brain, const storage::v1::Job& job) {
   admin::v1::Job out;
   out.set_id(job.id());
@@ -234,6 +247,17 @@ admin::v1::Job ConvertJob(const Brain& brain, const storage::v1::Job& job) {
       shown->set_done_bytes(progress->done_bytes);
       shown->set_total_bytes(progress->total_bytes);
     }
+  }
+  out.set_plan(job.plan_run().plan().name());
+  for (const storage::v1::PlanStep& step : job.plan_run().steps()) {
+    admin::v1::PlanStep& shown = *out.add_plan_steps();
+    shown.set_group(step.group() + 1);
+    if (step.has_action()) *shown.mutable_action() = ConvertPlanAction(step.action());
+    shown.set_attempt(step.attempt());
+    shown.set_output(step.output());
+    *shown.mutable_children() = step.children();
+    if (step.has_problem()) *shown.mutable_problem() = step.problem();
+    shown.set_waits(step.waits());
   }
   return out;
 }

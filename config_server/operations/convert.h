@@ -9,6 +9,7 @@ namespace homeward {
 
 admin::v1::Machine ConvertMachine(const View& view, const storage::v1::Machine& machine);
 admin::v1::Server ConvertServer(const View& view, const storage::v1::Server& server);
+admin::v1::PlanAction ConvertPlanAction(const storage::v1::PlanAction& action);
 admin::v1::Job ConvertJob(const Brain& brain, const storage::v1::Job& job);
 
 }  // namespace homeward

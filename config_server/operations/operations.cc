@@ -4,6 +4,7 @@
 #include <vector>
 
 #include "absl/strings/str_cat.h"
+#include "absl/strings/str_join.h"
 #include "common/log/log.h"
 #include "common/os/host.h"
 #include "common/rpc/problem_status.h"
@@ -112,6 +113,15 @@ absl::Status Operations::Reprotect(const admin::v1::ReprotectRequest& request,
   const View view = brain_.MakeView();
   if (Refusal refusal = CheckOperation(view, machine, storage::v1::REPROTECT))
     return Refused(*refusal);
+  if (const std::string& group = machine.replication_group(); !group.empty()) {
+    const std::vector<std::string> plans = brain_.plans().Containing(view, group);
+    return Refused(
+        MakeProblem(ProblemId::kPlanRequired,
+                    absl::StrCat(NameOf(machine), " is a member of group ", group,
+                                 plans.empty() ? ", and no recovery plan has a member of it"
+                                               : ", which is in recovery plan ",
+                                 absl::StrJoin(plans, ", "))));
+  }
   PlacementWish wish = WishOf(request);
   wish.remove_snapshots = request.remove_snapshots();
   wish.hyperv = request.location() == admin::v1::HYPERV_VM;

@@ -112,6 +112,12 @@ class Operations {
                            admin::v1::ReplicationGroup* response);
   absl::Status CreateCommonPoint(const admin::v1::CreateCommonPointRequest& request,
                                  admin::v1::ReplicationGroup* response);
+  absl::Status ApplyPlan(const admin::v1::ApplyPlanRequest& request,
+                         admin::v1::RecoveryPlan* response);
+  absl::Status DeletePlan(const admin::v1::DeletePlanRequest& request,
+                          admin::v1::RecoveryPlan* response);
+  absl::Status RunPlan(const admin::v1::RunPlanRequest& request, admin::v1::Job* response);
+  absl::Status AnswerPlan(const admin::v1::AnswerPlanRequest& request, admin::v1::Job* response);
   absl::Status SetPolicy(const admin::v1::SetPolicyRequest& request, admin::v1::Machine* response);
 
   // --- what does not
@@ -150,6 +156,12 @@ class Operations {
                           admin::v1::ListGroupsResponse* response) const;
   absl::Status GetGroup(const admin::v1::GetGroupRequest& request,
                         admin::v1::ReplicationGroup* response) const;
+  absl::Status ListPlans(const admin::v1::ListPlansRequest& request,
+                         admin::v1::ListPlansResponse* response) const;
+  absl::Status GetPlan(const admin::v1::GetPlanRequest& request,
+                       admin::v1::RecoveryPlan* response) const;
+  absl::Status CheckPlan(const admin::v1::CheckPlanRequest& request,
+                         admin::v1::CheckPlanResponse* response) const;
   absl::Status GetPolicy(const admin::v1::GetPolicyRequest& request,
                          admin::v1::NamedPolicy* response) const;
   absl::Status ListAudit(const admin::v1::ListAuditRequest& request,

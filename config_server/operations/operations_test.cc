@@ -442,5 +442,52 @@ TEST_F(OperationsTest, RegistrationsAreOfAllMachinesOrOfOne) {
   EXPECT_EQ(ask(request).all().count(), 1u) << "the others are longer ago";
 }
 
+TEST_F(OperationsTest, AMemberOfAGroupIsReprotectedThroughAPlanOnly) {
+  Obey();
+  Obey();
+  Run("protect");
+  Run("failback", "latest");
+  Run("commit");
+  BootAtHome();
+  sessions_.erase(kMachine);
+  Obey();
+  admin::v1::CreateGroupRequest group;
+  group.set_name("db");
+  group.add_machines(kMachine);
+  admin::v1::ReplicationGroup made;
+  ASSERT_TRUE(operations_.Do(kOperator, &Operations::CreateGroup, group, &made).ok());
+  const auto reprotect = [this] {
+    admin::v1::ReprotectRequest request;
+    request.set_machine(kMachine);
+    request.set_directory("second");
+    admin::v1::Job job;
+    return operations_.Do(kOperator, &Operations::Reprotect, request, &job);
+  };
+  EXPECT_EQ(IdOf(reprotect()), "PLAN_REQUIRED");
+  EXPECT_NE(reprotect().message().find("no recovery plan"), std::string::npos) << reprotect();
+  admin::v1::ApplyPlanRequest apply;
+  apply.mutable_plan()->set_name("shop");
+  apply.mutable_plan()->add_groups()->add_machines(Machine().registration().name());
+  admin::v1::RecoveryPlan plan;
+  const absl::Status applied = operations_.Do(kOperator, &Operations::ApplyPlan, apply, &plan);
+  ASSERT_TRUE(applied.ok()) << applied;
+  EXPECT_EQ(plan.point(), "latest");
+  EXPECT_NE(reprotect().message().find("plan shop"), std::string::npos) << reprotect();
+  admin::v1::RunPlanRequest run;
+  run.set_name("shop");
+  run.set_operation(admin::v1::REPROTECT);
+  admin::v1::Job job;
+  EXPECT_EQ(IdOf(operations_.Do(kOperator, &Operations::RunPlan, run, &job)), "VM_NAME_EXISTS")
+      << "it runs from that directory";
+  run.set_directory("second");
+  const absl::Status begun = operations_.Do(kOperator, &Operations::RunPlan, run, &job);
+  ASSERT_TRUE(begun.ok()) << begun;
+  EXPECT_EQ(job.plan(), "shop");
+  EXPECT_EQ(Finish(job.id(), /*kill_one_in=*/0).state(), storage::v1::SUCCEEDED);
+  EXPECT_EQ(Machine().state(), storage::v1::PROTECTED);
+  EXPECT_EQ(Machine().assignment().placement().target().datastore_directory().directory(),
+            Machine().registration().name() + "-second");
+}
+
 }  // namespace
 }  // namespace homeward

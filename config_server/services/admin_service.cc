@@ -77,6 +77,13 @@ HOMEWARD_ADMIN_METHOD(CreateGroup, CreateGroupRequest, ReplicationGroup)
 HOMEWARD_ADMIN_METHOD(ChangeGroup, ChangeGroupRequest, ReplicationGroup)
 HOMEWARD_ADMIN_METHOD(DeleteGroup, DeleteGroupRequest, ReplicationGroup)
 HOMEWARD_ADMIN_METHOD(CreateCommonPoint, CreateCommonPointRequest, ReplicationGroup)
+HOMEWARD_ADMIN_METHOD(ApplyPlan, ApplyPlanRequest, RecoveryPlan)
+HOMEWARD_ADMIN_METHOD(DeletePlan, DeletePlanRequest, RecoveryPlan)
+HOMEWARD_ADMIN_METHOD(RunPlan, RunPlanRequest, Job)
+HOMEWARD_ADMIN_METHOD(AnswerPlan, AnswerPlanRequest, Job)
+HOMEWARD_ADMIN_METHOD(ListPlans, ListPlansRequest, ListPlansResponse)
+HOMEWARD_ADMIN_METHOD(GetPlan, GetPlanRequest, RecoveryPlan)
+HOMEWARD_ADMIN_METHOD(CheckPlan, CheckPlanRequest, CheckPlanResponse)
 #undef HOMEWARD_ADMIN_METHOD
 
 Status AdminService::ListBackups(ServerContext* context,

@@ -74,6 +74,10 @@ struct RecordKind<storage::v1::AuditHead> {
   static constexpr char kPrefix[] = "audit_head";
 };
 template <>
+struct RecordKind<storage::v1::RecoveryPlan> {
+  static constexpr char kPrefix[] = "plan";
+};
+template <>
 struct RecordKind<storage::v1::Event> {
   static constexpr char kPrefix[] = "event";
 };

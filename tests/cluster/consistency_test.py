@@ -26,42 +26,13 @@ sys.path.insert(0, str(ROOT / "deploy" / "lab"))
 sys.path.insert(0, str(ROOT / "tests" / "cluster"))
 from cluster import Cluster, Refused, scratch  # noqa: E402
 from disks import can_use_loop_devices, run, unmount  # noqa: E402
+from postgres import BIN, Server  # noqa: E402
 from still_test import leave_mount_namespace  # noqa: E402
 
 MIB = 1 << 20
 DISK_BYTES = 256 * MIB
-BIN = pathlib.Path("/usr/lib/postgresql/15/bin")
 SCRIPT = ROOT / "deploy" / "config" / "consistency.d" / "postgresql"
 LIMIT = 120  # seconds; there only to end a hang
-GRANT = "GRANT EXECUTE ON FUNCTION pg_backup_start(text, boolean), pg_backup_stop(boolean) TO homeward"
-
-
-class Server:
-    """A PostgreSQL at `data`, over the socket in `where`."""
-
-    def __init__(self, data, where):
-        self.data, self.where, self.log = data, where, where / "log"
-        where.mkdir(exist_ok=True)
-        shutil.chown(where, "postgres")
-
-    def tool(self, name, *arguments):
-        return run("runuser", "-u", "postgres", "--", BIN / name, *arguments, cwd="/")
-
-    def ctl(self, *arguments):
-        # Not a pipe: the server keeps what pg_ctl had.
-        done = subprocess.run(["runuser", "-u", "postgres", "--", str(BIN / "pg_ctl"), "-D", str(self.data), "-w", *map(str, arguments)],
-                              cwd="/", stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-        if done.returncode != 0:
-            raise RuntimeError(f"pg_ctl {arguments}: {self.log.read_text() if self.log.exists() else ''}")
-
-    def start(self):
-        self.ctl("-l", self.log, "-o", f"-k {self.where} -c listen_addresses=''", "start")
-
-    def stop(self):
-        self.ctl("-m", "fast", "stop")
-
-    def sql(self, text):
-        return run("psql", "-XAtq", "-v", "ON_ERROR_STOP=1", "-h", self.where, "-U", "postgres", "-d", "postgres", "-c", text)
 
 
 class Writer(threading.Thread):
@@ -116,8 +87,7 @@ class Story:
         self.servers.append(server)
         server.sql("CREATE TABLE numbers (number bigint PRIMARY KEY, text text)")
         server.sql("CREATE EXTENSION amcheck")
-        server.sql("CREATE ROLE homeward LOGIN")
-        server.sql(GRANT)
+        server.let_scripts_in()
         self.cluster.add_agent("db", f'disks {{ path: "{device}" }}\nconsistency {{ scripts_directory: "{self.scripts}" '
                                      "script_timeout { seconds: 20 } }\n").start()
         self.cluster.await_("db registers", lambda: self.machine().get("agent_connected"))

@@ -44,7 +44,8 @@ class BrainFixture : public ::testing::Test {
     sessions_.clear();
     auto store = Store::Open(directory_ + "/store");
     ASSERT_TRUE(store.ok()) << store.status();
-    brain_ = std::make_unique<Brain>(clock_, settings_, *std::move(store), hypervisor_, cloud_);
+    brain_ = std::make_unique<Brain>(clock_, settings_, *std::move(store), hypervisor_, cloud_,
+                                     scripts_);
   }
 
   control::v1::Registration Registration(types::v1::ServerRole role, const std::string& id) {
@@ -301,6 +302,7 @@ class BrainFixture : public ::testing::Test {
   std::map<std::string, bool> servers_run_ = {{kServer, true}};
   Hypervisor* const hypervisor_;
   Cloud* const cloud_;
+  ScriptRunner* scripts_ = nullptr;  // of a brain that is started from now on
   std::set<std::pair<uint64_t, std::string>> streamed_;
 };
 
